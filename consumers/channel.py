@@ -1,0 +1,225 @@
+"""One connection with one question at a time: for reads that block, and for a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, TypeAlias
+
+from hiredis import pack_command
+from redis.connection import AbstractConnection
+from redis.exceptions import ConnectionError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as ReplyTimeout
+
+from consumers.connection import CONNECT_TIMEOUT, Connector
+from consumers.link import CLOSED, Link
+
+Command: TypeAlias = tuple[bytes | str | int | float, ...]
+
+
+class Channel:
+    """Asks over one connection of the event loop, made when it is first needed.
+
+    A question that times out, breaks or is cancelled costs the connection, so
+    that its reply can never be taken for the next one's.
+    """
+
+    def __init__(self, connector: Connector, *, name: str | None) -> None:
+        self.connector = connector
+        self.name = name
+        self._exchange: _Exchange | None = None
+        self._asking = False
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        return self._exchange is not None and self._exchange.connected
+
+    @property
+    def client_id(self) -> int | None:
+        """The server's number of the connection, for CLIENT UNBLOCK; None without one."""
+        exchange = self._exchange
+        return exchange.client_id if exchange is not None and exchange.connected else None
+
+    async def ask(self, *commands: Command, timeout: float) -> list[Any]:
+        """Send the commands in one write and return a reply each, ResponseErrors as values.
+
+        Raises redis.exceptions.TimeoutError when the replies did not come within
+        timeout seconds and ConnectionError when the connection could not be made
+        or broke; in both cases the commands may have been executed. Connecting
+        comes on top, with a limit of its own (CONNECT_TIMEOUT). After the first
+        connect client_id is the server's number of this connection.
+        Raises RuntimeError while another question is open.
+        """
+        if self._asking:
+            raise RuntimeError("a channel takes one question at a time: await the first one")
+        packed = b"".join([_pack(command) for command in commands])
+        self._asking = True
+        try:
+            exchange = self._exchange
+            if exchange is None or not exchange.connected:
+                exchange = await self._connect()
+            return await exchange.ask(packed, len(commands), timeout)
+        finally:
+            self._asking = False
+
+    async def close(self) -> None:
+        """Close the connection; an open question fails, later ones too. Idempotent."""
+        self._closed = True
+        if self._exchange is not None:
+            await self._exchange.close()
+
+    async def _connect(self) -> _Exchange:
+        if self._closed:
+            raise ConnectionError(CLOSED)
+        # Known before it connects, so that close ends it at any moment.
+        self._exchange = exchange = _Exchange()
+        await exchange.connect(self.connector, self.name)
+        await exchange.learn_client_id()
+        return exchange
+
+
+class _Exchange(Link):
+    """One connection of a channel and the question that is open on it."""
+
+    def __init__(self) -> None:
+        super().__init__(patience=0.0)
+        self.client_id: int | None = None
+        self._answer: asyncio.Future[list[Any]] | None = None
+        self._asked_at: float | None = None
+        self._expected = 0
+        self._replies: list[Any] = []
+
+    async def learn_client_id(self) -> None:
+        [reply] = await self.ask(_CLIENT_ID, 1, CONNECT_TIMEOUT)
+        try:
+            self.client_id = _checked_client_id(reply)
+        except ConnectionError as error:
+            self.drop(error)
+            raise
+
+    async def ask(self, packed: bytes, count: int, timeout: float) -> list[Any]:
+        if self.error is not None:
+            raise self.error
+        self._answer = self._loop.create_future()
+        self._asked_at = self._loop.time()
+        self._expected, self._replies = count, []
+        self.patience = timeout
+        self.watch()
+        self.write(packed)
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.drop(ConnectionError("the question was cancelled"))
+            raise
+
+    def replied(self, reply: Any) -> None:
+        if self._asked_at is None or self._answer is None:
+            self.drop(ConnectionError("the server sent a reply that nobody asked for"))
+        # LOADING and NOAUTH: the server answers, but it is not usable.
+        elif isinstance(reply, RedisError) and not isinstance(reply, ResponseError):
+            self.drop(reply)
+        else:
+            self._take(reply, self._answer)
+
+    def _take(self, reply: Any, answer: asyncio.Future[list[Any]]) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._expected:
+            self._asked_at = None
+            if not answer.done():
+                answer.set_result(self._replies)
+
+    def waiting_since(self) -> float | None:
+        return self._asked_at
+
+    def lost(self, error: RedisError) -> None:
+        self._asked_at = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
+class SyncChannel:
+    """The same for one thread without an event loop. Not to be shared by threads."""
+
+    def __init__(self, connector: Connector, *, name: str | None) -> None:
+        self.connector = connector
+        self.name = name
+        self.client_id: int | None = None
+        self._connection: AbstractConnection | None = None
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    def ask(self, *commands: Command, timeout: float) -> list[Any]:
+        """Send the commands in one write and return a reply each, ResponseErrors as values.
+
+        Blocks for at most timeout seconds, connecting excepted (each of its steps
+        takes at most timeout, at most CONNECT_TIMEOUT). Errors as Channel.ask.
+        """
+        packed = b"".join([_pack(command) for command in commands])
+        connection = self._connection or self._connect(timeout)
+        try:
+            return _exchange(connection, packed, len(commands), time.monotonic() + timeout)
+        except BaseException:
+            self._drop()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; later questions fail. Idempotent."""
+        self._closed = True
+        self._drop()
+
+    def _connect(self, timeout: float) -> AbstractConnection:
+        if self._closed:
+            raise ConnectionError(CLOSED)
+        connection = self.connector.open_sync(self.name, timeout=timeout)
+        try:
+            connection.connect()  # type: ignore[no-untyped-call]
+            deadline = time.monotonic() + timeout
+            [client_id] = _exchange(connection, _CLIENT_ID, 1, deadline)
+            self.client_id = _checked_client_id(client_id)
+        except BaseException as error:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+            if isinstance(error, ResponseError):
+                raise ConnectionError(str(error)) from error
+            raise
+        self._connection = connection
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection, self.client_id = self._connection, None, None
+        if connection is not None:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+def _exchange(
+    connection: AbstractConnection, packed: bytes, count: int, deadline: float
+) -> list[Any]:
+    connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
+    return [_reply(connection, deadline) for _ in range(count)]
+
+
+def _reply(connection: AbstractConnection, deadline: float) -> Any:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ReplyTimeout("no reply in time")
+    try:
+        return connection.read_response(timeout=left)
+    except ResponseError as error:
+        return error
+
+
+def _checked_client_id(reply: Any) -> int:
+    if isinstance(reply, int):
+        return reply
+    raise ConnectionError(f"the server does not tell the number of the connection: {reply}")
+
+
+def _pack(command: Command) -> bytes:
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # it means any tuple
+    return packed
+
+
+_CLIENT_ID = _pack(("CLIENT", "ID"))

@@ -1,0 +1,107 @@
+"""Turn values into stored JSON and back, and derive job ids from them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from base64 import b64encode
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from consumers.errors import NotSerializable, TooLarge
+
+PAYLOAD_LIMIT = 256 * 1024
+RESULT_LIMIT = 64 * 1024
+
+_ID_BYTES = 16
+_ID_LENGTH = 22
+# Like base64url, with a dot for the hyphen: an id that starts with a hyphen
+# would be taken for an option on a command line.
+_ID_ALPHABET = b"._"
+# Nested deeper than 200 or with a number of more than 4,300 digits it could be
+# written but never read again; neither fits in fewer bytes than this.
+_SURELY_READABLE = 400
+
+
+def encode(value: object, *, what: str, limit: int) -> bytes:
+    """Return value as JSON of at most limit bytes.
+
+    Models and dataclasses are dumped, dates become ISO 8601 strings. Raises
+    NotSerializable for bytes, NaN, Infinity, lone surrogates, iterators and
+    what has no JSON form, TooLarge over the limit; what names the value there.
+    """
+    try:
+        data = to_json(value)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise NotSerializable(what, _reason(error)) from error
+    except Exception as error:
+        # A model may bring a serializer of its own, which may raise anything.
+        raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
+    if len(data) > limit:
+        raise TooLarge(what, len(data), limit)
+    _refuse_bytes(value, data, what)
+    _refuse_unreadable(data, what)
+    return data
+
+
+def decode(data: bytes) -> Any:
+    """Return the value of stored JSON; raises ValueError when it is not JSON."""
+    return from_json(data)
+
+
+def default_id(event: str, partition: str, data: bytes) -> str:
+    """Return the id of a job that was given none: equal jobs have equal ids.
+
+    data is JSON from ``encode``; the order of its keys does not matter. 22
+    characters.
+    """
+    digest = hashlib.blake2b(digest_size=_ID_BYTES)
+    digest.update(f"{event}\0{partition}\0".encode())
+    digest.update(_canonical(data))
+    return _text(digest.digest())
+
+
+def fresh_id() -> str:
+    """Return a random id of 22 characters, different in every call and process."""
+    return _text(os.urandom(_ID_BYTES))
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix("Error serializing to JSON: ")
+
+
+def _refuse_bytes(value: object, data: bytes, what: str) -> None:
+    # to_json has no mode that refuses bytes, but bytes are the only values that
+    # differ between two modes; an iterator differs because it is used up.
+    if to_json(value, bytes_mode="hex") != data:
+        raise NotSerializable(what, "it holds bytes or an iterator")
+
+
+def _refuse_unreadable(data: bytes, what: str) -> None:
+    # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
+    if len(data) < _SURELY_READABLE and b"NaN" not in data and b"Infinity" not in data:
+        return
+    try:
+        from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise NotSerializable(what, f"it could not be read again ({error})") from error
+
+
+def _canonical(data: bytes) -> bytes:
+    # With fewer than two colons there are not two keys to be sorted.
+    if data.count(b":") < 2:
+        return data
+    return to_json(_sorted(from_json(data)))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
+    return value
+
+
+def _text(digest: bytes) -> str:
+    return b64encode(digest, _ID_ALPHABET)[:_ID_LENGTH].decode()

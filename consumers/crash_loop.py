@@ -1,0 +1,68 @@
+"""Find the job that kills its worker, without blaming those beside it (G5).
+
+A delivery that ends without an outcome is a crash, of whatever job it was that
+caused it. From its second crash on a job runs solo: nothing else is started in
+the process meanwhile, and that is recorded before it starts. So a process that
+dies then died of this job. It is buried when it had max_deliveries crashes, at
+least two of them in solo runs.
+"""
+
+from __future__ import annotations
+
+import time
+
+from consumers.delivery import SOLO_AFTER_CRASHES, Delivery
+from consumers.errors import LeaseLost
+from consumers.outcome import Buried
+from consumers.scripts import call
+from consumers.transitions import solo
+from consumers.wire import Wire
+
+SOLO_CRASHES = 2
+_NO_LIMIT = 1_000_000
+
+
+class SoloGate:
+    """Holds a suspect back until it can run alone, and everything else while it does."""
+
+    def __init__(self, wire: Wire, *, consumer: str, max_deliveries: int) -> None:
+        self._wire = wire
+        self._consumer = consumer
+        self._max_deliveries = max_deliveries
+        self.suspect: Delivery | None = None
+        self._since = 0.0
+
+    def is_suspect(self, delivery: Delivery) -> bool:
+        """Whether a delivery has to run solo."""
+        return delivery.crashes >= SOLO_AFTER_CRASHES
+
+    def hold(self, suspect: Delivery) -> None:
+        """Start nothing until this one has run."""
+        self.suspect, self._since = suspect, time.monotonic()
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether the suspect has waited longer for the runs beside it to end."""
+        return time.monotonic() - self._since > seconds
+
+    def over(self) -> None:
+        """Let others start again."""
+        self.suspect = None
+
+    async def verdict(self, delivery: Delivery) -> Buried | None:
+        """Record a solo run that starts now; return how to bury the job when it must not run.
+
+        Raises LeaseLost when the delivery is not ours any more.
+        """
+        exhausted = delivery.crashes >= self._max_deliveries
+        mark = solo(delivery, self._consumer, SOLO_CRASHES if exhausted else _NO_LIMIT)
+        earlier = await call(self._wire, mark.script, mark.keys, mark.args)
+        if earlier < 0:
+            raise LeaseLost(delivery.envelope.id)
+        if exhausted and earlier >= SOLO_CRASHES:
+            return Buried(
+                "crash_loop",
+                f"its worker ended {delivery.crashes} times while it held this job, "
+                f"{earlier} times while it ran nothing else",
+            )
+        delivery.solo = True
+        return None

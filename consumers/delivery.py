@@ -1,0 +1,101 @@
+"""A delivery: an entry that Redis handed to this consumer, and the proof that it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consumers.job import ENVELOPE_VERSION, Envelope
+from consumers.keys import Keys
+from consumers.lanes import Lane
+
+_FIELDS = (b"head", b"id", b"event", b"data", b"options")
+# Raw bytes of a foreign entry kept in its dead letter.
+RAW_LIMIT = 64 * 1024
+SOLO_AFTER_CRASHES = 2
+
+
+class Stream:
+    """One stream that is read: a lane or a lane's front, under its key in Redis."""
+
+    __slots__ = ("front", "group", "key", "keys", "lane")
+
+    def __init__(self, keys: Keys, lane: Lane, group: str, *, front: bool) -> None:
+        self.keys = keys
+        self.lane = lane
+        self.group = group
+        self.front = front
+        self.key = keys.front(lane) if front else keys.lane(lane)
+
+    @property
+    def name(self) -> str:
+        """The stream's name as in the queue's index of live jobs."""
+        return f"{self.lane.name}:front" if self.front else self.lane.name
+
+
+class Delivery:
+    """An entry in our hands; (entry, consumer, count) is its token.
+
+    renewed_at is the monotonic time at which the last request that renewed the
+    lease was sent: the lease surely holds until then plus the lease.
+    """
+
+    __slots__ = ("count", "entry", "envelope", "given_up", "renewed_at", "solo", "stream")
+
+    def __init__(
+        self, stream: Stream, entry: str, count: int, envelope: Envelope, renewed_at: float
+    ) -> None:
+        self.stream = stream
+        self.entry = entry
+        self.count = count
+        self.envelope = envelope
+        self.renewed_at = renewed_at
+        self.solo = False
+        # Set when this run no longer decides the outcome: lost, or already released.
+        self.given_up = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the entry in the whole of Redis."""
+        return (self.stream.key, self.entry)
+
+    @property
+    def crashes(self) -> int:
+        """How many deliveries of this job ended without an outcome."""
+        return self.envelope.crashes + self.count - 1
+
+
+def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
+    """Return the envelope in an entry's flat fields; None when it is not one of ours.
+
+    Of an envelope newer than this version only id, event and the first numbers
+    are relied upon: these stay where they are in every version.
+    """
+    if tuple(fields[0:10:2]) != _FIELDS:
+        return None
+    try:
+        version, generation, created_at, failures, deliveries, crashes = map(
+            int, fields[1].split(b":")[:6]
+        )
+        job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
+    except ValueError:
+        return None
+    if len(fields) != 10 and version <= ENVELOPE_VERSION:
+        return None
+    return Envelope(
+        job_id, event, fields[7], fields[9],
+        version, generation, created_at, failures, deliveries, crashes,
+    )  # fmt: skip
+
+
+def foreign_envelope(entry: str, fields: Sequence[bytes]) -> Envelope:
+    """Return a stand-in for an entry that is not a job; data holds its raw bytes, capped.
+
+    The fields are kept as netstrings (``<length>:<bytes>,``), which is exact for
+    whatever bytes they hold.
+    """
+    raw = bytearray()
+    for field in fields:
+        if len(raw) >= RAW_LIMIT:
+            break
+        raw += b"%d:%b," % (len(field), field[:RAW_LIMIT])
+    return Envelope(f"foreign:{entry}", "", bytes(raw[:RAW_LIMIT]), b"", 0, 0, 0, 0, 0, 0)

@@ -1,0 +1,142 @@
+"""The one door for batches that must be applied once although they may be sent twice (G4)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import time
+from typing import NamedTuple
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+)
+
+from consumers.backoff import pause_before
+from consumers.errors import (
+    BrokenKey,
+    LayoutMismatch,
+    QueueFull,
+    RedisUnavailable,
+    TaskManagerError,
+    WriterRefused,
+)
+from consumers.keys import Keys
+from consumers.scripts import call
+from consumers.transitions import Call
+from consumers.wire import NotSent, Wire
+
+# Redis says these before it runs anything: the same batch may be tried again.
+_NOT_NOW = ("BUSY ", "LOADING", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "READONLY")
+_EXPECTED = (("meta", "hash"), ("lanes", "zset"), ("stats", "hash"))
+
+
+class _Lost(NamedTuple):
+    """A try that brought no answer; executed says whether it may have been applied."""
+
+    reason: str
+    perhaps_executed: bool
+
+
+def writer_id() -> str:
+    """Return an id that no other process, event loop or boot shares."""
+    return f"{os.getpid()}-{id(asyncio.get_running_loop()):x}-{secrets.token_hex(16)}"
+
+
+class Door:
+    """Sends the batches of one writer to one queue, one at a time.
+
+    A batch without an answer is sent again, unchanged, under the same number;
+    Redis remembers the last number, digest and answer and so applies it once.
+    """
+
+    def __init__(self, wire: Wire, keys: Keys, *, where: str) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._where = where
+        self._writer = writer_id()
+        self._number = 0
+
+    async def send(self, batch: Call, *, until: float) -> bytes:
+        """Return the batch's answer; repeat it until the monotonic time ``until``.
+
+        Raises RedisUnavailable when no answer came by then, QueueFull when
+        memory is full, BrokenKey or LayoutMismatch when nothing can be written.
+        """
+        self._number += 1
+        batch = self._numbered(batch)
+        attempt, executed = 0, False
+        while True:
+            answer = await self._try(batch, repeated=executed)
+            if isinstance(answer, bytes):
+                return answer
+            executed = executed or answer.perhaps_executed
+            attempt += 1
+            pause = pause_before(attempt)
+            if time.monotonic() + pause > until:
+                raise RedisUnavailable(
+                    self._where, answer.reason, outcome="unknown" if executed else "not_sent"
+                )
+            await asyncio.sleep(pause)
+
+    def _numbered(self, batch: Call) -> Call:
+        keys = [self._keys.writer(self._writer), *batch.keys[1:]]
+        digest = hashlib.blake2b(digest_size=16)
+        for part in batch.args:
+            digest.update(part if isinstance(part, bytes) else str(part).encode())
+            digest.update(b"\0")
+        args = [self._keys.base, self._number, digest.hexdigest(), *batch.args]
+        return Call(batch.script, keys, args)
+
+    async def _try(self, batch: Call, *, repeated: bool) -> bytes | _Lost:
+        try:
+            answer: bytes = await call(self._wire, batch.script, batch.keys, batch.args)
+            return answer
+        except NotSent as error:
+            return _Lost(str(error), perhaps_executed=False)
+        except BusyLoadingError as error:
+            return _Lost(str(error), perhaps_executed=False)
+        except (ConnectionError, TimeoutError) as error:
+            return _Lost(str(error), perhaps_executed=True)
+        except ResponseError as error:
+            return await self._refused(error, batch, repeated=repeated)
+
+    async def _refused(self, error: ResponseError, batch: Call, *, repeated: bool) -> _Lost:
+        text = str(error)
+        if text.startswith(_NOT_NOW) or isinstance(error, (ReadOnlyError, NoScriptError)):
+            return _Lost(text, perhaps_executed=False)
+        if "WRITERREFUSED" in text:
+            return self._renamed(batch, text, repeated=repeated)
+        raise await self._explained(text)
+
+    def _renamed(self, batch: Call, text: str, *, repeated: bool) -> _Lost:
+        # Somebody sends under our id. Under a new one the batch goes through,
+        # unless an earlier try of it may already have been applied.
+        self._writer, self._number = writer_id(), 1
+        if repeated:
+            raise WriterRefused(text)
+        batch.keys[0], batch.args[1] = self._keys.writer(self._writer), self._number
+        return _Lost(text, perhaps_executed=False)
+
+    async def _explained(self, text: str) -> TaskManagerError:
+        if "OOM" in text:
+            return QueueFull(self._keys.queue, f"Redis at {self._where} is out of memory")
+        if "LAYOUT " in text:
+            found, known = text.split("LAYOUT ", 1)[1].split(" ")[:2]
+            return LayoutMismatch(self._keys.queue, found, known)
+        if "WRONGTYPE" in text:
+            return BrokenKey(await self._wrong_key())
+        return TaskManagerError(f"Redis at {self._where} refused a batch: {text}")
+
+    async def _wrong_key(self) -> str:
+        for name, kind in _EXPECTED:
+            key: str = getattr(self._keys, name)
+            if (await self._wire.send("TYPE", key)).decode() not in (kind, "none"):
+                return key
+        return self._keys.writer(self._writer)

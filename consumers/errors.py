@@ -1,0 +1,167 @@
+"""Every error that the engine raises on purpose.
+
+TaskManagerError
+├── InvalidInput (ValueError)       something given is not allowed; nothing was sent
+│   ├── InvalidName
+│   ├── InvalidPriority
+│   ├── NotSerializable
+│   ├── TooLarge
+│   └── UnknownOption
+├── QueueFull                       Redis or the queue's depth limit takes no more jobs
+├── TooManyLanes                    the queue already has as many lanes as it may
+├── BrokenKey                       a key of ours holds another type of value
+├── RedisUnavailable                Redis did not answer; says whether the outcome is known
+├── WriterRefused                   Redis knows a newer batch of this writer
+├── LayoutMismatch                  the queue was written by an incompatible version
+└── LeaseLost                       the delivery belongs to somebody else by now
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class TaskManagerError(Exception):
+    """The root of all errors of this project."""
+
+
+class InvalidInput(TaskManagerError, ValueError):
+    """Raised when an argument is refused before anything was sent."""
+
+
+class InvalidName(InvalidInput):
+    """Raised when a queue, event, partition, type, worker or job name is not allowed."""
+
+    def __init__(self, kind: str, given: object, allowed: str) -> None:
+        super().__init__(f"{kind} {given!r} is not allowed: {allowed}")
+        self.kind = kind
+        self.given = given
+
+
+class InvalidPriority(InvalidInput):
+    """Raised when a priority is not an integer from -100 to 100."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(
+            f"priority {given!r} is not allowed: give an integer from -100 to 100, "
+            "higher runs first, 0 is normal"
+        )
+        self.given = given
+
+
+class NotSerializable(InvalidInput):
+    """Raised when a value cannot be stored as JSON."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"{what} cannot be stored as JSON: {reason}. "
+            "Give JSON values, a pydantic model, a dataclass or a TypedDict"
+        )
+        self.what = what
+        self.reason = reason
+
+
+class TooLarge(InvalidInput):
+    """Raised when a payload, a result or a batch of children exceeds its limit.
+
+    size and limit are in bytes, or in jobs where what says so.
+    """
+
+    def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
+        super().__init__(
+            f"{what} has {size:,} {unit}, the limit is {limit:,}: "
+            "store large things elsewhere and send a reference to them"
+        )
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+
+class UnknownOption(InvalidInput):
+    """Raised when an option's name is not known; names the allowed ones."""
+
+    def __init__(self, given: str, allowed: list[str], where: str) -> None:
+        super().__init__(f"unknown option {given!r} in {where}; allowed: {', '.join(allowed)}")
+        self.given = given
+        self.allowed = allowed
+
+
+class QueueFull(TaskManagerError):
+    """Raised when an emit is refused because nothing more fits; nothing was stored."""
+
+    def __init__(self, queue: str, reason: str) -> None:
+        super().__init__(
+            f"queue {queue!r} takes no more jobs: {reason}. "
+            "Emit again later, add workers, or raise the limit"
+        )
+        self.queue = queue
+        self.reason = reason
+
+
+class TooManyLanes(TaskManagerError):
+    """Raised when a job needs a new lane and the queue already has its most."""
+
+    def __init__(self, queue: str, lane: str, limit: int) -> None:
+        super().__init__(
+            f"queue {queue!r} already has {limit} lanes, {lane!r} would be one more: "
+            "use fewer priorities and partitions, or another queue"
+        )
+        self.queue = queue
+        self.lane = lane
+        self.limit = limit
+
+
+class BrokenKey(TaskManagerError):
+    """Raised when a key that belongs to the engine holds a value of another type."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"key {key!r} holds a value of the wrong type, so nothing was written: "
+            "somebody else wrote to it; move or delete it"
+        )
+        self.key = key
+
+
+class RedisUnavailable(TaskManagerError):
+    """Raised when Redis did not answer in time.
+
+    outcome is "not_sent" when surely nothing was stored, "unknown" when the
+    request may have been executed although its reply never came.
+    """
+
+    def __init__(self, where: str, reason: str, *, outcome: Literal["unknown", "not_sent"]) -> None:
+        hint = (
+            "it may have been stored; repeating it with the same id is safe while that job lives"
+            if outcome == "unknown"
+            else "nothing was stored"
+        )
+        super().__init__(f"Redis at {where} did not answer: {reason} ({hint})")
+        self.where = where
+        self.reason = reason
+        self.outcome = outcome
+
+
+class WriterRefused(TaskManagerError):
+    """Raised when Redis has seen a newer batch of this writer: it must take a new id."""
+
+
+class LayoutMismatch(TaskManagerError):
+    """Raised when a queue's keys were laid out by a version this one cannot read."""
+
+    def __init__(self, queue: str, found: str, known: str) -> None:
+        super().__init__(
+            f"queue {queue!r} has key layout {found}, this version knows {known}: "
+            "upgrade this process, or use another namespace"
+        )
+        self.queue = queue
+
+
+class LeaseLost(TaskManagerError):
+    """Raised inside a handler whose delivery was taken over; what it does no longer counts."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} is no longer leased to this worker: another one may run it, "
+            "nothing this run does is recorded"
+        )
+        self.job_id = job_id

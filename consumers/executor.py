@@ -1,0 +1,218 @@
+"""Run handlers: one task a job, whose end becomes an outcome that the settler records."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from consumers.current import Run, current_run
+from consumers.delivery import Delivery
+from consumers.errors import InvalidName
+from consumers.job import ENVELOPE_VERSION, Job
+from consumers.leases import Leases
+from consumers.names import check_name
+from consumers.notes import NoteWriter
+from consumers.outcome import Buried, Completed, Ended, Outcome, Raised, Released, Returned
+from consumers.policy import Handler, Policy
+from consumers.settler import Settler
+from consumers.threads import HandlerThreads
+
+logger = logging.getLogger(__name__)
+
+
+class Executor:
+    """Runs what it is given at once; whoever gives it deliveries minds the slots.
+
+    on_free is called whenever a run has ended and its slot is free.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        settler: Settler,
+        leases: Leases,
+        *,
+        slots: int,
+        log_ttl: float,
+        on_free: Callable[[], None],
+    ) -> None:
+        self.policy = policy
+        self.settler = settler
+        self.leases = leases
+        self.slots = slots
+        self.threads = HandlerThreads(slots)
+        self.epochs: dict[str, int] = {}
+        self._log_ttl_ms = round(log_ttl * 1000)
+        self._on_free = on_free
+        self._runs: dict[Delivery, tuple[asyncio.Task[None], Run | None]] = {}
+        self._loop = asyncio.get_running_loop()
+        # Threads that do not end are left behind: nothing waits for them any more.
+        self._abandoning = False
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return len(self._runs)
+
+    def jobs(self) -> list[str]:
+        """Return the ids of the jobs that are running."""
+        return [delivery.envelope.id for delivery in list(self._runs)]
+
+    def start(self, delivery: Delivery) -> None:
+        """Run a delivery that is no longer held, or settle it when it cannot run here."""
+        envelope, queue = delivery.envelope, delivery.stream.lane.queue
+        handler = self.policy.handler(queue, envelope.event)
+        if handler is None or envelope.version > ENVELOPE_VERSION:
+            self._pass_on(delivery)
+            return
+        job = self._job(delivery)
+        if job is not None:
+            run = Run(job, self._loop)
+            self._runs[delivery] = (self._loop.create_task(self._run(delivery, handler, run)), run)
+
+    def lose(self, delivery: Delivery) -> None:
+        """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
+        if delivery.given_up:
+            return
+        delivery.given_up = True
+        if delivery not in self._runs:
+            self.leases.drop(delivery)
+            return
+        logger.warning("job %s lost its lease, its run is cancelled", delivery.envelope.id)
+        self._cancel(delivery)
+
+    async def drained(self) -> None:
+        """Return when nothing is running."""
+        while self._runs:
+            await asyncio.wait({task for task, _ in self._runs.values()})
+
+    async def release_all(self, *, patience: float) -> None:
+        """Cancel every run and release its job; do not wait longer for a handler than patience (s).
+
+        A handler that neither ends nor lets itself be cancelled is left behind:
+        its job is released all the same, and what it still does is not recorded.
+        """
+        for delivery in list(self._runs):
+            self._cancel(delivery)
+        tasks = {task for task, _ in self._runs.values()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience)
+        self._abandoning = True
+        for delivery, (task, _) in list(self._runs.items()):
+            if not delivery.given_up:
+                delivery.given_up = True
+                logger.warning("job %s does not end, it is released", delivery.envelope.id)
+                self.settler.settle(delivery, Released("shutdown"))
+            task.cancel()
+
+    def _cancel(self, delivery: Delivery) -> None:
+        task, run = self._runs[delivery]
+        if run is not None:
+            run.job.cancelled = True
+        task.cancel()
+
+    def _job(self, delivery: Delivery) -> Job[Any] | None:
+        stream, envelope = delivery.stream, delivery.envelope
+        notes = NoteWriter(self.settler.wire, delivery, self.settler.consumer, self._log_ttl_ms)
+        epoch = self.epochs.get(stream.lane.queue, 0)
+        try:
+            return Job(
+                envelope, stream.lane, type=stream.group, delivered=delivery.count,
+                epoch=epoch, notes=notes,
+            )  # fmt: skip
+        except ValueError as error:
+            self.quarantine(delivery, f"the payload is not JSON: {error}", envelope.data)
+            return None
+
+    def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
+        """Bury an entry that is not a job of ours, with its raw bytes (G13)."""
+        logger.error("entry %s of %s is no job: %s", delivery.entry, delivery.stream.key, why)
+        self.settler.settle(delivery, Buried("foreign", why, raw))
+
+    def _pass_on(self, delivery: Delivery) -> None:
+        # G14: somebody newer, or with the handler, will run it.
+        event = delivery.envelope.event
+        try:
+            check_name("event", event)
+        except InvalidName as error:
+            self.quarantine(delivery, str(error), delivery.envelope.data)
+        else:
+            self.settler.settle(delivery, Released("no_handler", event))
+
+    async def _run(self, delivery: Delivery, handler: Handler, run: Run) -> None:
+        current_run.set(run)
+        try:
+            outcome = await self._outcome(delivery, handler, run)
+            if outcome is not None:
+                children = run.job.on_success if isinstance(outcome, Completed) else ()
+                self.settler.settle(delivery, outcome, children)
+        finally:
+            del self._runs[delivery]
+            if delivery.given_up:
+                self.leases.drop(delivery)
+            self._on_free()
+
+    async def _outcome(self, delivery: Delivery, handler: Handler, run: Run) -> Outcome | None:
+        """Run the handler; return None when the outcome is not ours to decide any more."""
+        ended = await self._end(handler, run)
+        if run.pending:
+            ended = await self._after_pending(run, ended)
+        if delivery.given_up or self.leases.has_expired(delivery):
+            self._note_lost(delivery)
+            return None
+        if run.job.cancelled:
+            return Released("shutdown")
+        return self._decide(run.job, ended)
+
+    async def _end(self, handler: Handler, run: Run) -> Ended:
+        # Whatever a handler raises ends this job alone: a SystemExit that left
+        # the task would end the event loop.
+        try:
+            if handler.is_async:
+                return Returned(await handler.call(run.job, *handler.extra))
+            ended = await self._in_thread(handler, run)
+            if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
+                return Returned(await ended.value)
+            return ended
+        except BaseException as error:
+            return Raised(error)
+
+    async def _in_thread(self, handler: Handler, run: Run) -> Ended:
+        """Run a synchronous handler to its end: a thread cannot be cancelled, only told."""
+        working = self.threads.submit(handler.call, run.job, *handler.extra)
+        while True:
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                if working.cancelled() or self._abandoning:
+                    raise
+
+    async def _after_pending(self, run: Run, ended: Ended) -> Ended:
+        """Await what the handler started and did not await; a failure of it fails the run."""
+        failure: BaseException | None = None
+        while run.pending:
+            started = run.pending.pop(0)
+            try:
+                await started
+            except BaseException as error:
+                failure = failure or error
+        if failure is not None and isinstance(ended, Returned):
+            return Raised(failure)
+        return ended
+
+    def _note_lost(self, delivery: Delivery) -> None:
+        if not delivery.given_up:
+            delivery.given_up = True
+            logger.warning(
+                "job %s ended after its lease, nothing is recorded", delivery.envelope.id
+            )
+
+    def _decide(self, job: Job[Any], ended: Ended) -> Outcome:
+        try:
+            return self.policy.decide(job, ended)
+        except Exception as error:
+            logger.exception("the policy failed to decide about job %s", job.id)
+            return Buried("failed", f"the policy raised {error!r}")

@@ -1,0 +1,364 @@
+"""Fetch jobs for free slots: highest priority first, in batches, blocking when there are none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
+
+from consumers.backoff import pause_before
+from consumers.crash_loop import SoloGate
+from consumers.delivery import Delivery, Stream
+from consumers.errors import LeaseLost
+from consumers.executor import Executor
+from consumers.held import Held
+from consumers.leases import HELD_AT_MOST, Leases
+from consumers.levels import Levels
+from consumers.outcome import Released
+from consumers.reader import BLOCK, Reader
+from consumers.reclaimer import Reclaimer
+from consumers.settler import Settler
+
+logger = logging.getLogger(__name__)
+
+# The truth about lanes and properties is read again this often, however many
+# hints were lost.
+REFRESH = 2.0
+# With few slots free a read brings few jobs: wait this long for more to be free.
+_GATHER = 0.002
+_HELD_LOOK = 0.25
+_NO_BLOCK_PAUSE = 0.02
+# Outcomes that Redis does not take must not pile up without a bound.
+_MOST_UNSETTLED = 2000
+
+
+class Fetcher:
+    """The loop between the streams and the executor.
+
+    It reads the levels down to the one that last had a backlog, and widens when
+    the reply is short. Before something held is started, higher levels are
+    asked. Without any backlog it blocks on all levels at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        levels: Levels,
+        leases: Leases,
+        executor: Executor,
+        settler: Settler,
+        reclaimer: Reclaimer,
+        gate: SoloGate,
+        slots: int,
+        refresh: Callable[[], Awaitable[None]],
+        unblock: Callable[[int], None],
+    ) -> None:
+        self.reader = reader
+        self.levels = levels
+        self.leases = leases
+        self.executor = executor
+        self.settler = settler
+        self.reclaimer = reclaimer
+        self.gate = gate
+        self.slots = slots
+        # Enough to bridge a read, too few to keep others from work for long.
+        self.prefetch = slots // 4
+        self.held = Held(leases)
+        # True when the last pass over all levels found nothing.
+        self.idle = False
+        self.passes = 0
+        self._refresh = refresh
+        self._unblock = unblock
+        self._depth = 0
+        self._asked_above = 0
+        self._prefetching = True
+        self._freed = asyncio.Event()
+        self._stopping = False
+        self._blocked = False
+        self._dirty = True
+        self._refreshed = 0.0
+        self._looked = 0.0
+        self._failures = 0
+
+    # What others do with it
+
+    async def run(self) -> None:
+        """Fetch until stopped. Redis being away delays it, nothing ends it."""
+        while not self._stopping:
+            try:
+                await self._step()
+                self._failures = 0
+            except (ConnectionError, TimeoutError) as error:
+                await self._pause(error)
+            except RedisError as error:
+                logger.error("fetching failed: %s", error)
+                await asyncio.sleep(1.0)
+            except Exception:
+                logger.exception("fetching failed")
+                await asyncio.sleep(1.0)
+
+    def stop(self) -> None:
+        """Fetch no more; run ends when the read under way is answered."""
+        self._stopping = True
+        self.wake()
+
+    def freed(self) -> None:
+        """A slot is free: start what is held, or fetch."""
+        self._prefetching = True
+        if self.gate.suspect is None and self.held and not self._stopping:
+            top = self.held.top()
+            if top is not None and self._is_highest(top):
+                self._start_held(1)
+        self._freed.set()
+
+    def wake(self) -> None:
+        """Something changed (a lane, a stop): look at the lanes before the next read."""
+        self._dirty = True
+        self._freed.set()
+        self._interrupt()
+
+    def release_held(self) -> None:
+        """Hand everything that is held back, to the front of its lane."""
+        for delivery in self.leases.overdue(after=0.0):
+            self.settler.settle(delivery, Released("shutdown"))
+        suspect = self.gate.suspect
+        if suspect is not None and not suspect.solo:
+            self.gate.over()
+            self.settler.settle(suspect, Released("shutdown"))
+
+    # One turn
+
+    async def _step(self) -> None:
+        await self._look_at_queues()
+        self._return_overdue()
+        if self.gate.suspect is not None:
+            await self._run_suspect()
+        elif not self._has_reason_to_read():
+            await self._slot_or(_HELD_LOOK if self.held else BLOCK)
+        else:
+            await self._gather_slots()
+            if self.reclaimer.is_due:
+                self._take(await self.reclaimer.sweep(self._wanted()), reclaimed=True)
+            await self._fetch()
+
+    def _free(self) -> int:
+        return self.slots - self.executor.running
+
+    def _wanted(self) -> int:
+        """How many deliveries there is room for, in slots and in what may be held."""
+        return max(0, self._free() + self.prefetch * self._prefetching - len(self.held))
+
+    def _is_worth_a_read(self) -> bool:
+        # A read for one slot costs Redis and us as much as a read for many.
+        return self._wanted() >= max(1, self.slots // 8)
+
+    def _has_reason_to_read(self) -> bool:
+        if self.settler.backlog > _MOST_UNSETTLED:
+            return False
+        return self._free() > 0 or self._is_worth_a_read()
+
+    async def _look_at_queues(self) -> None:
+        now = time.monotonic()
+        if self._dirty or self.reader.outdated or now - self._refreshed > REFRESH:
+            self._dirty = self.reader.outdated = False
+            await self._refresh()
+            self.reader.look_again()
+            self._refreshed = time.monotonic()
+            self._depth = min(self._depth, max(0, len(self.levels) - 1))
+
+    def _return_overdue(self) -> None:
+        now = time.monotonic()
+        if self.held and now - self._looked > _HELD_LOOK:
+            self._looked = now
+            for delivery in self.leases.overdue(after=HELD_AT_MOST):
+                # Or we would fetch it again at once, to hold it again.
+                self._prefetching = False
+                self.settler.settle(delivery, Released("held"))
+
+    async def _slot_or(self, seconds: float) -> None:
+        """Wait for a free slot, at most some seconds."""
+        self._freed.clear()
+        if self._free() > 0 or self._stopping:
+            # Only unsettled outcomes hold us up: look again soon.
+            seconds = 0.01
+        timer = asyncio.get_running_loop().call_later(seconds, self._freed.set)
+        await self._freed.wait()
+        timer.cancel()
+
+    async def _gather_slots(self) -> None:
+        if not self.held and not self._is_worth_a_read():
+            await asyncio.sleep(_GATHER)
+
+    # Reading
+
+    async def _fetch(self) -> None:
+        self.levels.turn()
+        top = self.held.top()
+        if top is not None:
+            await self._ask_above(top)
+        elif self.idle:
+            await self._block()
+        else:
+            await self._read_backlog()
+        self._start_startable()
+
+    async def _ask_above(self, top: Delivery) -> None:
+        """Before what is held starts, see whether something higher has come."""
+        level = self._level_of(top)
+        wanted = self._wanted()
+        end = max(level, self._depth + 1) if wanted else level
+        if end > 0:
+            await self._read(0, end, max(1, wanted))
+        self._asked_above = max(end, level)
+
+    async def _read_backlog(self) -> None:
+        """Read down to the level with a backlog; for the rest go on, twice as far each time."""
+        wanted, start, end = self._wanted(), 0, self._depth + 1
+        found = 0
+        while True:
+            found += await self._read(start, end, wanted - found)
+            self._asked_above = end
+            if found >= max(1, min(wanted, self._free())) or end >= len(self.levels) or self._dirty:
+                break
+            start, end = end, min(len(self.levels), end + max(1, end - start) * 2)
+        self.idle = found == 0
+
+    async def _block(self) -> None:
+        streams = self.levels.streams()
+        # From many streams at once each gets its share, or we would hold too many.
+        count = max(1, self._wanted() // max(1, len(self.levels)))
+        self._blocked = True
+        try:
+            if self._dirty or self._stopping:
+                return
+            asked, block = time.monotonic(), self._block_for()
+            deliveries = await self.reader.read(streams, count, block=block)
+        finally:
+            self._blocked = False
+            self.passes += 1
+        if not deliveries and not self._dirty and time.monotonic() - asked < block / 20:
+            # Some stand-ins for Redis do not block: without a pause we would spin.
+            await asyncio.sleep(min(_NO_BLOCK_PAUSE, block))
+        self._take(deliveries)
+        # What came while we were blocked came from one stream: others have not been asked.
+        self._asked_above = 0
+        self.idle = len(deliveries) < count
+        if deliveries:
+            self._depth = max(self._level_of(delivery) for delivery in deliveries)
+
+    def _block_for(self) -> float:
+        # The lease counts from when a read was sent: long blocks would eat it.
+        shortest = min(self.leases.seconds.values(), default=30.0)
+        return max(0.01, min(BLOCK, shortest / 4, self.reclaimer.due_in))
+
+    async def _read(self, start: int, end: int, count: int) -> int:
+        deliveries = await self.reader.read(self.levels.streams(start, end), count)
+        self._take(deliveries)
+        if deliveries:
+            self._depth = self._backlog_of(deliveries, count)
+        return len(deliveries)
+
+    def _backlog_of(self, deliveries: Sequence[Delivery], count: int) -> int:
+        """Return the highest level that gave all it was asked for, else the deepest one."""
+        given = Counter(delivery.stream for delivery in deliveries)
+        full = [self._level_at(stream) for stream, number in given.items() if number >= count]
+        return min(full) if full else max(self._level_at(stream) for stream in given)
+
+    def _level_of(self, delivery: Delivery) -> int:
+        return self._level_at(delivery.stream)
+
+    def _level_at(self, stream: Stream) -> int:
+        known = self.levels.by_key.get(stream.key.encode())
+        return known[0] if known is not None else 0
+
+    def _take(self, deliveries: Sequence[Delivery], *, reclaimed: bool = False) -> None:
+        for delivery in deliveries:
+            if delivery.envelope.version == 0:
+                self.leases.all[delivery.key] = delivery
+                self.executor.quarantine(
+                    delivery, "its fields are not those of a job", delivery.envelope.data
+                )
+            elif delivery.key not in self.leases:
+                self.held.push(delivery, reclaimed=reclaimed)
+
+    # Starting
+
+    def _is_highest(self, delivery: Delivery) -> bool:
+        return self._level_of(delivery) == 0
+
+    def _start_startable(self) -> None:
+        """Start what is held and higher than every level that was not asked just now."""
+        while self._free() > 0 and self.gate.suspect is None and not self._stopping:
+            top = self.held.top()
+            if top is None:
+                return
+            level = self._level_of(top)
+            if level > 0 and level > self._asked_above:
+                return
+            self._start_held(1)
+
+    def _start_held(self, number: int) -> None:
+        for _ in range(number):
+            if self._free() <= 0 or (delivery := self.held.pop()) is None:
+                return
+            if self.gate.is_suspect(delivery):
+                self.gate.hold(delivery)
+                return
+            self.executor.start(delivery)
+
+    async def _run_suspect(self) -> None:
+        """Run a job that crashed before by itself, once the others have ended."""
+        suspect = self.gate.suspect
+        if suspect is None or suspect.solo or suspect.given_up:
+            await self._after_suspect()
+            return
+        if self.executor.running:
+            lease = self.leases.seconds[suspect.stream.lane.queue]
+            if self.gate.has_waited(lease):
+                # Beside others it proves nothing: it runs, and is not marked.
+                self.gate.over()
+                self.executor.start(suspect)
+                return
+            await self._slot_or(_HELD_LOOK)
+            return
+        try:
+            buried = await self.gate.verdict(suspect)
+        except LeaseLost:
+            self.gate.over()
+            self.executor.lose(suspect)
+            return
+        if buried is not None:
+            self.gate.over()
+            self.settler.settle(suspect, buried)
+        else:
+            self.executor.start(suspect)
+
+    async def _after_suspect(self) -> None:
+        if self.executor.running:
+            await self._slot_or(_HELD_LOOK)
+        else:
+            self.gate.over()
+
+    # Waking and waiting
+
+    def _interrupt(self) -> None:
+        """Unblock the reader; again and again, since before the block it does nothing."""
+        if not self._blocked or not self._dirty:
+            return
+        client = self.reader.channel.client_id
+        if client is not None:
+            self._unblock(client)
+        asyncio.get_running_loop().call_later(0.005, self._interrupt)
+
+    async def _pause(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("waiting for Redis: %s", error)
+        await asyncio.sleep(pause_before(self._failures) * random.uniform(0.5, 1.0))
+        self._dirty = True

@@ -1,0 +1,111 @@
+"""Tell the fleet that this worker lives, and what it can do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from redis.exceptions import RedisError
+
+from consumers.keys import Fleet
+from consumers.scripts import Argument
+from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+# `active` in stats may be this old at most twice over.
+BEAT = 5.0
+# A worker that was silent for a minute is not listed any more.
+FORGET_AFTER = 60.0
+
+
+def _version() -> str:
+    try:
+        return version("taskmanager-streams")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Heartbeat:
+    """Writes this worker's facts every few seconds, and removes them when it stops."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        fleet: Fleet,
+        *,
+        worker_id: str,
+        name: str,
+        type: str,
+        slots: int,
+        events: Callable[[], dict[str, list[str]]],
+        started: Callable[[], list[str]],
+    ) -> None:
+        self._wire = wire
+        self._fleet = fleet
+        self._id = worker_id
+        self._events = events
+        self._started = started
+        self._fixed: dict[str, str] = {
+            "name": name,
+            "type": type,
+            "slots": str(slots),
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+            "version": _version(),
+            "since": str(int(time.time() * 1000)),
+        }
+
+    async def run(self) -> None:
+        """Beat until cancelled. Redis being away only delays the next beat."""
+        while True:
+            try:
+                await self.beat()
+            except RedisError as error:
+                logger.debug("no heartbeat: %s", error)
+            await asyncio.sleep(BEAT)
+
+    async def beat(self) -> None:
+        """Write the worker's facts once."""
+        now = int(time.time() * 1000)
+        await asyncio.gather(*(self._wire.send(*command) for command in self._commands(now)))
+
+    async def remove(self) -> None:
+        """Take the worker off the list."""
+        key = self._fleet.worker(self._id)
+        await asyncio.gather(
+            self._wire.send("ZREM", self._fleet.workers, self._id), self._wire.send("DEL", key)
+        )
+
+    def _commands(self, now: int) -> list[tuple[Argument, ...]]:
+        key, events = self._fleet.worker(self._id), self._events()
+        facts = {
+            **self._fixed,
+            "events": json.dumps(events),
+            "queues": json.dumps(sorted(events)),
+            "started": json.dumps(self._started()),
+        }
+        flat = [part for pair in facts.items() for part in pair]
+        return [
+            ("ZADD", self._fleet.workers, now, self._id),
+            ("HSET", key, *flat),
+            ("EXPIRE", key, int(FORGET_AFTER)),
+            ("ZREMRANGEBYSCORE", self._fleet.workers, "-inf", now - int(FORGET_AFTER * 1000)),
+            ("SADD", self._fleet.queues, *sorted(events)),
+        ]
+
+
+async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[str]:
+    """Return the events of a queue that any live worker lists."""
+    since = int((time.time() - FORGET_AFTER) * 1000)
+    workers = await wire.send("ZRANGEBYSCORE", fleet.workers, since, "+inf")
+    listed = await asyncio.gather(
+        *(wire.send("HGET", fleet.worker(worker.decode()), "events") for worker in workers)
+    )
+    return {event for found in listed if found for event in json.loads(found).get(queue, [])}

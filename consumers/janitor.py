@@ -1,0 +1,152 @@
+"""Tidy up: unused lanes, consumers of dead workers, jobs that nobody can handle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from consumers.delivery import Delivery, Stream
+from consumers.heartbeat import live_events
+from consumers.keys import Fleet, Keys
+from consumers.lanes import Lane
+from consumers.leases import Leases
+from consumers.outcome import Buried
+from consumers.reader import delivery_of
+from consumers.scripts import call
+from consumers.settler import Settler
+from consumers.transitions import Call, forget, retire
+from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 30.0
+UNUSED_MS = 10 * 60 * 1000
+
+
+class Janitor:
+    """Every worker runs one; each of its steps is one script, so that any number may.
+
+    no_handler_deadline is how many seconds a job waits in the lane of its event
+    for a worker that handles it; then it is buried, unless one lives.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        settler: Settler,
+        leases: Leases,
+        *,
+        fleet: Fleet,
+        queues: Sequence[Keys],
+        default_lanes: Callable[[Keys], Lane],
+        consumer: str,
+        group: str,
+        no_handler_deadline: float,
+        interval: float = INTERVAL,
+        unused_ms: int = UNUSED_MS,
+    ) -> None:
+        self._wire = wire
+        self._settler = settler
+        self._leases = leases
+        self._fleet = fleet
+        self._queues = queues
+        self._default_lane = default_lanes
+        self._consumer = consumer
+        self._group = group
+        self._deadline = no_handler_deadline
+        self._interval = interval
+        self._unused_ms = unused_ms
+
+    async def run(self) -> None:
+        """Tidy until cancelled; an error delays the next round, it never ends it."""
+        while True:
+            # Without jitter every worker of one deploy would tidy at the same moment.
+            await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))
+            try:
+                for keys in self._queues:
+                    await self.tidy(keys)
+            except RedisError as error:
+                logger.debug("nothing was tidied: %s", error)
+            except Exception:
+                logger.exception("the janitor failed")
+
+    async def tidy(self, keys: Keys) -> None:
+        """Do one round for one queue."""
+        names = await self._wire.send("ZRANGE", keys.lanes, 0, -1)
+        lanes = [Lane.parse(keys.queue, name.decode()) for name in names]
+        for lane in lanes:
+            for stream in self._streams(keys, lane):
+                await self._run(forget(stream, self._unused_ms))
+            if lane != self._default_lane(keys):
+                await self._run(retire(keys, lane, self._unused_ms))
+        await self._bury_unhandled(keys, [lane for lane in lanes if lane.event is not None])
+
+    def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
+        return (
+            Stream(keys, lane, self._group, front=True),
+            Stream(keys, lane, self._group, front=False),
+        )
+
+    async def _run(self, step: Call) -> None:
+        try:
+            await call(self._wire, step.script, step.keys, step.args)
+        except ResponseError as error:
+            # A lane that went away meanwhile, or a foreign value in its place.
+            logger.debug("%s: %s", step.script.name, error)
+
+    async def _bury_unhandled(self, keys: Keys, lanes: list[Lane]) -> None:
+        if not lanes:
+            return
+        handled = await live_events(self._wire, self._fleet, keys.queue)
+        for lane in lanes:
+            if lane.event not in handled:
+                for stream in self._streams(keys, lane):
+                    await self._bury_old(stream)
+
+    async def _bury_old(self, stream: Stream) -> None:
+        """Bury what waited past the deadline: it is delivered to us first, like any job."""
+        while await self._oldest_ms(stream) < (await self._now_ms()) - self._deadline * 1000:
+            asked = time.monotonic()
+            reply = await self._wire.send(
+                "XREADGROUP", "GROUP", stream.group, self._consumer,
+                "COUNT", 1, "STREAMS", stream.key, ">",
+            )  # fmt: skip
+            if not reply:
+                return
+            for entry, fields in reply[0][1]:
+                self._bury(delivery_of(stream, entry.decode(), 1, fields, asked))
+
+    def _bury(self, delivery: Delivery) -> None:
+        self._leases.all[delivery.key] = delivery
+        event, hours = delivery.envelope.event, self._deadline / 3600
+        logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)
+        error = f"no live worker has listed event {event!r} for {hours:g} h"
+        self._settler.settle(delivery, Buried("no_handler", error))
+
+    async def _oldest_ms(self, stream: Stream) -> float:
+        """Return when the first undelivered entry was added (ms); infinity when there is none."""
+        try:
+            groups = await self._wire.send("XINFO", "GROUPS", stream.key)
+        except ResponseError:
+            return float("inf")
+        for group in groups:
+            facts = dict(zip(group[::2], group[1::2], strict=True))
+            if facts[b"name"] == stream.group.encode():
+                after = facts[b"last-delivered-id"].decode()
+                first = await self._wire.send("XRANGE", stream.key, f"({after}", "+", "COUNT", 1)
+                return _ms(first) if first else float("inf")
+        return float("inf")
+
+    async def _now_ms(self) -> float:
+        seconds, micros = await self._wire.send("TIME")
+        return int(seconds) * 1000 + int(micros) / 1000
+
+
+def _ms(entries: Any) -> float:
+    return float(entries[0][0].split(b"-")[0])

@@ -1,0 +1,168 @@
+"""A job as producers make it, as it lies in a lane, and as a handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic_core import from_json
+
+from consumers.lanes import Lane
+
+D_co = TypeVar("D_co", covariant=True)
+
+# The version of the fields in an entry. A worker that meets a higher one keeps
+# the job for a newer worker (G14).
+ENVELOPE_VERSION = 1
+# delivery fits in this many bits of a fence, so that fences stay ordered.
+_DELIVERY_BITS = 16
+_GENERATION_BITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is ready to be emitted: checked, encoded, with its lane.
+
+    data and options are JSON bytes; options is empty when all are default.
+    """
+
+    id: str
+    event: str
+    data: bytes
+    lane: Lane
+    options: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What an entry of a lane holds.
+
+    created_at is in ms of Redis' clock. failures, deliveries and crashes are
+    the counts from before this entry was added: they survive re-adding.
+    """
+
+    id: str
+    event: str
+    data: bytes
+    options: bytes
+    version: int
+    generation: int
+    created_at: int
+    failures: int
+    deliveries: int
+    crashes: int
+
+
+class Notes(Protocol):
+    """Where a running job writes its log and progress."""
+
+    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]: ...
+
+    def progress(
+        self, job: Job[Any], done: float, total: float | None, note: str | None
+    ) -> Awaitable[None]: ...
+
+
+class Job(Generic[D_co]):
+    """One unit of work, as its handler sees it.
+
+    data is the decoded payload. attempt starts at 1 and grows with each
+    recorded failure; delivery starts at 1 and grows each time the job is handed
+    to a worker, crashes included. created_at is when it was emitted, by Redis'
+    clock. cancelled turns True when this run no longer counts; a synchronous
+    handler should look at it in long loops.
+    """
+
+    __slots__ = (
+        "_created_at_ms",
+        "_notes",
+        "attempt",
+        "cancelled",
+        "correlation_id",
+        "data",
+        "delivery",
+        "event",
+        "fence",
+        "generation",
+        "id",
+        "max_retries",
+        "on_success",
+        "options",
+        "partition",
+        "priority",
+        "queue",
+        "type",
+    )
+
+    def __init__(
+        self, envelope: Envelope, lane: Lane, *, type: str, delivered: int, epoch: int, notes: Notes
+    ) -> None:
+        self.id = envelope.id
+        self.event = envelope.event
+        self.queue = lane.queue
+        self.type = type
+        self.partition = lane.partition
+        self.priority = lane.priority
+        self.data: D_co = from_json(envelope.data)
+        self.options: dict[str, Any] = from_json(envelope.options) if envelope.options else {}
+        self.generation = envelope.generation
+        self.attempt = envelope.failures + 1
+        self.delivery = envelope.deliveries + delivered
+        self.max_retries: int = self.options.get("max_retries", 0)
+        self.correlation_id: str | None = self.options.get("correlation_id")
+        self.cancelled = False
+        # Jobs to add in the same step that records this one as completed (G3).
+        self.on_success: list[NewJob] = []
+        self.fence = (
+            (epoch << (_GENERATION_BITS + _DELIVERY_BITS))
+            | (envelope.generation << _DELIVERY_BITS)
+            | min(self.delivery, (1 << _DELIVERY_BITS) - 1)
+        )
+        self._created_at_ms = envelope.created_at
+        self._notes = notes
+
+    @property
+    def name(self) -> str:
+        """The event; the documents' other word for it."""
+        return self.event
+
+    @property
+    def created_at(self) -> datetime:
+        """When the job was emitted, in UTC, by Redis' clock."""
+        return datetime.fromtimestamp(self._created_at_ms / 1000, UTC)
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure of this run makes the job a dead letter."""
+        return self.attempt > self.max_retries
+
+    @property
+    def idempotency_key(self) -> str:
+        """A string that is the same in every delivery and attempt of this job.
+
+        Hand it to services that de-duplicate requests by a key.
+        """
+        return f"{self.queue}/{self.id}/{self.generation}"
+
+    def logger(self, message: str | object) -> Awaitable[None]:
+        """Append a line (at most 4 KiB of text, or an object as JSON) to the job's log.
+
+        The line is written at the call; await to know it is stored. In a
+        synchronous handler the call blocks until then. Refused with LeaseLost
+        when the job was taken over meanwhile.
+        """
+        return self._notes.log(self, message)
+
+    def progress(
+        self, done: float, total: float | None = None, note: str | None = None
+    ) -> Awaitable[None]:
+        """Record how far the job is: done of total, in any unit, and a short note.
+
+        Written at the call, like logger.
+        """
+        return self._notes.progress(self, done, total, note)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.event} in {self.queue}, attempt {self.attempt}>"

@@ -1,0 +1,112 @@
+"""Every key name in Redis. Nothing else builds one.
+
+All keys of a queue carry the hash tag ``{queue}``, so that a script may touch
+them together on a cluster. The comments say what bounds each key.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from consumers.lanes import Lane
+
+# Small hashes are stored as listpacks (up to 128 fields by default): 16,384
+# buckets keep them small up to about two million live jobs a queue.
+LIVE_BUCKETS = 16_384
+
+
+def bucket(job_id: str) -> int:
+    """Return which of the LIVE_BUCKETS hashes holds a job id."""
+    return zlib.crc32(job_id.encode()) % LIVE_BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The keys that belong to no single queue."""
+
+    namespace: str = "tm"
+
+    @property
+    def queues(self) -> str:
+        """Set of the queues that exist. Bound: the number of queues."""
+        return f"{self.namespace}:queues"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set of worker ids by their last heartbeat (ms). Bound: pruned after a minute."""
+        return f"{self.namespace}:workers"
+
+    def worker(self, worker_id: str) -> str:
+        """Hash of one worker's facts. Bound: expires a minute after its last heartbeat."""
+        return f"{self.namespace}:worker:{worker_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one queue."""
+
+    queue: str
+    namespace: str = "tm"
+    base: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base", f"{self.namespace}:{{{self.queue}}}:")
+
+    def lane(self, lane: Lane) -> str:
+        """Stream of a lane. Bound: the queue's depth limit, or Redis' memory."""
+        return f"{self.base}lane:{lane.name}"
+
+    def front(self, lane: Lane) -> str:
+        """Stream of what was handed back to a lane; read before it. Bound: as the lane."""
+        return f"{self.base}lane:{lane.name}:front"
+
+    @property
+    def lanes(self) -> str:
+        """Sorted set of lane names by priority. Bound: MAX_LANES + MAX_EVENT_LANES."""
+        return f"{self.base}lanes"
+
+    @property
+    def meta(self) -> str:
+        """Hash of the queue's properties. Bound: a fixed set of fields."""
+        return f"{self.base}meta"
+
+    def live(self, job_id: str) -> str:
+        """Hash of where each live job of a bucket is. Bound: the number of live jobs."""
+        return f"{self.base}live:{bucket(job_id)}"
+
+    @property
+    def dead(self) -> str:
+        """Stream of dead letters. Bound: DEAD_LETTERS entries, trims are counted."""
+        return f"{self.base}dead"
+
+    @property
+    def dead_index(self) -> str:
+        """Hash of a job id's latest dead letter. Bound: as the dead letters."""
+        return f"{self.base}dead_index"
+
+    @property
+    def stats(self) -> str:
+        """Hash of counters. Bound: a fixed set of fields."""
+        return f"{self.base}stats"
+
+    def result(self, job_id: str) -> str:
+        """String: the last run's result. Bound: expires after the result TTL."""
+        return f"{self.base}result:{job_id}"
+
+    def log(self, job_id: str) -> str:
+        """List of a job's log lines. Bound: 1,000 lines of 4 KiB, expires after the log TTL."""
+        return f"{self.base}log:{job_id}"
+
+    def progress(self, job_id: str) -> str:
+        """Hash of a job's progress. Bound: expires after the log TTL."""
+        return f"{self.base}progress:{job_id}"
+
+    def writer(self, writer_id: str) -> str:
+        """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""
+        return f"{self.base}prod:{writer_id}"
+
+    @property
+    def control(self) -> str:
+        """Pub/sub channel of hints. Holds nothing."""
+        return f"{self.base}control"

@@ -1,0 +1,264 @@
+"""What this process holds: every delivery from its fetch to its settle.
+
+Leases are renewed by a native thread with its own connection, so that a handler
+that blocks the event loop does not lose its job (G8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+from redis.exceptions import NoScriptError, RedisError
+
+from consumers.channel import SyncChannel
+from consumers.connection import Connector
+from consumers.delivery import Delivery
+from consumers.keys import Keys
+from consumers.outcome import Released
+from consumers.transitions import BATCH_ITEMS, Call, Settlement, renew, settle_items
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Renewing three times a lease lets two renewals fail before it runs out.
+RENEWALS_PER_LEASE = 3
+# The part of a lease that is left unused: a commit on its way, and clocks that
+# run a little differently here and in Redis.
+MARGIN = 0.1
+HELD_AT_MOST = 1.0
+LAG_WORTH_SAYING = 1.0
+
+
+class Leases:
+    """The deliveries in our hands. Both the event loop and the renewal thread use it.
+
+    held: fetched, not started. Taking one out of held decides whether it is
+    started here or goes back; dict.pop is atomic, so only one side gets it.
+    """
+
+    def __init__(self) -> None:
+        self.all: dict[tuple[str, str], Delivery] = {}
+        self.held: dict[tuple[str, str], tuple[Delivery, float]] = {}
+        # Lease of each queue in seconds; a property of the queue, not of the worker.
+        self.seconds: dict[str, float] = {}
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self.all
+
+    def add(self, delivery: Delivery) -> None:
+        """Take in a delivery that was just fetched, as held."""
+        self.all[delivery.key] = delivery
+        self.held[delivery.key] = (delivery, time.monotonic())
+
+    def start(self, delivery: Delivery) -> bool:
+        """Whether the delivery is still held; it is not held any more afterwards."""
+        return self.held.pop(delivery.key, None) is not None
+
+    def drop(self, delivery: Delivery) -> None:
+        """Forget a delivery: it was settled or lost."""
+        if self.all.get(delivery.key) is delivery:
+            del self.all[delivery.key]
+        self.held.pop(delivery.key, None)
+
+    def overdue(self, *, after: float) -> Iterator[Delivery]:
+        """Take out of held what has waited longer than ``after`` seconds for a start."""
+        before = time.monotonic() - after
+        for delivery, since in list(self.held.values()):
+            if since <= before and self.start(delivery):
+                yield delivery
+
+    def stale(self, stream_key: str) -> list[str]:
+        """Return entries of a stream that we run and that Redis may take for abandoned.
+
+        Any other one was renewed by a request younger than its lease.
+        """
+        now = time.monotonic()
+        return [
+            delivery.entry
+            for (key, _), delivery in list(self.all.items())
+            if key == stream_key
+            and now - delivery.renewed_at > 0.9 * self.seconds[delivery.stream.lane.queue]
+        ]
+
+    def due(self) -> dict[Keys, list[Delivery]]:
+        """Return the deliveries whose lease wants renewing, by queue."""
+        now, due = time.monotonic(), defaultdict(list)
+        for delivery in list(self.all.values()):
+            keys = delivery.stream.keys
+            if delivery.given_up:
+                continue
+            if now - delivery.renewed_at >= 0.9 * self.seconds[keys.queue] / RENEWALS_PER_LEASE:
+                due[keys].append(delivery)
+        return due
+
+    def expired(self) -> list[Delivery]:
+        """Return the deliveries whose lease may have run out and that are not given up yet."""
+        return [
+            delivery
+            for delivery in list(self.all.values())
+            if not delivery.given_up and self.has_expired(delivery)
+        ]
+
+    def has_expired(self, delivery: Delivery) -> bool:
+        """Whether the lease may have run out: then nothing may be committed any more."""
+        lease = self.seconds[delivery.stream.lane.queue]
+        return time.monotonic() - delivery.renewed_at >= (1 - MARGIN) * lease
+
+
+class Keeper:
+    """The thread that renews leases, and minds the event loop while it does not turn.
+
+    on_lost is called on the event loop with each delivery that is not ours any
+    more. While the loop is blocked the thread also hands back held deliveries.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        connector: Connector,
+        *,
+        consumer: str,
+        on_lost: Callable[[Delivery], None],
+    ) -> None:
+        self._leases = leases
+        self._connector = connector
+        self._consumer = consumer
+        self._on_lost = on_lost
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._turned = time.monotonic()
+        self._asked = self._turned
+        self._said = False
+        # The longest time, in seconds, that the loop was seen not to turn.
+        self.worst_lag = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread; a renewal under way is finished first."""
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10.0)
+
+    def _run(self) -> None:
+        channel = SyncChannel(self._connector, name=f"keeper-{self._consumer}")
+        try:
+            while not self._stopping.wait(self._tick()):
+                self._step(channel)
+        finally:
+            channel.close()
+
+    def _tick(self) -> float:
+        shortest = min(self._leases.seconds.values(), default=30.0)
+        return min(0.5, shortest / RENEWALS_PER_LEASE / 4)
+
+    def _step(self, channel: SyncChannel) -> None:
+        lag = self._look_at_loop()
+        try:
+            for keys, deliveries in self._leases.due().items():
+                self._renew(channel, keys, deliveries)
+            if lag > HELD_AT_MOST:
+                self._hand_back(channel)
+        except RedisError as error:
+            logger.warning("leases could not be renewed: %s", error)
+        except Exception:
+            logger.exception("the lease keeper failed a step")
+        for delivery in self._leases.expired():
+            self._lose(delivery)
+
+    def _look_at_loop(self) -> float:
+        now = time.monotonic()
+        if self._turned >= self._asked:
+            self._asked, self._said = now, False
+            self._call_loop(self._turn)
+            return 0.0
+        lag = now - self._asked
+        self.worst_lag = max(self.worst_lag, lag)
+        if lag > LAG_WORTH_SAYING and not self._said:
+            self._said = True
+            logger.warning(
+                "the event loop has not turned for %.1f s, it is in %s", lag, self._where()
+            )
+        return lag
+
+    def _turn(self) -> None:
+        self._turned = time.monotonic()
+
+    def _where(self) -> str:
+        frame: FrameType | None = sys._current_frames().get(self._loop_thread)
+        if frame is None:
+            return "no frame"
+        frames = traceback.extract_stack(frame)[-3:]
+        return " > ".join(f"{entry.name} ({entry.filename}:{entry.lineno})" for entry in frames)
+
+    def _renew(self, channel: SyncChannel, keys: Keys, deliveries: list[Delivery]) -> None:
+        patience = max(0.5, self._leases.seconds[keys.queue] / RENEWALS_PER_LEASE)
+        for batch in _chunks(deliveries):
+            asked = time.monotonic()
+            flags = _ask(channel, renew(self._consumer, batch), patience)
+            for delivery, flag in zip(batch, flags.decode(), strict=True):
+                if flag == "1":
+                    delivery.renewed_at = asked
+                else:
+                    self._lose(delivery)
+
+    def _lose(self, delivery: Delivery) -> None:
+        self._leases.held.pop(delivery.key, None)
+        self._call_loop(self._on_lost, delivery)
+
+    def _hand_back(self, channel: SyncChannel) -> None:
+        by_queue: dict[Keys, list[Settlement]] = defaultdict(list)
+        for delivery in self._leases.overdue(after=HELD_AT_MOST):
+            released = Settlement(delivery, Released("held"))
+            by_queue[delivery.stream.keys].append(released)
+        for keys, settlements in by_queue.items():
+            for batch in _chunks(settlements):
+                _ask(channel, _release(keys, self._consumer, batch), 5.0)
+                for settlement in batch:
+                    self._leases.drop(settlement.delivery)
+
+    def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            # The loop was closed under us: nobody is left to tell.
+            self._stopping.set()
+
+
+def _release(keys: Keys, consumer: str, settlements: Iterable[Settlement]) -> Call:
+    # Number 0: a release that is repeated finds the fence closed and does nothing,
+    # so it needs no memory at the door.
+    call = settle_items(keys, consumer, 0, settlements)
+    call.keys[0] = keys.writer("keeper")
+    call.args[0:0] = [keys.base, 0, ""]
+    return call
+
+
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), BATCH_ITEMS):
+        yield items[start : start + BATCH_ITEMS]
+
+
+def _ask(channel: SyncChannel, call: Call, patience: float) -> bytes:
+    (reply,) = channel.ask(call.by_sha, timeout=patience)
+    if isinstance(reply, NoScriptError):
+        (reply,) = channel.ask(call.by_source, timeout=patience)
+    if isinstance(reply, RedisError):
+        raise reply
+    answer: bytes = reply
+    return answer

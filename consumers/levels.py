@@ -1,0 +1,98 @@
+"""Which streams to read, in which order: priorities from high to low."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from consumers.delivery import Stream
+from consumers.job import ENVELOPE_VERSION
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.policy import Policy
+
+
+class Level:
+    """The lanes of one priority: first their fronts, then themselves."""
+
+    def __init__(self, priority: int, lanes: list[tuple[Keys, Lane]], group: str) -> None:
+        self.priority = priority
+        fronts = [Stream(keys, lane, group, front=True) for keys, lane in lanes]
+        own = [Stream(keys, lane, group, front=False) for keys, lane in lanes]
+        self.streams = fronts + own
+
+
+def is_read(lane: Lane, type_: str, policy: Policy) -> bool:
+    """Whether a worker of a type reads a lane: its type's, or that of an event it handles."""
+    if lane.event is None:
+        return lane.type == type_
+    return lane.version <= ENVELOPE_VERSION and lane.event in policy.events(lane.queue)
+
+
+class Levels:
+    """The levels of all queues of a worker, highest first.
+
+    turn moves the queues of a level on by one, so that equals take turns at
+    being named (and so served) first.
+    """
+
+    def __init__(self, type_: str, policy: Policy) -> None:
+        self._type = type_
+        self._policy = policy
+        self._lanes: dict[Keys, tuple[Lane, ...]] = {}
+        self._left_out: set[str] = set()
+        self.levels: list[Level] = []
+        self.by_key: dict[bytes, tuple[int, Stream]] = {}
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def set_lanes(self, keys: Keys, names: Iterable[str]) -> bool:
+        """Take over the lanes that a queue lists; return whether any that we read changed."""
+        lanes = tuple(sorted((
+            lane for name in names
+            if is_read(lane := Lane.parse(keys.queue, name), self._type, self._policy)
+        ), key=lambda lane: lane.name))  # fmt: skip
+        if self._lanes.get(keys) == lanes:
+            return False
+        self._lanes[keys] = lanes
+        self._rebuild()
+        return True
+
+    def leave_out(self, stream_keys: set[str]) -> None:
+        """Read all streams but these."""
+        if stream_keys != self._left_out:
+            self._left_out = set(stream_keys)
+            self._rebuild()
+
+    def lanes(self, keys: Keys) -> tuple[Lane, ...]:
+        """Return the lanes of a queue that are read."""
+        return self._lanes.get(keys, ())
+
+    def streams(self, start: int = 0, end: int | None = None) -> list[Stream]:
+        """Return the streams of the levels from start up to, not including, end."""
+        return [stream for level in self.levels[start:end] for stream in level.streams]
+
+    def turn(self) -> None:
+        """Let the next queue come first among equals."""
+        for level in self.levels:
+            fronts = [stream for stream in level.streams if stream.front]
+            own = [stream for stream in level.streams if not stream.front]
+            level.streams = fronts[1:] + fronts[:1] + own[1:] + own[:1]
+
+    def _rebuild(self) -> None:
+        by_priority: dict[int, list[tuple[Keys, Lane]]] = defaultdict(list)
+        for keys, lanes in self._lanes.items():
+            for lane in lanes:
+                by_priority[lane.priority].append((keys, lane))
+        self.levels = [
+            Level(priority, by_priority[priority], self._type)
+            for priority in sorted(by_priority, reverse=True)
+        ]
+        for level in self.levels:
+            level.streams = [s for s in level.streams if s.key not in self._left_out]
+        self.by_key = {
+            stream.key.encode(): (index, stream)
+            for index, level in enumerate(self.levels)
+            for stream in level.streams
+        }

@@ -1,0 +1,192 @@
+"""One socket to Redis after its login: bytes out, replies in, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import hiredis
+from redis._parsers import BaseParser
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError, InvalidResponse, RedisError
+from redis.exceptions import TimeoutError as ReplyTimeout
+
+from consumers.connection import CONNECT_TIMEOUT, Connector
+
+# A second look before a silent connection is dropped: when the event loop was
+# blocked (or the process stopped), the reply may be waiting in the socket.
+GRACE = 0.1
+
+CLOSED = "the connection was closed"
+
+_MORE = object()
+
+
+class Link(asyncio.Protocol):
+    """A connection that is used once: it never reconnects, its owner makes a new one.
+
+    So a late callback can only concern the link it belongs to. Subclasses say
+    what becomes of a reply and of the loss. There is no reader task and
+    nothing to cancel: replies are parsed where the event loop delivers bytes,
+    which saves a task switch (and a turn of the loop) a read.
+    """
+
+    def __init__(self, *, patience: float) -> None:
+        self.patience = patience
+        self.paused = False
+        # Why the link was given up; None while it is in use.
+        self.error: RedisError | None = None
+        # Done when the socket is closed, some turns of the loop after the drop.
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_MORE
+        )
+        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = 0
+        self._suspected = -1
+
+    # What a subclass says
+
+    def replied(self, reply: Any) -> None:
+        """Take the next reply; error replies are values of type RedisError."""
+        raise NotImplementedError
+
+    def lost(self, error: RedisError) -> None:
+        """Take note that no reply will come any more; called once."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """Called when the socket takes bytes again after it was paused."""
+
+    def waiting_since(self) -> float | None:
+        """Return the loop time since when a reply is due, None when none is."""
+        return None
+
+    # What its owner does
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None and self.error is None
+
+    async def connect(self, connector: Connector, name: str | None) -> None:
+        """Connect and log in, once, in at most CONNECT_TIMEOUT seconds.
+
+        Raises redis.exceptions.ConnectionError (AuthenticationError is one),
+        whatever the reason. Cancelling it leaves nothing open.
+        """
+        connection = connector.open(name)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except ConnectionError:
+            raise
+        except TimeoutError:
+            raise ConnectionError(f"no connection within {CONNECT_TIMEOUT:g} s") from None
+        except (RedisError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+        else:
+            # Nothing is awaited between the take-over and our caller.
+            self._take_over(connection)
+        finally:
+            # Does nothing after the take-over: the connection is empty.
+            await connection.disconnect(nowait=True)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as soon as the socket takes them; a dropped link ignores them."""
+        if self._transport is not None and self.error is None:
+            self._transport.write(data)
+
+    def watch(self) -> None:
+        """Drop the link when what it waits for is not answered within its patience (s).
+
+        One timer a link, armed again lazily: none is made for a command.
+        """
+        since = self.waiting_since()
+        if since is None or self.error is not None:
+            return
+        due = since + self.patience
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look)
+
+    def drop(self, error: RedisError) -> None:
+        """Give the connection up: what waits is failed with error. Idempotent."""
+        if self.error is not None:
+            return
+        self.error = error
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self.lost(error)
+
+    async def close(self) -> None:
+        """Drop the link and wait until its socket is closed. Idempotent."""
+        self.drop(ConnectionError(CLOSED))
+        if self._transport is not None:
+            # Some turns of the loop; the limit is for a TLS peer that plays dead.
+            await asyncio.wait({self.closed}, timeout=1.0)
+
+    # What asyncio calls
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += 1
+        next_reply = self._reader.gets
+        try:
+            self._reader.feed(data)
+            while (reply := next_reply()) is not _MORE:
+                self.replied(reply)
+        except InvalidResponse as error:
+            self.drop(ConnectionError(f"the reply was not understood: {error}"))
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.error is None:
+            self.writable()
+
+    def eof_received(self) -> None:
+        self.drop(ConnectionError("the server closed the connection"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self.drop(ConnectionError(f"the connection was lost: {error or 'closed'}"))
+
+    # The rest
+
+    def _take_over(self, connection: AbstractConnection) -> None:
+        # The only place that reaches into redis-py: after the login the socket
+        # is ours, and its connection object is empty and may go.
+        reader, writer = connection._reader, connection._writer
+        connection._reader = connection._writer = None
+        assert reader is not None
+        assert writer is not None
+        # The end may have come between the login and here: nobody would tell us again.
+        if self.error is not None or reader.at_eof() or writer.transport.is_closing():
+            writer.transport.abort()
+            raise self.error or ConnectionError("the server closed the connection")
+        # A StreamWriter that is collected closes its transport: keep it.
+        self._writer = writer
+        self._transport = cast("asyncio.Transport", writer.transport)
+        self._transport.set_protocol(self)
+
+    def _look(self) -> None:
+        self._timer = None
+        since = self.waiting_since()
+        if since is None or self.error is not None:
+            return
+        if since + self.patience > self._loop.time():
+            self.watch()
+        elif self._suspected == self._heard:
+            self.drop(ReplyTimeout(f"no reply within {self.patience:g} s"))
+        else:
+            self._suspected = self._heard
+            self._timer = self._loop.call_later(GRACE, self._look)

@@ -1,0 +1,78 @@
+-- Add a batch of new jobs to their lanes.
+--
+-- KEYS[1]  the writer's door
+-- KEYS[2]  the queue's meta
+-- KEYS[3]  the queue's lanes
+-- KEYS[4]  the queue's counters
+-- KEYS[5…] the streams of the lanes named by the jobs
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  number of the batch
+-- ARGV[3]  digest of the batch
+-- ARGV[4]  most jobs the queue may hold, 0 for no limit
+-- ARGV[5]  most lanes the queue may have
+-- ARGV[6…] six a job: index of its stream in KEYS, live bucket, id, event, data, options
+--
+-- Returns one word a job, separated by spaces:
+--   +<generation>  added          =<generation>  its id is live already
+--   F              queue full     L              too many lanes
+--   T<key>         a foreign value is in the way
+-- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM; nothing is written then.
+-- include door
+-- include live
+-- include lane
+-- include admit
+-- include meta
+local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
+local room, most = tonumber(ARGV[4]), { lanes = tonumber(ARGV[5]) }
+
+local answered = remembered(door, number, digest)
+if answered then return answered end
+local generation, wrong_layout = last_generation(meta)
+if wrong_layout then return wrong_layout end
+redis.call('HGET', stats, 'emitted')
+redis.call('ZCARD', lanes)
+
+-- A foreign value in one lane must not stop emits to the others.
+local function length(stream)
+  local found = redis.pcall('XLEN', stream)
+  return type(found) == 'number' and found or 0
+end
+
+local function depth()
+  local held = 0
+  for _, name in ipairs(redis.call('ZRANGE', lanes, 0, -1)) do
+    local lane = base .. 'lane:' .. name
+    held = held + length(lane) + length(lane .. ':front')
+  end
+  return held
+end
+
+room = room == 0 and math.huge or room - depth()
+local now, words, added = now_ms(), {}, 0
+for at = 6, #ARGV, JOB_FIELDS do
+  local job = job_at(at)
+  local pointer, refusal = look(base, lanes, job, most)
+  local living_generation = pointer and living(base, pointer)
+  if living_generation then
+    words[#words + 1] = '=' .. living_generation
+  elseif refusal then
+    words[#words + 1] = refusal
+  elseif added >= room then
+    words[#words + 1] = 'F'
+  else
+    generation, added = generation + 1, added + 1
+    admit(base, lanes, job, generation, now)
+    words[#words + 1] = '+' .. generation
+  end
+end
+
+if added > 0 then
+  redis.call('HSET', meta, 'generation', generation)
+  name_epoch(meta, now)
+  -- A counter that is no number must not make a written batch an error.
+  redis.pcall('HINCRBY', stats, 'emitted', added)
+end
+local answer = table.concat(words, ' ')
+remember(door, number, digest, answer)
+return answer

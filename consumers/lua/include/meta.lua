@@ -1,0 +1,26 @@
+-- The queue's properties.
+
+local LAYOUT = '1'
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Returns the queue's last generation. Errors when a version that laid out the
+-- keys differently owns the queue.
+local function last_generation(meta)
+  local found = redis.call('HMGET', meta, 'layout', 'generation')
+  if found[1] and found[1] ~= LAYOUT then
+    return nil, redis.error_reply('LAYOUT ' .. found[1] .. ' ' .. LAYOUT)
+  end
+  return tonumber(found[2] or '0')
+end
+
+-- The first to write a queue's keys gives it an epoch. Seconds since 1970 grow
+-- even when Redis lost everything, so that fences keep growing (job.fence).
+local function name_epoch(meta, now)
+  if redis.call('HEXISTS', meta, 'epoch') == 0 then
+    redis.call('HSET', meta, 'layout', LAYOUT, 'epoch', math.floor(now / 1000))
+  end
+end

@@ -1,0 +1,34 @@
+-- Write a line of a running job's log, or its progress.
+--
+-- KEYS[1]  the delivery's stream
+-- KEYS[2]  the job's log (list) or progress (hash)
+-- ARGV[1]  group
+-- ARGV[2]  the consumer
+-- ARGV[3]  entry
+-- ARGV[4]  delivery count
+-- ARGV[5]  how long it is kept (ms)
+-- ARGV[6]  most lines of a log; 0 for progress
+-- ARGV[7…] the line; or field and value pairs of the progress
+--
+-- Returns 1 when written, 0 when the delivery is not ours any more.
+-- Errors: WRONGTYPE; nothing is written then.
+-- include fence
+local stream, note = KEYS[1], KEYS[2]
+local group, consumer, entry = ARGV[1], ARGV[2], ARGV[3]
+local ttl, most = ARGV[5], tonumber(ARGV[6])
+if not owns(stream, group, entry, consumer, ARGV[4]) then return 0 end
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+end
+redis.call(most > 0 and 'LLEN' or 'HLEN', note)
+-- The first write must be one that full memory allows.
+redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
+if most > 0 then
+  redis.call('RPUSH', note, now_ms() .. ' ' .. ARGV[7])
+  redis.call('LTRIM', note, -most, -1)
+else
+  redis.call('HSET', note, 'at', now_ms(), unpack(ARGV, 7))
+end
+redis.call('PEXPIRE', note, ttl)
+return 1

@@ -1,0 +1,39 @@
+-- See which commands this user may not run, without changing anything.
+--
+-- KEYS[1]  a key that does not exist
+-- ARGV     commands, with a subcommand after a space where there is one
+--
+-- Returns the refused ones. Each command is called with too little to do, or on
+-- a key that does not exist, so that nothing is written whatever the rights.
+local key = KEYS[1]
+local harmless = {
+  DEL = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
+  HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v' },
+  LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
+  RPUSH = { key, 'v' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
+  XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
+  XCLAIM = { key, 'g', 'c', '0', '0-0' }, XDEL = { key, '0-0' }, XLEN = { key },
+  XPENDING = { key, 'g' }, XRANGE = { key, '-', '+' },
+  ['XGROUP CREATE'] = { 'CREATE', key, 'g', '0' },
+  ['XGROUP DELCONSUMER'] = { 'DELCONSUMER', key, 'g', 'c' },
+  ['XINFO CONSUMERS'] = { 'CONSUMERS', key, 'g' }, ['XINFO GROUPS'] = { 'GROUPS', key },
+  ['XINFO STREAM'] = { 'STREAM', key },
+  ZADD = { key, 'XX', 0, 'm' }, ZCARD = { key }, ZRANGE = { key, 0, 0 }, ZREM = { key, 'm' },
+  ZSCORE = { key, 'm' },
+}
+
+local refused = {}
+for _, command in ipairs(ARGV) do
+  local name = string.match(command, '^%u+')
+  local reply = redis.pcall(name, unpack(harmless[command]))
+  local err = type(reply) == 'table' and reply.err
+  -- 6.2 and 7.0 word the refusal differently.
+  if err and (string.find(err, "can't run this command") or string.find(err, 'NOPERM')
+      or string.find(err, 'ACL failure') or string.find(err, "can't access at least one")
+      or string.find(err, 'no permissions')) then
+    refused[#refused + 1] = command
+  end
+  -- HSET and RPUSH have no form that does nothing.
+  if command == 'HSET' or command == 'RPUSH' then redis.pcall('DEL', key) end
+end
+return refused

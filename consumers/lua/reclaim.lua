@@ -1,0 +1,41 @@
+-- Take over deliveries of one stream whose lease has run out, in one bounded step.
+--
+-- KEYS[1]  the stream
+-- KEYS[2]  the queue's counters
+-- ARGV[1]  group
+-- ARGV[2]  the consumer that takes them
+-- ARGV[3]  lease (ms)
+-- ARGV[4]  where to start: - or ( and the entry that the last step ended with
+-- ARGV[5]  most pending entries to look at
+-- ARGV[6]  most deliveries to take
+-- ARGV[7…] entries not to take: the consumer runs them
+--
+-- Returns where to go on (an empty string after the last one), how many entries
+-- were missing, then each delivery taken as {entry, delivery count, fields}.
+-- A missing entry was deleted by somebody else; it is acknowledged and counted.
+local stream, stats = KEYS[1], KEYS[2]
+local group, consumer, lease, start = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local page, want = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local running = {}
+for at = 7, #ARGV do running[ARGV[at]] = true end
+
+local pending = redis.call('XPENDING', stream, group, start, '+', page)
+local taken, missing, last = {}, 0, ''
+for _, row in ipairs(pending) do
+  if #taken == want then break end
+  local entry, idle, count = row[1], row[3], row[4]
+  last = '(' .. entry
+  if idle >= lease and not running[entry] then
+    local claimed = redis.call('XCLAIM', stream, group, consumer, lease, entry)[1]
+    if claimed then
+      taken[#taken + 1] = { entry, count + 1, claimed[2] }
+    elseif #redis.call('XRANGE', stream, entry, entry) == 0 then
+      redis.call('XACK', stream, group, entry)
+      missing = missing + 1
+    end
+  end
+end
+if missing > 0 then redis.pcall('HINCRBY', stats, 'missing', missing) end
+if #pending < page and #taken < want then last = '' end
+return { last, missing, unpack(taken) }

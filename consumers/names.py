@@ -1,0 +1,38 @@
+"""Check the names that become part of a key. Nothing else decides which names are allowed."""
+
+from __future__ import annotations
+
+import re
+
+from consumers.errors import InvalidName
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_JOB_ID = re.compile(r"[\x21-\x7e]{1,256}")
+# The lane of a single event is "event.<event>" where other lanes have their type.
+_EVENT_LANE = "event."
+
+_NAME_RULE = (
+    "use 1 to 128 of A-Z, a-z, 0-9, dot, underscore and hyphen, starting with a letter or digit"
+)
+_JOB_ID_RULE = "use 1 to 256 printable ASCII characters without spaces"
+_TYPE_RULE = 'a type must not start with "event.", which marks the lanes of single events'
+
+
+def check_name(kind: str, value: object) -> str:
+    """Return value when it is a name, else raise InvalidName.
+
+    kind says what is named (queue, event, partition, type, worker) and stands
+    in the error. A type must not start with ``event.``.
+    """
+    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+        raise InvalidName(kind, value, _NAME_RULE)
+    if kind == "type" and value.startswith(_EVENT_LANE):
+        raise InvalidName(kind, value, _TYPE_RULE)
+    return value
+
+
+def check_job_id(value: object) -> str:
+    """Return value when it is 1 to 256 printable ASCII characters without spaces, else raise."""
+    if not isinstance(value, str) or _JOB_ID.fullmatch(value) is None:
+        raise InvalidName("job id", value, _JOB_ID_RULE)
+    return value

@@ -1,0 +1,80 @@
+"""Write the logs and the progress of running jobs, fenced like everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from pydantic_core import to_json
+
+from consumers.current import current_run
+from consumers.delivery import Delivery
+from consumers.errors import LeaseLost
+from consumers.job import Job
+from consumers.scripts import call
+from consumers.transitions import Call, log, progress
+from consumers.wire import Wire
+
+LINE_LIMIT = 4096
+
+
+class NoteWriter:
+    """The notes of one delivery."""
+
+    __slots__ = ("_consumer", "_delivery", "_ttl_ms", "_wire")
+
+    def __init__(self, wire: Wire, delivery: Delivery, consumer: str, ttl_ms: int) -> None:
+        self._wire = wire
+        self._delivery = delivery
+        self._consumer = consumer
+        self._ttl_ms = ttl_ms
+
+    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
+        """Append a line to the job's log; see Job.logger."""
+        text = message if isinstance(message, str) else to_json(message, fallback=str).decode()
+        line = text.encode("utf-8", "replace")[:LINE_LIMIT].decode("utf-8", "ignore")
+        return self._write(log(self._delivery, self._consumer, self._ttl_ms, line))
+
+    def progress(
+        self, job: Job[Any], done: float, total: float | None, note: str | None
+    ) -> Awaitable[None]:
+        """Record how far the job is; see Job.progress."""
+        fields: list[str | float] = ["done", done]
+        if total is not None:
+            fields += ["total", total]
+        if note is not None:
+            fields += ["note", note[:LINE_LIMIT]]
+        return self._write(progress(self._delivery, self._consumer, self._ttl_ms, fields))
+
+    def _write(self, note: Call) -> Awaitable[None]:
+        run = current_run.get()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if run is None:
+                raise
+            run.block_on(self._send(note))
+            return _done()
+        written = asyncio.ensure_future(self._send(note))
+        if run is not None:
+            run.track(written)
+        return written
+
+    async def _send(self, note: Call) -> None:
+        if not await call(self._wire, note.script, note.keys, note.args):
+            raise LeaseLost(self._delivery.envelope.id)
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _done() -> Awaitable[None]:
+    # A synchronous handler has waited already and drops this.
+    return _Done()
+
+
+class _Done:
+    def __await__(self) -> Any:
+        return _nothing().__await__()

@@ -1,0 +1,58 @@
+"""What became of a run, as values. The processor decides one, the settler records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned; result is its JSON, stored for the queue's result TTL."""
+
+    result: bytes = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """The job is given up and becomes a dead letter.
+
+    reason is a short fixed word (failed, bad_result, crash_loop, no_handler,
+    foreign); error is text for a person, with the traceback where there is one.
+    raw replaces the payload of an entry that is not a job.
+    """
+
+    reason: str
+    error: str = ""
+    raw: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The job goes back for somebody else, without an attempt burnt.
+
+    It goes to the front of its own lane; with event to the front of that
+    event's own lane, which only workers that handle the event read.
+    """
+
+    reason: str
+    event: str | None = None
+
+
+Outcome = Completed | Buried | Released
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A handler came back with a value."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A handler ended with an exception, of whatever kind."""
+
+    error: BaseException
+
+
+Ended = Returned | Raised

@@ -1,0 +1,50 @@
+"""See at the start whether this user may run what the scripts run.
+
+An ACL that misses a command would otherwise show in the middle of a script.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from redis.exceptions import ResponseError
+
+from consumers import transitions
+from consumers.errors import TaskManagerError
+from consumers.keys import Keys
+from consumers.scripts import call, load
+from consumers.wire import Wire
+
+_CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+_WITH_SUBCOMMAND = {"XGROUP", "XINFO"}
+
+logger = logging.getLogger(__name__)
+
+
+def commands() -> list[str]:
+    """Return every command that a script runs, with its subcommand where it has one."""
+    found = set()
+    for script in transitions.ALL:
+        for command, subcommand in _CALLED.findall(script.source):
+            known = command in _WITH_SUBCOMMAND
+            found.add(f"{command} {subcommand}" if known else command)
+    return sorted(found)
+
+
+async def check_rights(wire: Wire, keys: Keys) -> None:
+    """Raise TaskManagerError naming the commands this user may not run in scripts.
+
+    The dry run touches nothing: each command is tried on a key of another type
+    or on none, and only a refusal for lack of rights is looked at.
+    """
+    try:
+        refused = await call(wire, load("preflight"), [f"{keys.base}preflight"], commands())
+    except ResponseError as error:
+        raise TaskManagerError(f"scripts cannot be run by this Redis user: {error}") from error
+    if refused:
+        names = ", ".join(name.decode() for name in refused)
+        raise TaskManagerError(
+            f"this Redis user may not run {names} in scripts on keys {keys.base}*: "
+            "extend its ACL rules"
+        )

@@ -1,0 +1,184 @@
+"""Emit jobs: what one event loop emits in a tick leaves as one batch a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import NamedTuple
+
+from consumers.connection import Connector
+from consumers.door import Door
+from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
+from consumers.job import NewJob
+from consumers.keys import Fleet, Keys
+from consumers.lanes import MAX_LANES
+from consumers.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_key, words
+from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+
+class Emitted(NamedTuple):
+    """What an emit came to: run is the generation of the live job, created whether it is new."""
+
+    id: str
+    created: bool
+    run: int
+
+
+class _Waiting(NamedTuple):
+    job: NewJob
+    until: float
+    done: asyncio.Future[Emitted]
+
+
+class Producer:
+    """The shared writer of one process and event loop.
+
+    Jobs of one queue are sent in the order of their priority within a batch, and
+    batch after batch: the next leaves when the one before was answered. Nothing
+    is kept longer than emit_timeout seconds.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        namespace: str = "tm",
+        emit_timeout: float = 5.0,
+        max_queue_depth: int | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.emit_timeout = emit_timeout
+        self.max_queue_depth = max_queue_depth
+        self.where = connector.where
+        self.wire = Wire(connector, name="producer")
+        self._loop = asyncio.get_running_loop()
+        self._writers: dict[str, _QueueWriter] = {}
+
+    def emit(self, job: NewJob) -> asyncio.Future[Emitted]:
+        """Send the job with the next batch; the future is done when Redis has answered.
+
+        Its errors: QueueFull, TooManyLanes, BrokenKey, RedisUnavailable.
+        """
+        done: asyncio.Future[Emitted] = self._loop.create_future()
+        self._writer(job.lane.queue).add(_Waiting(job, time.monotonic() + self.emit_timeout, done))
+        return done
+
+    async def flush(self) -> None:
+        """Return when everything emitted so far has been answered."""
+        await asyncio.gather(*(writer.flushed() for writer in self._writers.values()))
+
+    async def close(self) -> None:
+        """Flush, then disconnect."""
+        await self.flush()
+        await self.wire.close()
+
+    def _writer(self, queue: str) -> _QueueWriter:
+        writer = self._writers.get(queue)
+        if writer is None:
+            writer = self._writers[queue] = _QueueWriter(self, queue)
+        return writer
+
+
+class _QueueWriter:
+    """The emits of one queue: collects while a batch is under way."""
+
+    def __init__(self, producer: Producer, queue: str) -> None:
+        self._producer = producer
+        self._keys = Keys(queue, producer.namespace)
+        self._door = Door(producer.wire, self._keys, where=producer.where)
+        self._waiting: deque[_Waiting] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._listed = False
+
+    def add(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if self._flushing is None:
+            # A task starts with the next turn of the loop: by then everybody
+            # who emits in this one has added theirs.
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def flushed(self) -> None:
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                await self._send(self._take())
+        finally:
+            self._flushing = None
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH_ITEMS:
+            size += len(self._waiting[0].job.data)
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        # A reader that wakes in the middle of the script sees the highest first.
+        batch.sort(key=lambda waiting: -waiting.job.lane.priority)
+        return batch
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        jobs = [waiting.job for waiting in batch]
+        until = max(waiting.until for waiting in batch)
+        items = emit_items(self._keys, jobs, depth=self._producer.max_queue_depth)
+        try:
+            await self._list_queue()
+            answer = await self._door.send(items, until=until)
+        except TaskManagerError as error:
+            self._fail(batch, error)
+            return
+        except Exception as error:
+            logger.exception("an emit to queue %s failed", self._keys.queue)
+            self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+            return
+        for waiting, word in zip(batch, words(answer), strict=True):
+            self._resolve(waiting, word)
+
+    async def _list_queue(self) -> None:
+        # The set of queues lies in another slot than the queue: no script may
+        # touch both. It is for listing only, so it must not hold up an emit.
+        if not self._listed:
+            self._listed = True
+            key = Fleet(self._producer.namespace).queues
+            self._producer.wire.send("SADD", key, self._keys.queue).add_done_callback(
+                self._was_listed
+            )
+
+    def _was_listed(self, done: asyncio.Future[object]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._listed = False
+
+    def _fail(self, batch: list[_Waiting], error: TaskManagerError) -> None:
+        for waiting in batch:
+            _fail(waiting.done, error)
+        if isinstance(error, RedisUnavailable):
+            # What waited behind this batch has waited as long, for the same Redis.
+            now = time.monotonic()
+            while self._waiting and self._waiting[0].until <= now:
+                late = RedisUnavailable(error.where, error.reason, outcome="not_sent")
+                _fail(self._waiting.popleft().done, late)
+
+    def _resolve(self, waiting: _Waiting, word: str) -> None:
+        job, kind = waiting.job, word[0]
+        if kind in "+=":
+            if not waiting.done.done():
+                waiting.done.set_result(Emitted(job.id, kind == "+", int(word[1:])))
+        elif kind == "F":
+            limit = self._producer.max_queue_depth
+            _fail(waiting.done, QueueFull(job.lane.queue, f"it holds its most of {limit} jobs"))
+        elif kind == "L":
+            _fail(waiting.done, TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES))
+        else:
+            _fail(waiting.done, refused_key(word))
+
+
+def _fail(done: asyncio.Future[Emitted], error: TaskManagerError) -> None:
+    if not done.done():
+        done.set_exception(error)

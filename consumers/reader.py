@@ -1,0 +1,142 @@
+"""Read the streams: one connection that may block, and what its error replies mean."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from consumers.channel import Channel, Command
+from consumers.connection import Connector
+from consumers.delivery import Delivery, Stream, foreign_envelope, read_envelope
+from consumers.levels import Levels
+from consumers.transitions import Call, repair
+
+logger = logging.getLogger(__name__)
+
+# How long a read may block. A blocked 6.2 server does not notice FLUSHALL, so
+# this is also how late that is noticed.
+BLOCK = 2.0
+# How much longer than it asked to block a read may take before its connection is given up.
+PATIENCE = 10.0
+_WRONG_TYPE_PAUSE = 5.0
+_NO_GROUP = re.compile(r"No such key '(.*?)' or consumer group '(.*?)'")
+
+
+class Reader:
+    """Reads for one consumer; one question at a time, never cancelled in the middle."""
+
+    def __init__(self, connector: Connector, levels: Levels, *, group: str, consumer: str) -> None:
+        self.channel = Channel(connector, name=f"reader-{consumer}")
+        self.levels = levels
+        self.group = group
+        self.consumer = consumer
+        # Set when an answer says that the list of lanes is out of date.
+        self.outdated = False
+        self._wrong_type: dict[str, float] = {}
+
+    async def read(
+        self, streams: Sequence[Stream], count: int, *, block: float = 0.0
+    ) -> list[Delivery]:
+        """Return at most count new deliveries of each stream, in the order of the streams.
+
+        With block, wait up to that many seconds for the first. Raises redis
+        ConnectionError or TimeoutError; what the lost reply brought is then
+        found by the reclaimer.
+        """
+        if not streams:
+            await asyncio.sleep(block)
+            return []
+        asked = time.monotonic()
+        (reply,) = await self.channel.ask(
+            self._command(streams, count, block), timeout=block + PATIENCE
+        )
+        if isinstance(reply, ResponseError):
+            await self._mend(reply, streams)
+            return []
+        return self._deliveries(reply, asked)
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """Ask something else between two reads; error replies are values."""
+        return await self.channel.ask(*commands, timeout=PATIENCE)
+
+    async def run(self, call: Call) -> Any:
+        """Run a script between two reads; raises its ResponseError."""
+        (reply,) = await self.ask(call.by_sha)
+        if isinstance(reply, NoScriptError):
+            (reply,) = await self.ask(call.by_source)
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
+    def look_again(self) -> None:
+        """Read streams again that were left out long enough."""
+        now = time.monotonic()
+        self._wrong_type = {key: end for key, end in self._wrong_type.items() if end > now}
+        self.levels.leave_out(set(self._wrong_type))
+
+    def _command(self, streams: Sequence[Stream], count: int, block: float) -> Command:
+        blocking = ("BLOCK", max(1, int(block * 1000))) if block else ()
+        names = [stream.key for stream in streams]
+        head = ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", count, *blocking)
+        return (*head, "STREAMS", *names, *([">"] * len(names)))
+
+    def _deliveries(self, reply: Any, asked: float) -> list[Delivery]:
+        found = []
+        for key, entries in reply or ():
+            stream = self.levels.by_key[key][1]
+            for entry, fields in entries:
+                found.append(delivery_of(stream, entry.decode(), 1, fields, asked))
+        return found
+
+    async def _mend(self, error: ResponseError, streams: Sequence[Stream]) -> None:
+        """Repair or leave out the one stream that spoils the read of all others."""
+        text = str(error)
+        if text.startswith("UNBLOCKED"):
+            self.outdated = True
+        elif (lost := _NO_GROUP.search(text)) is not None:
+            await self._make_group(lost[1])
+        elif "WRONGTYPE" in text:
+            await self._leave_out_wrong(streams)
+        else:
+            logger.error("reading failed: %s", text)
+            await asyncio.sleep(1.0)
+
+    async def _make_group(self, stream_key: str) -> None:
+        self.outdated = True
+        stream = self.levels.by_key[stream_key.encode()][1]
+        if stream.lane.event is not None and await self._has_groups(stream_key):
+            # Another type's jobs: a group of ours would get them all.
+            self._leave_out(stream_key, "it has no group of ours")
+            return
+        lost = await self.run(repair(stream.keys, stream.lane, self.group))
+        if lost:
+            logger.error("%s had lost its group, made again from its first entry", stream_key)
+
+    async def _has_groups(self, stream_key: str) -> bool:
+        (groups,) = await self.ask(("XINFO", "GROUPS", stream_key))
+        return isinstance(groups, list) and len(groups) > 0
+
+    async def _leave_out_wrong(self, streams: Sequence[Stream]) -> None:
+        kinds = await self.ask(*(("TYPE", stream.key) for stream in streams))
+        for stream, kind in zip(streams, kinds, strict=True):
+            if kind not in (b"stream", b"none"):
+                self._leave_out(stream.key, f"it holds a {kind.decode()}")
+
+    def _leave_out(self, stream_key: str, why: str) -> None:
+        logger.error("%s is not read for %.0f s: %s", stream_key, _WRONG_TYPE_PAUSE, why)
+        self._wrong_type[stream_key] = time.monotonic() + _WRONG_TYPE_PAUSE
+        self.levels.leave_out(set(self._wrong_type))
+
+
+def delivery_of(
+    stream: Stream, entry: str, count: int, fields: Sequence[bytes], asked: float
+) -> Delivery:
+    """Return an entry as a delivery; one that is no job gets a stand-in with version 0."""
+    envelope = read_envelope(fields) or foreign_envelope(entry, fields)
+    return Delivery(stream, entry, count, envelope, asked)

@@ -1,0 +1,65 @@
+"""The Lua scripts, each read once from its file with its includes pasted in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Protocol
+
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int | float
+
+# Redis 6.2 replicates a script as its text unless told otherwise, and then
+# refuses writes after commands like TIME and XPENDING. Later versions ignore it.
+_PROLOGUE = "redis.replicate_commands()\n"
+_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and the digest Redis knows it by."""
+
+    name: str
+    source: str
+    sha: str
+
+    def by_sha(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
+        """Return the command that calls the script when Redis has it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def by_source(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
+        """Return the command that calls the script and makes Redis keep it."""
+        return ("EVAL", self.source, len(keys), *keys, *args)
+
+
+class Sends(Protocol):
+    """A connection on which one command is sent and its reply awaited."""
+
+    def send(self, *args: Argument) -> Any: ...
+
+
+def _read(path: str) -> str:
+    return resources.files("consumers").joinpath("lua", path).read_text("utf-8")
+
+
+@cache
+def load(name: str) -> Script:
+    """Return the script of lua/<name>.lua."""
+    text = _INCLUDE.sub(lambda found: _read(f"include/{found[1]}.lua"), _read(f"{name}.lua"))
+    source = _PROLOGUE + text
+    # Redis names scripts by SHA-1; nothing here depends on its strength.
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha)
+
+
+async def call(wire: Sends, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart)."""
+    try:
+        return await wire.send(*script.by_sha(keys, args))
+    except NoScriptError:
+        return await wire.send(*script.by_source(keys, args))

@@ -1,0 +1,187 @@
+"""Record outcomes: what finished while one batch was under way leaves with the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from consumers.delivery import Delivery
+from consumers.door import Door
+from consumers.errors import TaskManagerError, TooManyLanes
+from consumers.job import NewJob
+from consumers.keys import Keys
+from consumers.lanes import MAX_EVENT_LANES, MAX_LANES
+from consumers.leases import Leases
+from consumers.outcome import Buried, Completed, Outcome, Released
+from consumers.transitions import (
+    BATCH_BYTES,
+    BATCH_ITEMS,
+    Settlement,
+    refused_key,
+    settle_items,
+    words,
+)
+from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+# A foreign value in one of our keys is for a person to remove.
+_PAUSE_AFTER_BROKEN_KEY = 1.0
+
+
+class Settler:
+    """Settles deliveries of all queues of a consumer, each queue in batches of its own.
+
+    A settle is repeated until Redis has answered it or the lease is lost:
+    results before acks cannot be lost. on_settled is called with each delivery
+    and whether its outcome was recorded.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        leases: Leases,
+        *,
+        where: str,
+        consumer: str,
+        result_ttl: float,
+        on_settled: Callable[[Delivery, bool], None],
+    ) -> None:
+        self.wire = wire
+        self.leases = leases
+        self.where = where
+        self.consumer = consumer
+        self.result_ttl_ms = round(result_ttl * 1000)
+        self.on_settled = on_settled
+        self._queues: dict[Keys, _QueueSettler] = {}
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes are not recorded yet."""
+        return sum(queue.backlog for queue in self._queues.values())
+
+    def settle(self, delivery: Delivery, outcome: Outcome, children: Sequence[NewJob] = ()) -> None:
+        """Record the outcome with the next batch, if the delivery is still ours then.
+
+        Children are added in the same step, and only with Completed.
+        """
+        keys = delivery.stream.keys
+        queue = self._queues.get(keys)
+        if queue is None:
+            queue = self._queues[keys] = _QueueSettler(self, keys)
+        queue.add(Settlement(delivery, outcome, children))
+
+    async def flushed(self) -> None:
+        """Return when every outcome given so far is recorded or refused."""
+        await asyncio.gather(*(queue.flushed() for queue in self._queues.values()))
+
+    def close(self) -> None:
+        """Give up what is not recorded: its jobs will be run again elsewhere."""
+        for queue in self._queues.values():
+            queue.close()
+
+
+class _QueueSettler:
+    def __init__(self, settler: Settler, keys: Keys) -> None:
+        self._settler = settler
+        self._keys = keys
+        self._door = Door(settler.wire, keys, where=settler.where)
+        self._waiting: deque[Settlement] = deque()
+        self._under_way: list[Settlement] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting) + len(self._under_way)
+
+    def add(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def flushed(self) -> None:
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+
+    def close(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                self._under_way = self._take()
+                await self._send(self._under_way)
+                self._under_way = []
+        finally:
+            self._flushing = None
+
+    def _take(self) -> list[Settlement]:
+        batch: list[Settlement] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH_ITEMS:
+            size += _size(self._waiting[0])
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send(self, batch: list[Settlement]) -> None:
+        settler = self._settler
+        items = settle_items(self._keys, settler.consumer, settler.result_ttl_ms, batch)
+        try:
+            answer = await self._door.send(items, until=math.inf)
+        except TaskManagerError as error:
+            # Nothing was written, the jobs are still ours: say so and ask again.
+            logger.error("outcomes in queue %s are not recorded: %s", self._keys.queue, error)
+            await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
+            self._waiting.extendleft(reversed(self._still_ours(batch)))
+            return
+        for settlement, word in zip(batch, words(answer), strict=True):
+            self._resolve(settlement, word)
+
+    def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
+        kept = []
+        for settlement in batch:
+            if settlement.delivery.key in self._settler.leases:
+                kept.append(settlement)
+            else:
+                self._settler.on_settled(settlement.delivery, False)
+        return kept
+
+    def _resolve(self, settlement: Settlement, word: str) -> None:
+        delivery = settlement.delivery
+        if word in "01":
+            self._settler.leases.drop(delivery)
+            self._settler.on_settled(delivery, word == "1")
+        elif word == "L":
+            self._waiting.append(Settlement(delivery, self._without_room(settlement)))
+        elif word == "M":
+            buried = Buried("missing", f"entry {delivery.entry} was deleted by somebody else")
+            self._waiting.append(Settlement(delivery, buried))
+        else:
+            logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
+            asyncio.get_running_loop().call_later(_PAUSE_AFTER_BROKEN_KEY, self._again, settlement)
+
+    def _again(self, settlement: Settlement) -> None:
+        for ours in self._still_ours([settlement]):
+            self.add(ours)
+
+    def _without_room(self, settlement: Settlement) -> Buried:
+        if isinstance(settlement.outcome, Released):
+            return Buried(
+                "no_handler",
+                f"no worker here handles event {settlement.delivery.envelope.event!r} and queue "
+                f"{self._keys.queue!r} already keeps {MAX_EVENT_LANES} lanes of such events",
+            )
+        lanes = ", ".join(sorted({child.lane.name for child in settlement.children}))
+        return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
+
+
+def _size(settlement: Settlement) -> int:
+    outcome = settlement.outcome
+    own = len(outcome.result) if isinstance(outcome, Completed) else 0
+    return own + sum(len(child.data) for child in settlement.children)

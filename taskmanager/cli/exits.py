@@ -1,0 +1,126 @@
+"""The exit codes, which error leads to which, and the end of the process.
+
+    0  ok
+    1  failure
+    2  usage or import error
+    3  Redis unreachable
+    4  forced stop (the third signal; taskmanager.signals)
+
+Nothing else decides an exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
+
+import click
+
+OK = 0
+FAILURE = 1
+USAGE = 2
+UNREACHABLE = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Exit(click.ClickException):
+    """Ends the command with one message on stderr and a code from the table above."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code: int = code  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turn the project's errors into an Exit; any other error is a bug and keeps its traceback."""
+    # Imported late: --help must not wait for it.
+    from consumers.errors import TaskManagerError
+
+    try:
+        yield
+    except TaskManagerError as error:
+        raise Exit(" ".join(str(error).split()), code_of(error)) from error
+
+
+def code_of(error: BaseException) -> int:
+    """Return the exit code of a command that ends with this error."""
+    from consumers.errors import InvalidInput, RedisUnavailable
+    from taskmanager.errors import NoHandlers, NotConfigured
+
+    if isinstance(error, click.ClickException):
+        return error.exit_code
+    if isinstance(error, RedisUnavailable):
+        return UNREACHABLE
+    return USAGE if isinstance(error, InvalidInput | NoHandlers | NotConfigured) else FAILURE
+
+
+@contextlib.contextmanager
+def ending_within(seconds: float) -> Iterator[None]:
+    """From the end of the block on, let nothing keep the process alive longer than this.
+
+    Python waits for threads at two places on its way out, when it closes the
+    event loop and when it ends, and a thread cannot be stopped from outside.
+    """
+    code = OK
+    try:
+        yield
+    except BaseException as error:
+        code = code_of(error)
+        raise
+    finally:
+        ignore_signals()
+        timer = threading.Timer(seconds, _give_up, (code,))
+        timer.name = "end"
+        timer.daemon = True
+        timer.start()
+
+
+def ignore_signals() -> None:
+    """Let a signal that comes while the process ends by itself not change its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class LastWord:
+    """Ends the process without the interpreter's own end, when threads are still running.
+
+    That one would meet daemon threads that hold a lock (a handler that prints
+    holds the one of stdout) and abort. Made before anything else is imported,
+    it is called after every other atexit function.
+    """
+
+    def __init__(self) -> None:
+        self.code = OK
+        atexit.register(self)
+
+    def __call__(self) -> None:
+        if threading.active_count() > 1:
+            _leave(self.code)
+
+
+def _give_up(code: int) -> None:
+    running = [
+        thread.name
+        for thread in threading.enumerate()
+        if thread not in (threading.main_thread(), threading.current_thread())
+    ]
+    logger.warning("leaving although threads are still running: %s", ", ".join(running))
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # Closed, or nobody reads it any more.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -1,0 +1,138 @@
+"""Find the TaskManager that MODULE:ATTR names. Nothing else imports the user's code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from taskmanager.cli.exits import USAGE, Exit
+
+if TYPE_CHECKING:
+    from taskmanager.manager import TaskManager
+
+_MACHINERY = ("<frozen importlib", importlib.__file__, __file__)
+
+
+def load(target: str) -> TaskManager[Any]:
+    """Return the TaskManager at MODULE:ATTR, or what a function there without arguments returns.
+
+    The working directory is searched first. Whatever goes wrong is an Exit
+    with code 2 that names the cause and where it is.
+    """
+    module_name, attribute = _split(target)
+    _search_working_directory()
+    module = _import(module_name)
+    return _manager(_attribute(module, attribute), target)
+
+
+def _split(target: str) -> tuple[str, str]:
+    module, _, attribute = target.partition(":")
+    if not module or not attribute or module.endswith(".py") or "/" in module:
+        raise Exit(
+            f"{target!r} does not name an app: give MODULE:ATTR, for example "
+            "shop.jobs:tm for the variable tm in shop/jobs.py",
+            USAGE,
+        )
+    return module, attribute
+
+
+def _search_working_directory() -> None:
+    here = os.getcwd()
+    # `python -m` puts it there, the installed command does not.
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise Exit(
+                f"there is no module {error.name!r}: looked in {os.getcwd()} and on sys.path. "
+                "Run the command in the folder that holds it",
+                USAGE,
+            ) from error
+        raise Exit(f"cannot import {name!r}: {cause(error)}", USAGE) from error
+    except (Exception, SystemExit) as error:
+        raise Exit(f"cannot import {name!r}: {cause(error)}", USAGE) from error
+
+
+def _attribute(module: ModuleType, path: str) -> Any:
+    found: Any = module
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise Exit(
+                f"module {module.__name__!r} ({_file(module)}) has no {path!r}. "
+                + _there_is(module),
+                USAGE,
+            ) from None
+    return found
+
+
+def _manager(found: Any, target: str) -> TaskManager[Any]:
+    from taskmanager.manager import TaskManager
+
+    if callable(found) and not isinstance(found, type):
+        found = _call(found, target)
+    if isinstance(found, TaskManager):
+        return found
+    if inspect.iscoroutine(found):
+        found.close()
+    raise Exit(
+        f"{target!r} is of type {type(found).__name__}: it must be a TaskManager, "
+        "or a function without arguments that returns one",
+        USAGE,
+    )
+
+
+def _call(factory: Any, target: str) -> Any:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise Exit(f"{target!r} cannot be called without arguments: {error}", USAGE) from error
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise Exit(f"{target!r} failed: {cause(error)}", USAGE) from error
+
+
+def _there_is(module: ModuleType) -> str:
+    from taskmanager.manager import TaskManager
+
+    names = [name for name, value in vars(module).items() if isinstance(value, TaskManager)]
+    if not names:
+        return "No variable of the module is a TaskManager"
+    return "Its TaskManagers: " + ", ".join(sorted(names))
+
+
+def cause(error: BaseException) -> str:
+    """Return the error in one line, with the last line of the user's code on its way."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg}" + _place(
+            error.filename, error.lineno, error.text
+        )
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_MACHINERY)
+    ]
+    return text + (
+        _place(frames[-1].filename, frames[-1].lineno, frames[-1].line) if frames else ""
+    )
+
+
+def _place(file: str, line: int | None, source: str | None) -> str:
+    return f", at {file}:{line}" + (f": {source.strip()}" if source and source.strip() else "")
+
+
+def _file(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or "built in"

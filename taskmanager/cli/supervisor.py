@@ -1,0 +1,131 @@
+"""Keep N worker processes alive. They share nothing but Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from taskmanager.cli.exits import FAILURE, OK, UNREACHABLE, USAGE
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A worker that lived this long had a reason of its own to die.
+QUICK_S = 10.0
+GIVE_UP_AFTER = 5
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+# A first start that ends so has said why, and another start would say the same.
+_VERDICTS = (USAGE, UNREACHABLE)
+
+
+class Supervisor:
+    """Starts a process for each number from 1 to processes, and again when one dies.
+
+    A signal to stop is handed on to every process as often as it comes, so that
+    the second and third mean the same as with a single worker. A process that
+    ends with 0 wanted to end and is not started again.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        *,
+        processes: int,
+        quick: float = QUICK_S,
+        first_pause: float = FIRST_PAUSE_S,
+    ) -> None:
+        self.command = command
+        self.processes = processes
+        self.quick = quick
+        self.first_pause = first_pause
+        self._children: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Return the exit code once every process has ended: 0, or the worst of theirs."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            codes = await asyncio.gather(*(self._keep(i + 1) for i in range(self.processes)))
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+        return max(codes)
+
+    def stop(self) -> None:
+        """Send every process a SIGTERM, the next in a row with each call; start none any more."""
+        self._stopping.set()
+        for child in self._children.values():
+            _terminate(child)
+
+    async def _keep(self, index: int) -> int:
+        quick_deaths = starts = 0
+        while not self._stopping.is_set():
+            starts += 1
+            started = time.monotonic()
+            code = await self._run_once(index)
+            if self._stopping.is_set() or code == OK:
+                return _exit_code(code)
+            if starts == 1 and code in _VERDICTS:
+                return self._end_all(code)
+            quick_deaths = quick_deaths + 1 if time.monotonic() - started < self.quick else 0
+            if quick_deaths >= GIVE_UP_AFTER:
+                logger.error("worker %d died %d times at once, giving up", index, quick_deaths)
+                return self._end_all(FAILURE)
+            await self._pause(index, code, quick_deaths)
+        return OK
+
+    async def _run_once(self, index: int) -> int:
+        try:
+            # A process group of its own: Ctrl-C reaches the workers through us only,
+            # otherwise each would count it twice and cancel what it is running.
+            child = await asyncio.create_subprocess_exec(
+                *self.command(index), stdin=asyncio.subprocess.DEVNULL, process_group=0
+            )
+        except OSError as error:
+            logger.warning("worker %d cannot be started: %s", index, error)
+            return FAILURE
+        self._children[index] = child
+        if self._stopping.is_set():  # The signal came while the process was being started.
+            _terminate(child)
+        try:
+            return await child.wait()
+        finally:
+            del self._children[index]
+
+    async def _pause(self, index: int, code: int, quick_deaths: int) -> None:
+        pause = min(self.first_pause * 2 ** max(quick_deaths - 1, 0), LONGEST_PAUSE_S)
+        logger.warning(
+            "worker %d ended with %s, starting it again in %g s", index, _why(code), pause
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def _end_all(self, code: int) -> int:
+        if not self._stopping.is_set():
+            self.stop()
+        return code
+
+
+def _terminate(child: asyncio.subprocess.Process) -> None:
+    # Not child.terminate(): that polls first, and may so take the exit code
+    # away from the one who waits for it, who then reports 255.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, signal.SIGTERM)
+
+
+def _exit_code(code: int) -> int:
+    if code == -signal.SIGTERM:
+        return OK  # It was told to stop before it had begun to listen, so it held nothing.
+    return FAILURE if code < 0 else code
+
+
+def _why(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,148 @@
+"""``worker``: run an app's handlers until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from taskmanager.cli.exits import USAGE, Exit, ending_within, ignore_signals, reported
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from taskmanager.manager import TaskManager
+
+# For threads of handlers that go on after the worker has stopped.
+LAST_SECONDS = 5.0
+PARENT_CHECK_SECONDS = 1.0
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:ATTR", required=False)
+@click.option("-c", "--concurrency", type=int, help="Jobs at a time in each process.  [default: 1]")
+@click.option("-q", "--queues", help="Comma separated.  [default: all that have a handler]")
+@click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--name", help="A stable name; -1, -2 ... are appended with several processes.")
+@click.option("--burst", is_flag=True, help="Exit with 0 as soon as there is nothing left to do.")
+@click.option("--connect-timeout", type=float, help="Seconds to wait for Redis.  [default: 30]")
+@click.option("-v", "--verbose", is_flag=True, help="Log details too.")
+@click.option(
+    "--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True
+)
+@click.option("--index", type=int, hidden=True)
+@click.pass_context
+def worker(
+    context: click.Context,
+    /,
+    target: str | None,
+    processes: int,
+    name: str | None,
+    burst: bool,
+    verbose: bool,
+    log_format: Literal["console", "json"],
+    index: int | None,
+    **settings: Any,
+) -> None:
+    """Run the handlers of an app: a TaskManager, or a function without arguments returning one.
+
+    The first SIGTERM or SIGINT (Ctrl-C) lets running jobs finish, the second
+    cancels them and hands them back, the third exits with 4.
+    """
+    from taskmanager import logs
+
+    target = target or context.meta["app"]
+    if target is None:
+        raise click.UsageError("name the app: worker MODULE:ATTR, or --app MODULE:ATTR before it")
+    logs.configure(log_format, verbose=verbose)
+    if processes > 1 and index is None:
+        context.exit(_supervise(processes))
+    settings |= context.obj | {"name": _own_name(name, index)}
+    with reported():
+        tm = _load(target, settings)
+        if index is None or index == 1:
+            click.echo(_banner(tm, processes), err=True)
+        _run(tm, burst=burst, supervised=index is not None)
+
+
+def _supervise(processes: int) -> int:
+    import asyncio
+
+    from taskmanager.cli.supervisor import Supervisor
+
+    with asyncio.Runner() as runner:
+        code = runner.run(Supervisor(_own_command, processes=processes).run())
+        ignore_signals()
+    return code
+
+
+def _own_command(index: int) -> list[str]:
+    """Return the command line that we were given, with which of the processes it is for."""
+    return [sys.executable, "-m", "taskmanager", *sys.argv[1:], "--index", str(index)]
+
+
+def _own_name(name: str | None, index: int | None) -> str | None:
+    return name if name is None or index is None else f"{name}-{index}"
+
+
+def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
+    from taskmanager.cli.loading import load
+
+    tm = load(target)
+    if not tm.handlers:
+        raise Exit(
+            f"{target} has no handlers, so there is nothing to run; imported was "
+            f"{target.partition(':')[0]!r} alone: import the modules that register handlers there",
+            USAGE,
+        )
+    tm.configure(**settings)
+    return tm
+
+
+def _banner(tm: TaskManager[Any], processes: int) -> str:
+    from taskmanager.cli.banner import Banner
+
+    return str(
+        Banner(
+            redis=tm.connector.where,
+            queues=tm.queues,
+            handlers=[name for name in tm.handlers if name[0] in tm.queues],
+            slots=tm.settings.concurrency,
+            processes=processes,
+        )
+    )
+
+
+def _run(tm: TaskManager[Any], *, burst: bool, supervised: bool) -> None:
+    import asyncio
+
+    if supervised:
+        _end_with_parent()
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner, ending_within(LAST_SECONDS):
+        runner.run(tm.run(burst=burst))
+
+
+def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _end_with_parent() -> None:
+    """Stop, as at a first SIGTERM, when the supervisor is gone without having said so."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,96 @@
+"""What emit returns: a job on its way, to be awaited or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Generator
+from typing import Any
+
+from consumers.job import NewJob
+from consumers.producer import Emitted
+from taskmanager.errors import NotConfirmedYet
+from taskmanager.handle import JobHandle
+
+logger = logging.getLogger(__name__)
+
+
+class Emission(Awaitable[JobHandle]):
+    """A job that was handed to the producer: awaiting it gives the JobHandle.
+
+    The job is on its way whether it is awaited or not, and may be awaited more
+    than once. id and queue are known at once. In a synchronous handler it is
+    confirmed when emit returns, so that ``handle`` is there.
+    """
+
+    __slots__ = ("_future", "_handle", "awaited", "id", "queue")
+
+    def __init__(
+        self, job: NewJob, future: asyncio.Future[Emitted] | None, handle: JobHandle | None = None
+    ) -> None:
+        self.id = job.id
+        self.queue = job.lane.queue
+        self.awaited = False
+        self._future = future
+        self._handle = handle
+
+    @classmethod
+    def confirmed(cls, job: NewJob, handle: JobHandle) -> Emission:
+        """Return an emission whose handle is known."""
+        return cls(job, None, handle)
+
+    @property
+    def handle(self) -> JobHandle:
+        """The handle of a confirmed job; raises NotConfirmedYet before, or why it failed."""
+        if self._handle is None:
+            assert self._future is not None
+            if not self._future.done():
+                raise NotConfirmedYet(self.id)
+            emitted = self._future.result()
+            self._handle = JobHandle(emitted.id, self.queue, emitted.created, emitted.run)
+        return self._handle
+
+    def __await__(self) -> Generator[Any, None, JobHandle]:
+        self.awaited = True
+        if self._future is not None:
+            yield from self._future
+        return self.handle
+
+    def report_failure(self) -> Emission:
+        """Log a failure that nobody awaits, instead of the loop's "never retrieved"."""
+        if self._future is not None:
+            self._future.add_done_callback(self._report)
+        return self
+
+    def _report(self, future: asyncio.Future[Emitted]) -> None:
+        if self.awaited or future.cancelled() or future.exception() is None:
+            return
+        logger.error(
+            "an emit that nobody awaits failed: %s",
+            future.exception(),
+            extra={"job": self.id, "queue": self.queue},
+        )
+
+    def __repr__(self) -> str:
+        return f"<Emission of {self.id} to {self.queue}>"
+
+
+class Remainder(Awaitable[None]):
+    """What is left to wait for of an emission when its handler has returned.
+
+    It fails with the emission, unless somebody awaited that: then they have
+    seen the failure and it is theirs.
+    """
+
+    __slots__ = ("_emission", "_future")
+
+    def __init__(self, emission: Emission, future: asyncio.Future[Emitted]) -> None:
+        self._emission = emission
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self._future.done():
+            # Unlike awaiting the future itself this does not cancel it.
+            yield from asyncio.wait([self._future]).__await__()
+        if not self._emission.awaited:
+            self._future.result()

@@ -1,0 +1,188 @@
+"""Every error that the facade raises on purpose, beside those of the engine.
+
+TaskManagerError                    (consumers.errors)
+├── InvalidInput (ValueError)
+│   ├── InvalidOption               an option's value is not allowed
+│   ├── ConflictingOptions          one option was given twice and differs
+│   └── InvalidHandler              the function cannot be a handler
+├── NotConfigured                   no Redis was given
+├── NoEventLoop                     emit was called where no event loop runs
+├── NotConfirmedYet                 an emission's handle was asked for before it was awaited
+├── LoopHasEnded                    the event loop that a thread waited for has ended
+├── LoopIsRunning                   emit_sync was called where one runs
+├── NotInHandler                    on_success was asked for outside a handler
+├── OwnJob                          a handler emitted the job that it is running
+├── AlreadyStarted                  a handler or setting comes while the worker runs
+├── OtherLoop                       the worker was started on another event loop
+├── NoHandlers                      run was called without a handler registered
+├── AlreadyInitializedError         init was called again with other options
+└── EmitManyError                   some jobs of emit_many were not confirmed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from consumers.errors import InvalidInput, TaskManagerError
+
+if TYPE_CHECKING:
+    from taskmanager.handle import JobHandle
+
+
+class InvalidOption(InvalidInput):
+    """Raised when an option or a setting has a value that is not allowed."""
+
+    def __init__(self, name: str, given: object, allowed: str) -> None:
+        super().__init__(f"{name} {given!r} is not allowed: {allowed}")
+        self.name = name
+        self.given = given
+
+
+class ConflictingOptions(InvalidInput):
+    """Raised when one option was given under two names, or in two places, and differs."""
+
+    def __init__(self, first: str, second: str, where: str) -> None:
+        super().__init__(f"{first} and {second} of {where} say different things: give one of them")
+
+
+class InvalidHandler(InvalidInput):
+    """Raised when a function cannot be called as handler(job, ctx) or handler(job)."""
+
+    def __init__(self, handler: object, reason: str) -> None:
+        name = getattr(handler, "__qualname__", None) or repr(handler)
+        super().__init__(
+            f"{name} cannot be a handler: {reason}. Write def {_plain(name)}(job, ctx) "
+            "or async def, or leave ctx out"
+        )
+        self.handler = handler
+
+
+class NotConfigured(TaskManagerError):
+    """Raised at the first use when nobody said where Redis is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no Redis is configured: give TaskManager(redis='redis://localhost:6379/0'), "
+            "set TASKMANAGER_REDIS_URL, or use embedded:// for a private server"
+        )
+
+
+class NoEventLoop(TaskManagerError, RuntimeError):
+    """Raised when emit is called in a thread where no event loop runs; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__("emit needs a running event loop and there is none: call emit_sync(...)")
+
+
+class NotConfirmedYet(TaskManagerError):
+    """Raised when the handle of an emission is asked for before Redis has answered."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id!r} is not confirmed yet: await the emission first")
+        self.job_id = job_id
+
+
+class LoopHasEnded(TaskManagerError):
+    """Raised in a thread whose event loop ended while it waited; the outcome is unknown."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the event loop that was to do this has ended, nobody knows whether it was done: "
+            "repeating it with the same id is safe while that job lives"
+        )
+
+
+class LoopIsRunning(TaskManagerError, RuntimeError):
+    """Raised when a blocking call would block the event loop it is made on; nothing was sent."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        super().__init__(f"{name} would block the running event loop: call {instead}")
+
+
+class NotInHandler(TaskManagerError, RuntimeError):
+    """Raised when on_success=True is given where no job is running; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "on_success=True adds a job together with the running one's acknowledgement, "
+            "and no job is running here: leave it out"
+        )
+
+
+class OwnJob(TaskManagerError):
+    """Raised when a handler emits the id that it is running; nothing was sent.
+
+    The id is live, so the emit would find it and add nothing.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} is the one that is running, so emitting it now would add nothing: "
+            "use on_success=True to run it again afterwards, unique=False or another id "
+            "for a job beside it"
+        )
+        self.job_id = job_id
+
+
+class AlreadyStarted(TaskManagerError):
+    """Raised when a handler is registered, or a setting changed, while the worker runs."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} comes too late, the worker has started: do it before start(), or stop() first"
+        )
+
+
+class OtherLoop(TaskManagerError, RuntimeError):
+    """Raised when a worker that runs on one event loop is started or stopped on another."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this worker was started on another event loop: start and stop it on the same one"
+        )
+
+
+class NoHandlers(TaskManagerError):
+    """Raised when a worker is to run and no handler is registered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is nothing to run, no handler is registered: write "
+            '@tm.registerHandler(event="...") above a function'
+        )
+
+
+class AlreadyInitializedError(TaskManagerError):
+    """Raised when TaskManager.init is called again with other options."""
+
+    def __init__(self, differing: Iterable[str]) -> None:
+        super().__init__(
+            f"TaskManager.init was called before with another {', '.join(sorted(differing))}: "
+            "give the same options, call TaskManager.reset() first, "
+            "or construct TaskManager(...) for a second one"
+        )
+
+
+class EmitManyError(TaskManagerError):
+    """Raised when some jobs of an emit_many were not confirmed; the others are stored.
+
+    handles has an item for each job given, in its order, None for those that
+    failed; errors has what befell them by their position from 0.
+    """
+
+    def __init__(
+        self, handles: Sequence[JobHandle | None], errors: Mapping[int, Exception]
+    ) -> None:
+        first, why = next(iter(errors.items()))
+        super().__init__(
+            f"{len(errors)} of {len(handles)} jobs were not confirmed, first item {first}: {why}. "
+            "The others are stored; .errors has each failure by its position"
+        )
+        self.handles = list(handles)
+        self.errors = dict(errors)
+
+
+def _plain(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return last if last.isidentifier() else "handler"

@@ -1,0 +1,432 @@
+"""The facade: register handlers, emit jobs, run a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, Unpack, overload
+
+import redis as redis_py
+import redis.asyncio as redis_async
+from typing_extensions import TypeVar
+
+from consumers.connection import Connector
+from consumers.consumer import Consumer
+from consumers.producer import Producer
+from processors.processor import Processor
+from taskmanager import embedded, settings, signals
+from taskmanager.context import Context
+from taskmanager.emission import Emission
+from taskmanager.emitter import Emitter
+from taskmanager.errors import (
+    AlreadyInitializedError,
+    AlreadyStarted,
+    ConflictingOptions,
+    InvalidOption,
+    NoHandlers,
+    NotConfigured,
+)
+from taskmanager.handle import JobHandle
+from taskmanager.handlers import H, Registry
+from taskmanager.options import check_processor, same
+from taskmanager.request import EmitArguments
+from taskmanager.settings import Settings
+from taskmanager.sync import Sync
+from taskmanager.worker import Closer, Worker
+
+T = TypeVar("T", default=Any)
+
+RedisSource = str | redis_py.Redis | redis_async.Redis | Connector
+Seconds = float | timedelta
+
+
+class TaskManager(Generic[T]):
+    """Registers handlers, emits jobs and runs them; one object for producers and workers.
+
+    redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
+    server) or a redis-py client, which lends its settings and is neither used
+    nor closed; db and streamdb are other names for it, streamdb comes first.
+    ctx is what handlers find in their context; lifespan makes it instead: a
+    function that returns an async context manager, entered once a worker process.
+    The other arguments and their defaults are in taskmanager.settings: durations
+    are in seconds or a timedelta; what is not given comes from the environment's
+    TASKMANAGER_<NAME>. Nothing is connected before the first use.
+    """
+
+    _singleton: ClassVar[TaskManager[Any] | None] = None
+    _singleton_options: ClassVar[Mapping[str, Any]] = {}
+    _singleton_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(
+        self,
+        redis: RedisSource | None = None,
+        *,
+        db: RedisSource | None = None,
+        streamdb: RedisSource | None = None,
+        ctx: T | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[T]] | None = None,
+        concurrency: int | None = None,
+        processor: Mapping[str, Any] | None = None,
+        namespace: str | None = None,
+        lease: Seconds | None = None,
+        max_deliveries: int | None = None,
+        result_ttl: Seconds | None = None,
+        log_ttl: Seconds | None = None,
+        emit_timeout: Seconds | None = None,
+        connect_timeout: Seconds | None = None,
+        shutdown_timeout: Seconds | None = None,
+        max_queue_depth: int | None = None,
+        no_handler_deadline: Seconds | None = None,
+    ) -> None:
+        self._source = _one_source(redis, db, streamdb)
+        self._given = settings.check(
+            {
+                "concurrency": concurrency,
+                "namespace": namespace,
+                "lease": lease,
+                "max_deliveries": max_deliveries,
+                "result_ttl": result_ttl,
+                "log_ttl": log_ttl,
+                "emit_timeout": emit_timeout,
+                "connect_timeout": connect_timeout,
+                "shutdown_timeout": shutdown_timeout,
+                "max_queue_depth": max_queue_depth,
+                "no_handler_deadline": no_handler_deadline,
+            },
+            where="TaskManager",
+        )
+        self._command_line: dict[str, Any] = {}
+        self._settings: Settings | None = None
+        self._connector: Connector | None = None
+        check_processor(processor)
+        if ctx is not None and lifespan is not None:
+            raise ConflictingOptions("ctx", "lifespan", "TaskManager")
+        self._lifespan = lifespan
+        self._emitter = Emitter(self._open_producer)
+        self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
+        self._registry = Registry()
+        self._worker: Worker | None = None
+        self.sync = Sync(self._emitter)
+
+    @classmethod
+    def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:
+        """Return the one task manager of this process, constructed by the first call.
+
+        Takes what the constructor takes. A call with other options than the
+        first one raises AlreadyInitializedError.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if redis is not None:
+            given["redis"] = redis
+        with TaskManager._singleton_lock:
+            if TaskManager._singleton is None:
+                TaskManager._singleton = cls(**given)
+                TaskManager._singleton_options = given
+            elif differing := _differing(TaskManager._singleton_options, given):
+                raise AlreadyInitializedError(differing)
+            return TaskManager._singleton
+
+    @classmethod
+    def reset(cls) -> None:
+        """Let init construct anew; for tests. The old one is not stopped."""
+        with TaskManager._singleton_lock:
+            TaskManager._singleton = None
+            TaskManager._singleton_options = {}
+
+    # Handlers
+
+    @overload
+    def registerHandler(self, handler: H, registration: Mapping[str, Any], /) -> H: ...
+    @overload
+    def registerHandler(self, registration: Mapping[str, Any], /) -> Callable[..., Any]: ...
+    @overload
+    def registerHandler(
+        self,
+        handler: H,
+        *,
+        event: str,
+        queue: str = "default",
+        options: Mapping[str, Any] | None = None,
+    ) -> H: ...
+    @overload
+    def registerHandler(
+        self, *, event: str, queue: str = "default", options: Mapping[str, Any] | None = None
+    ) -> Callable[[H], H]: ...
+    def registerHandler(self, *positional: Any, **given: Any) -> Any:
+        """Register the handler of an event in a queue; as a decorator or a call.
+
+            @tm.registerHandler(event="send-email", queue="emails")
+            async def send_email(job, ctx): ...
+
+            tm.registerHandler(handler=send_email, event="send-email")
+            tm.registerHandler(send_email, {"event": "send-email"})
+            tm.registerHandler({"handler": send_email, "event": "send-email"})
+
+        A handler takes (job, ctx) or (job). A coroutine function runs on the
+        event loop, a plain one in a thread. What it returns is the job's result
+        and must be JSON of at most 64 KiB; if it raises, the job is buried. The
+        function is returned unchanged. A second handler of the same event
+        replaces the first, with a warning; after start it is an AlreadyStarted.
+        """
+        return self._registry.register(positional, given)
+
+    register_handler = registerHandler
+
+    @property
+    def handlers(self) -> list[tuple[str, str]]:
+        """(queue, event) of every registered handler."""
+        return self._registry.names
+
+    # Emitting
+
+    def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> Emission:
+        """Emit a job; await what is returned to have it confirmed and get its JobHandle.
+
+            await tm.emit("send-email", queue="emails", data={"to": "ada@example.com"})
+
+        EmitArguments says what may be given. The job is checked and on its way
+        when the call returns, awaited or not. In a handler, what was not
+        awaited is awaited before the job ends, and a failure of it fails the
+        job; in a synchronous handler the call itself blocks until confirmed.
+
+        Raises InvalidInput of some kind before anything is sent, NoEventLoop in
+        a thread without a loop (use emit_sync), OwnJob for the id that is
+        running. Awaiting raises QueueFull, TooManyLanes, BrokenKey or, when
+        Redis did not answer for emit_timeout seconds, RedisUnavailable.
+        """
+        return self._emitter.emit(event, arguments)
+
+    async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
+        """Emit many jobs, each a dict of what emit takes; return their handles in order.
+
+        All are checked before the first is sent. Failures later raise
+        EmitManyError, which has the handles of the jobs that are stored.
+        """
+        return await self._emitter.emit_many(items)
+
+    def emit_sync(self, event: str, **arguments: Unpack[EmitArguments]) -> JobHandle:
+        """Emit a job from a thread without an event loop; return when Redis has it.
+
+        Works in any thread and in forked children (Flask, Django, scripts). On
+        a running event loop it raises LoopIsRunning.
+        """
+        return self.sync.emit(event, **arguments)
+
+    def get_context(self) -> Context[T]:
+        """Return the context that handlers get, whose emit works outside handlers as well.
+
+        With lifespan= it is empty until start.
+        """
+        return self._context
+
+    # Running
+
+    async def start(self) -> None:
+        """Connect and, when handlers are registered, run their jobs; return when they are fetched.
+
+        Waits connect_timeout seconds for Redis, then raises RedisUnavailable.
+        A second call does nothing. Handlers cannot be registered any more.
+        """
+        worker = self._current_worker()
+        if worker is None and self._registry:
+            worker = self._worker = self._new_worker()
+        self._registry.frozen = True
+        try:
+            await (worker.start() if worker is not None else self._connect())
+        except BaseException:
+            self._forget(worker)
+            raise
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Fetch no more, let running jobs finish, send what was emitted, disconnect.
+
+        Jobs that still run after timeout seconds (default shutdown_timeout) are
+        cancelled and handed back, without a failure counted; 0 does so at once,
+        also while another stop waits. A stopped or never started one returns at
+        once. It may be started again.
+        """
+        worker = self._current_worker()
+        if worker is not None:
+            await worker.stop(timeout)
+        self._forget(worker)
+        await self._emitter.close()
+
+    async def run(self, *, burst: bool = False) -> None:
+        """Start, and stop at SIGTERM or SIGINT; with burst, also when nothing is left to do.
+
+        The first signal lets running jobs finish, the second cancels them, the
+        third ends the process with exit code 4. Raises NoHandlers without any.
+        """
+        if not self._registry:
+            raise NoHandlers()
+        stopping = asyncio.Event()
+        forced: list[asyncio.Task[None]] = []
+        with signals.handled(
+            stopping.set, lambda: forced.append(asyncio.create_task(self.stop(timeout=0)))
+        ):
+            try:
+                await _unless(stopping, self.start())
+                await _unless(stopping, self.until_idle() if burst else _for_ever())
+            finally:
+                await self.stop()
+                await asyncio.gather(*forced)
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running in this worker's queues."""
+        if self._worker is not None:
+            await self._worker.until_idle()
+
+    async def __aenter__(self) -> Self:
+        await self._connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # Settings
+
+    def configure(self, **values: Any) -> None:
+        """Set settings that win over the constructor's; what the command line does.
+
+        The names are in taskmanager.settings; None means not given.
+        """
+        if self._registry.frozen:
+            raise AlreadyStarted("configure")
+        self._command_line |= settings.check(values, where="configure")
+        self._settings = self._connector = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; the environment is read at the first use."""
+        if self._settings is None:
+            self._settings = settings.from_process(self._command_line, self._given)
+        return self._settings
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that a worker reads: those with handlers, or fewer when settings say so."""
+        registered = self._registry.queues
+        wanted = self.settings.queues or registered
+        if unhandled := [queue for queue in wanted if queue not in registered]:
+            raise InvalidOption(
+                "queues",
+                ",".join(unhandled),
+                f"it has no handler; queues with handlers: {', '.join(registered) or 'none'}",
+            )
+        return wanted
+
+    @property
+    def connector(self) -> Connector:
+        """Where Redis is; an embedded server is started. Raises NotConfigured."""
+        if self._connector is None:
+            self._connector = Connector.of(self._resolved_source())
+        return self._connector
+
+    def _resolved_source(self) -> RedisSource:
+        source: RedisSource | None = self._command_line.get("redis_url") or self._source
+        source = source or self.settings.redis_url
+        if source is None:
+            raise NotConfigured()
+        return embedded.resolve(source) if isinstance(source, str) else source
+
+    def _open_producer(self) -> Producer:
+        return Producer(
+            self.connector,
+            namespace=self.settings.namespace,
+            emit_timeout=self.settings.emit_timeout,
+            max_queue_depth=self.settings.max_queue_depth,
+        )
+
+    def _open_consumer(self) -> Consumer:
+        chosen = self.settings
+        return Consumer(
+            self.connector,
+            policy=Processor(self._registry.bind(self._context)),
+            queues=self.queues,
+            concurrency=chosen.concurrency,
+            namespace=chosen.namespace,
+            lease=chosen.lease,
+            max_deliveries=chosen.max_deliveries,
+            result_ttl=chosen.result_ttl,
+            log_ttl=chosen.log_ttl,
+            shutdown_timeout=chosen.shutdown_timeout,
+            connect_timeout=chosen.connect_timeout,
+            no_handler_deadline=chosen.no_handler_deadline,
+            name=chosen.name,
+        )
+
+    async def _open_lifespan(self) -> Closer:
+        stack = AsyncExitStack()
+        if self._lifespan is not None:
+            app = await stack.enter_async_context(self._lifespan())
+            self._context = Context({} if app is None else app, self._emitter)
+        return stack.aclose
+
+    def _new_worker(self) -> Worker:
+        return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)
+
+    def _current_worker(self) -> Worker | None:
+        """Return the worker, unless its loop ended without a stop: then it ended with it."""
+        if self._worker is not None and self._worker.loop.is_closed():
+            self._worker = None
+        return self._worker
+
+    def _forget(self, worker: Worker | None) -> None:
+        if worker is self._worker:
+            self._worker = None
+            self._registry.frozen = False
+
+    async def _connect(self) -> None:
+        self._emitter.connect()
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Await work, or cancel it as soon as stopping is set."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+def _one_source(
+    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
+) -> RedisSource | None:
+    """Return the Redis that is meant, checked as far as it can be without connecting."""
+    if redis is not None and db is not None and redis != db:
+        raise ConflictingOptions("redis", "db", "TaskManager")
+    source = next((it for it in (streamdb, db, redis) if it is not None), None)
+    if source is not None and not _is_embedded(source):
+        Connector.of(source)
+    return source
+
+
+def _is_embedded(source: RedisSource) -> bool:
+    return isinstance(source, str) and source.startswith("embedded://")
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name in before.keys() | now.keys()
+        if name not in before or name not in now or not same(before[name], now[name])
+    ]

@@ -1,0 +1,135 @@
+"""Let threads without an event loop wait for work on one.
+
+A worker's synchronous handlers use the worker's loop. All others share one
+loop a process, in a daemon thread that starts with the first call; a forked
+child starts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from consumers.current import current_run
+from taskmanager.errors import LoopHasEnded, LoopIsRunning
+
+T = TypeVar("T")
+
+# A loop may end while a thread waits for it, and nobody tells the thread.
+_LOOK_EVERY_S = 1.0
+
+
+def refuse_running_loop(name: str, instead: str) -> None:
+    """Raise LoopIsRunning when called on an event loop, which the call would block."""
+    if running_loop() is not None:
+        raise LoopIsRunning(name, instead)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, None without one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run work on another thread's loop and return its result; raises LoopHasEnded if it ends."""
+    if not loop.is_running():
+        work.close()
+        raise LoopHasEnded()
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    while True:
+        try:
+            return future.result(_LOOK_EVERY_S)
+        except TimeoutError:
+            # The work may have raised one of its own.
+            if not future.done() and not loop.is_running():
+                future.cancel()
+                raise LoopHasEnded() from None
+            if future.done():
+                return future.result()
+
+
+class Portal:
+    """The process' background loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, started when first asked for."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = self._start()
+            return self._loop
+
+    def at_close(
+        self, loop: asyncio.AbstractEventLoop, closer: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Call closer before the loop ends, when it is this one."""
+        if loop is self._loop:
+            self._closers.append(closer)
+
+    def forget(self) -> None:
+        """Start anew, without touching the loop; for a forked child, where its thread is not."""
+        self.__init__()  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Run the closers and end the loop; a later call starts another."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(_LOOK_EVERY_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_LOOK_EVERY_S)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        started = threading.Event()
+        loop.call_soon(started.set)
+        self._thread = threading.Thread(
+            target=self._serve, args=(loop,), name="taskmanager-portal", daemon=True
+        )
+        self._thread.start()
+        started.wait()
+        return loop
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    async def _close(self) -> None:
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            with contextlib.suppress(Exception):
+                await closer()
+
+
+portal = Portal()
+
+
+def _after_fork() -> None:
+    # Locks may be held and loops run by threads that did not come along. A run
+    # belongs to the worker: what the child does is no part of it.
+    portal.forget()
+    current_run.set(None)
+
+
+atexit.register(portal.close)
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,85 @@
+"""The worker inside a task manager: its lifespan and its consumer, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from taskmanager.errors import OtherLoop
+
+# Opens the lifespan and makes the consumer; what it returns closes the lifespan.
+Closer = Callable[[], Awaitable[object]]
+
+
+class Consumes(Protocol):
+    """What a worker needs of the engine's consumer."""
+
+    async def start(self) -> None: ...
+    async def stop(self, timeout: float | None = None) -> None: ...
+    async def until_idle(self) -> None: ...
+
+
+class Worker:
+    """Starts once and stops once; belongs to the event loop that it was made on.
+
+    open_lifespan returns what closes it again; open_consumer is called when the
+    lifespan is open.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_lifespan: Callable[[], Awaitable[Closer]],
+        open_consumer: Callable[[], Consumes],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._open_lifespan = open_lifespan
+        self._open_consumer = open_consumer
+        self._starting: asyncio.Task[None] | None = None
+        self._consumer: Consumes | None = None
+        self._close_lifespan: Closer | None = None
+
+    async def start(self) -> None:
+        """Return when jobs are fetched. Later calls wait for the first; a failed start stops."""
+        self._refuse_other_loop()
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await self._starting
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running."""
+        self._refuse_other_loop()
+        assert self._consumer is not None, "the worker was not started"
+        await self._consumer.until_idle()
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Stop, whatever the start has come to; with a shorter timeout also while stopping."""
+        self._refuse_other_loop()
+        starting = self._starting
+        if starting is not None and not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+        await self._end(timeout)
+
+    async def _start(self) -> None:
+        try:
+            self._close_lifespan = await self._open_lifespan()
+            self._consumer = self._open_consumer()
+            await self._consumer.start()
+        except BaseException:
+            await self._end(timeout=0)
+            raise
+
+    async def _end(self, timeout: float | None) -> None:
+        try:
+            if self._consumer is not None:
+                await self._consumer.stop(timeout)
+        finally:
+            close, self._close_lifespan = self._close_lifespan, None
+            if close is not None:
+                await close()
+
+    def _refuse_other_loop(self) -> None:
+        if asyncio.get_running_loop() is not self.loop:
+            raise OtherLoop()

@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+
+from tests.support.processes import Child, Spawner
+from tests.support.servers import RedisServer
+from tests.support.waiting import eventually
+
+APP = """
+import asyncio, os, sys, time
+from taskmanager import TaskManager
+
+tm = TaskManager()
+empty = TaskManager()
+
+@tm.registerHandler(event="say")
+async def say(job):
+    print("said", job.data["text"], "by", os.getpid())
+
+@tm.registerHandler(event="wait")
+async def wait(job):
+    print("waiting in", os.getpid())
+    try:
+        await asyncio.sleep(job.data["seconds"])
+    except asyncio.CancelledError:
+        print("cancelled")
+        raise
+    print("waited, delivery", job.delivery, "attempt", job.attempt)
+
+@tm.registerHandler(event="hang")
+def hang(job):
+    while True:
+        print("hanging")
+        time.sleep(0.001)
+
+@tm.registerHandler(event="hang-elsewhere")
+async def hang_elsewhere(job):
+    print("hanging")
+    await asyncio.to_thread(time.sleep, 1000)
+
+@tm.registerHandler(event="note", queue="notes")
+async def note(job):
+    print("noted")
+"""
+
+Run = Callable[..., Child]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def run(spawn: Spawner, server: RedisServer, folder: Path) -> Run:
+    """Start the command line in the folder of the app, on the test's server."""
+
+    def run(*arguments: str) -> Child:
+        return spawn("--url", server.url, *arguments, cwd=folder)
+
+    return run
+
+
+@pytest.fixture
+def emit(run: Run) -> Callable[..., str]:
+    """Emit through the command line and return what it printed."""
+
+    def emit(*arguments: str) -> str:
+        child = run("emit", *arguments)
+        assert child.wait() == 0, child.text
+        return child.text
+
+    return emit
+
+
+Emit = Callable[..., str]
+
+
+# --- One worker --------------------------------------------------------------------------
+
+
+def test_a_worker_runs_what_the_command_line_emits_and_ends_with_0(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm")
+
+    emit("say", "--data", '{"text": "hello"}')
+
+    worker.wait_for_line("said hello")
+    worker.terminate()
+    assert worker.wait() == 0
+
+
+def test_a_worker_says_at_its_start_what_it_is(
+    spawn: Spawner, server: RedisServer, folder: Path, redis: redis_py.Redis
+) -> None:
+    redis.acl_setuser(
+        "ann", enabled=True, passwords=["+s3cret"], keys="*", channels="*", commands=["+@all"]
+    )
+    url = server.url.replace("//", "//ann:s3cret@")
+
+    worker = spawn("--url", url, "worker", "app:tm", cwd=folder)
+
+    worker.wait_for_line(r"^taskmanager \S+")
+    worker.wait_for_line(rf"redis +redis://ann:\*+@127.0.0.1:{server.port}/0")
+    worker.wait_for_line(r"queues +default, notes$")
+    worker.wait_for_line(r"handlers +5: default/hang, .*, notes/note")
+    worker.wait_for_line(r"slots +1 a process \(the default")
+    worker.wait_for_line(r"processes +1$")
+    worker.wait_for_line("started")
+    worker.terminate()
+    assert worker.wait() == 0
+    assert "s3cret" not in worker.text
+
+
+def test_a_burst_does_all_there_is_and_ends_with_0(run: Run, emit: Emit) -> None:
+    for text in ("one", "two", "three"):
+        emit("say", "--data", json.dumps({"text": text}))
+
+    worker = run("worker", "app:tm", "--burst", "-c", "2")
+
+    assert worker.wait() == 0
+    assert sorted(re.findall(r"said (\w+)", worker.text)) == ["one", "three", "two"]
+
+
+def test_the_app_may_stand_before_the_command_and_the_namespace_keeps_apart(
+    run: Run, emit: Emit
+) -> None:
+    emit("say", "--data", '{"text": "here"}')
+    other = run("--namespace", "other", "--app", "app:tm", "worker", "--burst")
+    assert other.wait() == 0
+
+    same = run("--app", "app:tm", "worker", "--burst")
+
+    assert same.wait() == 0
+    assert "said" not in other.text
+    assert "said here" in same.text
+
+
+def test_a_worker_of_one_queue_leaves_the_others_alone(run: Run, emit: Emit) -> None:
+    emit("say", "--data", '{"text": "hello"}')
+    emit("note", "-q", "notes")
+
+    worker = run("worker", "app:tm", "--burst", "-q", "notes")
+
+    assert worker.wait() == 0
+    assert "noted" in worker.text
+    assert "said" not in worker.text
+
+
+def test_the_json_log_is_one_object_a_line(run: Run) -> None:
+    worker = run("worker", "app:tm", "--log-format", "json", "-v", "--burst")
+
+    assert worker.wait() == 0
+    lines = [line for line in worker.text.splitlines() if line.startswith("{")]
+    assert lines
+    assert all({"at", "level", "logger", "message"} <= json.loads(line).keys() for line in lines)
+
+
+# --- What it refuses ---------------------------------------------------------------------
+
+
+def test_an_unreachable_redis_ends_a_worker_with_3_and_one_line(
+    spawn: Spawner, folder: Path
+) -> None:
+    worker = spawn(
+        "--url", "redis://ann:s3cret@127.0.0.1:1/0", "worker", "app:tm", "--connect-timeout", "0.3",
+        cwd=folder,
+    )  # fmt: skip
+
+    assert worker.wait() == 3
+    errors = [line for line in worker.text.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert "redis://ann:***@127.0.0.1:1/0" in errors[0]
+    assert "s3cret" not in worker.text
+    assert "Traceback" not in worker.text
+
+
+def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Run) -> None:
+    worker = run("worker", "app:empty")
+
+    assert worker.wait() == 2
+    assert "app:empty has no handlers" in worker.text
+    assert "imported was 'app'" in worker.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("no_such_app:tm",), "there is no module 'no_such_app'"),
+        (("app:no_such_tm",), "Its TaskManagers: empty, tm"),
+        (("app:tm", "-q", "elsewhere"), "it has no handler; queues with handlers: default, notes"),
+        (("app:tm", "-c", "0"), "concurrency 0 is not allowed"),
+        (("app:tm", "--name", "a b"), "name 'a b' is not allowed"),
+        (("no_such_app:tm", "-p", "2"), "there is no module 'no_such_app'"),
+    ],
+)
+def test_wrong_usage_of_a_worker_ends_with_2(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    worker = run("worker", *arguments)
+
+    assert worker.wait() == 2
+    assert said in worker.text
+    assert "Traceback" not in worker.text
+
+
+def terminate(child: Child, times: int) -> None:
+    """Send SIGTERM again and again; two that wait to be delivered would count as one."""
+    for _ in range(times):
+        child.terminate()
+        eventually(lambda: not child.running or "ShdPnd:\t0000000000000000" in status(child))
+
+
+def status(child: Child) -> str:
+    return Path(f"/proc/{child.pid}/status").read_text()
+
+
+# --- Signals -----------------------------------------------------------------------------
+
+
+def test_the_first_signal_lets_the_running_job_finish(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm")
+    emit("wait", "--data", '{"seconds": 1}')
+    worker.wait_for_line("waiting")
+
+    worker.interrupt()
+
+    assert worker.wait() == 0
+    assert "waited" in worker.text
+    assert "cancelled" not in worker.text
+
+
+def test_the_second_signal_cancels_and_the_job_runs_elsewhere_at_once(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm")
+    emit("wait", "--data", '{"seconds": 3}')
+    worker.wait_for_line("waiting")
+
+    terminate(worker, times=2)
+
+    # Long before the job ends by itself and the lease of 30 s runs out.
+    assert worker.wait(within=2.5) == 0
+    assert "cancelled" in worker.text
+    other = run("worker", "app:tm", "--burst")
+    other.wait_for_line("waiting", within=5)
+    other.wait_for_line("waited, delivery 2 attempt 1")
+
+
+def test_the_third_signal_ends_the_worker_with_4(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm")
+    emit("hang")
+    worker.wait_for_line("hanging")
+
+    terminate(worker, times=3)
+
+    assert worker.wait(within=5) == 4
+
+
+def test_a_signal_while_redis_is_awaited_ends_the_worker_with_0(
+    spawn: Spawner, folder: Path
+) -> None:
+    worker = spawn("--url", "redis://127.0.0.1:1/0", "worker", "app:tm", cwd=folder)
+    worker.wait_for_line("processes")
+
+    eventually(lambda: worker.terminate() or not worker.running)
+
+    assert worker.wait() in (0, -signal.SIGTERM, 4)
+
+
+@pytest.mark.parametrize("event", ["hang", "hang-elsewhere"])
+def test_a_thread_that_never_ends_does_not_keep_the_worker(
+    run: Run, emit: Emit, event: str
+) -> None:
+    worker = run("worker", "app:tm")
+    emit(event)
+    worker.wait_for_line("hanging")
+
+    terminate(worker, times=2)
+
+    assert worker.wait() == 0
+
+
+# --- Several processes -------------------------------------------------------------------
+
+
+def workers_of(child: Child) -> list[int]:
+    """The worker processes below a supervisor."""
+    listed = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        # A process that nobody has waited for yet is not alive.
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+def test_several_processes_share_the_jobs_and_end_together(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm", "-p", "2")
+    for number in (1, 2):
+        emit("wait", "--data", '{"seconds": 2}', "--id", f"job-{number}")
+
+    pids = {worker.wait_for_line(r"waiting in (\d+)")[1] for _ in range(2)}
+
+    assert pids == set(map(str, workers_of(worker)))
+    worker.interrupt()
+    assert worker.wait() == 0
+    assert worker.text.count("waited") == 2
+    assert worker.text.count("processes  2") == 1
+
+
+def test_a_killed_worker_process_is_replaced(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm", "-p", "2")
+    eventually(lambda: worker.text.count(" started") == 2, within=10)
+    first, second = workers_of(worker)
+
+    os.kill(first, signal.SIGKILL)
+
+    worker.wait_for_line("ended with signal SIGKILL, starting it again")
+    eventually(lambda: worker.text.count(" started") == 3, within=10)
+    assert second in workers_of(worker)
+    worker.terminate()
+    assert worker.wait() == 0
+
+
+def test_several_processes_do_a_burst_and_end(run: Run, emit: Emit) -> None:
+    for number in range(5):
+        emit("say", "--data", json.dumps({"text": str(number)}))
+
+    worker = run("worker", "app:tm", "-p", "2", "--burst")
+
+    assert worker.wait() == 0
+    assert sorted(re.findall(r"said (\d)", worker.text)) == ["0", "1", "2", "3", "4"]
+
+
+def test_the_third_signal_ends_all_processes_with_4(run: Run, emit: Emit) -> None:
+    worker = run("worker", "app:tm", "-p", "2")
+    emit("hang")
+    worker.wait_for_line("hanging")
+    pids = workers_of(worker)
+
+    # As often as it takes: on their way through the supervisor two may become one.
+    eventually(lambda: worker.terminate() or not worker.running)
+
+    assert worker.wait() == 4
+    assert not any(map(alive, pids))
+
+
+def test_workers_end_when_their_supervisor_was_killed(run: Run) -> None:
+    worker = run("worker", "app:tm", "-p", "2")
+    eventually(lambda: worker.text.count(" started") == 2, within=10)
+    pids = workers_of(worker)
+
+    worker.kill()
+
+    eventually(lambda: not any(map(alive, pids)), within=10)
+
+
+# --- emit --------------------------------------------------------------------------------
+
+
+def test_emit_prints_the_id_alone(emit: Emit) -> None:
+    assert emit("say", "--id", "job-7") == "job-7\n"
+
+
+def test_emit_as_json_tells_whether_the_job_is_new(emit: Emit) -> None:
+    first = json.loads(emit("say", "--id", "job-7", "-q", "mail", "--json"))
+    second = json.loads(emit("say", "--id", "job-7", "-q", "mail", "--json"))
+
+    assert first == {"id": "job-7", "queue": "mail", "created": True}
+    assert second == {"id": "job-7", "queue": "mail", "created": False}
+
+
+def test_emit_keeps_priority_and_partition(emit: Emit, redis: redis_py.Redis) -> None:
+    emit("say", "--priority", "7", "--partition", "acme")
+
+    assert redis.zrange("tm:{default}:lanes", 0, -1) == [b"workers:acme:7"]

@@ -1,0 +1,1 @@
+"""What tests need around the engine: servers, a faulty network, processes, waiting."""

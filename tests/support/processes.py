@@ -1,0 +1,158 @@
+"""Run the real command line in child processes, and end them whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.waiting import eventually
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Child:
+    """A process of ours in a session of its own; its output goes to a file."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        output: Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.output = output
+        self._read_to = 0
+        with output.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=_environment(env or {}),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def text(self) -> str:
+        """Everything it has written so far, standard output and error together."""
+        return self.output.read_text(errors="replace")
+
+    def wait_for_line(self, pattern: str, within: float = 15.0) -> re.Match[str]:
+        """Return the next line that matches, after the last one returned here.
+
+        Fails at once when the process has ended without it.
+        """
+
+        def seen() -> re.Match[str] | None:
+            ended = not self.running
+            match = self._next_line(pattern)
+            if match is None and ended:
+                raise RuntimeError(f"it ended without a line like {pattern!r}:\n{self.text}")
+            return match
+
+        try:
+            found = eventually(seen, within)
+        except AssertionError:
+            raise AssertionError(
+                f"no line like {pattern!r} within {within:g} s, but:\n{self.text}"
+            ) from None
+        assert found is not None
+        return found
+
+    def kill(self) -> None:
+        """kill -9, this process only."""
+        self._signal(signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """kill -9 of it and of everything it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, this process only."""
+        self._signal(signal.SIGTERM)
+
+    def interrupt(self) -> None:
+        """SIGINT to it and everything it started, as Ctrl-C in a terminal."""
+        os.killpg(self.pid, signal.SIGINT)
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def wait(self, within: float = 15.0) -> int:
+        """Return the exit code; negative is the signal that ended it."""
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"process {self.pid} still runs after {within:g} s; it wrote:\n{self.text}"
+            ) from None
+
+    def end(self) -> None:
+        """Leave nothing of it behind."""
+        self.kill_all()
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def _next_line(self, pattern: str) -> re.Match[str] | None:
+        text = self.text
+        # Only whole lines: half a line may match half of what it will say.
+        match = re.compile(f"^.*?(?:{pattern}).*\n", re.MULTILINE).search(text, self._read_to)
+        if match is None:
+            return None
+        self._read_to = match.end()
+        return re.search(pattern, match[0])
+
+
+class Spawner:
+    """Starts children in a folder and ends them all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: list[Child] = []
+
+    def __call__(
+        self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start ``python -m taskmanager <arguments>``; env is added to this process's own."""
+        return self.python("-m", "taskmanager", *arguments, cwd=cwd, env=env)
+
+    def python(
+        self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start this interpreter with any arguments."""
+        output = self._folder / f"child-{len(self._children)}.log"
+        child = Child([sys.executable, *arguments], output=output, cwd=cwd, env=env)
+        self._children.append(child)
+        return child
+
+    def end(self) -> None:
+        for child in self._children:
+            child.end()
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    # Settings of the person who runs the tests must not reach the child.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKMANAGER_")}
+    return {**inherited, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **extra}

@@ -1,0 +1,347 @@
+"""A TCP proxy before Redis that breaks in the ways networks break."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_CHUNK = 256 * 1024
+# SO_LINGER with 0 s: closing sends a reset instead of a polite end.
+_RESET = struct.pack("ii", 1, 0)
+_SUBSCRIBES = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"})
+_PUSHED = (b"message", b"pmessage", b"smessage")
+_AGGREGATES = b"*~>%|"
+_BULKS = b"$=!"
+
+
+class _Drop:
+    """What drop_reply asked for: how many replies to which requests are still to be lost."""
+
+    def __init__(self, command: str, times: int, containing: bytes | None) -> None:
+        self.command = command.upper()
+        self.left = times
+        self.containing = containing
+
+    def takes(self, request: list[bytes], reply: bytes) -> bool:
+        return (
+            self.left > 0
+            and _name(request) == self.command
+            and (self.containing is None or any(self.containing in part for part in request))
+            and _did_something(reply)
+        )
+
+
+class FaultProxy:
+    """Passes everything until told otherwise, for every connection alike.
+
+    Use it as a context manager and hand its url to what is tested. Each method
+    has taken effect when it returns. Modes: pass_all, drop_reply, swallow,
+    refuse, mute_pubsub, latency, and reset_all for once; pass_all ends them
+    all. dropped counts the replies that were lost, requests what was asked by
+    command name, open the connections.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.port = 0
+        self.dropped = 0
+        self.requests: Counter[str] = Counter()
+        self._upstream = (host, port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
+        self._connections: dict[_Connection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self.drops: list[_Drop] = []
+        self.swallowing: bool = False
+        self.refusing: bool = False
+        self.muted: bool = False
+        self.delay: float = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def open(self) -> int:
+        return len(self._connections)
+
+    def __enter__(self) -> FaultProxy:
+        self._thread.start()
+        self._await(self._listen())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._await(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def pass_all(self) -> None:
+        """End every mode. Connections that lost bytes stay dead, as behind a real network."""
+
+        def act() -> None:
+            self.drops.clear()
+            self.swallowing = self.refusing = self.muted = False
+            self.delay = 0.0
+
+        self._call(act)
+
+    def drop_reply(
+        self, command: str, times: int = 1, *, containing: bytes | str | None = None
+    ) -> None:
+        """Let the next `times` requests of a command execute, then lose the reply and reset.
+
+        Nil and error replies pass: there the server has done nothing that could
+        be lost. With `containing`, one argument of the request must contain it.
+        """
+        part = containing.encode() if isinstance(containing, str) else containing
+        self._call(lambda: self.drops.append(_Drop(command, times, part)))
+
+    def swallow(self) -> None:
+        """Half-open: connections stay open and new ones are accepted, but no byte passes."""
+
+        def act() -> None:
+            self.swallowing = True
+
+        self._call(act)
+
+    def refuse(self) -> None:
+        """Reset every connection, and each new one as soon as it is made."""
+
+        def act() -> None:
+            self.refusing = True
+            self._reset_all()
+
+        self._call(act)
+
+    def reset_all(self) -> None:
+        """Reset every connection that is open now."""
+        self._call(self._reset_all)
+
+    def mute_pubsub(self) -> None:
+        """Subscribing works and is confirmed, but no message is ever pushed."""
+
+        def act() -> None:
+            self.muted = True
+
+        self._call(act)
+
+    def latency(self, seconds: float) -> None:
+        """Delay what the client sends by so much; the order stays."""
+
+        def act() -> None:
+            self.delay = seconds
+
+        self._call(act)
+
+    def take_drop(self, request: list[bytes], reply: bytes) -> bool:
+        """Whether this reply is to be lost; counts it when it is."""
+        for drop in self.drops:
+            if drop.takes(request, reply):
+                drop.left -= 1
+                self.dropped += 1
+                return True
+        return False
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_CHUNK)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        tasks = list(self._connections.values())
+        self._reset_all()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # One more turn lets the transports finish closing their sockets.
+        await asyncio.sleep(0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            _reset(writer)
+            return
+        try:
+            up_reader, up_writer = await asyncio.open_connection(*self._upstream, limit=_CHUNK)
+        except OSError:
+            _reset(writer)
+            return
+        connection = _Connection(self, reader, writer, up_reader, up_writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[connection] = task
+        try:
+            await connection.run()
+        finally:
+            del self._connections[connection]
+
+    def _reset_all(self) -> None:
+        for connection in self._connections:
+            connection.reset()
+
+    def _call(self, act: Callable[[], None]) -> None:
+        async def run() -> None:
+            act()
+
+        self._await(run())
+
+    def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+class _Connection:
+    """One client and its connection to Redis; pairs each reply with its request."""
+
+    def __init__(
+        self,
+        proxy: FaultProxy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        up_reader: asyncio.StreamReader,
+        up_writer: asyncio.StreamWriter,
+    ) -> None:
+        self._proxy = proxy
+        self._client = (reader, writer)
+        self._redis = (up_reader, up_writer)
+        self._waiting: deque[list[bytes]] = deque()
+        # Replies to subscriptions are not one a request, so they are not paired.
+        self._subscribed = False
+        self._dead = False
+
+    async def run(self) -> None:
+        directions = [
+            asyncio.ensure_future(self._pump_requests()),
+            asyncio.ensure_future(self._pump_replies()),
+        ]
+        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for direction in directions:
+            direction.cancel()
+        await asyncio.gather(*directions, return_exceptions=True)
+        self._client[1].close()
+        self._redis[1].close()
+
+    def reset(self) -> None:
+        _reset(self._client[1])
+        self._redis[1].close()
+
+    async def _pump_requests(self) -> None:
+        reader, writer = self._client[0], self._redis[1]
+        buffer = bytearray()
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                buffer += data
+                frames = list(_frames(buffer))
+                if self._proxy.delay:
+                    await asyncio.sleep(self._proxy.delay)
+                if self._loses_bytes():
+                    continue
+                for frame in frames:
+                    self._note(_arguments(frame))
+                    writer.write(frame)
+                await writer.drain()
+
+    async def _pump_replies(self) -> None:
+        reader, writer = self._redis[0], self._client[1]
+        buffer = bytearray()
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                buffer += data
+                for frame in _frames(buffer):
+                    if self._loses_bytes():
+                        continue
+                    if not self._forward(frame, writer):
+                        return
+                await writer.drain()
+
+    def _forward(self, frame: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Pass one reply; False when it was dropped and the connection reset."""
+        if self._subscribed or frame.startswith(b">"):
+            if not (self._proxy.muted and _is_pushed(frame)):
+                writer.write(frame)
+            return True
+        request = self._waiting.popleft() if self._waiting else []
+        if self._proxy.take_drop(request, frame):
+            self.reset()
+            return False
+        writer.write(frame)
+        return True
+
+    def _note(self, request: list[bytes]) -> None:
+        name = _name(request)
+        self._proxy.requests[name] += 1
+        if name in _SUBSCRIBES:
+            self._subscribed = True
+        self._waiting.append(request)
+
+    def _loses_bytes(self) -> bool:
+        """Whether this connection is dead; once a byte was lost it stays so."""
+        self._dead = self._dead or self._proxy.swallowing
+        return self._dead
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()
+
+
+def _name(request: list[bytes]) -> str:
+    return request[0].decode(errors="replace").upper() if request else ""
+
+
+def _did_something(reply: bytes) -> bool:
+    return not reply.startswith((b"-", b"!", b"$-1", b"*-1", b"_"))
+
+
+def _is_pushed(frame: bytes) -> bool:
+    parts = frame.split(b"\r\n", 3)
+    return len(parts) > 2 and parts[2].lower() in _PUSHED
+
+
+def _arguments(frame: bytes) -> list[bytes]:
+    """Return the words of a request, a RESP array of bulk strings or one inline line."""
+    if not frame.startswith(b"*"):
+        return frame.split()
+    words = []
+    at = frame.index(b"\r\n") + 2
+    while at < len(frame):
+        start = frame.index(b"\r\n", at) + 2
+        length = int(frame[at + 1 : start - 2])
+        words.append(frame[start : start + length])
+        at = start + length + 2
+    return words
+
+
+def _frames(buffer: bytearray) -> Iterator[bytes]:
+    """Take every complete RESP value out of the front of buffer."""
+    at = 0
+    while (end := _frame_end(buffer, at)) is not None:
+        yield bytes(buffer[at:end])
+        at = end
+    del buffer[:at]
+
+
+def _frame_end(buffer: bytearray, start: int) -> int | None:
+    """Return where the value at start ends, None when it is not complete yet."""
+    at, values = start, 1
+    while values:
+        line_end = buffer.find(b"\r\n", at)
+        if line_end < 0:
+            return None
+        kind, head = buffer[at], buffer[at + 1 : line_end]
+        at = line_end + 2
+        values -= 1
+        if kind in _AGGREGATES:
+            values += max(int(head), 0) * (2 if kind in b"%|" else 1)
+            # An attribute stands before the value it belongs to.
+            values += kind in b"|"
+        elif kind in _BULKS and int(head) >= 0:
+            at += int(head) + 2
+    return at if at <= len(buffer) else None

