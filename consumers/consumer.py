@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import socket
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from consumers.backoff import pause_before
 from consumers.connection import Connector
@@ -25,7 +30,7 @@ from consumers.fetcher import Fetcher
 from consumers.heartbeat import Heartbeat
 from consumers.janitor import Janitor
 from consumers.keys import Fleet, Keys
-from consumers.lanes import DEFAULT_TYPE, Lane
+from consumers.lanes import DEFAULT_TYPE, Lane, listed_lanes
 from consumers.leases import Keeper, Leases
 from consumers.levels import Levels
 from consumers.names import check_name
@@ -46,12 +51,15 @@ CANCEL_PATIENCE = 2.0
 LAST_WORDS = 5.0
 
 
-def worker_name() -> str:
-    """Return the default name of a worker: the host's, with what is no name character replaced."""
-    host = "".join(
+def worker_name(index: int = 0) -> str:
+    """Return the default name of a host's worker: stable, unlike its id.
+
+    What is no name character in the host's name is replaced.
+    """
+    known = (
         c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname()
     )
-    return f"{host.lstrip('._-')[:100] or 'worker'}-{os.getpid()}"
+    return f"{''.join(known).lstrip('._-')[:100] or 'worker'}-{index}"
 
 
 class Consumer:
@@ -178,9 +186,18 @@ class Consumer:
         try:
             epoch, lease_ms = await call(parts.wire, opened.script, opened.keys, opened.args)
         except ResponseError as error:
-            raise self._explained(keys, error) from error
+            if not (isinstance(error, OutOfMemoryError) or "OOM" in str(error)):
+                raise self._explained(keys, error) from error
+            epoch, lease_ms = await self._open_without_room(parts, keys)
         parts.executor.epochs[keys.queue] = epoch
         self._adopt_lease(parts, keys, lease_ms / 1000)
+
+    async def _open_without_room(self, parts: _Parts, keys: Keys) -> tuple[int, int]:
+        # Full memory takes no new property, but what waits can be worked off,
+        # and that is what makes room.
+        logger.warning("Redis is out of memory, queue %s is worked off as it is", keys.queue)
+        epoch, lease_ms = await parts.wire.send("HMGET", keys.meta, "epoch", "lease")
+        return int(epoch or 0), int(lease_ms or self.lease * 1000)
 
     def _explained(self, keys: Keys, error: ResponseError) -> TaskManagerError:
         text = str(error)
@@ -222,13 +239,15 @@ class Consumer:
             logger.error("queue %s cannot be read: %s, %s", keys.queue, meta, names)
             return
         if None in meta or self._default_lane(keys).name.encode() not in names:
-            logger.error("queue %s has lost its data in Redis, it is made anew", keys.queue)
+            # Without a lease only, it was opened while memory was full.
+            if meta[0] is None or meta[1] is not None:
+                logger.error("queue %s has lost its data in Redis, it is made anew", keys.queue)
             await self._open(parts, keys)
             (names,) = await parts.reader.ask(("ZRANGE", keys.lanes, 0, -1))
         else:
             parts.executor.epochs[keys.queue] = int(meta[0])
             self._adopt_lease(parts, keys, int(meta[1]) / 1000)
-        parts.levels.set_lanes(keys, [name.decode() for name in names])
+        parts.levels.set_lanes(keys, listed_lanes(keys.queue, names))
 
     def settled_one(self, delivery: Delivery, recorded: bool) -> None:
         """Count an outcome that Redis has answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from consumers.job import ENVELOPE_VERSION, Envelope
@@ -9,6 +10,12 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 
 _FIELDS = (b"head", b"id", b"event", b"data", b"options")
+# Six numbers; a newer version may add more behind them. Scripts read the same
+# digits, so what int() takes besides them is foreign.
+_HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
+# A script that hands an entry on passes its fields as arguments, at most some
+# thousands; no version will have this many.
+_MOST_FIELDS = 1000
 # Raw bytes of a foreign entry kept in its dead letter.
 RAW_LIMIT = 64 * 1024
 SOLO_AFTER_CRASHES = 2
@@ -70,12 +77,13 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     Of an envelope newer than this version only id, event and the first numbers
     are relied upon: these stay where they are in every version.
     """
-    if tuple(fields[0:10:2]) != _FIELDS:
+    if tuple(fields[0:10:2]) != _FIELDS or len(fields) > _MOST_FIELDS:
         return None
+    head = _HEAD.fullmatch(fields[1])
+    if head is None:
+        return None
+    version, generation, created_at, failures, deliveries, crashes = map(int, head.groups()[:6])
     try:
-        version, generation, created_at, failures, deliveries, crashes = map(
-            int, fields[1].split(b":")[:6]
-        )
         job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
     except ValueError:
         return None

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import secrets
 import time
 from typing import NamedTuple
 
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TimeoutError,
+    TryAgainError,
 )
 
 from consumers.backoff import pause_before
@@ -32,8 +37,11 @@ from consumers.scripts import call
 from consumers.transitions import Call
 from consumers.wire import NotSent, Wire
 
-# Redis says these before it runs anything: the same batch may be tried again.
-_NOT_NOW = ("BUSY ", "LOADING", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "READONLY")
+# Redis says these before it writes anything: the same batch may be tried again.
+# redis-py takes the words of the errors that it has a class for out of the text;
+# inside a script Redis puts others before them.
+_NOT_NOW = re.compile(r"\b(BUSY|LOADING|MISCONF|NOREPLICAS|READONLY)\b")
+_NOT_NOW_ERRORS = (ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 _EXPECTED = (("meta", "hash"), ("lanes", "zset"), ("stats", "hash"))
 
 
@@ -60,8 +68,7 @@ class Door:
         self._wire = wire
         self._keys = keys
         self._where = where
-        self._writer = writer_id()
-        self._number = 0
+        self._rename()
 
     async def send(self, batch: Call, *, until: float) -> bytes:
         """Return the batch's answer; repeat it until the monotonic time ``until``.
@@ -69,6 +76,9 @@ class Door:
         Raises RedisUnavailable when no answer came by then, QueueFull when
         memory is full, BrokenKey or LayoutMismatch when nothing can be written.
         """
+        if self._pid != os.getpid():
+            # Forked: our parent goes on numbering its batches under the old id.
+            self._rename()
         self._number += 1
         batch = self._numbered(batch)
         attempt, executed = 0, False
@@ -84,6 +94,9 @@ class Door:
                     self._where, answer.reason, outcome="unknown" if executed else "not_sent"
                 )
             await asyncio.sleep(pause)
+
+    def _rename(self) -> None:
+        self._writer, self._pid, self._number = writer_id(), os.getpid(), 0
 
     def _numbered(self, batch: Call) -> Call:
         keys = [self._keys.writer(self._writer), *batch.keys[1:]]
@@ -109,18 +122,21 @@ class Door:
 
     async def _refused(self, error: ResponseError, batch: Call, *, repeated: bool) -> _Lost:
         text = str(error)
-        if text.startswith(_NOT_NOW) or isinstance(error, (ReadOnlyError, NoScriptError)):
+        if isinstance(error, _NOT_NOW_ERRORS) or _NOT_NOW.search(text):
             return _Lost(text, perhaps_executed=False)
         if "WRITERREFUSED" in text:
             return self._renamed(batch, text, repeated=repeated)
+        if isinstance(error, OutOfMemoryError):
+            text = f"OOM {text}"
         raise await self._explained(text)
 
     def _renamed(self, batch: Call, text: str, *, repeated: bool) -> _Lost:
         # Somebody sends under our id. Under a new one the batch goes through,
         # unless an earlier try of it may already have been applied.
-        self._writer, self._number = writer_id(), 1
+        self._rename()
         if repeated:
             raise WriterRefused(text)
+        self._number = 1
         batch.keys[0], batch.args[1] = self._keys.writer(self._writer), self._number
         return _Lost(text, perhaps_executed=False)
 
@@ -131,12 +147,16 @@ class Door:
             found, known = text.split("LAYOUT ", 1)[1].split(" ")[:2]
             return LayoutMismatch(self._keys.queue, found, known)
         if "WRONGTYPE" in text:
-            return BrokenKey(await self._wrong_key())
+            return await self._wrong_key()
         return TaskManagerError(f"Redis at {self._where} refused a batch: {text}")
 
-    async def _wrong_key(self) -> str:
-        for name, kind in _EXPECTED:
-            key: str = getattr(self._keys, name)
-            if (await self._wire.send("TYPE", key)).decode() not in (kind, "none"):
-                return key
-        return self._keys.writer(self._writer)
+    async def _wrong_key(self) -> BrokenKey:
+        try:
+            for name, kind in _EXPECTED:
+                key: str = getattr(self._keys, name)
+                if (await self._wire.send("TYPE", key)).decode() not in (kind, "none"):
+                    return BrokenKey(key)
+        except RedisError:
+            # Not found out which of them: the error must not become another one.
+            return BrokenKey(f"{self._keys.base}*")
+        return BrokenKey(self._keys.writer(self._writer))

@@ -123,8 +123,9 @@ class Executor:
                 envelope, stream.lane, type=stream.group, delivered=delivery.count,
                 epoch=epoch, notes=notes,
             )  # fmt: skip
-        except ValueError as error:
-            self.quarantine(delivery, f"the payload is not JSON: {error}", envelope.data)
+        except (ValueError, TypeError, AttributeError) as error:
+            # Options that are JSON, but no object, are foreign as well.
+            self.quarantine(delivery, f"its data or options cannot be read: {error}", envelope.data)
             return None
 
     def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
@@ -193,8 +194,8 @@ class Executor:
     async def _after_pending(self, run: Run, ended: Ended) -> Ended:
         """Await what the handler started and did not await; a failure of it fails the run."""
         failure: BaseException | None = None
-        while run.pending:
-            started = run.pending.pop(0)
+        # The list may grow meanwhile.
+        for started in run.pending:
             try:
                 await started
             except BaseException as error:

@@ -184,7 +184,7 @@ class Fetcher:
     async def _slot_or(self, seconds: float) -> None:
         """Wait for a free slot, at most some seconds."""
         self._freed.clear()
-        if self._free() > 0 or self._stopping:
+        if (self._free() > 0 and self.gate.suspect is None) or self._stopping:
             # Only unsettled outcomes hold us up: look again soon.
             seconds = 0.01
         timer = asyncio.get_running_loop().call_later(seconds, self._freed.set)
@@ -214,19 +214,22 @@ class Fetcher:
         wanted = self._wanted()
         end = max(level, self._depth + 1) if wanted else level
         if end > 0:
-            await self._read(0, end, max(1, wanted))
+            # One for every free slot: what is higher takes them all, if there is as much.
+            await self._read(0, end, max(1, wanted, self._free()))
         self._asked_above = max(end, level)
 
     async def _read_backlog(self) -> None:
         """Read down to the level with a backlog; for the rest go on, twice as far each time."""
         wanted, start, end = self._wanted(), 0, self._depth + 1
-        found = 0
+        found, further = 0, 1
         while True:
             found += await self._read(start, end, wanted - found)
             self._asked_above = end
             if found >= max(1, min(wanted, self._free())) or end >= len(self.levels) or self._dirty:
                 break
-            start, end = end, min(len(self.levels), end + max(1, end - start) * 2)
+            # Each level in one read gives its share: far too many for the free
+            # slots, if all those below were read at once.
+            start, end, further = end, min(len(self.levels), end + further), further * 2
         self.idle = found == 0
 
     async def _block(self) -> None:
@@ -315,8 +318,12 @@ class Fetcher:
     async def _run_suspect(self) -> None:
         """Run a job that crashed before by itself, once the others have ended."""
         suspect = self.gate.suspect
-        if suspect is None or suspect.solo or suspect.given_up:
+        if suspect is None or suspect.solo:
             await self._after_suspect()
+            return
+        if suspect.given_up:
+            # It was lost while it waited: those beside it need not end first.
+            self.gate.over()
             return
         if self.executor.running:
             lease = self.leases.seconds[suspect.stream.lane.queue]

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from consumers.delivery import Delivery, Stream
 from consumers.heartbeat import live_events
 from consumers.keys import Fleet, Keys
-from consumers.lanes import Lane
+from consumers.lanes import Lane, listed_lanes
 from consumers.leases import Leases
 from consumers.outcome import Buried
 from consumers.reader import delivery_of
@@ -79,7 +79,7 @@ class Janitor:
     async def tidy(self, keys: Keys) -> None:
         """Do one round for one queue."""
         names = await self._wire.send("ZRANGE", keys.lanes, 0, -1)
-        lanes = [Lane.parse(keys.queue, name.decode()) for name in names]
+        lanes = listed_lanes(keys.queue, names)
         for lane in lanes:
             for stream in self._streams(keys, lane):
                 await self._run(forget(stream, self._unused_ms))

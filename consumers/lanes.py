@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consumers.errors import InvalidPriority
@@ -25,6 +27,9 @@ def check_priority(given: object) -> int:
     if type(given) is not int or not LOWEST_PRIORITY <= given <= HIGHEST_PRIORITY:
         raise InvalidPriority(given)
     return given
+
+
+_NAME = re.compile(r"[^:@]+(@\d{1,9})?:[^:@]+:-?\d{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +72,9 @@ class Lane:
         """Return the event's own lane of the same partition and priority."""
         suffix = f"@{version}" if version > 1 else ""
         return Lane(self.queue, f"{_EVENT}{event}{suffix}", self.partition, self.priority)
+
+
+def listed_lanes(queue: str, names: Iterable[bytes]) -> list[Lane]:
+    """Return the lanes of a queue's list; what somebody else wrote into it is passed over."""
+    texts = (name.decode(errors="replace") for name in names)
+    return [Lane.parse(queue, text) for text in texts if _NAME.fullmatch(text)]

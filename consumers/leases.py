@@ -141,6 +141,8 @@ class Keeper:
         self._turned = time.monotonic()
         self._asked = self._turned
         self._said = False
+        # Taken out of held and not handed back yet: Redis may be away just then.
+        self._returning: list[Delivery] = []
         # The longest time, in seconds, that the loop was seen not to turn.
         self.worst_lag = 0.0
 
@@ -173,6 +175,8 @@ class Keeper:
             for keys, deliveries in self._leases.due().items():
                 self._renew(channel, keys, deliveries)
             if lag > HELD_AT_MOST:
+                self._returning += self._leases.overdue(after=HELD_AT_MOST)
+            if self._returning:
                 self._hand_back(channel)
         except RedisError as error:
             logger.warning("leases could not be renewed: %s", error)
@@ -223,7 +227,7 @@ class Keeper:
 
     def _hand_back(self, channel: SyncChannel) -> None:
         by_queue: dict[Keys, list[Settlement]] = defaultdict(list)
-        for delivery in self._leases.overdue(after=HELD_AT_MOST):
+        for delivery in self._returning:
             released = Settlement(delivery, Released("held"))
             by_queue[delivery.stream.keys].append(released)
         for keys, settlements in by_queue.items():
@@ -231,6 +235,7 @@ class Keeper:
                 _ask(channel, _release(keys, self._consumer, batch), 5.0)
                 for settlement in batch:
                     self._leases.drop(settlement.delivery)
+                    self._returning.remove(settlement.delivery)
 
     def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
         try:

@@ -47,12 +47,10 @@ class Levels:
     def __len__(self) -> int:
         return len(self.levels)
 
-    def set_lanes(self, keys: Keys, names: Iterable[str]) -> bool:
+    def set_lanes(self, keys: Keys, listed: Iterable[Lane]) -> bool:
         """Take over the lanes that a queue lists; return whether any that we read changed."""
-        lanes = tuple(sorted((
-            lane for name in names
-            if is_read(lane := Lane.parse(keys.queue, name), self._type, self._policy)
-        ), key=lambda lane: lane.name))  # fmt: skip
+        read = (lane for lane in listed if is_read(lane, self._type, self._policy))
+        lanes = tuple(sorted(read, key=lambda lane: lane.name))
         if self._lanes.get(keys) == lanes:
             return False
         self._lanes[keys] = lanes

@@ -101,6 +101,9 @@ class Reader:
             self.outdated = True
         elif (lost := _NO_GROUP.search(text)) is not None:
             await self._make_group(lost[1])
+        elif text.startswith("NOGROUP"):
+            # It went away under a blocked read: the next one says which it was.
+            self.outdated = True
         elif "WRONGTYPE" in text:
             await self._leave_out_wrong(streams)
         else:

@@ -70,11 +70,10 @@ class Reclaimer:
         return [
             stream
             for stream, reply in zip(streams, replies, strict=True)
-            if isinstance(reply, list) and reply[0] > self._ours(stream)
+            # Comparing with what we hold would be wrong: a run that lost its lease
+            # is still in our hands, and would stand for somebody's orphan.
+            if isinstance(reply, list) and reply[0]
         ]
-
-    def _ours(self, stream: Stream) -> int:
-        return sum(1 for key, _ in list(self._leases.all) if key == stream.key)
 
     async def _sweep(self, stream: Stream, want: int) -> list[Delivery]:
         lease_ms = round(self._leases.seconds[stream.lane.queue] * 1000)

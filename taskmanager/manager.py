@@ -277,8 +277,9 @@ class TaskManager(Generic[T]):
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running in this worker's queues."""
-        if self._worker is not None:
-            await self._worker.until_idle()
+        worker = self._current_worker()
+        if worker is not None:
+            await worker.until_idle()
 
     async def __aenter__(self) -> Self:
         await self._connect()
@@ -375,9 +376,14 @@ class TaskManager(Generic[T]):
         return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)
 
     def _current_worker(self) -> Worker | None:
-        """Return the worker, unless its loop ended without a stop: then it ended with it."""
+        """Return the worker, unless its loop ended without a stop: then it ended with it.
+
+        Raises OtherLoop when it runs on another loop than this.
+        """
         if self._worker is not None and self._worker.loop.is_closed():
             self._worker = None
+        if self._worker is not None:
+            self._worker.refuse_other_loop()
         return self._worker
 
     def _forget(self, worker: Worker | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,33 +15,22 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def handled(*actions: Callable[[], object]) -> Iterator[None]:
-    """Call the first action at the first signal, the next at the next; then leave with 4.
+    """Call the first action on the loop at the first signal, and so on; then exit with 4.
 
-    Where signals cannot be handled (not the main thread, Windows) nothing is changed.
+    The exit works although a handler blocks the loop. Outside the main thread,
+    where signals cannot be handled, nothing is changed.
     """
     loop = asyncio.get_running_loop()
     left = list(actions)
 
-    def on_signal() -> None:
-        if left:
-            left.pop(0)()
-        else:
-            logging.shutdown()
+    def on_signal(number: int, frame: object) -> None:
+        if not left:
             os._exit(FORCED)
+        loop.call_soon_threadsafe(left.pop(0))
 
-    installed = [number for number in _SIGNALS if _install(loop, number, on_signal)]
-    try:
+    with contextlib.ExitStack() as restored:
+        # ValueError: not the main thread.
+        with contextlib.suppress(ValueError):
+            for number in _SIGNALS:
+                restored.callback(signal.signal, number, signal.signal(number, on_signal))
         yield
-    finally:
-        for number in installed:
-            loop.remove_signal_handler(number)
-
-
-def _install(
-    loop: asyncio.AbstractEventLoop, number: signal.Signals, action: Callable[[], None]
-) -> bool:
-    try:
-        loop.add_signal_handler(number, action)
-    except (NotImplementedError, ValueError, RuntimeError):
-        return False
-    return True

@@ -21,7 +21,7 @@ class Consumes(Protocol):
 
 
 class Worker:
-    """Starts once and stops once; belongs to the event loop that it was made on.
+    """Starts once and stops once, on the event loop that it was made on.
 
     open_lifespan returns what closes it again; open_consumer is called when the
     lifespan is open.
@@ -40,22 +40,24 @@ class Worker:
         self._consumer: Consumes | None = None
         self._close_lifespan: Closer | None = None
 
+    def refuse_other_loop(self) -> None:
+        """Raise OtherLoop unless called on the loop that the worker was made on."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise OtherLoop()
+
     async def start(self) -> None:
         """Return when jobs are fetched. Later calls wait for the first; a failed start stops."""
-        self._refuse_other_loop()
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
         await self._starting
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running."""
-        self._refuse_other_loop()
         assert self._consumer is not None, "the worker was not started"
         await self._consumer.until_idle()
 
     async def stop(self, timeout: float | None = None) -> None:
         """Stop, whatever the start has come to; with a shorter timeout also while stopping."""
-        self._refuse_other_loop()
         starting = self._starting
         if starting is not None and not starting.done():
             starting.cancel()
@@ -79,7 +81,3 @@ class Worker:
             close, self._close_lifespan = self._close_lifespan, None
             if close is not None:
                 await close()
-
-    def _refuse_other_loop(self) -> None:
-        if asyncio.get_running_loop() is not self.loop:
-            raise OtherLoop()

@@ -15,8 +15,9 @@
 -- Returns one word a job, separated by spaces:
 --   +<generation>  added          =<generation>  its id is live already
 --   F              queue full     L              too many lanes
---   T<key>         a foreign value is in the way
--- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM; nothing is written then.
+--   T<key>         a foreign value is in the way, or the last id an entry can have
+-- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is
+-- written then.
 -- include door
 -- include live
 -- include lane
@@ -52,18 +53,21 @@ room = room == 0 and math.huge or room - depth()
 local now, words, added = now_ms(), {}, 0
 for at = 6, #ARGV, JOB_FIELDS do
   local job = job_at(at)
-  local pointer, refusal = look(base, lanes, job, most)
-  local living_generation = pointer and living(base, pointer)
+  local living_generation, refusal = look(base, job)
+  if not living_generation then
+    refusal = refusal or lane_refusal(base, lanes, job.stream, most)
+  end
   if living_generation then
     words[#words + 1] = '=' .. living_generation
   elseif refusal then
     words[#words + 1] = refusal
   elseif added >= room then
     words[#words + 1] = 'F'
-  else
+  elseif admit(base, lanes, job, generation + 1, now) then
     generation, added = generation + 1, added + 1
-    admit(base, lanes, job, generation, now)
     words[#words + 1] = '+' .. generation
+  else
+    words[#words + 1] = 'T' .. job.stream
   end
 end
 

@@ -21,7 +21,7 @@ local function now_ms()
   local time = redis.call('TIME')
   return time[1] .. string.format('%03d', math.floor(time[2] / 1000))
 end
-redis.call(most > 0 and 'LLEN' or 'HLEN', note)
+if most > 0 then redis.call('LLEN', note) else redis.call('HLEN', note) end
 -- The first write must be one that full memory allows.
 redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
 if most > 0 then

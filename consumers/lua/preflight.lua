@@ -8,7 +8,7 @@
 local key = KEYS[1]
 local harmless = {
   DEL = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
-  HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v' },
+  HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v', 'f' },
   LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
   RPUSH = { key, 'v' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
@@ -22,18 +22,26 @@ local harmless = {
   ZSCORE = { key, 'm' },
 }
 
+-- How 6.2 and 7.0 word a refusal.
+local wordings = { "can't run this command", "can't access at least one", "can't publish",
+  'ACL failure', 'NOPERM', 'no permissions' }
+
+local function is_refusal(reply)
+  local err = type(reply) == 'table' and reply.err
+  for _, wording in ipairs(wordings) do
+    if err and string.find(err, wording, 1, true) then return true end
+  end
+  return false
+end
+
+-- RPUSH has no form that does nothing: it is tried only where DEL undoes it.
+local undoable = not is_refusal(redis.pcall('DEL', key))
 local refused = {}
 for _, command in ipairs(ARGV) do
-  local name = string.match(command, '^%u+')
-  local reply = redis.pcall(name, unpack(harmless[command]))
-  local err = type(reply) == 'table' and reply.err
-  -- 6.2 and 7.0 word the refusal differently.
-  if err and (string.find(err, "can't run this command") or string.find(err, 'NOPERM')
-      or string.find(err, 'ACL failure') or string.find(err, "can't access at least one")
-      or string.find(err, 'no permissions')) then
-    refused[#refused + 1] = command
+  if command ~= 'RPUSH' or undoable then
+    local reply = redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))
+    if is_refusal(reply) then refused[#refused + 1] = command end
+    if command == 'RPUSH' then redis.pcall('DEL', key) end
   end
-  -- HSET and RPUSH have no form that does nothing.
-  if command == 'HSET' or command == 'RPUSH' then redis.pcall('DEL', key) end
 end
 return refused

@@ -12,12 +12,6 @@
 -- include meta
 local lanes, base, quiet_before = KEYS[1], ARGV[1], now_ms() - tonumber(ARGV[2])
 
-local function stream_facts(stream)
-  local facts, reply = {}, redis.call('XINFO', 'STREAM', stream)
-  for at = 1, #reply, 2 do facts[reply[at]] = reply[at + 1] end
-  return facts
-end
-
 local function pending_in(stream)
   local pending = 0
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do

@@ -23,9 +23,11 @@
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
---   L       too many lanes       T<key>  a foreign value is in the way
---   M       the entry to release is missing or is not a job
--- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE; nothing is written then.
+--   L       too many lanes       T<key>  a foreign value is in the way, or the last
+--   M       the entry to release         id an entry can have
+--           is missing or no job
+-- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, a broken generation; nothing is
+-- written then.
 -- include door
 -- include fence
 -- include live
@@ -65,11 +67,27 @@ local function fields_of(delivery)
   return found and found[2] or {}
 end
 
+-- What keeps a stream from taking an entry, checked before the job leaves its lane.
+local function stream_refusal(key)
+  if not is_a(key, 'stream') or exhausted(key) then return 'T' .. key end
+end
+
 local complete = { step = function(at) return 2 + JOB_FIELDS * tonumber(ARGV[at + 1]) end }
 
-function complete.refusal(_, at)
+-- A child with its parent's id enters: the parent leaves before it.
+local function child_refusal(delivery, child, opening)
+  local lives, refusal = look(base, child)
+  if refusal or (lives and child.id ~= delivery.id) then return refusal end
+  refusal = lane_refusal(base, lanes, child.stream, most, opening)
+  if refusal or opening.checked[child.stream] then return refusal end
+  opening.checked[child.stream] = true
+  return stream_refusal(child.stream)
+end
+
+function complete.refusal(delivery, at)
+  local opening = { checked = {} }
   for child = at + 2, at + 1 + JOB_FIELDS * tonumber(ARGV[at + 1]), JOB_FIELDS do
-    local _, refusal = look(base, lanes, job_at(child), most)
+    local refusal = child_refusal(delivery, job_at(child), opening)
     if refusal then return refusal end
   end
 end
@@ -83,8 +101,7 @@ function complete.write(delivery, at)
   end
   for child = at + 2, at + 1 + JOB_FIELDS * tonumber(ARGV[at + 1]), JOB_FIELDS do
     local job = job_at(child)
-    local pointer = look(base, lanes, job, most)
-    if not (pointer and living(base, pointer)) then
+    if not look(base, job) then
       generation, born = generation + 1, born + 1
       admit(base, lanes, job, generation, now)
     end
@@ -95,8 +112,8 @@ end
 local bury = { step = function() return 3 end }
 
 function bury.refusal()
-  if not is_a(dead, 'stream') then return 'T' .. dead end
   if not is_a(dead_index, 'hash') then return 'T' .. dead_index end
+  return stream_refusal(dead)
 end
 
 local function trim_dead()
@@ -141,7 +158,8 @@ function release.refusal(delivery, at)
   delivery.fields = fields_of(delivery)
   delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
   if not delivery.fields[2] then return 'M' end
-  return lane_refusal(base, lanes, KEYS[tonumber(ARGV[at])], most)
+  local target = KEYS[tonumber(ARGV[at])]
+  return lane_refusal(base, lanes, target, most) or stream_refusal(target .. ':front')
 end
 
 function release.write(delivery, at)
@@ -149,10 +167,12 @@ function release.write(delivery, at)
   take(delivery)
   open_lane(base, lanes, target, delivery.group)
   local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))
-  local _, solo = parse_pointer(delivery.pointer or '')
-  solo = math.max(0, (solo or 0) - ARGV[at + 1])
-  redis.call('HSET', delivery.bucket, delivery.id,
-    pointer_to(delivery.generation, solo, lane_name(base, target) .. ':front', entry))
+  local current, solo = parse_pointer(delivery.pointer or '')
+  if not current or current == delivery.generation then
+    solo = math.max(0, (solo or 0) - ARGV[at + 1])
+    redis.call('HSET', delivery.bucket, delivery.id,
+      pointer_to(delivery.generation, solo, lane_name(base, target) .. ':front', entry))
+  end
   count('released', 1)
 end
 
@@ -186,10 +206,11 @@ end
 
 if born > 0 then
   redis.call('HSET', meta, 'generation', generation)
-  redis.call('HINCRBY', stats, 'emitted', born)
+  count('emitted', born)
 end
 for what, by in pairs(counted) do
-  -- Only 'fenced' can be the first write of a batch; full memory refuses that.
+  -- Only 'fenced' can be the first write of a batch; full memory refuses that. And
+  -- a counter that is no number must not make a written batch an error.
   redis.pcall('HINCRBY', stats, what, by)
 end
 local answer = table.concat(words, ' ')

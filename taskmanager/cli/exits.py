@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import click
@@ -77,17 +77,18 @@ def ending_within(seconds: float) -> Iterator[None]:
         code = code_of(error)
         raise
     finally:
-        ignore_signals()
+        # One that comes while the process ends by itself must not change its code.
+        on_signals(signal.SIG_IGN)
         timer = threading.Timer(seconds, _give_up, (code,))
         timer.name = "end"
         timer.daemon = True
         timer.start()
 
 
-def ignore_signals() -> None:
-    """Let a signal that comes while the process ends by itself not change its exit code."""
+def on_signals(action: Callable[..., object] | signal.Handlers) -> None:
+    """Set what the signals that ask a process to stop do."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, action)
 
 
 class LastWord:

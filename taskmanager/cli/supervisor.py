@@ -14,7 +14,6 @@ from taskmanager.cli.exits import FAILURE, OK, UNREACHABLE, USAGE
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A worker that lived this long had a reason of its own to die.
 QUICK_S = 10.0
 GIVE_UP_AFTER = 5
@@ -27,9 +26,7 @@ _VERDICTS = (USAGE, UNREACHABLE)
 class Supervisor:
     """Starts a process for each number from 1 to processes, and again when one dies.
 
-    A signal to stop is handed on to every process as often as it comes, so that
-    the second and third mean the same as with a single worker. A process that
-    ends with 0 wanted to end and is not started again.
+    A process that ends with 0 wanted to end and is not started again.
     """
 
     def __init__(
@@ -49,18 +46,14 @@ class Supervisor:
 
     async def run(self) -> int:
         """Return the exit code once every process has ended: 0, or the worst of theirs."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self.stop)
-        try:
-            codes = await asyncio.gather(*(self._keep(i + 1) for i in range(self.processes)))
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-        return max(codes)
+        return max(await asyncio.gather(*(self._keep(i + 1) for i in range(self.processes))))
 
     def stop(self) -> None:
-        """Send every process a SIGTERM, the next in a row with each call; start none any more."""
+        """Send every process a SIGTERM and start none any more.
+
+        Called for each signal that the supervisor gets, so that the second and
+        the third mean the same as with a single worker.
+        """
         self._stopping.set()
         for child in self._children.values():
             _terminate(child)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from taskmanager.cli.exits import USAGE, Exit, ending_within, ignore_signals, reported
+from taskmanager.cli.exits import USAGE, Exit, ending_within, on_signals, reported
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -76,9 +76,12 @@ def _supervise(processes: int) -> int:
 
     from taskmanager.cli.supervisor import Supervisor
 
+    supervisor = Supervisor(_own_command, processes=processes)
     with asyncio.Runner() as runner:
-        code = runner.run(Supervisor(_own_command, processes=processes).run())
-        ignore_signals()
+        loop = runner.get_loop()
+        on_signals(lambda *_: loop.call_soon_threadsafe(supervisor.stop))
+        code = runner.run(supervisor.run())
+        on_signals(signal.SIG_IGN)
     return code
 
 
@@ -88,7 +91,11 @@ def _own_command(index: int) -> list[str]:
 
 
 def _own_name(name: str | None, index: int | None) -> str | None:
-    return name if name is None or index is None else f"{name}-{index}"
+    if index is None:
+        return name
+    from consumers.consumer import worker_name
+
+    return worker_name(index) if name is None else f"{name}-{index}"
 
 
 def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:

@@ -80,9 +80,13 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def kill_all(self) -> None:
-        """kill -9 of it and of everything it started."""
+        """kill -9 of it and of everything it started, whatever process group that is in."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        while left := _session(self.pid):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def terminate(self) -> None:
         """SIGTERM, this process only."""
@@ -156,3 +160,19 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     # Settings of the person who runs the tests must not reach the child.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKMANAGER_")}
     return {**inherited, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **extra}
+
+
+def _session(leader: int) -> list[int]:
+    """Return who lives in the session of a process; nobody where there is no /proc."""
+    return [
+        int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _is_in(leader, stat)
+    ]
+
+
+def _is_in(leader: int, stat: Path) -> bool:
+    try:
+        # Behind the name, which may hold anything: state, parent, group, session.
+        state, _, _, session = stat.read_text().rpartition(") ")[2].split()[:4]
+    except OSError:
+        return False
+    return int(session) == leader and state not in "ZX"

@@ -218,7 +218,8 @@ class RedisServer:
             if not self.running:
                 return True
             with contextlib.suppress(redis_py.RedisError), self.client() as client:
-                return int(client.info("server")["process_id"]) == self.pid
+                # INFO answers while the data are still being loaded, PING does not.
+                return int(client.info("server")["process_id"]) == self.pid and client.ping()
             return False
 
         eventually(settled, within=20.0)

@@ -11,21 +11,27 @@ local function job_at(at)
   }
 end
 
--- Returns the pointer of the job's id, false when there is none, and as a second
--- value the reason when the job cannot be admitted.
-local function look(base, lanes, job, most)
+-- Returns the generation of the living job with this id, nil when there is none,
+-- and as a second value the reason when that cannot be told.
+local function look(base, job)
   local bucket = base .. 'live:' .. job.bucket
   local pointer = redis.pcall('HGET', bucket, job.id)
-  if type(pointer) == 'table' then return false, 'T' .. bucket end
-  return pointer, lane_refusal(base, lanes, job.stream, most)
+  if type(pointer) == 'table' then return nil, 'T' .. bucket end
+  return pointer and living(base, pointer) or nil
 end
 
--- Adds a job that look found nothing against.
+-- Adds a job whose lane refused nothing. Returns false when the lane's stream has
+-- used up its ids; full memory is an error, before anything was written.
 local function admit(base, lanes, job, generation, now)
   local name = lane_name(base, job.stream)
   open_lane(base, lanes, job.stream, string.match(name, '^[^:]+'))
-  local entry = redis.call('XADD', job.stream, '*',
+  local entry = redis.pcall('XADD', job.stream, '*',
     'head', '1:' .. generation .. ':' .. now .. ':0:0:0',
     'id', job.id, 'event', job.event, 'data', job.data, 'options', job.options)
+  if type(entry) == 'table' then
+    if string.find(entry.err, 'exhausted') then return false end
+    error(entry.err)
+  end
   redis.call('HSET', base .. 'live:' .. job.bucket, job.id, pointer_to(generation, 0, name, entry))
+  return true
 end

@@ -14,7 +14,7 @@ end
 -- full and the batch wrote nothing, this is refused too: a repeat finds the same.
 local function remember(door, number, digest, answer)
   if number == '0' then return end
-  local written = redis.pcall("HSET", door, "number", number, "digest", digest, "answer", answer)
+  local written = redis.pcall('HSET', door, 'number', number, 'digest', digest, 'answer', answer)
   if type(written) == "table" and written.err then return end
   redis.call('PEXPIRE', door, 600000)
 end

@@ -7,6 +7,19 @@ local function is_a(key, kind)
   return found == kind or found == 'none'
 end
 
+-- Returns the facts of a stream by name; none when there is no stream.
+local function stream_facts(key)
+  local facts, reply = {}, redis.pcall('XINFO', 'STREAM', key)
+  for at = 1, #reply, 2 do facts[reply[at]] = reply[at + 1] end
+  return facts
+end
+
+-- Whether a stream has used up its ids, as one foreign entry can do.
+local function exhausted(key)
+  local last = '18446744073709551615-18446744073709551615'
+  return stream_facts(key)['last-generated-id'] == last
+end
+
 local function lane_name(base, key) return string.sub(key, #base + 6) end
 
 -- How many lanes of this lane's sort (an event's own, or a type's) exist.
@@ -19,14 +32,20 @@ local function lanes_alike(lanes, name)
 end
 
 -- Returns nil when jobs may enter the lane, else why not: L (too many lanes)
--- or T<key> (a foreign value is in the way). most is the limit of each sort.
-local function lane_refusal(base, lanes, key, most)
+-- or T<key> (a foreign value is in the way). most is the limit of each sort;
+-- opening, where given, collects the new lanes of a batch that is looked at whole.
+local function lane_refusal(base, lanes, key, most, opening)
   if not is_a(key, 'stream') then return 'T' .. key end
   local name = lane_name(base, key)
   if redis.call('ZSCORE', lanes, name) then return nil end
   if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
+  if opening and opening[key] then return nil end
+  local more = opening and opening.count or 0
   local limit = string.find(name, '^event%.') and most.event_lanes or most.lanes
-  if redis.call('ZCARD', lanes) >= limit and lanes_alike(lanes, name) >= limit then return 'L' end
+  if redis.call('ZCARD', lanes) + more >= limit and lanes_alike(lanes, name) + more >= limit then
+    return 'L'
+  end
+  if opening then opening[key], opening.count = true, more + 1 end
   return nil
 end
 

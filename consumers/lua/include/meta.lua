@@ -8,13 +8,17 @@ local function now_ms()
 end
 
 -- Returns the queue's last generation. Errors when a version that laid out the
--- keys differently owns the queue.
+-- keys differently owns the queue, or when somebody spoiled the generation.
 local function last_generation(meta)
   local found = redis.call('HMGET', meta, 'layout', 'generation')
   if found[1] and found[1] ~= LAYOUT then
     return nil, redis.error_reply('LAYOUT ' .. found[1] .. ' ' .. LAYOUT)
   end
-  return tonumber(found[2] or '0')
+  local generation = string.match(found[2] or '0', '^%d+$')
+  if not generation or #generation > 15 then
+    return nil, redis.error_reply('ERR ' .. meta .. ' holds a generation that is none')
+  end
+  return tonumber(generation)
 end
 
 -- The first to write a queue's keys gives it an epoch. Seconds since 1970 grow

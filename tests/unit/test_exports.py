@@ -1,0 +1,41 @@
+"""What the package offers by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import consumers.errors
+import taskmanager
+import taskmanager.errors
+from taskmanager import TaskManagerError
+
+
+def _errors_of(module: object) -> set[str]:
+    return {
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, TaskManagerError)
+    }
+
+
+def test_every_name_can_be_imported() -> None:
+    for name in taskmanager.__all__:
+        assert getattr(taskmanager, name) is not None
+    assert set(taskmanager.__all__) <= set(dir(taskmanager))
+    assert len(set(taskmanager.__all__)) == len(taskmanager.__all__)
+
+
+def test_every_error_is_exported() -> None:
+    errors = _errors_of(consumers.errors) | _errors_of(taskmanager.errors)
+
+    assert errors <= set(taskmanager.__all__)
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    script = "import sys, taskmanager; print(sorted({'redis', 'pydantic'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "[]\n"

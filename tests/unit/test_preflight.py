@@ -1,0 +1,102 @@
+"""What can be read off the scripts: their headers, and that preflight knows every command."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import pytest
+
+from consumers import preflight, transitions
+from consumers.scripts import Script, load
+
+SCRIPTS = (*transitions.ALL, load("preflight"))
+BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+INCLUDED = {it.name for it in resources.files("consumers").joinpath("lua/include").iterdir()}
+
+_CALL = re.compile(r"redis\.p?call\(([^,)]*)")
+_LITERAL = re.compile(r"'[A-Z]+'")
+_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
+
+
+def own_text(script: Script) -> str:
+    return resources.files("consumers").joinpath(f"lua/{script.name}.lua").read_text("utf-8")
+
+
+def header(script: Script) -> str:
+    """Return the comment at the top of a script, without its includes."""
+    lines = own_text(script).splitlines()
+    end = next(n for n, line in enumerate(lines) if not line.startswith("--"))
+    return "\n".join(line for line in lines[:end] if not line.startswith("-- include"))
+
+
+def known_to_preflight() -> set[str]:
+    """Return the commands in the table of preflight.lua."""
+    table = re.search(r"local harmless = \{(.*?)\n\}", own_text(load("preflight")), re.DOTALL)
+    assert table is not None
+    names = re.findall(r"(?:\['([A-Z ]+)'\]|\b([A-Z]+)) = \{", table[1])
+    return {quoted or bare for quoted, bare in names}
+
+
+def test_every_script_in_the_folder_is_tested_here() -> None:
+    files = resources.files("consumers").joinpath("lua").iterdir()
+
+    assert {it.name for it in files if it.name.endswith(".lua")} == {
+        f"{script.name}.lua" for script in SCRIPTS
+    }
+
+
+def test_preflight_tries_every_command_and_knows_no_other() -> None:
+    assert set(preflight.commands()) == known_to_preflight()
+
+
+@pytest.mark.parametrize("script", transitions.ALL, ids=lambda script: script.name)
+def test_every_command_of_a_script_can_be_read_by_preflight(script: Script) -> None:
+    called = _CALL.findall(script.source)
+
+    # A name that is computed would be missed, and with it a missing right.
+    assert called
+    assert [name for name in called if not _LITERAL.fullmatch(name)] == []
+
+
+@BY_NAME
+def test_every_script_says_its_purpose_its_keys_its_arguments_and_what_it_returns(
+    script: Script,
+) -> None:
+    text = header(script)
+
+    assert re.match(r"-- [A-Z][^\n]*[.:]", text)
+    for word in ("KEYS", "ARGV", "Returns"):
+        assert re.search(rf"^-- {word}\b", text, re.MULTILINE), f"{word} is not documented"
+
+
+@BY_NAME
+@pytest.mark.parametrize("kind", ["KEYS", "ARGV"])
+def test_every_input_a_script_reads_by_number_is_documented(script: Script, kind: str) -> None:
+    text, body = header(script), own_text(script).removeprefix(header(script))
+    code = re.sub(r"--[^\n]*", "", body)
+
+    documented = {int(n) for n in re.findall(rf"^-- {kind}\[(\d+)", text, re.MULTILINE)}
+    used = {int(n) for n in re.findall(rf"\b{kind}\[(\d+)\]", code)}
+
+    assert used <= documented
+    assert documented == set(range(1, len(documented) + 1))
+
+
+@BY_NAME
+def test_a_script_includes_what_exists_and_each_part_once(script: Script) -> None:
+    included = _INCLUDE.findall(own_text(script))
+
+    assert {f"{name}.lua" for name in included} <= INCLUDED
+    assert len(included) == len(set(included))
+    assert "-- include" not in script.source
+
+
+@BY_NAME
+def test_no_script_declares_flags_that_full_memory_would_refuse(script: Script) -> None:
+    assert not script.source.startswith("#!")
+
+
+@BY_NAME
+def test_no_payload_passes_through_a_json_codec_of_lua(script: Script) -> None:
+    assert not re.search(r"cjson|cmsgpack", script.source)
