@@ -1,0 +1,239 @@
+"""One queue seen from the scripts: emit, deliver, settle, break and compare, one call at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis as redis_py
+from redis.exceptions import NoScriptError, ResponseError
+
+from consumers import transitions
+from consumers.delivery import Delivery, Stream, read_envelope
+from consumers.job import NewJob
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.outcome import Outcome
+from consumers.transitions import Call, Settlement
+
+GROUP = "workers"
+ME = "me"
+OTHER = "other"
+RESULT_TTL_MS = 60_000
+
+Snapshot = dict[str, Any]
+
+
+def new_job(job_id: str = "a", event: str = "e", data: bytes = b"{}", **lane: Any) -> NewJob:
+    """Return a job ready to be emitted; what is left over names its lane."""
+    options = lane.pop("options", b"")
+    return NewJob(job_id, event, data, Lane("default", **lane), options)
+
+
+class Queue:
+    """The queue ``default`` of a server, through the scripts themselves.
+
+    Emits and settles go through the door of a writer; each call takes the next
+    number unless one is given.
+    """
+
+    def __init__(self, redis: redis_py.Redis) -> None:
+        self.redis = redis
+        self.keys = Keys("default")
+        self.lane = Lane("default")
+        self._numbers = itertools.count(1)
+
+    def run(self, call: Call) -> Any:
+        """Run a script by its digest, or by its text when Redis has not got it."""
+        try:
+            return self.redis.execute_command(*call.by_sha)
+        except NoScriptError:
+            return self.redis.execute_command(*call.by_source)
+
+    def emit(self, *jobs: NewJob, depth: int | None = None, **batch: Any) -> list[str]:
+        """Emit jobs in one batch and return its words."""
+        items = transitions.emit_items(self.keys, jobs, depth=depth)
+        return transitions.words(self.run(self.numbered(items, **batch)))
+
+    def settle(
+        self,
+        *settlements: Settlement | tuple[Delivery, Outcome],
+        consumer: str = ME,
+        result_ttl_ms: int = RESULT_TTL_MS,
+        **batch: Any,
+    ) -> list[str]:
+        """Settle deliveries in one batch and return its words."""
+        listed = [it if isinstance(it, Settlement) else Settlement(*it) for it in settlements]
+        items = transitions.settle_items(self.keys, consumer, result_ttl_ms, listed)
+        return transitions.words(self.run(self.numbered(items, **batch)))
+
+    def numbered(
+        self, call: Call, *, writer: str = "w", number: int | None = None, digest: str | None = None
+    ) -> Call:
+        """Return a batch with its writer, number and digest, as the door sends it."""
+        number = next(self._numbers) if number is None else number
+        digest = digest or hashlib.blake2b(repr(call.args).encode(), digest_size=16).hexdigest()
+        keys = [self.keys.writer(writer), *call.keys[1:]]
+        return Call(call.script, keys, [self.keys.base, number, digest, *call.args])
+
+    def stream(
+        self, lane: Lane | None = None, *, front: bool = False, group: str = GROUP
+    ) -> Stream:
+        """Return a lane (the default one when none is given) or its front."""
+        return Stream(self.keys, lane or self.lane, group, front=front)
+
+    def deliver(
+        self,
+        lane: Lane | None = None,
+        *,
+        front: bool = False,
+        consumer: str = ME,
+        count: int = 1000,
+    ) -> list[Delivery]:
+        """Hand the waiting jobs of a lane to a consumer, at most count."""
+        stream = self.stream(lane, front=front)
+        reply = self.redis.execute_command(
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", stream.key, ">"
+        )
+        return [_delivery(stream, entry.decode(), fields) for entry, fields in _entries(reply)]
+
+    def one(self, job: NewJob | None = None, consumer: str = ME) -> Delivery:
+        """Emit a job and return its delivery to a consumer."""
+        job = job or new_job()
+        self.emit(job)
+        return self.deliver(job.lane, consumer=consumer)[-1]
+
+    def age(self, delivery: Delivery, ms: int) -> None:
+        """Let a delivery look unrenewed for so long; neither owner nor count change."""
+        row = self._row(delivery)
+        assert row is not None, f"{delivery.entry} is not pending"
+        stream, entries = delivery.stream, [delivery.entry]
+        self.redis.xclaim(
+            stream.key, stream.group, row["consumer"], 0, entries, idle=ms, justid=True
+        )
+
+    def hand_over(self, delivery: Delivery, consumer: str = OTHER) -> None:
+        """Let a consumer take a delivery over, as a reclaim does: its count grows."""
+        stream = delivery.stream
+        self.redis.xclaim(stream.key, stream.group, consumer, 0, [delivery.entry])
+
+    def pending(self, delivery: Delivery) -> tuple[str, int] | None:
+        """Return consumer and delivery count of a pending entry, None when it is not pending."""
+        row = self._row(delivery)
+        return (row["consumer"].decode(), row["times_delivered"]) if row else None
+
+    def idle(self, delivery: Delivery) -> int:
+        """Return for how many ms a pending entry was not renewed."""
+        row = self._row(delivery)
+        assert row is not None, f"{delivery.entry} is not pending"
+        return int(row["time_since_delivered"])
+
+    def pointer(self, job_id: str = "a") -> str | None:
+        """Return where the index of live jobs says that a job is."""
+        found = self.redis.hget(self.keys.live(job_id), job_id)
+        return found.decode() if found is not None else None
+
+    def stat(self, name: str) -> int:
+        """Return one of the queue's counters."""
+        return int(self.redis.hget(self.keys.stats, name) or 0)
+
+    def ids(self, lane: Lane | None = None, *, front: bool = False) -> list[str]:
+        """Return the ids of the jobs in a lane, in its order."""
+        entries = self.redis.xrange(self.stream(lane, front=front).key)
+        return [fields[b"id"].decode() for _, fields in entries]
+
+    def lags(self) -> list[int | None]:
+        """Return XINFO's lag of every group of every lane; only Redis 7.0 knows it."""
+        return [
+            group["lag"]
+            for key in self.redis.scan_iter(f"{self.keys.base}lane:*", _type="stream")
+            for group in self.redis.xinfo_groups(key)
+        ]
+
+    def snapshot(self) -> Snapshot:
+        """Return everything Redis holds, idle times apart, so that equal means unchanged."""
+        return {key.decode(): self._dump(key) for key in self.redis.scan_iter(count=1000)}
+
+    def writes(self) -> Snapshot:
+        """Return a snapshot without what a refused batch may write: its answer and counters."""
+        volatile = (f"{self.keys.base}prod:", self.keys.stats)
+        return {key: it for key, it in self.snapshot().items() if not key.startswith(volatile)}
+
+    def _row(self, delivery: Delivery) -> dict[str, Any] | None:
+        stream, entry = delivery.stream, delivery.entry
+        rows = self.redis.xpending_range(stream.key, stream.group, entry, entry, 1)
+        return rows[0] if rows else None
+
+    def _dump(self, key: bytes) -> Any:
+        kind = self.redis.type(key).decode()
+        expires = self.redis.pttl(key) > 0
+        return (kind, expires, getattr(self, f"_dump_{kind}")(key))
+
+    def _dump_string(self, key: bytes) -> Any:
+        return self.redis.get(key)
+
+    def _dump_list(self, key: bytes) -> Any:
+        return self.redis.lrange(key, 0, -1)
+
+    def _dump_hash(self, key: bytes) -> Any:
+        return self.redis.hgetall(key)
+
+    def _dump_set(self, key: bytes) -> Any:
+        return self.redis.smembers(key)
+
+    def _dump_zset(self, key: bytes) -> Any:
+        return self.redis.zrange(key, 0, -1, withscores=True)
+
+    def _dump_stream(self, key: bytes) -> Any:
+        groups = {}
+        for group in self.redis.xinfo_groups(key):
+            rows = self.redis.xpending_range(key, group["name"], "-", "+", 10_000)
+            held = [(it["message_id"], it["consumer"], it["times_delivered"]) for it in rows]
+            groups[group["name"]] = (group["last-delivered-id"], held)
+        return (self.redis.xrange(key), groups)
+
+
+@contextlib.contextmanager
+def full_memory(redis: redis_py.Redis) -> Iterator[None]:
+    """Let Redis refuse every command that needs memory, as maxmemory does when it is reached."""
+    redis.config_set("maxmemory-policy", "noeviction")
+    redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+@contextlib.contextmanager
+def foreign_value(redis: redis_py.Redis, key: str) -> Iterator[None]:
+    """Put somebody else's string where a key of ours is; afterwards ours is back."""
+    away = f"{key}:away"
+    with contextlib.suppress(ResponseError):
+        redis.rename(key, away)
+    redis.set(key, "somebody else's")
+    try:
+        yield
+    finally:
+        redis.delete(key)
+        with contextlib.suppress(ResponseError):
+            redis.rename(away, key)
+
+
+def _entries(reply: Any) -> list[tuple[bytes, Any]]:
+    if not reply:
+        return []
+    (entries,) = reply.values() if isinstance(reply, dict) else (reply[0][1],)
+    return list(entries)
+
+
+def _delivery(stream: Stream, entry: str, fields: Any) -> Delivery:
+    flat: Sequence[bytes] = (
+        [part for pair in fields.items() for part in pair] if isinstance(fields, dict) else fields
+    )
+    envelope = read_envelope(flat)
+    assert envelope is not None, f"{entry} of {stream.key} is not a job: {flat}"
+    return Delivery(stream, entry, 1, envelope, time.monotonic())
