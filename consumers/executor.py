@@ -113,6 +113,11 @@ class Executor:
         if run is not None:
             run.job.cancelled = True
         task.cancel()
+        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
+            # It will not even take its first step, so nobody else tidies up after it.
+            if not delivery.given_up:
+                self.settler.settle(delivery, Released("shutdown"))
+            self._over(delivery)
 
     def _job(self, delivery: Delivery) -> Job[Any] | None:
         stream, envelope = delivery.stream, delivery.envelope
@@ -151,10 +156,13 @@ class Executor:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
         finally:
-            del self._runs[delivery]
-            if delivery.given_up:
-                self.leases.drop(delivery)
-            self._on_free()
+            self._over(delivery)
+
+    def _over(self, delivery: Delivery) -> None:
+        del self._runs[delivery]
+        if delivery.given_up:
+            self.leases.drop(delivery)
+        self._on_free()
 
     async def _outcome(self, delivery: Delivery, handler: Handler, run: Run) -> Outcome | None:
         """Run the handler; return None when the outcome is not ours to decide any more."""

@@ -165,7 +165,7 @@ class Fetcher:
 
     async def _look_at_queues(self) -> None:
         now = time.monotonic()
-        if self._dirty or self.reader.outdated or now - self._refreshed > REFRESH:
+        if self._dirty or self.reader.outdated or now - self._refreshed >= REFRESH:
             self._dirty = self.reader.outdated = False
             await self._refresh()
             self.reader.look_again()
@@ -213,10 +213,10 @@ class Fetcher:
         level = self._level_of(top)
         wanted = self._wanted()
         end = max(level, self._depth + 1) if wanted else level
+        self._asked_above = level
         if end > 0:
             # One for every free slot: what is higher takes them all, if there is as much.
             await self._read(0, end, max(1, wanted, self._free()))
-        self._asked_above = max(end, level)
 
     async def _read_backlog(self) -> None:
         """Read down to the level with a backlog; for the rest go on, twice as far each time."""
@@ -224,7 +224,6 @@ class Fetcher:
         found, further = 0, 1
         while True:
             found += await self._read(start, end, wanted - found)
-            self._asked_above = end
             if found >= max(1, min(wanted, self._free())) or end >= len(self.levels) or self._dirty:
                 break
             # Each level in one read gives its share: far too many for the free
@@ -256,22 +255,22 @@ class Fetcher:
             self._depth = max(self._level_of(delivery) for delivery in deliveries)
 
     def _block_for(self) -> float:
-        # The lease counts from when a read was sent: long blocks would eat it.
+        # The lease counts from when a read was sent: long blocks would eat it. And
+        # a block that ended just before the next look would put that off by another.
         shortest = min(self.leases.seconds.values(), default=30.0)
-        return max(0.01, min(BLOCK, shortest / 4, self.reclaimer.due_in))
+        next_look = self._refreshed + REFRESH - time.monotonic()
+        return max(0.01, min(BLOCK, next_look, shortest / 4, self.reclaimer.due_in))
 
     async def _read(self, start: int, end: int, count: int) -> int:
+        """Read some levels; where a stream gave all it was asked for, there may be more."""
         deliveries = await self.reader.read(self.levels.streams(start, end), count)
         self._take(deliveries)
-        if deliveries:
-            self._depth = self._backlog_of(deliveries, count)
-        return len(deliveries)
-
-    def _backlog_of(self, deliveries: Sequence[Delivery], count: int) -> int:
-        """Return the highest level that gave all it was asked for, else the deepest one."""
         given = Counter(delivery.stream for delivery in deliveries)
         full = [self._level_at(stream) for stream, number in given.items() if number >= count]
-        return min(full) if full else max(self._level_at(stream) for stream in given)
+        self._asked_above = min(full, default=end)
+        if given:
+            self._depth = min(full) if full else max(map(self._level_at, given))
+        return len(deliveries)
 
     def _level_of(self, delivery: Delivery) -> int:
         return self._level_at(delivery.stream)

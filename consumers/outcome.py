@@ -16,9 +16,9 @@ class Completed:
 class Buried:
     """The job is given up and becomes a dead letter.
 
-    reason is a short fixed word (failed, bad_result, crash_loop, no_handler,
-    foreign); error is text for a person, with the traceback where there is one.
-    raw replaces the payload of an entry that is not a job.
+    reason is a short fixed word (failed, bad_result, bad_outcome, crash_loop,
+    no_handler, missing, foreign); error is text for a person, with the
+    traceback where there is one. raw replaces the payload of an entry that is not a job.
     """
 
     reason: str

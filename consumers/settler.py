@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # A foreign value in one of our keys is for a person to remove.
 _PAUSE_AFTER_BROKEN_KEY = 1.0
+_UNSENDABLE_SHOWN = 1000
 
 
 class Settler:
@@ -91,6 +92,8 @@ class _QueueSettler:
         self._door = Door(settler.wire, keys, where=settler.where)
         self._waiting: deque[Settlement] = deque()
         self._under_way: list[Settlement] = []
+        # How many of those that wait go alone: one in their batch cannot be sent.
+        self._singly = 0
         self._flushing: asyncio.Task[None] | None = None
 
     @property
@@ -122,7 +125,9 @@ class _QueueSettler:
     def _take(self) -> list[Settlement]:
         batch: list[Settlement] = []
         size = 0
-        while self._waiting and len(batch) < BATCH_ITEMS:
+        most = 1 if self._singly else BATCH_ITEMS
+        self._singly = max(0, self._singly - 1)
+        while self._waiting and len(batch) < most:
             size += _size(self._waiting[0])
             if batch and size > BATCH_BYTES:
                 break
@@ -140,8 +145,24 @@ class _QueueSettler:
             await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
             self._waiting.extendleft(reversed(self._still_ours(batch)))
             return
+        except Exception:
+            logger.exception("outcomes in queue %s could not be sent", self._keys.queue)
+            self._one_by_one(batch)
+            return
         for settlement, word in zip(batch, words(answer), strict=True):
             self._resolve(settlement, word)
+
+    def _one_by_one(self, batch: list[Settlement]) -> None:
+        """Find the outcome that cannot be sent: the job of that one is buried instead."""
+        if len(batch) > 1:
+            self._singly += len(batch)
+            self._waiting.extendleft(reversed(batch))
+            return
+        (settlement,) = batch
+        why = ascii(settlement.outcome)[:_UNSENDABLE_SHOWN]
+        buried = Buried("bad_outcome", f"this outcome could not be recorded: {why}")
+        if settlement.outcome != buried:
+            self._waiting.append(Settlement(settlement.delivery, buried))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
         kept = []

@@ -180,8 +180,8 @@ async def index(sources: list[Source]) -> None:
 
 @contextlib.contextmanager
 def workers() -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Run two worker processes; two slots each, so that one file is parsed and one waits."""
-    command = [sys.executable, "-m", "taskmanager", "worker", "stdlib_index:tm", "-p2", "-c2"]
+    """Run two worker processes, one slot each: parsing is all work and no waiting."""
+    command = [sys.executable, "-m", "taskmanager", "worker", "stdlib_index:tm", "-p2", "-c1"]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=Path(__file__).parent, stderr=log, text=True)
         try:

@@ -1,0 +1,225 @@
+"""G11: a worker that is stopped loses nothing and burns no attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import redis as redis_py
+
+from consumers.job import Job
+from tests.support.engine import QueueView, emit_one_to_run_and_one_to_hold, emitting, working
+from tests.support.proxy import FaultProxy
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+
+async def test_g11_running_jobs_finish_and_nothing_new_is_started(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    started, may_end = list[str](), asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        started.append(job.id)
+        await may_end.wait()
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work") for _ in range(20)))
+        async with working(server.url, {"work": work}, concurrency=8) as worker:
+            await aeventually(lambda: len(started) == 8)
+            stopping = asyncio.create_task(worker.stop())
+            await aeventually(lambda: len(queue.pending()) == 8)
+            may_end.set()
+            await stopping
+
+    assert len(started) == 8
+    assert queue.stats("completed") == 8
+    assert queue.pending() == []
+    assert sum(redis.xlen(stream) for stream in queue.streams()) == 12
+
+
+async def test_g11_what_is_held_goes_back_at_once_and_to_the_front(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    may_end = asyncio.Event()
+    ran = list[tuple[str, int, int]]()
+
+    async def slow(job: Job[None]) -> None:
+        await may_end.wait()
+
+    async def work(job: Job[None]) -> None:
+        ran.append((job.id, job.delivery, job.attempt))
+
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "slow", "work")
+        await emit("work", priority=4)
+        async with working(server.url, {"slow": slow, "work": work}) as worker:
+            await aeventually(lambda: len(queue.pending()) == 2)
+            stopping = asyncio.create_task(worker.stop())
+            await aeventually(lambda: redis.xlen(queue.lane(4, front=True)) == 1)
+            assert not stopping.done()
+            async with working(server.url, {"work": work}):
+                await aeventually(lambda: len(ran) == 2)
+            assert not stopping.done()
+            may_end.set()
+            await stopping
+
+    assert ran == [("work-1", 2, 1), ("work-2", 1, 1)]
+
+
+async def test_g11_past_the_grace_period_running_jobs_are_released(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    seen = list[tuple[str, int, int, bool]]()
+
+    async def polite(job: Job[None]) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append((job.event, job.delivery, job.attempt, job.cancelled))
+
+    async def deaf(job: Job[None]) -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append((job.event, job.delivery, job.attempt, job.cancelled))
+        return "swallowed it"
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(emit("polite"), emit("deaf"))
+        handlers = {"polite": polite, "deaf": deaf}
+        async with working(server.url, handlers, concurrency=2) as worker:
+            await aeventually(lambda: worker.running == 2)
+            begun = time.monotonic()
+            await worker.stop(timeout=0.2)
+            took = time.monotonic() - begun
+
+    assert 0.2 <= took < 2.0
+    assert sorted(seen) == [("deaf", 1, 1, True), ("polite", 1, 1, True)]
+    assert queue.pending() == []
+    assert redis.xlen(queue.lane(front=True)) == 2
+    assert queue.letters() == []
+    assert not queue.has_result("deaf-1")
+    heads = [fields[b"head"] for _, fields in redis.xrange(queue.lane(front=True))]
+    # failures, deliveries, crashes
+    assert [head.split(b":")[3:] for head in heads] == [[b"0", b"1", b"0"]] * 2
+
+
+async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_released(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    may_end, cancelled = threading.Event(), list[bool]()
+
+    def work(job: Job[None]) -> str:
+        may_end.wait(30.0)
+        cancelled.append(job.cancelled)
+        return "too late"
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+        async with working(server.url, {"work": work}) as worker:
+            await aeventually(lambda: worker.running == 1)
+            begun = time.monotonic()
+            await worker.stop(timeout=0.1)
+            took = time.monotonic() - begun
+
+    may_end.set()
+    await aeventually(lambda: cancelled == [True])
+    assert took < 5.0
+    assert redis.xlen(queue.lane(front=True)) == 1
+    assert queue.pending() == []
+    assert not queue.has_result("work-1")
+
+
+async def test_g11_a_second_stop_shortens_the_first(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(60)
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+        async with working(server.url, {"work": work}, shutdown_timeout=60) as worker:
+            await aeventually(lambda: worker.running == 1)
+            begun = time.monotonic()
+            first = asyncio.create_task(worker.stop())
+            second = asyncio.create_task(worker.stop(timeout=0.1))
+            await asyncio.gather(first, second)
+            took = time.monotonic() - begun
+
+    assert took < 3.0
+    assert redis.xlen(queue.lane(front=True)) == 1
+
+
+async def test_g11_an_idle_worker_stops_at_once(server: RedisServer) -> None:
+    async def work(job: Job[None]) -> None:
+        pass
+
+    async with working(server.url, {"work": work}) as worker:
+        await aeventually(lambda: worker._parts.fetcher.idle)  # type: ignore[union-attr]
+        begun = time.monotonic()
+        await worker.stop()
+        took = time.monotonic() - begun
+
+    assert took < 1.0
+
+
+async def test_g11_a_stop_while_redis_is_away_returns_within_seconds(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    took = list[float]()
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(60)
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+    for outage in ("refuse", "swallow"):
+        with FaultProxy(server.port) as proxy:
+            async with working(proxy.url, {"work": work}) as worker:
+                await aeventually(lambda worker=worker: worker.running == 1)
+                getattr(proxy, outage)()
+                begun = time.monotonic()
+                await worker.stop(timeout=0.1)
+                took.append(time.monotonic() - begun)
+        QueueView(redis).expire()
+
+    assert took[0] < 9.0
+    assert took[1] < 15.0
+
+
+async def test_g11_stopping_at_any_moment_loses_nothing(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran = list[int]()
+    attempts = set[int]()
+
+    async def work(job: Job[int]) -> None:
+        attempts.add(job.attempt)
+        await asyncio.sleep(0.001 * (job.data % 4))
+        ran.append(job.data)
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work", n, priority=n % 3) for n in range(400)))
+    for n in range(12):
+        async with working(server.url, {"work": work}, concurrency=1 + n % 9) as worker:
+            # Not a condition to wait for: the moment is to be an arbitrary one.
+            await asyncio.sleep(0.004 * n)
+            await worker.stop(timeout=0 if n % 2 else None)
+            assert queue.pending() == []
+    async with working(server.url, {"work": work}, concurrency=8):
+        await aeventually(queue.is_empty)
+
+    assert set(ran) == set(range(400))
+    assert attempts == {1}
+    assert queue.stats("completed") == 400
+    assert queue.stats("fenced") == 0
+    assert queue.letters() == []

@@ -1,0 +1,211 @@
+"""G14: a job that this worker cannot run is kept for one that can, and delayed by nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, cast
+
+import redis as redis_py
+
+from consumers.job import Job
+from consumers.keys import Fleet
+from tests.support.engine import QueueView, emitting, working
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+# The issue's promise; without hints the lanes are looked at every 2 s.
+AT_ONCE = 2.0
+
+
+async def test_g14_a_job_that_an_old_worker_met_runs_on_a_new_one_at_once(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    delays: list[float] = []
+    attempts: set[int] = set()
+
+    async def new(job: Job[float]) -> None:
+        delays.append(time.monotonic() - job.data)
+        attempts.add(job.attempt)
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async with (
+        emitting(server.url) as emit,
+        # Three old workers to one new: most jobs meet an old one first.
+        working(server.url, {"other": other}, concurrency=4),
+        working(server.url, {"other": other}, concurrency=4),
+        working(server.url, {"other": other}, concurrency=4),
+        working(server.url, {"new": new, "other": other}, concurrency=4),
+    ):
+        for n in range(100):
+            await emit("new", time.monotonic(), priority=n % 3)
+        await aeventually(lambda: len(delays) == 100)
+        await aeventually(queue.is_empty)
+
+    assert max(delays) < AT_ONCE
+    assert attempts == {1}
+    assert queue.letters() == []
+    assert queue.stats("completed") == 100
+    assert queue.stats("released") > 0
+
+
+async def test_g14_what_no_worker_can_run_waits_in_its_own_lane_without_ping_pong(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: list[int] = []
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async def new(job: Job[None]) -> None:
+        ran.append(job.delivery)
+
+    async with emitting(server.url) as emit:
+        async with (
+            working(server.url, {"other": other}),
+            working(server.url, {"other": other}),
+        ):
+            await emit("new", priority=7)
+            own_lane = queue.lane(7, front=True, type="event.new")
+            await aeventually(lambda: redis.xlen(own_lane) == 1)
+            # Nothing happens in two seconds, the time of a look at all lanes.
+            await asyncio.sleep(2.0)
+            assert queue.stats("released") == 1
+            assert queue.pending() == []
+        async with working(server.url, {"new": new}):
+            await aeventually(lambda: ran == [2])
+            await aeventually(queue.is_empty)
+
+
+async def test_g14_a_job_in_its_own_lane_keeps_its_priority(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: list[str] = []
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async def new(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with emitting(server.url) as emit:
+        async with working(server.url, {"other": other}):
+            await asyncio.gather(*(emit("new", id=f"met-{n}", priority=n) for n in (1, 3)))
+            await aeventually(lambda: queue.stats("released") == 2)
+        await asyncio.gather(*(emit("new", id=f"not-met-{n}", priority=n) for n in (2, 4)))
+        async with working(server.url, {"new": new}):
+            await aeventually(lambda: len(ran) == 4)
+
+    assert ran == ["not-met-4", "met-3", "not-met-2", "met-1"]
+
+
+async def test_g14_an_envelope_of_a_newer_version_is_kept_for_a_newer_worker(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: list[str] = []
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    newer = {
+        "head": "2:9:0:0:0:0:what-follows", "id": "newer", "event": "work",
+        "data": "\x00not JSON any more", "options": "neither", "more": "field",
+    }  # fmt: skip
+    async with emitting(server.url) as emit:
+        await emit("work")
+        async with (
+            working(server.url, {"work": work}),
+            working(server.url, {"work": work}),
+        ):
+            await aeventually(lambda: ran == ["work-1"])
+            redis.xadd(queue.lane(), cast("Any", newer))
+            own_lane = queue.lane(front=True, type="event.work@2")
+            await aeventually(lambda: redis.xlen(own_lane) == 1)
+            await emit("work")
+            await aeventually(lambda: ran == ["work-1", "work-2"])
+            # Nothing happens in two seconds, the time of a look at all lanes.
+            await asyncio.sleep(2.0)
+
+            assert queue.stats("released") == 1
+            assert queue.pending() == []
+
+    [(_, kept)] = redis.xrange(own_lane)
+    expected = {**newer, "head": "2:9:0:0:1:0:what-follows"}
+    assert kept == {name.encode(): value.encode() for name, value in expected.items()}
+    assert queue.letters() == []
+
+
+async def test_g14_a_job_is_buried_at_the_deadline_when_no_live_worker_lists_its_event(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"other": other}, no_handler_deadline=1.0) as worker,
+    ):
+        await emit("nobodys", {"kept": True})
+        await aeventually(lambda: queue.stats("released") == 1)
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        await janitor.tidy(queue.keys)
+        assert queue.letters() == []
+
+        async def buried() -> bool:
+            await janitor.tidy(queue.keys)
+            return bool(queue.letters())
+
+        await aeventually(buried)
+
+    [letter] = queue.letters()
+    assert (letter["job"], letter["reason"]) == (b"nobodys-1", b"no_handler")
+    assert b"nobodys" in letter["error"]
+    assert letter["data"] == b'{"kept": true}'
+    assert queue.live("nobodys-1") is None
+
+
+async def test_g14_a_job_is_not_buried_while_a_live_worker_lists_its_event(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    may_end = asyncio.Event()
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async def busy(job: Job[None]) -> None:
+        await may_end.wait()
+
+    async with emitting(server.url) as emit, working(server.url, {"busy": busy}) as capable:
+        await emit("busy", priority=9)
+        await aeventually(lambda: capable.running == 1)
+        await aeventually(lambda: redis.zscore(Fleet().workers, capable.id) is not None)
+        # Behind the one that runs: nobody capable has a free slot.
+        async with working(server.url, {"other": other}, no_handler_deadline=0.0) as worker:
+            await emit("busy")
+            await aeventually(lambda: queue.stats("released") == 1)
+            await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
+            assert queue.letters() == []
+            may_end.set()
+            await aeventually(lambda: queue.stats("completed") == 2)
+
+
+async def test_g14_a_worker_that_has_gone_is_no_live_worker(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    async def work(job: Job[None]) -> None:
+        pass
+
+    async with working(server.url, {"work": work}) as worker:
+        await aeventually(lambda: redis.exists(Fleet().worker(worker.id)))
+
+    assert not redis.exists(Fleet().worker(worker.id))
+    assert redis.zscore(Fleet().workers, worker.id) is None

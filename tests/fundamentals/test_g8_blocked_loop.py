@@ -1,0 +1,113 @@
+"""G8: a handler that blocks the event loop does not lose its job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+import redis as redis_py
+
+from consumers.job import Job
+from tests.support.engine import (
+    SHORT_LEASE,
+    QueueView,
+    emit_one_to_run_and_one_to_hold,
+    emitting,
+    working_thread,
+)
+from tests.support.proxy import FaultProxy
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+
+async def test_g8_a_blocked_loop_keeps_its_lease_and_commits(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = QueueView(redis)
+    runs: list[int] = []
+
+    async def work(job: Job[None]) -> str:
+        runs.append(job.delivery)
+        block_the_loop(3 * SHORT_LEASE)
+        return "committed"
+
+    with caplog.at_level(logging.WARNING):
+        async with emitting(server.url) as emit:
+            # The second worker is idle on a loop of its own, and sweeps.
+            with (
+                working_thread(server.url, {"work": work}, lease=SHORT_LEASE) as one,
+                working_thread(server.url, {"work": work}, lease=SHORT_LEASE) as other,
+            ):
+                await emit("work")
+                await aeventually(queue.is_empty, within=4 * SHORT_LEASE)
+                await aeventually(lambda: one.settled + other.settled == 1)
+
+                assert (one.fenced, other.fenced) == (0, 0)
+
+    assert runs == [1]
+    assert queue.result("work-1") == "committed"
+    [said] = [line for line in caplog.messages if "event loop has not turned" in line]
+    assert "block_the_loop" in said
+    assert "test_g8_blocked_loop.py" in said
+
+
+def block_the_loop(seconds: float) -> None:
+    # The fault under test.
+    time.sleep(seconds)
+
+
+async def test_g8_while_the_loop_is_blocked_what_is_held_runs_elsewhere(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    blocked, ran = list[float](), list[tuple[float, int, int]]()
+
+    async def block(job: Job[None]) -> None:
+        blocked.append(time.monotonic())
+        block_the_loop(4.0)
+
+    async def work(job: Job[None]) -> None:
+        ran.append((time.monotonic(), job.delivery, job.attempt))
+
+    handlers = {"block": block, "work": work}
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "block", "work")
+        with working_thread(server.url, handlers):
+            await aeventually(lambda: blocked)
+            with working_thread(server.url, handlers):
+                await aeventually(lambda: ran, within=10.0)
+
+    [(started, delivery, attempt)] = ran
+    assert 1.0 <= started - blocked[0] < 3.0
+    assert (delivery, attempt) == (2, 1)
+    assert QueueView(redis).stats("fenced") == 0
+
+
+async def test_g8_a_hand_back_that_did_not_reach_redis_is_repeated(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    blocked, ran = list[float](), list[tuple[float, int]]()
+
+    async def block(job: Job[None]) -> None:
+        blocked.append(time.monotonic())
+        block_the_loop(4.0)
+
+    async def work(job: Job[None]) -> None:
+        ran.append((time.monotonic(), job.attempt))
+
+    handlers = {"block": block, "work": work}
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "block", "work")
+        with FaultProxy(server.port) as proxy, working_thread(proxy.url, handlers):
+            await aeventually(lambda: blocked)
+            proxy.refuse()
+            # Past the moment at which what is held goes back.
+            await asyncio.sleep(1.5)
+            proxy.pass_all()
+            with working_thread(server.url, handlers):
+                await aeventually(lambda: ran, within=15.0)
+
+    [(started, attempt)] = ran
+    assert started - blocked[0] < 3.5
+    assert attempt == 1

@@ -1,0 +1,286 @@
+"""Hints make things quick and are never needed; what is held goes back; outages only delay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, cast
+
+import pytest
+import redis as redis_py
+
+from consumers.job import Job
+from tests.support.engine import (
+    SHORT_LEASE,
+    QueueView,
+    emit_one_to_run_and_one_to_hold,
+    emitting,
+    working,
+    working_thread,
+)
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Binary, RedisServer, find_binaries
+from tests.support.waiting import aeventually
+
+
+async def test_without_any_hint_everything_runs_within_5_seconds(server: RedisServer) -> None:
+    took: dict[str, float] = {}
+
+    async def work(job: Job[float]) -> None:
+        took[job.id] = time.monotonic() - job.data
+
+    with FaultProxy(server.port) as proxy:
+        proxy.mute_pubsub()
+        # The old worker meets the events that only the other one handles.
+        async with (
+            emitting(proxy.url) as emit,
+            working(proxy.url, {"work": work}) as old,
+            working(proxy.url, {"work": work, "new": work}),
+        ):
+            await aeventually(lambda: old._parts.fetcher.idle)  # type: ignore[union-attr]
+            for n in range(5):
+                emit("work", time.monotonic(), priority=n)
+                emit("work", time.monotonic(), partition=f"tenant-{n}")
+                emit("new", time.monotonic(), priority=n)
+            await aeventually(lambda: len(took) == 15, within=10.0)
+
+    assert max(took.values()) < 5.0
+
+
+async def test_an_idle_worker_asks_redis_a_handful_of_times_and_uses_no_processor(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    async def work(job: Job[None]) -> None:
+        pass
+
+    async with working(server.url, {"work": work}) as worker:
+        await aeventually(lambda: worker._parts.fetcher.idle)  # type: ignore[union-attr]
+        redis.config_resetstat()
+        used = time.process_time()
+        # What is measured is a time without work.
+        await asyncio.sleep(3.0)
+        used = time.process_time() - used
+        stats = cast("dict[str, Any]", redis.info("commandstats"))
+
+    calls = {name.removeprefix("cmdstat_"): it["calls"] for name, it in stats.items()}
+    calls.pop("info", None)
+    assert sum(calls.values()) < 30, calls
+    assert used < 0.3
+
+
+async def test_a_suspect_that_runs_alone_makes_no_busy_loop(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(60)
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+        queue.abandon(crashes=2)
+        queue.expire()
+        async with working(server.url, {"work": work}, concurrency=8) as worker:
+            await aeventually(lambda: worker.running == 1)
+            fetcher = worker._parts.fetcher  # type: ignore[union-attr]
+            step, turns = fetcher._step, 0
+
+            async def counted() -> None:
+                nonlocal turns
+                turns += 1
+                await step()
+
+            fetcher._step = counted  # type: ignore[method-assign]
+            # What is measured is a time in which nothing may start.
+            await asyncio.sleep(1.0)
+
+    assert turns < 12
+
+
+async def test_what_is_held_and_not_started_within_a_second_runs_elsewhere(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: list[tuple[float, str, int]] = []
+    may_end = asyncio.Event()
+
+    async def slow(job: Job[None]) -> None:
+        await may_end.wait()
+
+    async def work(job: Job[None]) -> None:
+        ran.append((time.monotonic(), job.id, job.attempt))
+
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "slow", "work")
+        handlers = {"slow": slow, "work": work}
+        async with working(server.url, handlers) as busy:
+            await aeventually(lambda: len(queue.pending()) == 2)
+            began = time.monotonic()
+            async with working(server.url, handlers):
+                await aeventually(lambda: [it[1:] for it in ran] == [("work-1", 1)])
+                took = ran[0][0] - began
+                assert busy.running == 1
+                may_end.set()
+                await aeventually(queue.is_empty)
+
+    assert 0.5 < took < 2.5
+    assert queue.stats("released") == 1
+
+
+async def test_what_is_held_goes_back_while_the_loop_is_blocked_and_is_not_started_twice(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: list[str] = []
+
+    async def slow(job: Job[None]) -> None:
+        time.sleep(3.0)
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "slow", "work")
+        with working_thread(server.url, {"slow": slow, "work": work}) as busy:
+            await aeventually(lambda: queue.stats("released") == 1)
+            assert ran == []
+            # Its own loop wakes, and takes it back from the front.
+            await aeventually(queue.is_empty)
+            assert busy.fenced == 0
+
+    assert ran == ["work-1"]
+
+
+@pytest.mark.parametrize("command", ["EVALSHA", "XREADGROUP"])
+async def test_replies_that_are_lost_all_the_time_only_delay(
+    server: RedisServer, redis: redis_py.Redis, command: str
+) -> None:
+    queue = QueueView(redis)
+    runs: list[str] = []
+
+    async def work(job: Job[None]) -> None:
+        runs.append(job.id)
+
+    with FaultProxy(server.port) as proxy:
+        async with (
+            emitting(server.url) as emit,
+            working(proxy.url, {"work": work}, concurrency=4, lease=SHORT_LEASE) as worker,
+        ):
+            await asyncio.gather(*(emit("work") for _ in range(10)))
+            proxy.drop_reply(command, times=5)
+            await asyncio.gather(*(emit("work") for _ in range(30)))
+            await aeventually(queue.is_empty, within=20.0)
+            await aeventually(lambda: worker._parts.settler.backlog == 0)  # type: ignore[union-attr]
+
+    assert set(runs) == {f"work-{n}" for n in range(1, 41)}
+    assert queue.stats("completed") == 40
+    assert queue.letters() == []
+
+
+async def test_connections_that_break_all_the_time_lose_nothing(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: set[str] = set()
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(0.005)
+        ran.add(job.id)
+
+    with FaultProxy(server.port) as proxy:
+        async with (
+            emitting(proxy.url) as emit,
+            working(proxy.url, {"work": work}, concurrency=4, lease=SHORT_LEASE),
+        ):
+            for _ in range(10):
+                emits = [emit("work") for _ in range(20)]
+                # In the middle of things, wherever that is.
+                await asyncio.sleep(0.02)
+                proxy.reset_all()
+                await asyncio.gather(*emits)
+            await aeventually(queue.is_empty, within=20.0)
+
+    assert len(ran) == 200
+    assert queue.stats("emitted") == 200
+    assert queue.stats("completed") == 200
+
+
+@pytest.mark.parametrize("binary", find_binaries(), ids=lambda it: it.id)
+@pytest.mark.parametrize("end", ["kill", "restart"])
+async def test_a_redis_that_starts_again_only_delays(binary: Binary, end: str) -> None:
+    ran: set[str] = set()
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(0.01)
+        ran.add(job.id)
+
+    persistent = RedisServer(binary, appendonly="yes", appendfsync="always").start()
+    try:
+        async with (
+            emitting(persistent.url, emit_timeout=15.0) as emit,
+            working(persistent.url, {"work": work}, concurrency=4, lease=SHORT_LEASE),
+        ):
+            await asyncio.gather(*(emit("work", priority=n % 3) for n in range(100)))
+            await aeventually(lambda: len(ran) > 20)
+            if end == "kill":
+                persistent.kill()
+            late = [emit("work", priority=n % 3) for n in range(50)]
+            await asyncio.to_thread(persistent.restart)
+            await asyncio.gather(*late)
+            with persistent.client() as client:
+                queue = QueueView(client)
+                await aeventually(queue.is_empty, within=15.0)
+                assert len(ran) == 150
+                assert queue.stats("completed") == 150
+                assert queue.letters() == []
+    finally:
+        persistent.stop()
+
+
+async def test_a_worker_whose_redis_did_not_answer_for_longer_than_the_lease_goes_on(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    runs: list[str] = []
+
+    async def work(job: Job[None]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(0.2)
+
+    async with (
+        emitting(server.url, emit_timeout=20.0) as emit,
+        working(server.url, {"work": work}, concurrency=2, lease=SHORT_LEASE) as worker,
+    ):
+        await asyncio.gather(*(emit("work") for _ in range(6)))
+        await aeventually(lambda: worker.running == 2)
+        server.pause()
+        # The outage itself.
+        await asyncio.sleep(1.5 * SHORT_LEASE)
+        server.resume()
+        await aeventually(queue.is_empty, within=15.0)
+
+    assert set(runs) == {f"work-{n}" for n in range(1, 7)}
+    assert queue.stats("completed") == 6
+
+
+@pytest.mark.foreign_keys
+async def test_an_outage_while_a_foreign_key_is_looked_for_loses_no_outcome(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    may_end = asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        await may_end.wait()
+
+    with FaultProxy(server.port) as proxy:
+        async with emitting(server.url) as emit, working(proxy.url, {"work": work}) as worker:
+            await emit("work")
+            await aeventually(lambda: worker.running == 1)
+            redis.delete(queue.keys.stats)
+            redis.set(queue.keys.stats, "foreign")
+            proxy.drop_reply("TYPE")
+            may_end.set()
+            await aeventually(lambda: proxy.dropped == 1)
+            redis.delete(queue.keys.stats)
+            await aeventually(lambda: queue.stats("completed") == 1)
