@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 # How long handlers get to end after they were cancelled, and how long Redis
 # gets to take the last outcomes.
 CANCEL_PATIENCE = 2.0
-LAST_WORDS = 5.0
+LAST_WORDS = 3.0
 
 
 def worker_name(index: int = 0) -> str:

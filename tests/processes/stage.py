@@ -1,0 +1,106 @@
+"""One Redis with real workers on it, jobs for them, and the witness of what ran."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consumers.keys import Keys
+from taskmanager import JobHandle, TaskManager
+from tests.support.processes import Child, Spawner
+from tests.support.servers import RedisServer
+from tests.support.waiting import eventually
+from tests.support.witness import Witness
+
+APPS = Path(__file__).parent / "apps"
+
+# Seconds. Long enough that four test processes on two cores do not lose it by
+# accident. A sweep comes at least every half lease.
+LEASE = 2.0
+RECOVERY = 1.5 * LEASE
+# What a loaded machine may add to anything that is waited for.
+SLACK = 15.0
+
+
+class Stage:
+    """Workers are started through the command line; settings reach them as environment."""
+
+    def __init__(self, spawn: Spawner, server: RedisServer, folder: Path) -> None:
+        self.server = server
+        self.witness = Witness(folder / "witness.log")
+        self.keys = Keys("default")
+        self._spawn = spawn
+        self._children: list[Child] = []
+
+    def worker(self, app: str, *arguments: str, **settings: object) -> Child:
+        """Start a worker of an app and return when it fetches."""
+        child = self.starting(app, *arguments, **settings)
+        child.wait_for_line("worker .* started", within=30.0)
+        return child
+
+    def starting(self, app: str, *arguments: str, **settings: object) -> Child:
+        """Start a worker of an app without waiting for it."""
+        environment = {f"TASKMANAGER_{name.upper()}": str(it) for name, it in settings.items()}
+        child = self._spawn(
+            "--url", self.server.url, "worker", f"{app}:tm", *arguments,
+            cwd=APPS, env=self.witness.environment | environment,
+        )  # fmt: skip
+        self._children.append(child)
+        return child
+
+    def script(self, name: str, *arguments: str, url: str | None = None) -> Child:
+        """Start one of the scripts beside the apps, with the server's URL as its first argument."""
+        child = self._spawn.python(str(APPS / name), url or self.server.url, *arguments)
+        self._children.append(child)
+        return child
+
+    def show(self) -> None:
+        """Print what every process wrote; pytest shows it when the test fails."""
+        for child in self._children:
+            print(f"--- process {child.pid} wrote:\n{child.text}")
+
+    def emit(self, event: str, data: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+        """Emit one job."""
+        self.emit_many({"event": event, "data": data or {}, **arguments})
+
+    def emit_many(self, *jobs: Mapping[str, Any]) -> list[JobHandle]:
+        """Emit jobs, each a dict of what emit takes."""
+
+        async def send() -> list[JobHandle]:
+            async with TaskManager(self.server.url) as tm:
+                return await tm.emit_many(jobs)
+
+        return asyncio.run(send())
+
+    def stat(self, name: str) -> int:
+        """Return one of the queue's counters."""
+        with self.server.client() as client:
+            return int(client.hget(self.keys.stats, name) or 0)
+
+    def completed(self, count: int, within: float = SLACK) -> None:
+        """Wait until so many jobs are completed, and no more."""
+        eventually(lambda: self.stat("completed") >= count, within)
+        found = self.stat("completed")
+        assert found == count, f"{found} jobs are completed instead of {count}"
+
+    def letters(self) -> dict[str, dict[str, str]]:
+        """Return the dead letters' fields by job id."""
+        with self.server.client(decode_responses=True) as client:
+            return {letter["job"]: letter for _, letter in client.xrange(self.keys.dead)}
+
+    def waiting(self) -> int:
+        """Return how many jobs lie in the queue's lanes, those that are running included."""
+        with self.server.client() as client:
+            lanes = client.scan_iter(f"{self.keys.base}lane:*", count=1000)
+            return sum(int(client.xlen(lane)) for lane in lanes)
+
+
+def stop(child: Child, within: float = SLACK) -> float:
+    """Send one SIGTERM, expect exit code 0 and return how many seconds it took."""
+    asked = time.monotonic()
+    child.terminate()
+    assert child.wait(within) == 0, child.text
+    return time.monotonic() - asked
