@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from redis.exceptions import (
+    AuthenticationError,
     ConnectionError,
     OutOfMemoryError,
     RedisError,
@@ -20,6 +21,7 @@ from redis.exceptions import (
 )
 
 from consumers.backoff import pause_before
+from consumers.bounds import MOST_SLOTS, check_count, check_queues, check_seconds
 from consumers.connection import Connector
 from consumers.control import ControlChannel
 from consumers.crash_loop import SoloGate
@@ -97,16 +99,17 @@ class Consumer:
         self.type = check_name("type", type)
         self.name = check_name("worker", name or worker_name())
         self.id = f"{self.name}.{secrets.token_hex(8)}"
-        self.concurrency = concurrency
-        self.lease = lease
-        self.max_deliveries = max_deliveries
-        self.result_ttl = result_ttl
-        self.log_ttl = log_ttl
-        self.shutdown_timeout = shutdown_timeout
-        self.connect_timeout = connect_timeout
-        self.no_handler_deadline = no_handler_deadline
+        self.concurrency = check_count("concurrency", concurrency, 1, MOST_SLOTS)
+        self.max_deliveries = check_count("max_deliveries", max_deliveries, 1, 1000)
+        # A lease is renewed three times: a shorter one would be lost to one slow reply.
+        self.lease = check_seconds("lease", lease, 0.1)
+        self.result_ttl = check_seconds("result_ttl", result_ttl, 0)
+        self.log_ttl = check_seconds("log_ttl", log_ttl, 0.001)
+        self.shutdown_timeout = check_seconds("shutdown_timeout", shutdown_timeout, 0)
+        self.connect_timeout = check_seconds("connect_timeout", connect_timeout, 0)
+        self.no_handler_deadline = check_seconds("no_handler_deadline", no_handler_deadline, 0)
         self.fleet = Fleet(check_name("namespace", namespace))
-        self.queues = [Keys(check_name("queue", queue), namespace) for queue in queues]
+        self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]
         # Counted since the start: jobs whose outcome was recorded, and refused ones.
         self.settled = 0
         self.fenced = 0
@@ -175,7 +178,9 @@ class Consumer:
             except (ConnectionError, TimeoutError) as error:
                 attempt += 1
                 pause = pause_before(attempt)
-                if time.monotonic() + pause > until:
+                # A refused login will be refused again.
+                refused = isinstance(error, AuthenticationError)
+                if refused or time.monotonic() + pause > until:
                     raise RedisUnavailable(
                         self.connector.where, str(error), outcome="not_sent"
                     ) from error
@@ -266,6 +271,17 @@ class Consumer:
     # Stopping
 
     async def _stop(self, parts: _Parts) -> None:
+        try:
+            await self._wind_down(parts)
+        finally:
+            await parts.close(say_goodbye=True)
+            self._parts = None
+            self._stopping = None
+            logger.info(
+                "worker %s stopped: %d settled, %d fenced", self.id, self.settled, self.fenced
+            )
+
+    async def _wind_down(self, parts: _Parts) -> None:
         parts.fetcher.stop()
         parts.fetcher.release_held()
         await parts.fetched()
@@ -274,10 +290,6 @@ class Consumer:
         await parts.executor.release_all(patience=CANCEL_PATIENCE)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(parts.settler.flushed(), LAST_WORDS)
-        await parts.close(say_goodbye=True)
-        self._parts = None
-        self._stopping = None
-        logger.info("worker %s stopped: %d settled, %d fenced", self.id, self.settled, self.fenced)
 
     def _is_quiet(self) -> bool:
         parts = self._parts

@@ -11,24 +11,48 @@ from consumers.job import Job
 
 T = TypeVar("T")
 
+_PRUNE_AT = 64
+
 
 class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
-    __slots__ = ("job", "loop", "pending")
+    __slots__ = ("_prune_at", "ended", "job", "loop", "pending")
 
     def __init__(self, job: Job[Any], loop: asyncio.AbstractEventLoop) -> None:
         self.job = job
         self.loop = loop
+        # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
+        # True once the outcome is decided: tasks that the handler left behind
+        # still find this run, and are no part of it any more.
+        self.ended = False
+        self._prune_at = _PRUNE_AT
 
     def track(self, started: Awaitable[Any]) -> None:
-        """Have the executor await this before it settles the job."""
+        """Have the executor await this before it settles the job.
+
+        What has gone well meanwhile is dropped now and then: a handler may write
+        a million log lines.
+        """
+        if len(self.pending) >= self._prune_at:
+            self.pending = [it for it in self.pending if not _went_well(it)]
+            self._prune_at = max(_PRUNE_AT, 2 * len(self.pending))
         self.pending.append(started)
 
     def block_on(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the worker's loop and wait for it; for handlers that run in a thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+
+def _went_well(started: Awaitable[Any]) -> bool:
+    future = getattr(started, "future", started)
+    return (
+        isinstance(future, asyncio.Future)
+        and future.done()
+        and not future.cancelled()
+        and future.exception() is None
+    )
 
 
 current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -11,6 +12,7 @@ import time
 from typing import NamedTuple
 
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,
@@ -46,10 +48,14 @@ _EXPECTED = (("meta", "hash"), ("lanes", "zset"), ("stats", "hash"))
 
 
 class _Lost(NamedTuple):
-    """A try that brought no answer; executed says whether it may have been applied."""
+    """A try that brought no answer; perhaps_executed says whether it may have been applied.
+
+    is_final says that another try will come to the same.
+    """
 
     reason: str
     perhaps_executed: bool
+    is_final: bool = False
 
 
 def writer_id() -> str:
@@ -83,13 +89,13 @@ class Door:
         batch = self._numbered(batch)
         attempt, executed = 0, False
         while True:
-            answer = await self._try(batch, repeated=executed)
+            answer = await self._try(batch, until, repeated=executed)
             if isinstance(answer, bytes):
                 return answer
             executed = executed or answer.perhaps_executed
             attempt += 1
             pause = pause_before(attempt)
-            if time.monotonic() + pause > until:
+            if time.monotonic() + pause > until or (answer.is_final and until < math.inf):
                 raise RedisUnavailable(
                     self._where, answer.reason, outcome="unknown" if executed else "not_sent"
                 )
@@ -107,10 +113,15 @@ class Door:
         args = [self._keys.base, self._number, digest.hexdigest(), *batch.args]
         return Call(batch.script, keys, args)
 
-    async def _try(self, batch: Call, *, repeated: bool) -> bytes | _Lost:
+    async def _try(self, batch: Call, until: float, *, repeated: bool) -> bytes | _Lost:
         try:
-            answer: bytes = await call(self._wire, batch.script, batch.keys, batch.args)
+            answer: bytes = await call(
+                self._wire, batch.script, batch.keys, batch.args, until=until
+            )
             return answer
+        except AuthenticationError as error:
+            # The login was refused, so nothing was sent, and waiting will not help.
+            return _Lost(str(error), perhaps_executed=False, is_final=True)
         except NotSent as error:
             return _Lost(str(error), perhaps_executed=False)
         except BusyLoadingError as error:

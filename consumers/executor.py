@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from consumers.current import Run, current_run
@@ -169,6 +169,7 @@ class Executor:
         ended = await self._end(handler, run)
         if run.pending:
             ended = await self._after_pending(run, ended)
+        run.ended = True
         if delivery.given_up or self.leases.has_expired(delivery):
             self._note_lost(delivery)
             return None
@@ -202,12 +203,9 @@ class Executor:
     async def _after_pending(self, run: Run, ended: Ended) -> Ended:
         """Await what the handler started and did not await; a failure of it fails the run."""
         failure: BaseException | None = None
-        # The list may grow meanwhile.
-        for started in run.pending:
-            try:
-                await started
-            except BaseException as error:
-                failure = failure or error
+        while run.pending:
+            started, run.pending = run.pending, []
+            failure = await _first_failure(started) or failure
         if failure is not None and isinstance(ended, Returned):
             return Raised(failure)
         return ended
@@ -225,3 +223,14 @@ class Executor:
         except Exception as error:
             logger.exception("the policy failed to decide about job %s", job.id)
             return Buried("failed", f"the policy raised {error!r}")
+
+
+async def _first_failure(started: list[Awaitable[Any]]) -> BaseException | None:
+    """Await everything; return what failed first, None when nothing did."""
+    failure: BaseException | None = None
+    for work in started:
+        try:
+            await work
+        except BaseException as error:
+            failure = failure or error
+    return failure

@@ -72,8 +72,8 @@ class Heartbeat:
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:
-        """Write the worker's facts once."""
-        now = int(time.time() * 1000)
+        """Write the worker's facts once, with the time of Redis: machines' clocks differ."""
+        now = await _now_ms(self._wire)
         await asyncio.gather(*(self._wire.send(*command) for command in self._commands(now)))
 
     async def remove(self) -> None:
@@ -101,9 +101,14 @@ class Heartbeat:
         ]
 
 
+async def _now_ms(wire: Wire) -> int:
+    seconds, micros = await wire.send("TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[str]:
     """Return the events of a queue that any live worker lists."""
-    since = int((time.time() - FORGET_AFTER) * 1000)
+    since = await _now_ms(wire) - int(FORGET_AFTER * 1000)
     workers = await wire.send("ZRANGEBYSCORE", fleet.workers, since, "+inf")
     listed = await asyncio.gather(
         *(wire.send("HGET", fleet.worker(worker.decode()), "events") for worker in workers)

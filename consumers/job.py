@@ -150,8 +150,9 @@ class Job(Generic[D_co]):
         """Append a line (at most 4 KiB of text, or an object as JSON) to the job's log.
 
         The line is written at the call; await to know it is stored. In a
-        synchronous handler the call blocks until then. Refused with LeaseLost
-        when the job was taken over meanwhile.
+        synchronous handler the call blocks until then. While Redis is away it is
+        repeated, and may then be there twice. Refused with LeaseLost when the
+        job was taken over meanwhile.
         """
         return self._notes.log(self, message)
 

@@ -24,7 +24,7 @@ from consumers.connection import Connector
 from consumers.delivery import Delivery
 from consumers.keys import Keys
 from consumers.outcome import Released
-from consumers.transitions import BATCH_ITEMS, Call, Settlement, renew, settle_items
+from consumers.transitions import BATCH_ITEMS, Call, Settlement, renew, settle_items, words
 
 logger = logging.getLogger(__name__)
 
@@ -234,10 +234,12 @@ class Keeper:
             by_queue[delivery.stream.keys].append(released)
         for keys, settlements in by_queue.items():
             for batch in _chunks(settlements):
-                _ask(channel, _release(keys, self._consumer, batch), 5.0)
-                for settlement in batch:
-                    self._leases.drop(settlement.delivery)
-                    self._returning.remove(settlement.delivery)
+                answer = _ask(channel, _release(keys, self._consumer, batch), 5.0)
+                for settlement, word in zip(batch, words(answer), strict=True):
+                    # What is refused (a foreign key is in the way) is tried again.
+                    if word in "01":
+                        self._leases.drop(settlement.delivery)
+                        self._returning.remove(settlement.delivery)
 
     def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
         try:

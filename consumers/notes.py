@@ -7,7 +7,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 from pydantic_core import to_json
+from redis.exceptions import ConnectionError, TimeoutError
 
+from consumers.backoff import pause_before
 from consumers.current import current_run
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
@@ -62,8 +64,17 @@ class NoteWriter:
         return written
 
     async def _send(self, note: Call) -> None:
-        if not await call(self._wire, note.script, note.keys, note.args):
-            raise LeaseLost(self._delivery.envelope.id)
+        """Write until Redis has answered or the job is lost: an outage is no failure of a job."""
+        attempt = 0
+        while not self._delivery.given_up:
+            try:
+                if await call(self._wire, note.script, note.keys, note.args):
+                    return
+                break
+            except (ConnectionError, TimeoutError):
+                attempt += 1
+                await asyncio.sleep(pause_before(attempt))
+        raise LeaseLost(self._delivery.envelope.id)
 
 
 async def _nothing() -> None:

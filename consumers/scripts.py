@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, Protocol
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, TimeoutError
 
 Argument = str | bytes | int | float
 
@@ -57,9 +60,37 @@ def load(name: str) -> Script:
     return Script(name, source, sha)
 
 
-async def call(wire: Sends, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-    """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart)."""
+async def call(
+    wire: Sends,
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[Argument],
+    *,
+    until: float = math.inf,
+) -> Any:
+    """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
+
+    Raises redis.exceptions.TimeoutError when there is no answer at the monotonic
+    time ``until``; it may then have been executed, now or later.
+    """
     try:
-        return await wire.send(*script.by_sha(keys, args))
+        return await _in_time(wire.send(*script.by_sha(keys, args)), until)
     except NoScriptError:
-        return await wire.send(*script.by_source(keys, args))
+        return await _in_time(wire.send(*script.by_source(keys, args)), until)
+
+
+async def _in_time(reply: asyncio.Future[Any], until: float) -> Any:
+    if until == math.inf:
+        return await reply
+    # Cheaper than a task with a timeout; whoever sends drops replies nobody waits for.
+    left = max(0.0, until - time.monotonic())
+    timer = reply.get_loop().call_later(left, _expire, reply)
+    try:
+        return await reply
+    finally:
+        timer.cancel()
+
+
+def _expire(reply: asyncio.Future[Any]) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError("there was no answer in time"))

@@ -82,15 +82,15 @@ class Remainder(Awaitable[None]):
     seen the failure and it is theirs.
     """
 
-    __slots__ = ("_emission", "_future")
+    __slots__ = ("_emission", "future")
 
     def __init__(self, emission: Emission, future: asyncio.Future[Emitted]) -> None:
         self._emission = emission
-        self._future = future
+        self.future = future
 
     def __await__(self) -> Generator[Any, None, None]:
-        if not self._future.done():
+        if not self.future.done():
             # Unlike awaiting the future itself this does not cancel it.
-            yield from asyncio.wait([self._future]).__await__()
+            yield from asyncio.wait([self.future]).__await__()
         if not self._emission.awaited:
-            self._future.result()
+            self.future.result()

@@ -45,6 +45,10 @@ local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'completed')
 redis.call('ZCARD', lanes)
+-- A time to live that Redis does not take would be an error after the acknowledgement.
+if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
+  return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
+end
 
 local now, counted = now_ms(), {}
 local born = 0

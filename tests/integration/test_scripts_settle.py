@@ -98,6 +98,17 @@ def test_a_foreign_value_in_place_of_a_result_is_replaced(queue: Queue) -> None:
     assert queue.redis.get(queue.keys.result("a")) == b"1 completed 1"
 
 
+@pytest.mark.parametrize("ttl", [9_300_000_000_000_000, -1, 10**30])
+def test_a_time_to_live_that_redis_refuses_settles_nothing(queue: Queue, ttl: int) -> None:
+    delivery = queue.one()
+    before = queue.snapshot()
+
+    with pytest.raises(ResponseError, match="no time to live"):
+        queue.settle((delivery, Completed(b"1")), result_ttl_ms=ttl)
+
+    assert queue.snapshot() == before
+
+
 def test_completing_an_overtaken_generation_leaves_the_newer_one_in_the_index(
     queue: Queue,
 ) -> None:

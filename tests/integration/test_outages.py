@@ -1,0 +1,101 @@
+"""What an outage of Redis must not do to jobs and to those who emit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import redis as redis_py
+
+from consumers.connection import Connector
+from consumers.errors import RedisUnavailable
+from consumers.heartbeat import live_events
+from consumers.job import Job
+from consumers.keys import Fleet
+from consumers.wire import Wire
+from tests.support.engine import QueueView, emitting, working
+from tests.support.proxy import FaultProxy
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+
+async def test_a_lost_connection_is_no_failure_of_a_job_that_logs(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    may_end = asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        while not may_end.is_set():
+            await job.logger("still here")
+            await job.progress(1, 2)
+
+    with FaultProxy(server.port) as proxy:
+        async with emitting(server.url) as emit, working(proxy.url, {"work": work}) as worker:
+            await emit("work")
+            await aeventually(lambda: worker.running == 1)
+            for _ in range(3):
+                proxy.reset_all()
+                written = redis.llen(queue.keys.log("work-1"))
+                await aeventually(
+                    lambda written=written: redis.llen(queue.keys.log("work-1")) > written
+                )
+            may_end.set()
+            await aeventually(lambda: queue.stats("completed") == 1)
+
+    assert queue.letters() == []
+
+
+async def test_an_emit_fails_in_time_although_redis_is_silent(server: RedisServer) -> None:
+    async with emitting(server.url, emit_timeout=1.0) as emit:
+        await emit("work")
+        server.pause()
+        try:
+            asked = time.monotonic()
+            with pytest.raises(RedisUnavailable) as caught:
+                await emit("work")
+            took = time.monotonic() - asked
+        finally:
+            server.resume()
+
+    assert caught.value.outcome == "unknown"
+    # The timeout, and some room for a busy machine; the watchdog's 10 s are not waited for.
+    assert took < 5.0
+
+
+async def test_a_refused_login_is_told_at_once_and_stored_nothing(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    url = server.url.replace("redis://", "redis://nobody:wrong@")
+    asked = time.monotonic()
+
+    async with emitting(url, emit_timeout=20.0) as emit:
+        with pytest.raises(RedisUnavailable) as emitted:
+            await emit("work")
+    with pytest.raises(RedisUnavailable) as started:
+        async with working(url, {"work": print}, connect_timeout=20.0):
+            pass
+
+    assert emitted.value.outcome == started.value.outcome == "not_sent"
+    assert "wrong" not in str(emitted.value) + str(started.value)
+    assert time.monotonic() - asked < 10.0
+
+
+async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(job: Job[None]) -> None:
+        pass
+
+    fleet, wire = Fleet(), Wire(Connector.from_url(server.url), name=None)
+    async with working(server.url, {"work": work}):
+        await aeventually(lambda: redis.zcard(fleet.workers) == 1)
+        ahead = time.time() + 90
+        monkeypatch.setattr(time, "time", lambda: ahead)
+        async with working(server.url, {"other": work}):
+            await aeventually(lambda: redis.zcard(fleet.workers) == 2)
+            listed = await live_events(wire, fleet, "default")
+        await wire.close()
+
+    assert listed == {"work", "other"}
