@@ -33,6 +33,7 @@ class Channel:
 
     @property
     def connected(self) -> bool:
+        """Whether there is a connection now."""
         return self._exchange is not None and self._exchange.connected
 
     @property
@@ -150,6 +151,7 @@ class SyncChannel:
 
     @property
     def connected(self) -> bool:
+        """Whether there is a connection now."""
         return self._connection is not None
 
     def ask(self, *commands: Command, timeout: float) -> list[Any]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from base64 import b64encode
+from collections import deque
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import (
+    PydanticSerializationError,
+    SchemaSerializer,
+    core_schema,
+    from_json,
+    to_json,
+)
 
 from consumers.errors import NotSerializable, TooLarge
 
@@ -19,17 +29,17 @@ _ID_LENGTH = 22
 # Like base64url, with a dot for the hyphen: an id that starts with a hyphen
 # would be taken for an option on a command line.
 _ID_ALPHABET = b"._"
-# Nested deeper than 200 or with a number of more than 4,300 digits it could be
-# written but never read again; neither fits in fewer bytes than this.
-_SURELY_READABLE = 400
+# Dumps models and dataclasses, and leaves everything else as it is.
+_PLAIN = SchemaSerializer(core_schema.any_schema())
 
 
 def encode(value: object, *, what: str, limit: int) -> bytes:
     """Return value as JSON of at most limit bytes.
 
     Models and dataclasses are dumped, dates become ISO 8601 strings. Raises
-    NotSerializable for bytes, NaN, Infinity, lone surrogates, iterators and
-    what has no JSON form, TooLarge over the limit; what names the value there.
+    NotSerializable for bytes, sets, NaN, Infinity, lone surrogates, iterators,
+    keys that become the same text and what has no JSON form, TooLarge over the
+    limit; what names the value there.
     """
     try:
         data = to_json(value)
@@ -40,8 +50,9 @@ def encode(value: object, *, what: str, limit: int) -> bytes:
         raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
     if len(data) > limit:
         raise TooLarge(what, len(data), limit)
-    _refuse_bytes(value, data, what)
-    _refuse_unreadable(data, what)
+    if not _comes_back(value, data, what):
+        _refuse_bytes(value, data, what)
+        _refuse_ambiguous(value, what)
     return data
 
 
@@ -71,6 +82,21 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("Error serializing to JSON: ")
 
 
+def _comes_back(value: object, data: bytes, what: str) -> bool:
+    """Return whether value is read again just as it was, as what is JSON already is."""
+    # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
+    # What is nested deeper than 200 or has more than 4,300 digits cannot be read.
+    try:
+        again = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise NotSerializable(what, f"it could not be read again ({error})") from error
+    try:
+        return bool(again == value)
+    except Exception:
+        # A value may bring a comparison of its own, which may raise anything.
+        return False
+
+
 def _refuse_bytes(value: object, data: bytes, what: str) -> None:
     # to_json has no mode that refuses bytes, but bytes are the only values that
     # differ between two modes; an iterator differs because it is used up.
@@ -78,14 +104,36 @@ def _refuse_bytes(value: object, data: bytes, what: str) -> None:
         raise NotSerializable(what, "it holds bytes or an iterator")
 
 
-def _refuse_unreadable(data: bytes, what: str) -> None:
-    # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
-    if len(data) < _SURELY_READABLE and b"NaN" not in data and b"Infinity" not in data:
-        return
+def _refuse_ambiguous(value: object, what: str) -> None:
     try:
-        from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise NotSerializable(what, f"it could not be read again ({error})") from error
+        reason = _ambiguity(_PLAIN.to_python(value))
+    except Exception as error:
+        raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
+    if reason is not None:
+        raise NotSerializable(what, reason)
+
+
+def _ambiguity(value: Any) -> str | None:
+    """Return why value would be written otherwise elsewhere, or be lost; None when it would not."""
+    if isinstance(value, set | frozenset):
+        # Their order differs from process to process, and the default id with it.
+        return "it holds a set, which has no order: give a list"
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        return f"it holds {value}, which JSON does not have"
+    if isinstance(value, Mapping):
+        return _ambiguous_keys(value) or _first_ambiguity([*value, *value.values()])
+    return _first_ambiguity(value) if isinstance(value, list | tuple | deque) else None
+
+
+def _ambiguous_keys(value: Mapping[Any, Any]) -> str | None:
+    if all(type(key) is str for key in value):
+        return None
+    written = {to_json({key: None}) for key in value}
+    return "two keys of a dict become the same text" if len(written) < len(value) else None
+
+
+def _first_ambiguity(values: Any) -> str | None:
+    return next((reason for it in values if (reason := _ambiguity(it)) is not None), None)
 
 
 def _canonical(data: bytes) -> bytes:

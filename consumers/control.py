@@ -59,6 +59,7 @@ class ControlChannel:
 
     @property
     def where(self) -> str:
+        """Where Redis is; safe for logs."""
         return self.connector.where
 
     async def run(self) -> None:

@@ -17,11 +17,15 @@ _PRUNE_AT = 64
 class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
-    __slots__ = ("_prune_at", "ended", "job", "loop", "pending")
+    __slots__ = ("_prune_at", "ended", "job", "loop", "owner", "pending")
 
-    def __init__(self, job: Job[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, job: Job[Any], loop: asyncio.AbstractEventLoop, owner: object = None
+    ) -> None:
         self.job = job
         self.loop = loop
+        # Whose handler it is; see Handler.
+        self.owner = owner
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind

@@ -70,7 +70,7 @@ class Executor:
             return
         job = self._job(delivery)
         if job is not None:
-            run = Run(job, self._loop)
+            run = Run(job, self._loop, handler.owner)
             self._runs[delivery] = (self._loop.create_task(self._run(delivery, handler, run)), run)
 
     def lose(self, delivery: Delivery) -> None:

@@ -58,11 +58,13 @@ class Envelope:
 class Notes(Protocol):
     """Where a running job writes its log and progress."""
 
-    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]: ...
+    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
+        """Append a line to the job's log."""
 
     def progress(
         self, job: Job[Any], done: float, total: float | None, note: str | None
-    ) -> Awaitable[None]: ...
+    ) -> Awaitable[None]:
+        """Record how far the job is."""
 
 
 class Job(Generic[D_co]):

@@ -69,6 +69,7 @@ class Link(asyncio.Protocol):
 
     @property
     def connected(self) -> bool:
+        """Whether the link is in use: connected, and not given up."""
         return self._transport is not None and self.error is None
 
     async def connect(self, connector: Connector, name: str | None) -> None:
@@ -135,6 +136,7 @@ class Link(asyncio.Protocol):
     # What asyncio calls
 
     def data_received(self, data: bytes) -> None:
+        """Take every reply that is whole."""
         self._heard += 1
         next_reply = self._reader.gets
         try:
@@ -145,17 +147,21 @@ class Link(asyncio.Protocol):
             self.drop(ConnectionError(f"the reply was not understood: {error}"))
 
     def pause_writing(self) -> None:
+        """Note that the socket takes no more bytes for now."""
         self.paused = True
 
     def resume_writing(self) -> None:
+        """Note that the socket takes bytes again."""
         self.paused = False
         if self.error is None:
             self.writable()
 
     def eof_received(self) -> None:
+        """Drop the link: the server has nothing more to say."""
         self.drop(ConnectionError("the server closed the connection"))
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Drop the link: its socket is closed."""
         if not self.closed.done():
             self.closed.set_result(None)
         self.drop(ConnectionError(f"the connection was lost: {error or 'closed'}"))

@@ -15,20 +15,22 @@ from consumers.outcome import Ended, Outcome
 class Handler:
     """A function that runs a job: called as call(job, *extra).
 
-    A coroutine function runs on the event loop, any other one in a thread.
+    A coroutine function runs on the event loop, any other one in a thread. owner
+    is for the floor above: its runs carry it.
     """
 
     call: Callable[..., Any]
     extra: tuple[Any, ...] = ()
     is_async: bool = field(default=False)
+    owner: object = None
 
     @classmethod
-    def of(cls, call: Callable[..., Any], *extra: Any) -> Handler:
+    def of(cls, call: Callable[..., Any], *extra: Any, owner: object = None) -> Handler:
         """Wrap call and find out whether it is a coroutine function (objects with __call__ too)."""
         is_async = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
             getattr(call, "__call__", None)  # noqa: B004
         )
-        return cls(call, extra, is_async)
+        return cls(call, extra, is_async, owner)
 
 
 class Policy(Protocol):

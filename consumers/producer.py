@@ -93,10 +93,11 @@ class _QueueWriter:
         self._waiting: deque[_Waiting] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._listed = False
+        self._listing: asyncio.Future[object] | None = None
 
     def add(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
-        if self._flushing is None:
+        if self._flushing is None or self._flushing.done():
             # A task starts with the next turn of the loop: by then everybody
             # who emits in this one has added theirs.
             self._flushing = asyncio.create_task(self._flush())
@@ -106,11 +107,27 @@ class _QueueWriter:
             await asyncio.shield(self._flushing)
 
     async def _flush(self) -> None:
+        batch: list[_Waiting] = []
         try:
             while self._waiting:
-                await self._send(self._take())
+                batch = self._take()
+                await self._send(batch)
+        except asyncio.CancelledError:
+            self._abandon(batch)
+            raise
         finally:
             self._flushing = None
+
+    def _abandon(self, batch: list[_Waiting]) -> None:
+        # Nobody but the end of an event loop cancels the tasks of others.
+        reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
+        for waiting in [*batch, *self._waiting]:
+            where = self._producer.where
+            _fail(waiting.done, RedisUnavailable(where, reason, outcome="unknown"))
+        self._waiting.clear()
+        if self._listing is not None:
+            self._listing.cancel()
+        self._producer.wire.stop_connecting()
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -147,9 +164,8 @@ class _QueueWriter:
         if not self._listed:
             self._listed = True
             key = Fleet(self._producer.namespace).queues
-            self._producer.wire.send("SADD", key, self._keys.queue).add_done_callback(
-                self._was_listed
-            )
+            self._listing = self._producer.wire.send("SADD", key, self._keys.queue)
+            self._listing.add_done_callback(self._was_listed)
 
     def _was_listed(self, done: asyncio.Future[object]) -> None:
         if done.cancelled() or done.exception() is not None:

@@ -43,7 +43,8 @@ class Script:
 class Sends(Protocol):
     """A connection on which one command is sent and its reply awaited."""
 
-    def send(self, *args: Argument) -> Any: ...
+    def send(self, *args: Argument) -> Any:
+        """Send one command and return the awaitable of its reply."""
 
 
 def _read(path: str) -> str:

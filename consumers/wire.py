@@ -49,6 +49,7 @@ class Wire:
 
     @property
     def connected(self) -> bool:
+        """Whether there is a connection now."""
         return self._pipe is not None
 
     def send(self, *args: Argument) -> _Reply:
@@ -86,6 +87,11 @@ class Wire:
         if pipe is not None:
             await pipe.close()
 
+    def stop_connecting(self) -> None:
+        """Give a connection up that is being made, unless somebody waits for a reply."""
+        if self._connecting is not None and all(it.done() for it in self._waiting):
+            self._connecting.cancel()
+
     def _flush(self) -> None:
         self._scheduled = False
         if self._closed:
@@ -99,7 +105,8 @@ class Wire:
             self._pipe.put(b"".join(packed), waiting)
 
     def _connect_soon(self) -> None:
-        if self._connecting is None and self._waiting:
+        # Done: a task that is cancelled before its first step tidies nothing up.
+        if (self._connecting is None or self._connecting.done()) and self._waiting:
             self._connecting = asyncio.create_task(self._connect(), name="redis-connect")
 
     async def _connect(self) -> None:

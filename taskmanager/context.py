@@ -99,6 +99,12 @@ class Context(Generic[T]):
         return f"ctx has no {name!r}; it has: {', '.join(['app', 'emit', *_names(self.app)])}"
 
 
+def refill(context: Context[Any], app: object) -> None:
+    """Put another application into a context, for everybody who has it."""
+    refuse_emit(app)
+    object.__setattr__(context, "_Context__app", app)
+
+
 def refuse_emit(app: object) -> None:
     """Raise InvalidOption when app has an ``emit`` of its own, which ctx.emit would hide."""
     if isinstance(app, Mapping):

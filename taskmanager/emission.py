@@ -19,8 +19,9 @@ class Emission(Awaitable[JobHandle]):
     """A job that was handed to the producer: awaiting it gives the JobHandle.
 
     The job is on its way whether it is awaited or not, and may be awaited more
-    than once. id and queue are known at once. In a synchronous handler it is
-    confirmed when emit returns, so that ``handle`` is there.
+    than once; who gives up waiting does not take it back. id and queue are
+    known at once. In a synchronous handler it is confirmed when emit returns, so
+    that ``handle`` is there.
     """
 
     __slots__ = ("_future", "_handle", "awaited", "id", "queue")
@@ -52,8 +53,14 @@ class Emission(Awaitable[JobHandle]):
 
     def __await__(self) -> Generator[Any, None, JobHandle]:
         self.awaited = True
-        if self._future is not None:
-            yield from self._future
+        if self._future is not None and not self._future.done():
+            try:
+                # Shielded: who gives up waiting must not take the result from others.
+                yield from asyncio.shield(self._future)
+            except asyncio.CancelledError:
+                # They have not seen whether it fails.
+                self.awaited = False
+                raise
         return self.handle
 
     def report_failure(self) -> Emission:

@@ -47,11 +47,11 @@ class Emitter:
 
     def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
         """Check everything and send the job; see TaskManager.emit and Context.emit."""
-        run = current_run.get()
+        run = _run_here()
         job = new_job(event, arguments, inherited=_correlation_id(run))
         if on_success:
-            return _add_child(run, job)
-        _refuse_own(run, job)
+            return _add_child(self._own(run), job)
+        self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
             return self._send(loop, run, job)
@@ -62,9 +62,9 @@ class Emitter:
     def emit_sync(self, event: str, arguments: EmitArguments) -> JobHandle:
         """Send the job and block until it is confirmed."""
         refuse_running_loop("emit_sync", "await emit(...)")
-        run = current_run.get()
+        run = _run_here()
         job = new_job(event, arguments, inherited=_correlation_id(run))
-        _refuse_own(run, job)
+        self._refuse_own(run, job)
         return self._block(run, self._confirm(job))
 
     async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
@@ -75,7 +75,7 @@ class Emitter:
         """Do what emit_many does and block until all are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
         jobs = self._checked(items)
-        return self._block(current_run.get(), self._confirm_all(jobs))
+        return self._block(_run_here(), self._confirm_all(jobs))
 
     def connect(self) -> None:
         """Make the producer of the running loop; it connects with the first job."""
@@ -120,11 +120,24 @@ class Emitter:
         return [handle for handle in handles if handle is not None]
 
     def _checked(self, items: object) -> list[NewJob]:
-        run = current_run.get()
+        run = _run_here()
         jobs = new_jobs(items, inherited=_correlation_id(run))
         for job in jobs:
-            _refuse_own(run, job)
+            self._refuse_own(run, job)
         return jobs
+
+    def _own(self, run: Run | None) -> Run:
+        """Return the run, which must be one of this task manager."""
+        if run is None or run.owner is not self:
+            raise NotInHandler(elsewhere=run is not None)
+        return run
+
+    def _refuse_own(self, run: Run | None, job: NewJob) -> None:
+        # Another task manager's queue of this name is another queue.
+        if run is None or run.owner is not self:
+            return
+        if job.id == run.job.id and job.lane.queue == run.job.queue:
+            raise OwnJob(job.id)
 
     def _producer(self, loop: asyncio.AbstractEventLoop) -> Producer:
         self._forget_other_process()
@@ -148,18 +161,17 @@ class Emitter:
                 self._producers.pop(loop, None)
 
 
+def _run_here() -> Run | None:
+    """Return the run that the caller is part of; what a handler left behind is part of none."""
+    run = current_run.get()
+    return None if run is None or run.ended else run
+
+
 def _correlation_id(run: Run | None) -> str | None:
     return None if run is None else run.job.correlation_id
 
 
-def _refuse_own(run: Run | None, job: NewJob) -> None:
-    if run is not None and job.id == run.job.id and job.lane.queue == run.job.queue:
-        raise OwnJob(job.id)
-
-
-def _add_child(run: Run | None, job: NewJob) -> Emission:
-    if run is None:
-        raise NotInHandler()
+def _add_child(run: Run, job: NewJob) -> Emission:
     if job.lane.queue != run.job.queue:
         raise InvalidOption(
             "queue",

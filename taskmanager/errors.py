@@ -10,7 +10,7 @@ TaskManagerError                    (consumers.errors)
 ├── NotConfirmedYet                 an emission's handle was asked for before it was awaited
 ├── LoopHasEnded                    the event loop that a thread waited for has ended
 ├── LoopIsRunning                   emit_sync was called where one runs
-├── NotInHandler                    on_success was asked for outside a handler
+├── NotInHandler                    on_success was asked for outside a handler of this manager
 ├── OwnJob                          a handler emitted the job that it is running
 ├── AlreadyStarted                  a handler or setting comes while the worker runs
 ├── OtherLoop                       the worker was started on another event loop
@@ -101,12 +101,21 @@ class LoopIsRunning(TaskManagerError, RuntimeError):
 
 
 class NotInHandler(TaskManagerError, RuntimeError):
-    """Raised when on_success=True is given where no job is running; nothing was sent."""
+    """Raised when on_success=True is given where no job is running; nothing was sent.
 
-    def __init__(self) -> None:
+    elsewhere: a job is running, but it is one of another TaskManager.
+    """
+
+    def __init__(self, *, elsewhere: bool = False) -> None:
+        found = (
+            "the job that is running belongs to another TaskManager: leave it out, "
+            "or emit with the ctx that its handler got"
+            if elsewhere
+            else "no job is running here: leave it out"
+        )
         super().__init__(
             "on_success=True adds a job together with the running one's acknowledgement, "
-            "and no job is running here: leave it out"
+            f"and {found}"
         )
 
 

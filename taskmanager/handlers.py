@@ -40,9 +40,9 @@ class Registration:
     call: Callable[..., Any]
     takes_ctx: bool
 
-    def bind(self, context: Context[Any]) -> Handler:
+    def bind(self, context: Context[Any], owner: object) -> Handler:
         """Return what the engine calls."""
-        return Handler.of(self.call, *((context,) if self.takes_ctx else ()))
+        return Handler.of(self.call, *((context,) if self.takes_ctx else ()), owner=owner)
 
 
 class Registry:
@@ -65,9 +65,9 @@ class Registry:
         """The queues that have a handler, in the order they were first named."""
         return tuple(dict.fromkeys(queue for queue, _ in self._registered))
 
-    def bind(self, context: Context[Any]) -> dict[tuple[str, str], Handler]:
-        """Return the handlers as the engine calls them, with this context."""
-        return {name: it.bind(context) for name, it in self._registered.items()}
+    def bind(self, context: Context[Any], owner: object) -> dict[tuple[str, str], Handler]:
+        """Return the handlers as the engine calls them, with this context; runs name the owner."""
+        return {name: it.bind(context, owner) for name, it in self._registered.items()}
 
     def register(self, positional: tuple[Any, ...], given: Mapping[str, Any]) -> Any:
         """Do what registerHandler was asked for, in any of its forms.

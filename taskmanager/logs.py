@@ -45,6 +45,7 @@ class ConsoleFormatter(logging.Formatter):
     """``12:30:01.250 WARNING consumers.leases  the sentence  job=7 queue=mail``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
         return "\n".join([self._line(record), *_traceback(self, record)])
 
     def _line(self, record: logging.LogRecord) -> str:
@@ -58,6 +59,7 @@ class JsonFormatter(logging.Formatter):
     """One object a line: at (ISO-8601, UTC), level, logger, message, pid, the fields, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the object as one line."""
         entry = fields(record) | {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -19,7 +19,7 @@ from consumers.consumer import Consumer
 from consumers.producer import Producer
 from processors.processor import Processor
 from taskmanager import embedded, settings, signals
-from taskmanager.context import Context
+from taskmanager.context import Context, refill
 from taskmanager.emission import Emission
 from taskmanager.emitter import Emitter
 from taskmanager.errors import (
@@ -32,7 +32,7 @@ from taskmanager.errors import (
 )
 from taskmanager.handle import JobHandle
 from taskmanager.handlers import H, Registry
-from taskmanager.options import check_processor, same
+from taskmanager.options import check_processor, naming_options, same
 from taskmanager.request import EmitArguments
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
@@ -61,6 +61,7 @@ class TaskManager(Generic[T]):
     _singleton_options: ClassVar[Mapping[str, Any]] = {}
     _singleton_lock: ClassVar[threading.Lock] = threading.Lock()
 
+    @naming_options("TaskManager")
     def __init__(
         self,
         redis: RedisSource | None = None,
@@ -189,9 +190,11 @@ class TaskManager(Generic[T]):
             await tm.emit("send-email", queue="emails", data={"to": "ada@example.com"})
 
         EmitArguments says what may be given. The job is checked and on its way
-        when the call returns, awaited or not. In a handler, what was not
-        awaited is awaited before the job ends, and a failure of it fails the
-        job; in a synchronous handler the call itself blocks until confirmed.
+        when the call returns, awaited or not. Outside a handler, what was not
+        awaited may be lost with an event loop that ends: await it, or leave
+        ``async with tm`` or call stop() before. In a handler, it is awaited
+        before the job ends, and a failure of it fails the job; in a synchronous
+        handler the call itself blocks until confirmed.
 
         Raises InvalidInput of some kind before anything is sent, NoEventLoop in
         a thread without a loop (use emit_sync), OwnJob for the id that is
@@ -219,7 +222,7 @@ class TaskManager(Generic[T]):
     def get_context(self) -> Context[T]:
         """Return the context that handlers get, whose emit works outside handlers as well.
 
-        With lifespan= it is empty until start.
+        With lifespan= it is empty until start, which fills this same object.
         """
         return self._context
 
@@ -229,9 +232,12 @@ class TaskManager(Generic[T]):
         """Connect and, when handlers are registered, run their jobs; return when they are fetched.
 
         Waits connect_timeout seconds for Redis, then raises RedisUnavailable.
-        A second call does nothing. Handlers cannot be registered any more.
+        A second call does nothing; while a stop is under way it waits for that
+        and starts anew. Handlers cannot be registered any more.
         """
-        worker = self._current_worker()
+        while (worker := self._current_worker()) is not None and worker.stopping:
+            await worker.stopped()
+            self._forget(worker)
         if worker is None and self._registry:
             worker = self._worker = self._new_worker()
         self._registry.frozen = True
@@ -241,23 +247,32 @@ class TaskManager(Generic[T]):
             self._forget(worker)
             raise
 
-    async def stop(self, timeout: float | None = None) -> None:
+    async def stop(self, timeout: Seconds | None = None) -> None:
         """Fetch no more, let running jobs finish, send what was emitted, disconnect.
 
         Jobs that still run after timeout seconds (default shutdown_timeout) are
         cancelled and handed back, without a failure counted; 0 does so at once,
         also while another stop waits. A stopped or never started one returns at
-        once. It may be started again.
+        once. It may be started again. What the lifespan raises at its end is
+        raised when everything has stopped.
         """
+        patience = None if timeout is None else settings.seconds("timeout", timeout)
         worker = self._current_worker()
-        if worker is not None:
-            await worker.stop(timeout)
-        self._forget(worker)
-        await self._emitter.close()
+        try:
+            if worker is not None:
+                await worker.stop(patience)
+        finally:
+            # A cancelled call leaves a stop behind that goes on: another one sees to the rest.
+            if worker is None or worker.ended:
+                self._forget(worker)
+                await self._emitter.close()
 
-    async def run(self, *, burst: bool = False) -> None:
+    async def run(
+        self, *, burst: bool = False, on_start: Callable[[], object] | None = None
+    ) -> None:
         """Start, and stop at SIGTERM or SIGINT; with burst, also when nothing is left to do.
 
+        on_start is called once jobs are fetched, for those who wait for that.
         The first signal lets running jobs finish, the second cancels them, the
         third ends the process with exit code 4. Raises NoHandlers without any.
         """
@@ -269,11 +284,16 @@ class TaskManager(Generic[T]):
             stopping.set, lambda: forced.append(asyncio.create_task(self.stop(timeout=0)))
         ):
             try:
-                await _unless(stopping, self.start())
+                await _unless(stopping, self._start_and_say(on_start))
                 await _unless(stopping, self.until_idle() if burst else _for_ever())
             finally:
                 await self.stop()
                 await asyncio.gather(*forced)
+
+    async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:
+        await self.start()
+        if on_start is not None:
+            on_start()
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running in this worker's queues."""
@@ -351,7 +371,7 @@ class TaskManager(Generic[T]):
         chosen = self.settings
         return Consumer(
             self.connector,
-            policy=Processor(self._registry.bind(self._context)),
+            policy=Processor(self._registry.bind(self._context, self._emitter)),
             queues=self.queues,
             concurrency=chosen.concurrency,
             namespace=chosen.namespace,
@@ -366,11 +386,11 @@ class TaskManager(Generic[T]):
         )
 
     async def _open_lifespan(self) -> Closer:
-        stack = AsyncExitStack()
-        if self._lifespan is not None:
-            app = await stack.enter_async_context(self._lifespan())
-            self._context = Context({} if app is None else app, self._emitter)
-        return stack.aclose
+        async with AsyncExitStack() as stack:
+            if self._lifespan is not None:
+                app = await stack.enter_async_context(self._lifespan())
+                refill(self._context, {} if app is None else app)
+            return stack.pop_all().aclose
 
     def _new_worker(self) -> Worker:
         return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)

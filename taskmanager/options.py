@@ -6,16 +6,21 @@ or under one of its other names; as a keyword it has one name.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from consumers.errors import UnknownOption
 from taskmanager.errors import ConflictingOptions, InvalidOption
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -80,6 +85,25 @@ class Table:
                 raise ConflictingOptions(f"the keyword {name!r}", "options", self.where)
             merged[name] = value
         return merged
+
+
+def naming_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Have a function raise UnknownOption, not TypeError, for a keyword that it does not take."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        # Without self.
+        allowed = list(inspect.signature(function).parameters)[1:]
+
+        @wraps(function)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            for name in options:
+                if name not in allowed:
+                    raise UnknownOption(name, allowed, where)
+            return function(*args, **options)
+
+        return checked
+
+    return decorate
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 A setting given on the command line wins over one of the constructor, that one
 over the environment's ``TASKMANAGER_<NAME>``, and that one over the default.
+No duration may be longer than a year, and concurrency is 10,000 at most.
 
     redis_url            where Redis is: redis://, rediss://, unix:// or embedded://; no default
     namespace            what every key starts with; "tm"
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from consumers.bounds import MOST_SLOTS, YEAR
 from consumers.errors import UnknownOption
 from consumers.names import check_name
 from taskmanager.errors import InvalidOption
@@ -82,6 +84,12 @@ def check(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
             raise UnknownOption(name, sorted(_CHECKS), where)
         if value is not None:
             checked[name] = _CHECKS[name].check(name, value)
+    return checked
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """Return a duration in seconds, checked like that of a setting."""
+    checked: float = _SECONDS.check(name, value)
     return checked
 
 
@@ -149,13 +157,23 @@ def _check_count(name: str, value: Any) -> int:
     return value
 
 
+def _count(most: int) -> Callable[[str, Any], int]:
+    def check_count(name: str, value: Any) -> int:
+        if _check_count(name, value) > most:
+            raise InvalidOption(name, value, f"give a whole number of at most {most:,}")
+        return int(value)
+
+    return check_count
+
+
 def _seconds(lowest: float) -> Callable[[str, Any], float]:
     def check_seconds(name: str, value: Any) -> float:
         if isinstance(value, timedelta):
             value = value.total_seconds()
         usable = isinstance(value, int | float) and not isinstance(value, bool)
-        if not usable or not lowest <= value < float("inf"):
-            raise InvalidOption(name, value, f"give seconds or a timedelta of at least {lowest:g}")
+        if not usable or not lowest <= value <= YEAR:
+            allowed = f"give seconds or a timedelta of at least {lowest:g} and at most a year"
+            raise InvalidOption(name, value, allowed)
         return float(value)
 
     return check_seconds
@@ -169,13 +187,13 @@ _WORKING_SECONDS = _Kind(_number, _seconds(0.1))
 _CHECKS: dict[str, _Kind] = {
     "redis_url": _Kind(_text, _check_url),
     "namespace": _Kind(_text, _check_name),
-    "concurrency": _COUNT,
+    "concurrency": _Kind(_integer, _count(MOST_SLOTS)),
     "queues": _Kind(_names, _check_names),
     "name": _Kind(_text, _check_name),
     "lease": _WORKING_SECONDS,
-    "max_deliveries": _COUNT,
+    "max_deliveries": _Kind(_integer, _count(1000)),
     "result_ttl": _SECONDS,
-    "log_ttl": _SECONDS,
+    "log_ttl": _Kind(_number, _seconds(0.001)),
     "emit_timeout": _WORKING_SECONDS,
     "connect_timeout": _SECONDS,
     "shutdown_timeout": _SECONDS,

@@ -15,9 +15,14 @@ Closer = Callable[[], Awaitable[object]]
 class Consumes(Protocol):
     """What a worker needs of the engine's consumer."""
 
-    async def start(self) -> None: ...
-    async def stop(self, timeout: float | None = None) -> None: ...
-    async def until_idle(self) -> None: ...
+    async def start(self) -> None:
+        """Return when jobs are fetched."""
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Let running jobs finish for timeout seconds; a later call may shorten that."""
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running."""
 
 
 class Worker:
@@ -37,8 +42,19 @@ class Worker:
         self._open_lifespan = open_lifespan
         self._open_consumer = open_consumer
         self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._consumer: Consumes | None = None
         self._close_lifespan: Closer | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stop was called."""
+        return self._stopping is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether a stop has come to its end, well or not."""
+        return self._stopping is not None and self._stopping.done()
 
     def refuse_other_loop(self) -> None:
         """Raise OtherLoop unless called on the loop that the worker was made on."""
@@ -57,12 +73,21 @@ class Worker:
         await self._consumer.until_idle()
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Stop, whatever the start has come to; with a shorter timeout also while stopping."""
-        starting = self._starting
-        if starting is not None and not starting.done():
-            starting.cancel()
-            await asyncio.wait([starting])
-        await self._end(timeout)
+        """Stop, whatever the start has come to; with a shorter timeout also while stopping.
+
+        Raises what the lifespan raises, when all the rest has stopped. When the
+        call is cancelled the stop goes on.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(timeout))
+        elif self._consumer is not None:
+            await self._consumer.stop(timeout)
+        await asyncio.shield(self._stopping)
+
+    async def stopped(self) -> None:
+        """Return when a stop that is under way has ended, well or not."""
+        if self._stopping is not None:
+            await asyncio.wait([self._stopping])
 
     async def _start(self) -> None:
         try:
@@ -72,6 +97,13 @@ class Worker:
         except BaseException:
             await self._end(timeout=0)
             raise
+
+    async def _stop(self, timeout: float | None) -> None:
+        starting = self._starting
+        if starting is not None and not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+        await self._end(timeout)
 
     async def _end(self, timeout: float | None) -> None:
         try:

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from taskmanager.cli.exits import FAILURE, OK, UNREACHABLE, USAGE
 
@@ -19,19 +20,35 @@ QUICK_S = 10.0
 GIVE_UP_AFTER = 5
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+# More doublings than it takes to the longest pause; a number for ever doubled overflows.
+_MOST_DOUBLINGS = 10
 # A first start that ends so has said why, and another start would say the same.
 _VERDICTS = (USAGE, UNREACHABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start of a worker: which one it is, from 1, and how often it was started, from 1.
+
+    The worker writes a byte to the file descriptor ready once it runs.
+    """
+
+    index: int
+    count: int
+    ready: int
 
 
 class Supervisor:
     """Starts a process for each number from 1 to processes, and again when one dies.
 
-    A process that ends with 0 wanted to end and is not started again.
+    A process that ends with 0 wanted to end and is not started again. One that
+    never ran is given up after five starts; one that did is started for ever,
+    whatever its jobs do to it.
     """
 
     def __init__(
         self,
-        command: Callable[[int], Sequence[str]],
+        command: Callable[[Start], Sequence[str]],
         *,
         processes: int,
         quick: float = QUICK_S,
@@ -59,32 +76,49 @@ class Supervisor:
             _terminate(child)
 
     async def _keep(self, index: int) -> int:
-        quick_deaths = starts = 0
+        starts = quick_deaths = 0
+        has_run = False
         while not self._stopping.is_set():
             starts += 1
             started = time.monotonic()
-            code = await self._run_once(index)
+            code, ran = await self._run_once(index, starts)
+            has_run = has_run or ran
             if self._stopping.is_set() or code == OK:
                 return _exit_code(code)
-            if starts == 1 and code in _VERDICTS:
+            if not has_run and starts == 1 and code in _VERDICTS:
                 return self._end_all(code)
-            quick_deaths = quick_deaths + 1 if time.monotonic() - started < self.quick else 0
-            if quick_deaths >= GIVE_UP_AFTER:
-                logger.error("worker %d died %d times at once, giving up", index, quick_deaths)
+            if not has_run and starts >= GIVE_UP_AFTER:
+                logger.error("worker %d died %d times before it ran, giving up", index, starts)
                 return self._end_all(FAILURE)
+            quick_deaths = quick_deaths + 1 if time.monotonic() - started < self.quick else 0
             await self._pause(index, code, quick_deaths)
         return OK
 
-    async def _run_once(self, index: int) -> int:
+    async def _run_once(self, index: int, count: int) -> tuple[int, bool]:
+        """Return the exit code, and whether the worker said that it runs."""
+        said, ready = os.pipe()
+        try:
+            os.set_blocking(said, False)
+            return await self._live(Start(index, count, ready)), _was_said(said)
+        finally:
+            os.close(said)
+
+    async def _live(self, start: Start) -> int:
+        index = start.index
         try:
             # A process group of its own: Ctrl-C reaches the workers through us only,
             # otherwise each would count it twice and cancel what it is running.
             child = await asyncio.create_subprocess_exec(
-                *self.command(index), stdin=asyncio.subprocess.DEVNULL, process_group=0
+                *self.command(start),
+                stdin=asyncio.subprocess.DEVNULL,
+                process_group=0,
+                pass_fds=(start.ready,),
             )
         except OSError as error:
             logger.warning("worker %d cannot be started: %s", index, error)
             return FAILURE
+        finally:
+            os.close(start.ready)
         self._children[index] = child
         if self._stopping.is_set():  # The signal came while the process was being started.
             _terminate(child)
@@ -94,7 +128,8 @@ class Supervisor:
             del self._children[index]
 
     async def _pause(self, index: int, code: int, quick_deaths: int) -> None:
-        pause = min(self.first_pause * 2 ** max(quick_deaths - 1, 0), LONGEST_PAUSE_S)
+        doublings = min(max(quick_deaths - 1, 0), _MOST_DOUBLINGS)
+        pause = min(self.first_pause * 2**doublings, LONGEST_PAUSE_S)
         logger.warning(
             "worker %d ended with %s, starting it again in %g s", index, _why(code), pause
         )
@@ -105,6 +140,13 @@ class Supervisor:
         if not self._stopping.is_set():
             self.stop()
         return code
+
+
+def _was_said(said: int) -> bool:
+    try:
+        return os.read(said, 1) != b""
+    except BlockingIOError:
+        return False  # A process of the dead worker's still holds the other end.
 
 
 def _terminate(child: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from taskmanager.cli.exits import USAGE, Exit, ending_within, on_signals, report
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from taskmanager.cli.supervisor import Start
     from taskmanager.manager import TaskManager
 
 # For threads of handlers that go on after the worker has stopped.
@@ -37,6 +39,8 @@ PARENT_CHECK_SECONDS = 1.0
     "--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True
 )
 @click.option("--index", type=int, hidden=True)
+@click.option("--again", is_flag=True, hidden=True)
+@click.option("--ready-fd", type=int, hidden=True)
 @click.pass_context
 def worker(
     context: click.Context,
@@ -48,6 +52,8 @@ def worker(
     verbose: bool,
     log_format: Literal["console", "json"],
     index: int | None,
+    again: bool,
+    ready_fd: int | None,
     **settings: Any,
 ) -> None:
     """Run the handlers of an app: a TaskManager, or a function without arguments returning one.
@@ -66,9 +72,9 @@ def worker(
     settings |= context.obj | {"name": _own_name(name, index)}
     with reported():
         tm = _load(target, settings)
-        if index is None or index == 1:
+        if index is None or (index == 1 and not again):
             click.echo(_banner(tm, processes), err=True)
-        _run(tm, burst=burst, supervised=index is not None)
+        _run(tm, burst=burst, supervised=index is not None, ready_fd=ready_fd)
 
 
 def _supervise(processes: int) -> int:
@@ -85,9 +91,11 @@ def _supervise(processes: int) -> int:
     return code
 
 
-def _own_command(index: int) -> list[str]:
+def _own_command(start: Start) -> list[str]:
     """Return the command line that we were given, with which of the processes it is for."""
-    return [sys.executable, "-m", "taskmanager", *sys.argv[1:], "--index", str(index)]
+    own = ["--index", str(start.index), "--ready-fd", str(start.ready)]
+    own += ["--again"] if start.count > 1 else []
+    return [sys.executable, "-m", "taskmanager", *sys.argv[1:], *own]
 
 
 def _own_name(name: str | None, index: int | None) -> str | None:
@@ -126,13 +134,22 @@ def _banner(tm: TaskManager[Any], processes: int) -> str:
     )
 
 
-def _run(tm: TaskManager[Any], *, burst: bool, supervised: bool) -> None:
+def _run(tm: TaskManager[Any], *, burst: bool, supervised: bool, ready_fd: int | None) -> None:
     import asyncio
 
     if supervised:
         _end_with_parent()
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner, ending_within(LAST_SECONDS):
-        runner.run(tm.run(burst=burst))
+        runner.run(tm.run(burst=burst, on_start=lambda: _say_ready(ready_fd)))
+
+
+def _say_ready(ready_fd: int | None) -> None:
+    """Tell the supervisor that what kills us from now on is not the start."""
+    if ready_fd is not None:
+        # Nobody reads it any more.
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, b"1")
+            os.close(ready_fd)
 
 
 def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner
 
+from taskmanager import TaskManager
 from taskmanager.cli import cli
+from taskmanager.cli.supervisor import GIVE_UP_AFTER, Start, Supervisor
+from taskmanager.cli.worker import _own_command
 from tests.support.processes import Child, Spawner
 from tests.support.servers import RedisServer
-from tests.support.waiting import eventually
+from tests.support.waiting import aeventually, eventually
 
 APP = """
 import asyncio, contextlib, os, time
@@ -58,6 +63,10 @@ def hang(job):
 async def hang_elsewhere(job):
     print("hanging")
     await asyncio.to_thread(time.sleep, 1000)
+
+@tm.registerHandler(event="die")
+async def die(job):
+    os.kill(os.getpid(), 9)
 
 @tm.registerHandler(event="note", queue="notes")
 async def note(job):
@@ -124,7 +133,7 @@ def test_a_worker_says_at_its_start_what_it_is(
     worker.wait_for_line(r"^taskmanager \S+")
     worker.wait_for_line(rf"redis +redis://ann:\*+@127.0.0.1:{server.port}/0")
     worker.wait_for_line(r"queues +default, notes$")
-    worker.wait_for_line(r"handlers +5: default/hang, .*, notes/note")
+    worker.wait_for_line(r"handlers +6: default/die, .*, notes/note")
     worker.wait_for_line(r"slots +1 a process \(the default")
     worker.wait_for_line(r"processes +1$")
     worker.wait_for_line("started")
@@ -342,6 +351,35 @@ def test_a_killed_worker_process_is_replaced(run: Run, emit: Emit) -> None:
     assert second in workers_of(worker)
     worker.terminate()
     assert worker.wait() == 0
+
+
+async def test_jobs_that_kill_their_workers_do_not_end_the_supervisor(
+    server: RedisServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--url", server.url, "worker", "app:tm", "-p", "2"]
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setattr(sys, "argv", ["taskmanager", *arguments])
+    starts: list[Start] = []
+
+    def command(start: Start) -> list[str]:
+        starts.append(start)
+        return _own_command(start)
+
+    # Enough that each of the two dies more often than a start may fail.
+    async with TaskManager(server.url) as tm:
+        await tm.emit_many([{"event": "die", "data": n} for n in range(2 * GIVE_UP_AFTER + 2)])
+    supervisor = Supervisor(command, processes=2, first_pause=0.01)
+    running = asyncio.create_task(supervisor.run())
+    await aeventually(lambda: len(starts) > 2 * GIVE_UP_AFTER + 2 or running.done(), within=30)
+
+    assert not running.done()
+    supervisor.stop()
+    assert await asyncio.wait_for(running, 15) == 0
+    assert capfd.readouterr().err.count("processes  2") == 1
 
 
 def test_several_processes_do_a_burst_and_end(run: Run, emit: Emit) -> None:

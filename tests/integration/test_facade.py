@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,46 @@ async def test_the_lifespan_is_open_while_the_worker_runs(make: Callable[..., Ta
     assert seen == ["open", "connected", "close"]
 
 
+async def test_a_context_taken_before_the_start_sees_the_lifespan(
+    make: Callable[..., TaskManager],
+) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[dict[str, str]]:
+        yield {"db": "connected"}
+
+    tm = make(lifespan=lifespan)
+    tm.registerHandler(lambda job: None, event="a")
+    ctx = tm.get_context()
+    assert "db" not in ctx
+
+    await tm.start()
+
+    assert ctx.db == "connected"
+    assert tm.get_context() is ctx
+
+
+async def test_a_lifespan_whose_context_is_refused_is_closed_again(
+    make: Callable[..., TaskManager],
+) -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[dict[str, str]]:
+        seen.append("open")
+        try:
+            yield {"emit": "hidden"}
+        finally:
+            seen.append("close")
+
+    tm = make(lifespan=lifespan)
+    tm.registerHandler(lambda job: None, event="a")
+
+    with pytest.raises(InvalidOption, match="ctx with its own 'emit'"):
+        await tm.start()
+
+    assert seen == ["open", "close"]
+
+
 # Emitting
 
 
@@ -251,6 +293,68 @@ async def test_a_failure_that_is_awaited_is_raised_and_not_logged(
         await tm.emit("a", data=2)
 
     assert caplog.text == ""
+
+
+async def test_who_gives_up_waiting_does_not_take_the_handle_from_others(
+    tm: TaskManager, server: RedisServer
+) -> None:
+    server.pause()
+    emission = tm.emit("a")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(emission, 0.05)
+    server.resume()
+
+    assert (await emission).created
+
+
+async def test_a_failure_after_its_only_waiter_gave_up_is_logged(
+    make: Callable[..., TaskManager], server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    tm = make(emit_timeout=0.3)
+    server.kill()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tm.emit("a"), 0.05)
+
+    await aeventually(lambda: "an emit that nobody awaits failed: Redis at" in caplog.text)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+def test_what_a_loop_that_ends_takes_with_it_is_one_line_in_the_log(
+    server: RedisServer, turns: int
+) -> None:
+    # The server answers nothing, so it is not a matter of luck who is first.
+    server.pause()
+    done = python(
+        f"""
+import asyncio, sys
+from taskmanager import TaskManager
+tm = TaskManager(sys.argv[1])
+
+async def main():
+    tm.emit("a")
+    for _ in range({turns}):
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+""",
+        server,
+    )
+
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    assert "an emit that nobody awaits failed" in done.stderr
+    assert "the event loop ended first; await what is emitted, or stop()" in done.stderr
+
+
+async def test_emitting_goes_on_after_somebody_cancelled_every_task(tm: TaskManager) -> None:
+    first = tm.emit("a", data=1)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0)
+
+    assert (await tm.emit("a", data=2)).created
+    assert (await first).created
 
 
 async def test_emit_says_when_redis_is_away(
@@ -520,6 +624,90 @@ async def test_on_success_outside_a_handler_is_refused(tm: TaskManager) -> None:
         tm.get_context().emit("a", on_success=True)
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_what_a_handler_left_behind_emits_as_outside_a_handler(
+    tm: TaskManager, redis: redis_py.Redis, kind: str
+) -> None:
+    left: list[asyncio.Task[None] | threading.Thread] = []
+    over, in_thread = asyncio.Event(), threading.Event()
+    caught: list[Exception] = []
+    created: list[bool | None] = []
+
+    def on_success(ctx: Context) -> None:
+        try:
+            ctx.emit("child", on_success=True)
+        except NotInHandler as error:
+            caught.append(error)
+
+    async def later(job: Job[Any], ctx: Context) -> None:
+        await over.wait()
+        on_success(ctx)
+        created.append((await ctx.emit("child", id=job.id)).created)
+
+    def later_in_thread(job: Job[Any], ctx: Context) -> None:
+        in_thread.wait(10)
+        on_success(ctx)
+        created.append(tm.emit_sync("child", id=job.id).created)
+
+    @tm.registerHandler(event="async")
+    async def leaves_task(job: Job[Any], ctx: Context) -> None:
+        left.append(asyncio.create_task(later(job, ctx)))
+
+    @tm.registerHandler(event="sync")
+    def leaves_thread(job: Job[Any], ctx: Context) -> None:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(later_in_thread, job, ctx))
+        thread.start()
+        left.append(thread)
+
+    await tm.emit(kind, id="7")
+    await run_all(tm)
+    over.set()
+    in_thread.set()
+
+    await aeventually(lambda: created == [True])
+    assert [type(it) for it in caught] == [NotInHandler]
+    (behind,) = left
+    await (asyncio.to_thread(behind.join) if isinstance(behind, threading.Thread) else behind)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_handler_of_one_manager_emits_with_another(
+    make: Callable[..., TaskManager], redis: redis_py.Redis, kind: str
+) -> None:
+    tm, shop = make(), make(namespace="shop")
+    caught: list[Exception] = []
+
+    def on_success() -> None:
+        try:
+            shop.get_context().emit("child", on_success=True)
+        except NotInHandler as error:
+            caught.append(error)
+
+    @tm.registerHandler(event="async")
+    async def asynchronous(job: Job[Any], ctx: Context) -> None:
+        on_success()
+        await shop.emit("child", id=job.id)
+        await shop.emit_many([{"event": "child", "id": job.id}])
+        ctx.emit("child", queue="other", on_success=False)
+
+    @tm.registerHandler(event="sync")
+    def synchronous(job: Job[Any], ctx: Context) -> None:
+        on_success()
+        shop.emit("child", id=job.id)
+        shop.sync.emit_many([{"event": "child", "id": job.id}])
+        ctx.emit("child", queue="other", on_success=False)
+
+    await tm.emit(kind, id="7")
+    await run_all(tm)
+
+    assert letters(redis) == []
+    assert redis.xlen("shop:{default}:lane:workers:default:0") == 1
+    assert waiting(redis, "other") == 1
+    (error,) = caught
+    assert "belongs to another TaskManager" in str(error)
+
+
 async def test_the_context_emits_outside_handlers_too(tm: TaskManager) -> None:
     handle = await tm.get_context().emit("a")
 
@@ -669,6 +857,94 @@ async def test_start_and_stop_may_be_repeated(tm: TaskManager) -> None:
         await tm.stop()
 
     assert ran == [0, 1]
+
+
+async def test_a_start_during_a_stop_waits_for_it_and_starts_anew(tm: TaskManager) -> None:
+    ran: list[Any] = []
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @tm.registerHandler(event="slow")
+    async def slow(job: Job[Any]) -> None:
+        started.set()
+        await go.wait()
+        ran.append("slow")
+
+    @tm.registerHandler(event="quick")
+    async def quick(job: Job[Any]) -> None:
+        ran.append("quick")
+
+    await tm.emit("slow")
+    await tm.start()
+    await started.wait()
+    stopping = asyncio.create_task(tm.stop())
+    await aeventually(lambda: tm._worker is not None and tm._worker.stopping)
+
+    starting = [asyncio.create_task(tm.start()) for _ in range(2)]
+    await asyncio.sleep(0.05)  # A start that does not wait would be over by now.
+    assert not any(it.done() for it in starting)
+    go.set()
+    await asyncio.gather(stopping, *starting)
+
+    await tm.emit("quick")
+    await tm.until_idle()
+    assert ran == ["slow", "quick"]
+    assert len([it for it in asyncio.all_tasks() if it.get_name() == "fetcher"]) == 1
+
+
+async def test_a_stop_that_is_cancelled_goes_on_and_the_next_one_waits_for_it(
+    tm: TaskManager, redis: redis_py.Redis
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @tm.registerHandler(event="a")
+    async def slow(job: Job[Any]) -> str:
+        started.set()
+        await go.wait()
+        return "finished"
+
+    await tm.emit("a", id="7")
+    await tm.start()
+    await started.wait()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tm.stop(), 0.05)
+
+    go.set()
+    await tm.stop()
+
+    assert result(redis, "7").endswith(b' "finished"')
+    tm.registerHandler(lambda job: None, event="b")
+
+
+async def test_a_lifespan_that_fails_at_its_end_lets_everything_else_stop(
+    make: Callable[..., TaskManager],
+) -> None:
+    ran: list[Any] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        raise LookupError("the database is gone already")
+
+    tm = make(lifespan=lifespan)
+    tm.registerHandler(lambda job: ran.append(job.data), event="a")
+
+    for n in range(2):
+        await tm.emit("a", data=n)
+        await run_all(tm)
+        with pytest.raises(LookupError, match="the database is gone already"):
+            await tm.stop()
+        assert tm._emitter._producers == {}
+        await tm.stop()
+
+    assert ran == [0, 1]
+
+
+async def test_stop_takes_a_timedelta(tm: TaskManager) -> None:
+    await tm.start()
+
+    with pytest.raises(InvalidOption, match="timeout -1 is not allowed: give seconds or a timed"):
+        await tm.stop(timeout=-1)
+    await tm.stop(timeout=timedelta(seconds=1))
 
 
 async def test_another_event_loop_cannot_stop_a_worker(tm: TaskManager) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypedDict, assert_type
 
 from taskmanager import (
@@ -117,6 +118,7 @@ async def produce() -> None:
     await tm.emit(7)  # error: arg-type
     await tm.emit()  # error: call-arg
     await tm.emit_many(["a"])  # error: list-item
+    await tm.stop(timeout=timedelta(seconds=3))
     await tm.stop(timeout="now")  # error: arg-type
 
 

@@ -23,7 +23,7 @@ from taskmanager.cli import cli
 from taskmanager.cli.banner import Banner
 from taskmanager.cli.exits import Exit, reported
 from taskmanager.cli.loading import load
-from taskmanager.cli.supervisor import Supervisor
+from taskmanager.cli.supervisor import Start, Supervisor
 from taskmanager.manager import TaskManager
 from tests.support.waiting import aeventually
 
@@ -250,18 +250,25 @@ class Children:
         self.log.touch()
         note = f"""
             import os, sys
-            print(sys.argv[1], os.getpid(), file=open({str(self.log)!r}, "a"))
+            with open({str(self.log)!r}, "a") as log:
+                print(sys.argv[1], os.getpid(), file=log)
+            with open({str(self.log)!r}) as log:
+                starts = sum(line.startswith(sys.argv[1] + " ") for line in log)
         """
         self.program = textwrap.dedent(note) + textwrap.dedent(program)
 
-    def __call__(self, index: int) -> list[str]:
-        return [sys.executable, "-c", self.program, str(index)]
+    def __call__(self, start: Start) -> list[str]:
+        return [sys.executable, "-c", self.program, str(start.index), str(start.ready)]
 
     @property
     def starts(self) -> list[tuple[int, int]]:
         """The (index, pid) of every start so far."""
         lines = self.log.read_text().splitlines()
         return [(int(index), int(pid)) for index, pid in map(str.split, lines)]
+
+
+# What a child says once it runs.
+READY = "os.write(int(sys.argv[2]), b'1')"
 
 
 def supervise(children: Children, processes: int) -> tuple[Supervisor, asyncio.Task[int]]:
@@ -292,7 +299,9 @@ async def test_a_worker_that_was_killed_is_started_again(tmp_path: Path) -> None
     assert await running == 0
 
 
-async def test_a_supervisor_gives_up_after_five_quick_deaths_in_a_row(tmp_path: Path) -> None:
+async def test_a_supervisor_gives_up_a_worker_that_never_ran_after_five_starts(
+    tmp_path: Path,
+) -> None:
     children = Children(
         tmp_path,
         """
@@ -305,6 +314,57 @@ async def test_a_supervisor_gives_up_after_five_quick_deaths_in_a_row(tmp_path: 
 
     assert await running == 1
     assert [index for index, _ in children.starts].count(1) == 5
+
+
+async def test_a_worker_that_once_ran_is_started_again_whatever_kills_it(tmp_path: Path) -> None:
+    children = Children(
+        tmp_path,
+        f"""
+        import signal
+        if sys.argv[1] == "2" or starts > 8:
+            signal.pause()
+        if starts == 1:
+            {READY}
+        os._exit(3) if starts < 4 else os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    supervisor, running = supervise(children, 2)
+
+    await aeventually(lambda: [index for index, _ in children.starts].count(1) == 9)
+
+    supervisor.stop()
+    assert await running == 0
+
+
+async def test_a_worker_learns_whether_it_was_started_before(tmp_path: Path) -> None:
+    children = Children(tmp_path, "sys.exit(0 if starts == 3 else 1)")
+    counts: list[int] = []
+
+    def command(start: Start) -> list[str]:
+        counts.append(start.count)
+        return children(start)
+
+    assert await Supervisor(command, processes=1, first_pause=0.01).run() == 0
+    assert counts == [1, 2, 3]
+
+
+async def test_the_pause_between_starts_stays_within_its_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskmanager.cli.supervisor.LONGEST_PAUSE_S", 0.01)
+    supervisor = Supervisor(lambda start: [], processes=1)
+
+    for quick_deaths in (0, 1, 20, 5_000):
+        await asyncio.wait_for(supervisor._pause(1, 1, quick_deaths), 5)
+
+
+def test_no_pipe_is_left_open_by_a_supervisor(tmp_path: Path) -> None:
+    children = Children(tmp_path, "sys.exit(0 if starts == 3 else 1)")
+    before = os.listdir("/dev/fd")
+
+    asyncio.run(Supervisor(children, processes=2, first_pause=0.01).run())
+
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 @pytest.mark.parametrize("code", [2, 3])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, model_serializer
+from pydantic import BaseModel, field_serializer, model_serializer
 
 from consumers.codec import decode, default_id, encode, fresh_id
 from consumers.errors import NotSerializable, TooLarge
@@ -36,6 +38,16 @@ class Email(BaseModel):
 class Point:
     x: int
     y: int
+
+
+class Tagged(BaseModel):
+    tags: set[str]
+
+
+class Sorted(Tagged):
+    @field_serializer("tags")
+    def in_order(self, tags: set[str]) -> list[str]:
+        return sorted(tags)
 
 
 class Raises(BaseModel):
@@ -78,6 +90,10 @@ def test_json_values_come_back_as_they_were(value: object) -> None:
         (datetime(2026, 1, 2, tzinfo=UTC), b'"2026-01-02T00:00:00Z"'),
         (uuid.UUID(int=7), b'"00000000-0000-0000-0000-000000000007"'),
         ((1, 2), b"[1,2]"),
+        ({"pair": (1, deque([2]))}, b'{"pair":[1,[2]]}'),
+        (Decimal("1.50"), b'"1.50"'),
+        ({1: "a", "2": "b"}, b'{"1":"a","2":"b"}'),
+        (Sorted(tags={"b", "a"}), b'{"tags":["a","b"]}'),
         (None, b"null"),
         ("NaN, not a number; Infinity", b'"NaN, not a number; Infinity"'),
         (2**64, b"18446744073709551616"),
@@ -107,6 +123,15 @@ def test_models_dataclasses_and_dates_are_dumped(value: object, stored: bytes) -
         (_deep(230), "could not be read again"),
         pytest.param(10**4999, "could not be read again|digits", id="huge integer"),
         (Raises(), "no such thing"),
+        ({1, 2}, "it holds a set, which has no order: give a list"),
+        ({"deep": [(frozenset("ab"),)]}, "it holds a set"),
+        ({"point": Point(1, deque([{2}]))}, "it holds a set"),  # type: ignore[arg-type]
+        ([Tagged(tags={"a"})], "it holds a set"),
+        ({1: "a", "1": "b"}, "two keys of a dict become the same text"),
+        ({"deep": [{True: "a", "true": "b"}]}, "two keys of a dict become the same text"),
+        (Decimal("NaN"), "it holds NaN"),
+        ({"price": Decimal("-Infinity")}, "it holds -Infinity"),
+        ({float("nan"): 1}, "it holds nan"),
     ],
 )
 def test_what_would_not_come_back_is_refused(value: object, reason: str) -> None:

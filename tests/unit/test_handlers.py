@@ -66,7 +66,7 @@ def _no_singleton() -> Iterator[None]:
 
 
 def bound(tm: TaskManager, queue: str, event: str) -> Any:
-    return tm._registry.bind(tm.get_context())[queue, event]
+    return tm._registry.bind(tm.get_context(), tm)[queue, event]
 
 
 def test_every_form_registers_the_same_handler_and_returns_it(tm: TaskManager) -> None:
