@@ -5,12 +5,23 @@ from consumers.consumer import Consumer
 from consumers.errors import TaskManagerError
 from consumers.job import Job, NewJob
 from consumers.lanes import Lane
-from consumers.outcome import Buried, Completed, Outcome, Raised, Released, Returned
-from consumers.policy import Handler, Policy
+from consumers.outcome import (
+    Buried,
+    Cancelled,
+    Completed,
+    Outcome,
+    Raised,
+    Released,
+    RetryAt,
+    Returned,
+)
+from consumers.policy import CallNext, Handler, Policy
 from consumers.producer import Emitted, Producer
 
 __all__ = [
     "Buried",
+    "CallNext",
+    "Cancelled",
     "Completed",
     "Connector",
     "Consumer",
@@ -24,6 +35,7 @@ __all__ = [
     "Producer",
     "Raised",
     "Released",
+    "RetryAt",
     "Returned",
     "TaskManagerError",
 ]

@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from redis.exceptions import (
@@ -20,6 +20,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from consumers.archive import Archive
 from consumers.backoff import pause_before
 from consumers.bounds import MOST_SLOTS, check_count, check_queues, check_seconds
 from consumers.connection import Connector
@@ -36,13 +37,16 @@ from consumers.lanes import DEFAULT_TYPE, Lane, listed_lanes
 from consumers.leases import Keeper, Leases
 from consumers.levels import Levels
 from consumers.names import check_name
+from consumers.outcome import Buried
 from consumers.policy import Policy
 from consumers.preflight import check_rights
+from consumers.promoter import Promoter
 from consumers.reader import Reader
 from consumers.reclaimer import Reclaimer
+from consumers.relay import Relay
 from consumers.scripts import call
 from consumers.settler import Settler
-from consumers.transitions import open_queue
+from consumers.transitions import DeadLetterBounds, Settlement, open_queue
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -71,6 +75,10 @@ class Consumer:
     is how many jobs run at once. lease, shutdown_timeout, connect_timeout,
     result_ttl (0: results are not kept), log_ttl and no_handler_deadline are in
     seconds; the lease is the queue's: the first consumer's counts for all.
+    Results, logs and progress are kept in the Redis of results, if it is given.
+
+    More than max_leaked_threads runs that go on after their timeout make it hand
+    back its jobs and stop by itself: then broken is set and broken_because says why.
 
     name is stable and for people; id is new with every start, so that a
     restarted worker can never act as its own zombie.
@@ -92,9 +100,14 @@ class Consumer:
         shutdown_timeout: float = 25.0,
         connect_timeout: float = 30.0,
         no_handler_deadline: float = 3600.0,
+        max_leaked_threads: int = 8,
+        dead_letters: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
+        on_dead: Callable[[Delivery, Buried], None] | None = None,
         name: str | None = None,
+        results: object | None = None,
     ) -> None:
         self.connector = Connector.of(redis)
+        self.results = None if results is None else Connector.of(results)
         self.policy = policy
         self.type = check_name("type", type)
         self.name = check_name("worker", name or worker_name())
@@ -108,13 +121,20 @@ class Consumer:
         self.shutdown_timeout = check_seconds("shutdown_timeout", shutdown_timeout, 0)
         self.connect_timeout = check_seconds("connect_timeout", connect_timeout, 0)
         self.no_handler_deadline = check_seconds("no_handler_deadline", no_handler_deadline, 0)
+        self.max_leaked_threads = max_leaked_threads
+        self.dead_letters = dead_letters
+        self.on_dead = on_dead
         self.fleet = Fleet(check_name("namespace", namespace))
         self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]
+        # Set when it stops by itself because it cannot go on; broken_because says why.
+        self.broken = asyncio.Event()
+        self.broken_because: str | None = None
         # Counted since the start: jobs whose outcome was recorded, and refused ones.
         self.settled = 0
         self.fenced = 0
         self._parts: _Parts | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._breaking: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> int:
@@ -136,6 +156,8 @@ class Consumer:
             await parts.close()
             raise
         self._parts = parts
+        self.broken.clear()
+        self.broken_because = None
         parts.start()
         logger.info("worker %s started", self.id)
 
@@ -157,7 +179,10 @@ class Consumer:
         await asyncio.shield(self._stopping)
 
     async def until_idle(self) -> None:
-        """Return once nothing waits in the lanes we read and nothing runs here."""
+        """Return once nothing waits in the lanes we read or to be relayed, and nothing runs here.
+
+        Delayed jobs and retries that are not due yet do not count.
+        """
         while self._parts is not None and self._stopping is None:
             with contextlib.suppress(RedisError):
                 if self._is_quiet() and await self._waiting() == 0 and self._is_quiet():
@@ -232,10 +257,12 @@ class Consumer:
         if parts is None:
             return
         commands: list[tuple[str | int, ...]] = []
+        commands.append(("TIME",))
         for keys in self.queues:
             commands.append(("HMGET", keys.meta, "epoch", "lease"))
             commands.append(("ZRANGE", keys.lanes, 0, -1))
-        replies = await parts.reader.ask(*commands)
+        time_told, *replies = await parts.reader.ask(*commands)
+        parts.executor.clock.told(*map(int, time_told))
         for keys, meta, names in zip(self.queues, replies[::2], replies[1::2], strict=True):
             await self._refreshed(parts, keys, meta, names)
 
@@ -254,21 +281,38 @@ class Consumer:
             self._adopt_lease(parts, keys, int(meta[1]) / 1000)
         parts.levels.set_lanes(keys, listed_lanes(keys.queue, names))
 
-    def settled_one(self, delivery: Delivery, recorded: bool) -> None:
-        """Count an outcome that Redis has answered."""
-        if recorded:
-            self.settled += 1
-        else:
+    def settled_one(self, settlement: Settlement, recorded: bool) -> None:
+        """Count an outcome that Redis has answered, and tell of a death."""
+        if not recorded:
             self.fenced += 1
-            logger.warning(
-                "job %s was not ours any more, its outcome is not recorded", delivery.envelope.id
-            )
+            job_id = settlement.delivery.envelope.id
+            logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
+            return
+        self.settled += 1
+        if self.on_dead is not None and isinstance(settlement.outcome, Buried):
+            self.on_dead(settlement.delivery, settlement.outcome)
+
+    def new_archive(self) -> Archive | None:
+        """Return where results are kept when they have a Redis of their own."""
+        if self.results is None:
+            return None
+        ttl_ms = round(self.result_ttl * 1000)
+        return Archive(self.results, consumer=self.id, result_ttl_ms=ttl_ms)
 
     def events(self) -> dict[str, list[str]]:
         """Return the events that are handled here, by queue."""
         return {keys.queue: sorted(self.policy.events(keys.queue)) for keys in self.queues}
 
     # Stopping
+
+    def stop_broken(self, why: str) -> None:
+        """Hand back every job and stop, because this process cannot go on."""
+        if self.broken.is_set():
+            return
+        logger.error("worker %s stops, it is broken: %s", self.id, why)
+        self.broken_because = why
+        self.broken.set()
+        self._breaking = asyncio.create_task(self.stop())
 
     async def _stop(self, parts: _Parts) -> None:
         try:
@@ -313,6 +357,8 @@ class Consumer:
                 parts.wire.send("XPENDING", stream.key, stream.group),
             )
             waiting += length - pending[0]
+        for keys in self.queues:
+            waiting += await parts.wire.send("XLEN", keys.outbox)
         return waiting
 
 
@@ -325,6 +371,7 @@ class _Parts:
         self.leases = Leases()
         self.levels = Levels(consumer.type, policy)
         self.reader = Reader(connector, self.levels, group=consumer.type, consumer=consumer.id)
+        self.archive = consumer.new_archive()
         self.settler = Settler(
             self.wire,
             self.leases,
@@ -332,6 +379,8 @@ class _Parts:
             consumer=consumer.id,
             result_ttl=consumer.result_ttl,
             on_settled=consumer.settled_one,
+            bounds=consumer.dead_letters,
+            archive=self.archive,
         )
         self.executor = Executor(
             policy,
@@ -339,7 +388,9 @@ class _Parts:
             self.leases,
             slots=consumer.concurrency,
             log_ttl=consumer.log_ttl,
+            max_leaked=consumer.max_leaked_threads,
             on_free=self._freed,
+            on_broken=consumer.stop_broken,
         )
         self.fetcher = Fetcher(
             reader=self.reader,
@@ -376,13 +427,19 @@ class _Parts:
             consumer=consumer.id,
             group=consumer.type,
             no_handler_deadline=consumer.no_handler_deadline,
+            letters_max_age_ms=consumer.dead_letters.max_age_ms,
         )
         self.control = ControlChannel(
             connector,
             {keys.control: keys.queue for keys in consumer.queues},
-            on_hint=lambda queue, hint: self.fetcher.wake(),
-            on_reconnect=self.fetcher.wake,
+            on_hint=self._hint,
+            on_reconnect=self._look_at_all,
         )
+        self.promoters = {keys.queue: Promoter(self.wire, keys) for keys in consumer.queues}
+        self.relays = {
+            keys.queue: Relay(self.wire, keys, bounds=consumer.dead_letters)
+            for keys in consumer.queues
+        }
         self.grace_ends = float("inf")
         self.grace_shortened = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
@@ -396,6 +453,8 @@ class _Parts:
             "janitor": self.janitor.run(),
             "control": self.control.run(),
         }
+        services |= {f"promoter-{queue}": it.run() for queue, it in self.promoters.items()}
+        services |= {f"relay-{queue}": it.run() for queue, it in self.relays.items()}
         self._services = [asyncio.create_task(run, name=name) for name, run in services.items()]
 
     async def fetched(self) -> None:
@@ -430,12 +489,29 @@ class _Parts:
         if say_goodbye:
             with contextlib.suppress(RedisError, asyncio.TimeoutError):
                 await asyncio.wait_for(self.heartbeat.remove(), 1.0)
-        self.executor.threads.close()
+        self.executor.close()
+        if self.archive is not None:
+            await self.archive.close()
         await self.reader.channel.close()
         await self.wire.close()
 
     def _freed(self) -> None:
         self.fetcher.freed()
+
+    def _hint(self, queue: str, hint: str) -> None:
+        match hint.partition(" ")[0]:
+            case "due":
+                self.promoters[queue].wake()
+            case "outbox":
+                self.relays[queue].wake()
+            case _:
+                self.fetcher.wake()
+
+    def _look_at_all(self) -> None:
+        self.fetcher.wake()
+        for queue, promoter in self.promoters.items():
+            promoter.wake()
+            self.relays[queue].wake()
 
     def _unblock(self, client: int) -> None:
         # Only a hint: when the connection is gone, the read ends by itself.

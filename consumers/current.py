@@ -17,7 +17,7 @@ _PRUNE_AT = 64
 class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
-    __slots__ = ("_prune_at", "ended", "job", "loop", "owner", "pending")
+    __slots__ = ("_prune_at", "ended", "job", "loop", "owner", "pending", "timed_out")
 
     def __init__(
         self, job: Job[Any], loop: asyncio.AbstractEventLoop, owner: object = None
@@ -26,6 +26,7 @@ class Run:
         self.loop = loop
         # Whose handler it is; see Handler.
         self.owner = owner
+        self.timed_out = False
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind

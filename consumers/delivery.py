@@ -10,6 +10,8 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 
 _FIELDS = (b"head", b"id", b"event", b"data", b"options")
+# A sixth field is there once the job has failed.
+_ERRORS = b"errors"
 # Six numbers; a newer version may add more behind them. Scripts read the same
 # digits, so what int() takes besides them is foreign.
 _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
@@ -87,11 +89,12 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
         job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
     except ValueError:
         return None
-    if len(fields) != 10 and version <= ENVELOPE_VERSION:
+    errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
+    if len(fields) != (12 if errors else 10) and version <= ENVELOPE_VERSION:
         return None
     return Envelope(
         job_id, event, fields[7], fields[9],
-        version, generation, created_at, failures, deliveries, crashes,
+        version, generation, created_at, failures, deliveries, crashes, errors,
     )  # fmt: skip
 
 

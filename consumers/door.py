@@ -34,6 +34,7 @@ from consumers.errors import (
     TaskManagerError,
     WriterRefused,
 )
+from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
 from consumers.scripts import call
 from consumers.transitions import Call
@@ -44,7 +45,10 @@ from consumers.wire import NotSent, Wire
 # inside a script Redis puts others before them.
 _NOT_NOW = re.compile(r"\b(BUSY|LOADING|MISCONF|NOREPLICAS|READONLY)\b")
 _NOT_NOW_ERRORS = (ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
-_EXPECTED = (("meta", "hash"), ("lanes", "zset"), ("stats", "hash"))
+_EXPECTED = (
+    ("meta", "hash"), ("lanes", "zset"), ("stats", "hash"),
+    ("waiters", "hash"), ("dead", "stream"), ("dead_index", "hash"),
+)  # fmt: skip
 
 
 class _Lost(NamedTuple):
@@ -114,10 +118,12 @@ class Door:
         return Call(batch.script, keys, args)
 
     async def _try(self, batch: Call, until: float, *, repeated: bool) -> bytes | _Lost:
+        script = batch.script
+        cut(f"{script.name}.before_send")
+        cut_in_flight(f"{script.name}.in_flight")
         try:
-            answer: bytes = await call(
-                self._wire, batch.script, batch.keys, batch.args, until=until
-            )
+            answer: bytes = await call(self._wire, script, batch.keys, batch.args, until=until)
+            cut(f"{script.name}.answered")
             return answer
         except AuthenticationError as error:
             # The login was refused, so nothing was sent, and waiting will not help.

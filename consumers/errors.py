@@ -165,3 +165,14 @@ class LeaseLost(TaskManagerError):
             "nothing this run does is recorded"
         )
         self.job_id = job_id
+
+
+class JobTimeout(TaskManagerError, TimeoutError):
+    """Recorded as the error of a run that took longer than its timeout (seconds)."""
+
+    def __init__(self, job_id: str, seconds: float) -> None:
+        super().__init__(
+            f"job {job_id!r} ran longer than its timeout of {seconds:g} s and was cancelled"
+        )
+        self.job_id = job_id
+        self.seconds = seconds

@@ -8,9 +8,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pydantic_core import ValidationError
+
+from consumers.clock import ServerClock
 from consumers.current import Run, current_run
+from consumers.deadlines import Deadlines
 from consumers.delivery import Delivery
-from consumers.errors import InvalidName
+from consumers.errors import InvalidName, JobTimeout
 from consumers.job import ENVELOPE_VERSION, Job
 from consumers.leases import Leases
 from consumers.names import check_name
@@ -22,11 +26,15 @@ from consumers.threads import HandlerThreads
 
 logger = logging.getLogger(__name__)
 
+# How long a run that was told to end may take for it.
+END_PATIENCE = 2.0
+
 
 class Executor:
     """Runs what it is given at once; whoever gives it deliveries minds the slots.
 
-    on_free is called whenever a run has ended and its slot is free.
+    on_free is called whenever a run has ended and its slot is free; on_broken,
+    with the reason, once more than max_leaked runs go on after their timeout.
     """
 
     def __init__(
@@ -37,7 +45,9 @@ class Executor:
         *,
         slots: int,
         log_ttl: float,
+        max_leaked: int,
         on_free: Callable[[], None],
+        on_broken: Callable[[str], None],
     ) -> None:
         self.policy = policy
         self.settler = settler
@@ -45,9 +55,15 @@ class Executor:
         self.slots = slots
         self.threads = HandlerThreads(slots)
         self.epochs: dict[str, int] = {}
+        self.clock = ServerClock()
         self._log_ttl_ms = round(log_ttl * 1000)
+        self._max_leaked = max_leaked
         self._on_free = on_free
-        self._runs: dict[Delivery, tuple[asyncio.Task[None], Run | None]] = {}
+        self._on_broken = on_broken
+        self._runs: dict[Delivery, tuple[asyncio.Task[None], Run]] = {}
+        # Runs that went on after their timeout: threads cannot be killed.
+        self._left_behind: set[asyncio.Task[None]] = set()
+        self._deadlines = Deadlines(self._time_out, counts=self._runs.__contains__)
         self._loop = asyncio.get_running_loop()
         # Threads that do not end are left behind: nothing waits for them any more.
         self._abandoning = False
@@ -56,6 +72,11 @@ class Executor:
     def running(self) -> int:
         """How many slots are taken."""
         return len(self._runs)
+
+    @property
+    def leaked(self) -> int:
+        """How many runs went on after their timeout and have not ended yet."""
+        return len(self._left_behind)
 
     def jobs(self) -> list[str]:
         """Return the ids of the jobs that are running."""
@@ -68,10 +89,17 @@ class Executor:
         if handler is None or envelope.version > ENVELOPE_VERSION:
             self._pass_on(delivery)
             return
-        job = self._job(delivery)
-        if job is not None:
-            run = Run(job, self._loop, handler.owner)
-            self._runs[delivery] = (self._loop.create_task(self._run(delivery, handler, run)), run)
+        job = self._job(delivery, handler)
+        if job is None:
+            return
+        outcome = self._prepare(job)
+        if outcome is not None:
+            self.settler.settle(delivery, outcome)
+            return
+        run = Run(job, self._loop, handler.owner)
+        self._runs[delivery] = (self._loop.create_task(self._run(delivery, handler, run)), run)
+        if job.timeout is not None:
+            self._deadlines.add(delivery, job.timeout)
 
     def lose(self, delivery: Delivery) -> None:
         """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
@@ -101,6 +129,8 @@ class Executor:
         if tasks:
             await asyncio.wait(tasks, timeout=patience)
         self._abandoning = True
+        for task in self._left_behind:
+            task.cancel()
         for delivery, (task, _) in list(self._runs.items()):
             if not delivery.given_up:
                 delivery.given_up = True
@@ -108,10 +138,54 @@ class Executor:
                 self.settler.settle(delivery, Released("shutdown"))
             task.cancel()
 
+    def close(self) -> None:
+        """Time nothing out any more and let idle threads end."""
+        self._deadlines.close()
+        self.threads.close()
+
+    def _prepare(self, job: Job[Any]) -> Outcome | None:
+        """Let the policy prepare a job; what it cannot prepare is not run."""
+        try:
+            outcome = self.policy.prepare(job, self.clock.now_ms())
+            if job.timeout is not None:
+                job.timeout = float(job.timeout)
+        except Exception as error:
+            logger.exception("the policy failed to prepare job %s", job.id)
+            return Buried("failed", f"the policy raised {error!r}")
+        return outcome
+
+    def _time_out(self, delivery: Delivery) -> None:
+        """Cancel a run whose time is up; settle it without waiting long for its end."""
+        if delivery.given_up:
+            return
+        _, run = self._runs[delivery]
+        run.timed_out = True
+        self._cancel(delivery)
+        self._loop.call_later(END_PATIENCE, self._abandon, delivery)
+
+    def _abandon(self, delivery: Delivery) -> None:
+        """Settle a run that does not end and leave it behind: a thread cannot be killed."""
+        if delivery not in self._runs or delivery.given_up:
+            return
+        delivery.given_up = True
+        task, run = self._runs.pop(delivery)
+        self._left_behind.add(task)
+        task.add_done_callback(self._left_behind.discard)
+        handler = self.policy.handler(run.job.queue, run.job.event)
+        if handler is not None and not handler.is_async:
+            self.threads.replace_one()
+        logger.error("job %s goes on after its timeout, it is left behind", delivery.envelope.id)
+        self.settler.settle(delivery, self._decide(run.job, self._timeout(run)))
+        self._on_free()
+        if self.leaked > self._max_leaked:
+            self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
+
+    def _timeout(self, run: Run) -> Raised:
+        return Raised(JobTimeout(run.job.id, run.job.timeout or 0.0))
+
     def _cancel(self, delivery: Delivery) -> None:
         task, run = self._runs[delivery]
-        if run is not None:
-            run.job.cancelled = True
+        run.job.cancelled = True
         task.cancel()
         if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]
             # It will not even take its first step, so nobody else tidies up after it.
@@ -119,19 +193,27 @@ class Executor:
                 self.settler.settle(delivery, Released("shutdown"))
             self._over(delivery)
 
-    def _job(self, delivery: Delivery) -> Job[Any] | None:
+    def _job(self, delivery: Delivery, handler: Handler) -> Job[Any] | None:
         stream, envelope = delivery.stream, delivery.envelope
-        notes = NoteWriter(self.settler.wire, delivery, self.settler.consumer, self._log_ttl_ms)
+        settler = self.settler
+        notes = NoteWriter(
+            settler.wire, delivery, settler.consumer, self._log_ttl_ms, settler.archive
+        )
         epoch = self.epochs.get(stream.lane.queue, 0)
         try:
             return Job(
                 envelope, stream.lane, type=stream.group, delivered=delivery.count,
-                epoch=epoch, notes=notes,
+                epoch=epoch, notes=notes, decode=handler.decode,
             )  # fmt: skip
+        except ValidationError as error:
+            if error.errors(include_url=False)[0]["type"] != "json_invalid":
+                self.settler.settle(delivery, Buried("bad_payload", str(error)))
+                return None
+            self.quarantine(delivery, f"its data are no JSON: {error}", envelope.data)
         except (ValueError, TypeError, AttributeError) as error:
             # Options that are JSON, but no object, are foreign as well.
             self.quarantine(delivery, f"its data or options cannot be read: {error}", envelope.data)
-            return None
+        return None
 
     def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
         """Bury an entry that is not a job of ours, with its raw bytes (G13)."""
@@ -156,7 +238,9 @@ class Executor:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
         finally:
-            self._over(delivery)
+            # A run that was left behind has left its slot already.
+            if delivery in self._runs:
+                self._over(delivery)
 
     def _over(self, delivery: Delivery) -> None:
         del self._runs[delivery]
@@ -173,6 +257,8 @@ class Executor:
         if delivery.given_up or self.leases.has_expired(delivery):
             self._note_lost(delivery)
             return None
+        if run.timed_out:
+            return self._decide(run.job, self._timeout(run))
         if run.job.cancelled:
             return Released("shutdown")
         return self._decide(run.job, ended)
@@ -181,14 +267,26 @@ class Executor:
         # Whatever a handler raises ends this job alone: a SystemExit that left
         # the task would end the event loop.
         try:
-            if handler.is_async:
-                return Returned(await handler.call(run.job, *handler.extra))
-            ended = await self._in_thread(handler, run)
-            if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
-                return Returned(await ended.value)
-            return ended
+            if handler.around is None:
+                return await self._call(handler, run)
+            return Returned(await handler.around(run.job, lambda: self._value(handler, run)))
         except BaseException as error:
             return Raised(error)
+
+    async def _call(self, handler: Handler, run: Run) -> Ended:
+        if handler.is_async:
+            return Returned(await handler.call(run.job, *handler.extra))
+        ended = await self._in_thread(handler, run)
+        if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
+            return Returned(await ended.value)
+        return ended
+
+    async def _value(self, handler: Handler, run: Run) -> Any:
+        """Return what the handler returns, or raise what it raises, to what is around it."""
+        ended = await self._call(handler, run)
+        if isinstance(ended, Raised):
+            raise ended.error
+        return ended.value
 
     async def _in_thread(self, handler: Handler, run: Run) -> Ended:
         """Run a synchronous handler to its end: a thread cannot be cancelled, only told."""

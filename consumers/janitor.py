@@ -1,4 +1,4 @@
-"""Tidy up: unused lanes, consumers of dead workers, jobs that nobody can handle."""
+"""Tidy up: unused lanes, consumers of dead workers, old dead letters, jobs that nobody handles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from consumers.outcome import Buried
 from consumers.reader import delivery_of
 from consumers.scripts import call
 from consumers.settler import Settler
-from consumers.transitions import Call, forget, retire
+from consumers.transitions import Call, forget, purge, retire
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Janitor:
         consumer: str,
         group: str,
         no_handler_deadline: float,
+        letters_max_age_ms: int = 30 * 24 * 3600 * 1000,
         interval: float = INTERVAL,
         unused_ms: int = UNUSED_MS,
     ) -> None:
@@ -60,6 +61,7 @@ class Janitor:
         self._consumer = consumer
         self._group = group
         self._deadline = no_handler_deadline
+        self._letters_max_age_ms = letters_max_age_ms
         self._interval = interval
         self._unused_ms = unused_ms
 
@@ -85,6 +87,8 @@ class Janitor:
                 await self._run(forget(stream, self._unused_ms))
             if lane != self._default_lane(keys):
                 await self._run(retire(keys, lane, self._unused_ms))
+        # A burial trims as well, but a queue where nothing dies any more has none.
+        await self._run(purge(keys, self._letters_max_age_ms, counter="dead_trimmed"))
         await self._bury_unhandled(keys, [lane for lane in lanes if lane.event is not None])
 
     def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic_core import from_json
 
-from consumers.lanes import Lane
+from consumers.lanes import DEFAULT_TYPE, Lane
 
+D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 
 # The version of the fields in an entry. A worker that meets a higher one keeps
@@ -25,7 +26,9 @@ _GENERATION_BITS = 40
 class NewJob:
     """A job that is ready to be emitted: checked, encoded, with its lane.
 
-    data and options are JSON bytes; options is empty when all are default.
+    data and options are JSON bytes; options is empty when all are default. due
+    is when it may start: empty for at once, a time in ms since 1970, or
+    ``+<ms>`` from when Redis has it; by Redis' clock.
     """
 
     id: str
@@ -33,6 +36,7 @@ class NewJob:
     data: bytes
     lane: Lane
     options: bytes = b""
+    due: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Envelope:
     failures: int
     deliveries: int
     crashes: int
+    # JSON list of its last errors, empty when it has not failed.
+    errors: bytes = b""
 
 
 class Notes(Protocol):
@@ -79,6 +85,7 @@ class Job(Generic[D_co]):
 
     __slots__ = (
         "_created_at_ms",
+        "_errors",
         "_notes",
         "attempt",
         "cancelled",
@@ -95,11 +102,20 @@ class Job(Generic[D_co]):
         "partition",
         "priority",
         "queue",
+        "timeout",
         "type",
     )
 
     def __init__(
-        self, envelope: Envelope, lane: Lane, *, type: str, delivered: int, epoch: int, notes: Notes
+        self,
+        envelope: Envelope,
+        lane: Lane,
+        *,
+        type: str,
+        delivered: int,
+        epoch: int,
+        notes: Notes,
+        decode: Callable[[bytes], Any] = from_json,
     ) -> None:
         self.id = envelope.id
         self.event = envelope.event
@@ -107,12 +123,14 @@ class Job(Generic[D_co]):
         self.type = type
         self.partition = lane.partition
         self.priority = lane.priority
-        self.data: D_co = from_json(envelope.data)
+        self.data: D_co = decode(envelope.data)
         self.options: dict[str, Any] = from_json(envelope.options) if envelope.options else {}
         self.generation = envelope.generation
         self.attempt = envelope.failures + 1
         self.delivery = envelope.deliveries + delivered
-        self.max_retries: int = self.options.get("max_retries", 0)
+        # Both are given by the policy: what the options leave open comes from the handler.
+        self.max_retries = 0
+        self.timeout: float | None = None
         self.correlation_id: str | None = self.options.get("correlation_id")
         self.cancelled = False
         # Jobs to add in the same step that records this one as completed (G3).
@@ -123,6 +141,7 @@ class Job(Generic[D_co]):
             | min(self.delivery, (1 << _DELIVERY_BITS) - 1)
         )
         self._created_at_ms = envelope.created_at
+        self._errors = envelope.errors
         self._notes = notes
 
     @property
@@ -134,6 +153,19 @@ class Job(Generic[D_co]):
     def created_at(self) -> datetime:
         """When the job was emitted, in UTC, by Redis' clock."""
         return datetime.fromtimestamp(self._created_at_ms / 1000, UTC)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The job's last 10 errors, oldest first: at (ms since 1970), attempt, delivery, error."""
+        return from_json(self._errors) if self._errors else []
+
+    @property
+    def expires_at_ms(self) -> int | None:
+        """When the job is given up if it has not started, in ms of Redis' clock; None for never."""
+        if (after := self.options.get("expires_ms")) is not None:
+            return self._created_at_ms + int(after)
+        at: int | None = self.options.get("expires_at")
+        return at
 
     @property
     def is_last_attempt(self) -> bool:
@@ -167,5 +199,62 @@ class Job(Generic[D_co]):
         """
         return self._notes.progress(self, done, total, note)
 
+    @staticmethod
+    def fake(data: D, **fields: Any) -> FakeJob[D]:
+        """Return a job to call a handler with in a unit test; nothing needs Redis.
+
+        data is what the handler finds, unchanged. fields are attributes of the
+        job (attempt=2, queue="mail"); what is logged is in its ``logged``, each
+        progress in its ``progressed``.
+        """
+        return FakeJob(data, **fields)
+
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.event} in {self.queue}, attempt {self.attempt}>"
+
+
+class FakeJob(Job[D_co]):
+    """A job that no queue holds; see Job.fake.
+
+    logged has what its logger was given, progressed (done, total, note).
+    """
+
+    __slots__ = ("logged", "progressed")
+
+    def __init__(self, data: Any, **fields: Any) -> None:
+        recorded = _Recorded()
+        envelope = Envelope("fake", "fake", b"null", b"", ENVELOPE_VERSION, 1, 0, 0, 0, 0)
+        lane = Lane(fields.pop("queue", "default"), DEFAULT_TYPE)
+        super().__init__(envelope, lane, type=DEFAULT_TYPE, delivered=1, epoch=0, notes=recorded)
+        self.data = data
+        self.logged = recorded.logged
+        self.progressed = recorded.progressed
+        for name, value in fields.items():
+            if name.startswith("_") or name not in Job.__slots__:
+                raise TypeError(f"a job has no attribute {name!r} that could be given")
+            setattr(self, name, value)
+
+
+class _Recorded:
+    """The notes of a fake job."""
+
+    def __init__(self) -> None:
+        self.logged: list[Any] = []
+        self.progressed: list[tuple[float, float | None, str | None]] = []
+
+    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
+        self.logged.append(message)
+        return _Noted()
+
+    def progress(
+        self, job: Job[Any], done: float, total: float | None, note: str | None
+    ) -> Awaitable[None]:
+        self.progressed.append((done, total, note))
+        return _Noted()
+
+
+class _Noted:
+    """Awaited by asynchronous handlers, dropped by synchronous ones."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()

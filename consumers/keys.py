@@ -76,8 +76,37 @@ class Keys:
         return f"{self.base}live:{bucket(job_id)}"
 
     @property
+    def delayed(self) -> str:
+        """Sorted set of delayed jobs by due time (ms). Bound: the queue's depth limit.
+
+        Beside it ``:envelopes``, a hash of their envelopes, and ``:lanes``, a hash
+        of how many of them each lane is reserved for.
+        """
+        return f"{self.base}delayed"
+
+    @property
+    def outbox(self) -> str:
+        """Stream of children for other queues. Bound: relayed at once and deleted then."""
+        return f"{self.base}outbox"
+
+    @property
+    def relay_lock(self) -> str:
+        """String: which relay is at work. Bound: expires after some seconds."""
+        return f"{self.base}outbox:lock"
+
+    @property
+    def relayed(self) -> str:
+        """Hash: the last entry taken from each queue's outbox. Bound: the number of queues."""
+        return f"{self.base}relayed"
+
+    @property
+    def waiters(self) -> str:
+        """Hash of who waits for a job's end. Bound: expires a day after the last wait began."""
+        return f"{self.base}waiters"
+
+    @property
     def dead(self) -> str:
-        """Stream of dead letters. Bound: DEAD_LETTERS entries, trims are counted."""
+        """Stream of dead letters. Bound: by number, bytes and age; trims are counted."""
         return f"{self.base}dead"
 
     @property
@@ -101,6 +130,13 @@ class Keys:
     def progress(self, job_id: str) -> str:
         """Hash of a job's progress. Bound: expires after the log TTL."""
         return f"{self.base}progress:{job_id}"
+
+    def fence(self, what: str, job_id: str) -> str:
+        """String: which run and delivery last wrote a job's result, log or progress.
+
+        Only where these are kept in a Redis of their own. Bound: expires with them.
+        """
+        return f"{self.base}fence:{what}:{job_id}"
 
     def writer(self, writer_id: str) -> str:
         """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""

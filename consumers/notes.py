@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from redis.exceptions import ConnectionError, TimeoutError
 
+from consumers.archive import Archive
 from consumers.backoff import pause_before
 from consumers.current import current_run
 from consumers.delivery import Delivery
@@ -24,10 +25,18 @@ LINE_LIMIT = 4096
 class NoteWriter:
     """The notes of one delivery."""
 
-    __slots__ = ("_consumer", "_delivery", "_ttl_ms", "_wire")
+    __slots__ = ("_archive", "_consumer", "_delivery", "_ttl_ms", "_wire")
 
-    def __init__(self, wire: Wire, delivery: Delivery, consumer: str, ttl_ms: int) -> None:
-        self._wire = wire
+    def __init__(
+        self,
+        wire: Wire,
+        delivery: Delivery,
+        consumer: str,
+        ttl_ms: int,
+        archive: Archive | None = None,
+    ) -> None:
+        self._archive = archive
+        self._wire = wire if archive is None else archive.wire
         self._delivery = delivery
         self._consumer = consumer
         self._ttl_ms = ttl_ms
@@ -36,6 +45,8 @@ class NoteWriter:
         """Append a line to the job's log; see Job.logger."""
         text = message if isinstance(message, str) else to_json(message, fallback=str).decode()
         line = text.encode("utf-8", "replace")[:LINE_LIMIT].decode("utf-8", "ignore")
+        if self._archive is not None:
+            return self._write(self._archive.log(self._delivery, self._ttl_ms, line))
         return self._write(log(self._delivery, self._consumer, self._ttl_ms, line))
 
     def progress(
@@ -47,6 +58,8 @@ class NoteWriter:
             fields += ["total", total]
         if note is not None:
             fields += ["note", note[:LINE_LIMIT]]
+        if self._archive is not None:
+            return self._write(self._archive.progress(self._delivery, self._ttl_ms, fields))
         return self._write(progress(self._delivery, self._consumer, self._ttl_ms, fields))
 
     def _write(self, note: Call) -> Awaitable[None]:

@@ -13,17 +13,32 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryAt:
+    """The job is run again in delay_ms, by Redis' clock, at the tail of its lane.
+
+    uses_attempt says whether that counts as a failure. errors is the JSON list
+    of its last errors, kept with the job; empty leaves it as it is.
+    """
+
+    delay_ms: int
+    errors: bytes = b""
+    uses_attempt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Buried:
     """The job is given up and becomes a dead letter.
 
-    reason is a short fixed word (failed, bad_result, bad_outcome, crash_loop,
-    no_handler, missing, foreign); error is text for a person, with the
-    traceback where there is one. raw replaces the payload of an entry that is not a job.
+    reason is a short fixed word (failed, bad_result, bad_payload, bad_outcome,
+    crash_loop, no_handler, missing, foreign); error is text for a person, with
+    the traceback where there is one; errors is the JSON list of the last ones.
+    raw replaces the payload of an entry that is not a job.
     """
 
     reason: str
     error: str = ""
     raw: bytes | None = None
+    errors: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,14 @@ class Released:
     event: str | None = None
 
 
-Outcome = Completed | Buried | Released
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job ends without a result, and not as a failure: discarded, expired."""
+
+    reason: str
+
+
+Outcome = Completed | RetryAt | Buried | Released | Cancelled
 
 
 @dataclass(frozen=True, slots=True)

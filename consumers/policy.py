@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pydantic_core import from_json
+
 from consumers.job import Job
 from consumers.outcome import Ended, Outcome
+
+# Runs the handler and returns what it returned.
+CallNext = Callable[[], Awaitable[Any]]
+# Called in place of the handler, on the event loop; what it returns is the result.
+Around = Callable[[Job[Any], CallNext], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function that runs a job: called as call(job, *extra).
 
-    A coroutine function runs on the event loop, any other one in a thread. owner
-    is for the floor above: its runs carry it.
+    A coroutine function runs on the event loop, any other one in a thread.
+    decode turns the payload's JSON into the job's data; it raises pydantic's
+    ValidationError when the payload is not what the handler takes. around, when
+    given, is called in its place and calls it. owner is for the floor above: its
+    runs carry it.
     """
 
     call: Callable[..., Any]
     extra: tuple[Any, ...] = ()
     is_async: bool = field(default=False)
+    decode: Callable[[bytes], Any] = from_json
+    around: Around | None = None
     owner: object = None
 
     @classmethod
@@ -30,7 +42,7 @@ class Handler:
         is_async = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
             getattr(call, "__call__", None)  # noqa: B004
         )
-        return cls(call, extra, is_async, owner)
+        return cls(call, extra, is_async, owner=owner)
 
 
 class Policy(Protocol):
@@ -41,6 +53,12 @@ class Policy(Protocol):
 
     def handler(self, queue: str, event: str) -> Handler | None:
         """Return the handler of an event, None when this process has none."""
+
+    def prepare(self, job: Job[Any], now_ms: int) -> Outcome | None:
+        """Give a job its retry budget and timeout; return the outcome if it is not to run.
+
+        now_ms is Redis' clock, as well as it is known here.
+        """
 
     def decide(self, job: Job[Any], ended: Ended) -> Outcome:
         """Turn a run's end into the outcome to record. Must not raise."""

@@ -8,17 +8,20 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from consumers.archive import Archive
 from consumers.delivery import Delivery
 from consumers.door import Door
 from consumers.errors import TaskManagerError, TooManyLanes
+from consumers.faults import cut
 from consumers.job import NewJob
 from consumers.keys import Keys
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.leases import Leases
-from consumers.outcome import Buried, Completed, Outcome, Released
+from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.transitions import (
     BATCH_BYTES,
     BATCH_ITEMS,
+    DeadLetterBounds,
     Settlement,
     refused_key,
     settle_items,
@@ -37,8 +40,8 @@ class Settler:
     """Settles deliveries of all queues of a consumer, each queue in batches of its own.
 
     A settle is repeated until Redis has answered it or the lease is lost:
-    results before acks cannot be lost. on_settled is called with each delivery
-    and whether its outcome was recorded.
+    results before acks cannot be lost. on_settled is called with each
+    settlement and whether it was recorded.
     """
 
     def __init__(
@@ -49,14 +52,19 @@ class Settler:
         where: str,
         consumer: str,
         result_ttl: float,
-        on_settled: Callable[[Delivery, bool], None],
+        on_settled: Callable[[Settlement, bool], None],
+        bounds: DeadLetterBounds,
+        archive: Archive | None = None,
     ) -> None:
         self.wire = wire
         self.leases = leases
         self.where = where
         self.consumer = consumer
-        self.result_ttl_ms = round(result_ttl * 1000)
+        self.result_ttl_ms = 0 if archive is not None else round(result_ttl * 1000)
         self.on_settled = on_settled
+        self.bounds = bounds
+        # Where results are kept when that is not where the queue is.
+        self.archive = archive
         self._queues: dict[Keys, _QueueSettler] = {}
 
     @property
@@ -104,6 +112,7 @@ class _QueueSettler:
         self._waiting.append(settlement)
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
+        cut("settle.decided")
 
     async def flushed(self) -> None:
         while self._flushing is not None:
@@ -118,6 +127,7 @@ class _QueueSettler:
             while self._waiting:
                 self._under_way = self._take()
                 await self._send(self._under_way)
+                cut("settle.resolved")
                 self._under_way = []
         finally:
             self._flushing = None
@@ -136,8 +146,12 @@ class _QueueSettler:
 
     async def _send(self, batch: list[Settlement]) -> None:
         settler = self._settler
-        items = settle_items(self._keys, settler.consumer, settler.result_ttl_ms, batch)
+        items = settle_items(
+            self._keys, settler.consumer, settler.result_ttl_ms, batch, settler.bounds
+        )
         try:
+            if settler.archive is not None:
+                await settler.archive.keep(batch)
             answer = await self._door.send(items, until=math.inf)
         except TaskManagerError as error:
             # Nothing was written, the jobs are still ours: say so and ask again.
@@ -170,14 +184,14 @@ class _QueueSettler:
             if settlement.delivery.key in self._settler.leases:
                 kept.append(settlement)
             else:
-                self._settler.on_settled(settlement.delivery, False)
+                self._settler.on_settled(settlement, False)
         return kept
 
     def _resolve(self, settlement: Settlement, word: str) -> None:
         delivery = settlement.delivery
         if word in "01":
             self._settler.leases.drop(delivery)
-            self._settler.on_settled(delivery, word == "1")
+            self._settler.on_settled(settlement, word == "1")
         elif word == "L":
             self._waiting.append(Settlement(delivery, self._without_room(settlement)))
         elif word == "M":
@@ -198,11 +212,21 @@ class _QueueSettler:
                 f"no worker here handles event {settlement.delivery.envelope.event!r} and queue "
                 f"{self._keys.queue!r} already keeps {MAX_EVENT_LANES} lanes of such events",
             )
-        lanes = ", ".join(sorted({child.lane.name for child in settlement.children}))
+        needed = [child.lane.name for child in settlement.children]
+        lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))
         return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
 
 
 def _size(settlement: Settlement) -> int:
+    """Return how many bytes Redis has to move for it, about."""
     outcome = settlement.outcome
-    own = len(outcome.result) if isinstance(outcome, Completed) else 0
-    return own + sum(len(child.data) for child in settlement.children)
+    if isinstance(outcome, Completed):
+        return len(outcome.result) + sum(len(child.data) for child in settlement.children)
+    if isinstance(outcome, Cancelled):
+        return len(outcome.reason)
+    size = len(settlement.delivery.envelope.data)
+    if isinstance(outcome, RetryAt):
+        size += len(outcome.errors)
+    if isinstance(outcome, Buried):
+        size += len(outcome.error) + len(outcome.errors) + len(outcome.raw or b"")
+    return size

@@ -46,6 +46,10 @@ class HandlerThreads:
         self._tasks.put((lambda: context.run(call, *args), done, loop))
         return done
 
+    def replace_one(self) -> None:
+        """Allow one thread more, in place of one whose function does not end."""
+        self._size += 1
+
     def close(self) -> None:
         """Let idle threads end; busy ones end with their function, or with the process."""
         for _ in self._threads:

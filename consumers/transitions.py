@@ -11,19 +11,33 @@ from consumers.errors import BrokenKey
 from consumers.job import NewJob
 from consumers.keys import Keys, bucket
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
-from consumers.outcome import Buried, Completed, Outcome
+from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.scripts import Argument, Script, load
 
 # A script blocks Redis while it runs: 500 items take about 2 ms.
 BATCH_ITEMS = 500
 BATCH_BYTES = 1024 * 1024
-DEAD_LETTERS = 10_000
 LOG_LINES = 1000
 
 EMIT, SETTLE, RENEW, RECLAIM = load("emit"), load("settle"), load("renew"), load("reclaim")
 SOLO, NOTE, OPEN, REPAIR = load("solo"), load("note"), load("open"), load("repair")
-RETIRE, FORGET = load("retire"), load("forget")
-ALL = (EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET)
+RETIRE, FORGET, PROMOTE = load("retire"), load("forget"), load("promote")
+QUARANTINE = load("quarantine")
+REPLAY, PURGE, INSPECT, RELAY = load("replay"), load("purge"), load("inspect"), load("relay")
+LIVING = load("living")
+ALL = (
+    EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET,
+    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterBounds:
+    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms."""
+
+    most: int = 10_000
+    most_bytes: int = 256 * 1024 * 1024
+    max_age_ms: int = 30 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,7 @@ class _Streams:
 
 def _job(keys: Keys, streams: _Streams, job: NewJob) -> tuple[Argument, ...]:
     where = streams.index(keys.lane(job.lane))
-    return (where, bucket(job.id), job.id, job.event, job.data, job.options)
+    return (where, bucket(job.id), job.id, job.event, job.data, job.options, job.due)
 
 
 def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call:
@@ -86,11 +100,18 @@ class Settlement:
 
 
 def settle_items(
-    keys: Keys, consumer: str, result_ttl_ms: int, settlements: Iterable[Settlement]
+    keys: Keys,
+    consumer: str,
+    result_ttl_ms: int,
+    settlements: Iterable[Settlement],
+    bounds: DeadLetterBounds = DeadLetterBounds(),
 ) -> Call:
     """Return the settle of a batch, still without the batch's number and digest."""
     streams = _Streams(["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index])
-    args: list[Argument] = [consumer, result_ttl_ms, DEAD_LETTERS, MAX_LANES, MAX_EVENT_LANES]
+    args: list[Argument] = [
+        consumer, result_ttl_ms, bounds.most, bounds.most_bytes, bounds.max_age_ms,
+        MAX_LANES, MAX_EVENT_LANES,
+    ]  # fmt: skip
     for settlement in settlements:
         args.extend(_settlement(keys, streams, settlement))
     return Call(SETTLE, streams.keys, args)
@@ -104,10 +125,35 @@ def _settlement(keys: Keys, streams: _Streams, settlement: Settlement) -> list[A
         bucket(envelope.id), envelope.id, envelope.generation,
     ]  # fmt: skip
     if isinstance(outcome, Completed):
-        children = [part for job in settlement.children for part in _job(keys, streams, job)]
-        return ["complete", *token, outcome.result, len(settlement.children), *children]
+        return ["complete", *token, outcome.result, *_children(keys, streams, settlement.children)]
     if isinstance(outcome, Buried):
-        return ["bury", *token, outcome.reason, outcome.error, outcome.raw or b""]
+        errors = outcome.errors or envelope.errors
+        return ["bury", *token, outcome.reason, outcome.error, outcome.raw or b"", errors]
+    if isinstance(outcome, Cancelled):
+        return ["cancel", *token, outcome.reason]
+    if isinstance(outcome, RetryAt):
+        where = streams.index(keys.lane(stream.lane))
+        delay, uses = f"+{outcome.delay_ms}", int(outcome.uses_attempt)
+        return ["retry", *token, where, delay, uses, outcome.errors]
+    return _release(keys, streams, delivery, outcome, token)
+
+
+def _children(keys: Keys, streams: _Streams, jobs: Sequence[NewJob]) -> list[Argument]:
+    own = [job for job in jobs if job.lane.queue == keys.queue]
+    others = [job for job in jobs if job.lane.queue != keys.queue]
+    args: list[Argument] = [len(own)]
+    for job in own:
+        args.extend(_job(keys, streams, job))
+    args.append(len(others))
+    for job in others:
+        args += [job.lane.queue, job.lane.name, bucket(job.id)]
+        args += [job.id, job.event, job.data, job.options, job.due]
+    return args
+
+
+def _release(
+    keys: Keys, streams: _Streams, delivery: Delivery, outcome: Released, token: list[Argument]
+) -> list[Argument]:
     lane = released_to(delivery, outcome.event)
     return ["release", *token, streams.index(keys.lane(lane)), int(delivery.solo)]
 
@@ -189,6 +235,69 @@ def retire(keys: Keys, lane: Lane, unused_ms: int) -> Call:
 def forget(stream: Stream, unseen_ms: int) -> Call:
     """Return the removal of a stream's unseen, idle consumers; answers with their number."""
     return Call(FORGET, [stream.key], [stream.group, unseen_ms])
+
+
+def promote(keys: Keys, most: int) -> Call:
+    """Return one batch of promotion; answers with how many, and ms until the next (-1: none)."""
+    return Call(PROMOTE, [keys.delayed, keys.lanes, keys.stats], [keys.base, most, BATCH_BYTES])
+
+
+def relay(
+    target: Keys,
+    source: str,
+    posted: Iterable[Sequence[Argument]],
+    bounds: DeadLetterBounds = DeadLetterBounds(),
+) -> Call:
+    """Return the adding of jobs from a queue's outbox.
+
+    Answers with how many are dealt with, and how many of them were buried.
+
+    Each is its entry in the outbox, then lane, live bucket, id, event, data,
+    options and due.
+    """
+    args: list[Argument] = [
+        target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, source,
+    ]  # fmt: skip
+    for job in posted:
+        args.extend(job)
+    return Call(RELAY, [target.meta, target.lanes, target.stats, target.relayed], args)
+
+
+def quarantine(keys: Keys, entry: bytes, raw: bytes, why: str) -> Call:
+    """Return the burial of an entry of the outbox that is no job; answers 1 when it was there."""
+    return Call(QUARANTINE, [keys.outbox, keys.stats], [keys.base, entry, raw, why])
+
+
+def replay_items(keys: Keys, job_ids: Iterable[str]) -> Call:
+    """Return the replay of a batch, still without the batch's number and digest."""
+    args: list[Argument] = [MAX_LANES, MAX_EVENT_LANES, BATCH_BYTES]
+    for job_id in job_ids:
+        args += [bucket(job_id), job_id]
+    names = ["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index]
+    return Call(REPLAY, names, args)
+
+
+def purge(keys: Keys, older_than_ms: int, *, counter: str = "dead_purged") -> Call:
+    """Return one step of deleting old dead letters.
+
+    Answers with how many, and whether there may be more.
+    """
+    names = [keys.dead, keys.dead_index, keys.stats]
+    return Call(PURGE, names, [keys.base, older_than_ms, BATCH_ITEMS, BATCH_BYTES, counter])
+
+
+def inspect(keys: Keys, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 0) -> Call:
+    """Return the question for all that is known of a job; see inspect.lua for the answer."""
+    names = [keys.live(job_id), keys.result(job_id), keys.dead_index, keys.dead]
+    return Call(INSPECT, names, [keys.base, job_id, channel, waiter_ttl_ms])
+
+
+def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
+    """Return the question which runs of job ids are live; answers with a 1 or 0 each."""
+    args: list[Argument] = [keys.base]
+    for job_id, run in runs:
+        args += [bucket(job_id), job_id, run]
+    return Call(LIVING, [keys.meta], args)
 
 
 def words(answer: bytes) -> list[str]:

@@ -1,6 +1,6 @@
 """Index the standard library of this Python: its files, lines, functions and classes.
 
-    python examples/stdlib_index.py [PACKAGE ...]
+    python examples/stdlib_index.py [--keep] [PACKAGE ...]
 
 Every source file is a job. A worker parses it in a thread and hands what it
 counted to a second job, which is added in the same step that acknowledges the
@@ -8,7 +8,13 @@ first: a worker may be killed at any moment and no file will be missing. A job
 may run twice, so handlers write under the name of the file: writing it again
 changes nothing.
 
-It needs no Redis: it starts a private one and stops it at the end.
+A file that does not parse is tried three times, then it is a dead letter with
+its errors. Where the standard library comes without its tests, which have such
+files, the installed packages are indexed as well, and three files in broken/;
+as PACKAGE these are named site-packages/NAME and broken.
+
+It needs no Redis: it starts a private one and stops it at the end, or with
+--keep at Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,21 +33,26 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TypedDict
 
 from redis.asyncio import Redis
 
-from taskmanager import Context, Job, TaskManager
+from taskmanager import Context, DeadLetter, Job, RetryPolicy, TaskManager
 from taskmanager.embedded import EmbeddedServer
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
+INSTALLED = Path(sysconfig.get_path("purelib"))
+BROKEN = Path(__file__).resolve().parent / "broken"
+# Some environments have tens of thousands of files; this is to stay below a minute.
+MOST_INSTALLED = 2000
 TOP_LEVEL = "(top level)"
 FIRST = {"asyncio", "concurrent"}
 
 
 class Source(TypedDict):
-    """One file; its path is relative to LIBRARY."""
+    """One file; its path is relative to LIBRARY, or absolute when it lies elsewhere."""
 
     package: str
     file: str
@@ -56,10 +68,6 @@ class Counted(Source, Count):
     pass
 
 
-class Unparsed(Source):
-    error: str
-
-
 # --- What the workers run ----------------------------------------------------------------
 
 
@@ -72,16 +80,14 @@ async def lifespan() -> AsyncIterator[dict[str, Redis]]:
 
 tm = TaskManager(lifespan=lifespan)
 
+# A file will not mend itself. But the network drive it lies on might.
+TWICE_MORE = RetryPolicy(max_retries=2, retry_delay_ms=200, backoff="fixed")
 
-@tm.registerHandler(event="index-file")
+
+@tm.registerHandler(event="index-file", retry=TWICE_MORE)
 def index_file(job: Job[Source], ctx: Context) -> None:
     """Parse one file. Parsing never waits, so this is a plain function and runs in a thread."""
-    try:
-        counted = count(LIBRARY / job.data["file"])
-    except Exception as error:
-        # Emitted at once: it will be noted although this job fails and becomes a dead letter.
-        ctx.emit("note-unparsed", data={**job.data, "error": one_line(error)}, priority=20)
-        raise
+    counted = count(LIBRARY / job.data["file"])
     # Emitted with the acknowledgement of this job: both happen, or neither.
     ctx.emit("add-totals", data={**job.data, **counted}, priority=20, on_success=True)
 
@@ -90,11 +96,6 @@ def index_file(job: Job[Source], ctx: Context) -> None:
 async def add_totals(job: Job[Counted], ctx: Context) -> None:
     counted = {name: job.data[name] for name in ("lines", "functions", "classes")}
     await ctx.redis.hset(f"counted:{job.data['package']}", job.data["file"], json.dumps(counted))
-
-
-@tm.registerHandler(event="note-unparsed")
-async def note_unparsed(job: Job[Unparsed], ctx: Context) -> None:
-    await ctx.redis.hset("unparsed", job.data["file"], job.data["error"])
 
 
 def count(path: Path) -> Count:
@@ -107,10 +108,6 @@ def count(path: Path) -> Count:
     }
 
 
-def one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 def connect() -> Redis:
     return Redis.from_url(os.environ["TASKMANAGER_REDIS_URL"], decode_responses=True)
 
@@ -121,7 +118,9 @@ def connect() -> Redis:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Index the Python standard library.")
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="only these packages")
-    sources = find_sources(parser.parse_args().packages)
+    parser.add_argument("--keep", action="store_true", help="run on until Ctrl-C")
+    arguments = parser.parse_args()
+    sources = find_sources(arguments.packages)
     if not sources:
         parser.error(f"no source files of these packages in {LIBRARY}")
     # Being terminated cleans up just as Ctrl-C does.
@@ -129,7 +128,11 @@ def main() -> int:
     try:
         with private_redis() as url:
             os.environ["TASKMANAGER_REDIS_URL"] = url
-            asyncio.run(index(sources))
+            with workers() as (process, log):
+                letters = asyncio.run(index(sources, process, log))
+                print_what_next(url, letters, keep=arguments.keep)
+                if arguments.keep:
+                    run_on(process)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -137,14 +140,36 @@ def main() -> int:
 
 def find_sources(packages: Collection[str]) -> list[Source]:
     """Return every source file of the packages; of the whole library when there are none."""
-    found: list[Source] = []
+    library = list(in_library())
+    if packages:
+        everything = chain(library, in_installed(), in_broken())
+        return [it for it in everything if it["package"] in packages]
+    if any(it["package"] == "test" for it in library):
+        return library
+    return [*library, *islice(in_installed(), MOST_INSTALLED), *in_broken()]
+
+
+def in_library() -> Iterator[Source]:
     for path in sorted(LIBRARY.rglob("*.py")):
         file = path.relative_to(LIBRARY)
-        package = file.parts[0] if len(file.parts) > 1 else TOP_LEVEL
         installed = {"site-packages", "dist-packages"} & set(file.parts)
-        if path.is_file() and not installed and (not packages or package in packages):
-            found.append({"package": package, "file": str(file)})
-    return found
+        if path.is_file() and not installed:
+            yield {
+                "package": file.parts[0] if len(file.parts) > 1 else TOP_LEVEL,
+                "file": str(file),
+            }
+
+
+def in_installed() -> Iterator[Source]:
+    for path in sorted(INSTALLED.rglob("*.py")):
+        if path.is_file():
+            name = path.relative_to(INSTALLED).parts[0].removesuffix(".py")
+            yield {"package": f"site-packages/{name}", "file": str(path)}
+
+
+def in_broken() -> Iterator[Source]:
+    for path in sorted(BROKEN.glob("*.py")):
+        yield {"package": "broken", "file": str(path)}
 
 
 @contextlib.contextmanager
@@ -155,27 +180,6 @@ def private_redis() -> Iterator[str]:
             yield server.start()
         finally:
             server.stop()
-
-
-async def index(sources: list[Source]) -> None:
-    started = time.monotonic()
-    packages = {source["package"] for source in sources}
-    async with tm, connect() as redis:
-        await tm.emit_many(
-            {"event": "index-file", "data": source, "priority": 10 * (source["package"] in FIRST)}
-            for source in sources
-        )
-        with workers() as (process, log):
-            progress = Progress(len(sources))
-            while not progress.show(await finished(redis, packages)):
-                if process.poll() is not None:
-                    log.seek(0)
-                    sys.exit(
-                        f"the workers ended with exit code {process.returncode}:\n{log.read()}"
-                    )
-                await asyncio.sleep(0.1)
-        await print_table(redis, packages)
-    print(f"\n{len(sources):,} files in {time.monotonic() - started:.1f} s")
 
 
 @contextlib.contextmanager
@@ -191,11 +195,37 @@ def workers() -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
             process.wait()
 
 
+async def index(
+    sources: list[Source], process: subprocess.Popen[str], log: IO[str]
+) -> list[DeadLetter]:
+    """Emit a job a file, wait until all are done and print the table; return the dead letters."""
+    started = time.monotonic()
+    packages = {source["package"] for source in sources}
+    async with tm, connect() as redis:
+        await tm.emit_many(
+            {"event": "index-file", "data": source, "priority": 10 * (source["package"] in FIRST)}
+            for source in sources
+        )
+        progress = Progress(len(sources))
+        while not progress.show(await finished(redis, packages)):
+            if process.poll() is not None:
+                log.seek(0)
+                sys.exit(f"the workers ended with exit code {process.returncode}:\n{log.read()}")
+            await asyncio.sleep(0.1)
+        letters = await tm.dlq.list(limit=len(sources))
+        await print_table(redis, packages)
+    print_letters(letters)
+    print(f"\n{len(sources):,} files in {time.monotonic() - started:.1f} s")
+    return letters
+
+
 async def finished(redis: Redis, packages: Collection[str]) -> int:
+    """Return how many files are counted or dead."""
     async with redis.pipeline(transaction=False) as pipe:
-        for key in ("unparsed", *(f"counted:{package}" for package in packages)):
-            pipe.hlen(key)
-        return sum(await pipe.execute())
+        for package in packages:
+            pipe.hlen(f"counted:{package}")
+        counted: int = sum(await pipe.execute())
+    return counted + (await tm.stats()).dead
 
 
 class Progress:
@@ -228,10 +258,40 @@ async def print_table(redis: Redis, packages: Collection[str]) -> None:
         total = [a + b for a, b in zip(total, row, strict=True)]
         print(line(package, *row))
     print(line("total", *total))
-    unparsed = await redis.hgetall("unparsed")
-    print(f"\n{len(unparsed)} files did not parse")
-    for file, error in sorted(unparsed.items()):
-        print("", file, error, sep="  ")
+
+
+def print_letters(letters: list[DeadLetter]) -> None:
+    after = f" and are dead letters after {letters[0].attempts} attempts:" if letters else ""
+    print(f"\n{len(letters)} files did not parse{after}")
+    for letter in sorted(letters, key=lambda it: str(it.data["file"])):
+        print(f"  {here(letter.data['file'])}  {letter.errors[-1]['error']}")
+
+
+def print_what_next(url: str, letters: list[DeadLetter], *, keep: bool) -> None:
+    """Print commands that work as they stand, in this folder and with this Python."""
+    python = here(sys.executable)
+    if not keep:
+        print("\nWhat to type next, to look into Redis while it and the workers run on:")
+        print(" ", shlex.join([python, here(sys.argv[0]), "--keep", *sys.argv[1:]]))
+        return
+    commands = [["queues", "ls"], ["dlq", "ls"]]
+    if letters:
+        commands += [["dlq", "show", letters[0].id], ["dlq", "replay", letters[0].id]]
+    print("\nRedis and the workers run on until Ctrl-C. What to type in another terminal:")
+    print(f"  export TASKMANAGER_REDIS_URL={shlex.quote(url)}")
+    for command in commands:
+        print(" ", shlex.join([python, "-m", "taskmanager", *command]))
+    sys.stdout.flush()
+
+
+def here(path: str) -> str:
+    """Return a path as it is typed in the current folder."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def run_on(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(f"the workers ended with exit code {process.wait()}")
 
 
 if __name__ == "__main__":

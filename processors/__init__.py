@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from processors.processor import Processor
+from processors.processor import Processor, Registration
+from processors.retry import RetryPolicy
+from processors.signals import Discard, Retry, Snooze
 
-__all__ = ["Processor"]
+__all__ = ["Discard", "Processor", "Registration", "Retry", "RetryPolicy", "Snooze"]

@@ -2,34 +2,74 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from consumers.codec import RESULT_LIMIT, encode
 from consumers.errors import InvalidInput
 from consumers.job import Job
-from consumers.outcome import Buried, Completed, Ended, Outcome, Raised
+from consumers.outcome import (
+    Buried,
+    Cancelled,
+    Completed,
+    Ended,
+    Outcome,
+    Raised,
+    RetryAt,
+)
 from consumers.policy import Handler
+from processors.backoff import MAX_DELAY_MS
+from processors.history import describe, with_error
+from processors.retry import (
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_RETRY_DELAY_MS,
+    RetryFunction,
+    RetryPolicy,
+)
+from processors.signals import Discard, Retry, Snooze
 
-# A traceback longer than this keeps its head and, since the cause stands at
-# the end, three times as much of its tail.
-ERROR_LIMIT = 16 * 1024
-_HEAD = ERROR_LIMIT // 4
 _NOTHING = Completed()
 
 
-class Processor:
-    """The simplest policy: who returns completes the job, who raises buries it.
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A handler and how its jobs are treated; None leaves a value to the processor.
 
-    handlers are held by (queue, event) and must not change afterwards.
+    timeout is in seconds, retry_delay_ms in ms.
     """
 
-    def __init__(self, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        self._handlers = dict(handlers)
+    handler: Handler
+    max_retries: int | None = None
+    retry_delay_ms: int | None = None
+    timeout: float | None = None
+    retry: RetryPolicy | RetryFunction | None = None
+
+
+class Processor:
+    """The policy: completes, retries, buries or cancels.
+
+    registrations are held by (queue, event) and must not change afterwards.
+    What a job's options leave open is taken from its registration, then from
+    retry, then from the defaults: without any policy nothing is retried.
+    """
+
+    def __init__(
+        self,
+        registrations: Mapping[tuple[str, str], Registration | Handler],
+        *,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._registrations = {
+            name: given if isinstance(given, Registration) else Registration(given)
+            for name, given in registrations.items()
+        }
+        self._retry = retry
+        self._shape = retry or RetryPolicy()
         events: defaultdict[str, set[str]] = defaultdict(set)
-        for queue, event in self._handlers:
+        for queue, event in self._registrations:
             events[queue].add(event)
         self._events = {queue: frozenset(names) for queue, names in events.items()}
 
@@ -39,12 +79,28 @@ class Processor:
 
     def handler(self, queue: str, event: str) -> Handler | None:
         """Return the handler of an event, None when there is none."""
-        return self._handlers.get((queue, event))
+        found = self._registrations.get((queue, event))
+        return None if found is None else found.handler
+
+    def prepare(self, job: Job[Any], now_ms: int) -> Outcome | None:
+        """Give the job its budget and timeout; return the outcome when it is not to run."""
+        if (expires_at := job.expires_at_ms) is not None and now_ms >= expires_at:
+            return Cancelled("expired")
+        registration = self._registration(job)
+        job.max_retries = _first(
+            job.options.get("max_retries"),
+            registration.max_retries,
+            self._policy(registration).max_retries,
+            self._shape.max_retries,
+            self._default_retries(registration),
+        )
+        job.timeout = job.options.get("timeout", registration.timeout)
+        return None
 
     def decide(self, job: Job[Any], ended: Ended) -> Outcome:
-        """Return the outcome to record: completed, or buried as failed or bad_result."""
+        """Return the outcome to record."""
         if isinstance(ended, Raised):
-            return Buried("failed", describe(ended.error))
+            return self._after(job, ended.error)
         if ended.value is None:
             return _NOTHING
         try:
@@ -52,21 +108,60 @@ class Processor:
                 encode(ended.value, what=f"the result of job {job.id!r}", limit=RESULT_LIMIT)
             )
         except InvalidInput as error:
-            return Buried("bad_result", str(error))
+            return Buried("bad_result", str(error), errors=with_error(job, error))
+
+    def _after(self, job: Job[Any], error: BaseException) -> Outcome:
+        if isinstance(error, Discard):
+            return Cancelled(error.reason)
+        if isinstance(error, Snooze):
+            return RetryAt(_ms(error.delay), uses_attempt=False)
+        decision = self._decision(job, error)
+        if isinstance(decision, Discard):
+            return Cancelled(decision.reason)
+        if not decision or job.attempt > job.max_retries:
+            return Buried("failed", describe(error), errors=with_error(job, error))
+        delay = decision.delay if isinstance(decision, Retry) else None
+        return RetryAt(self._delay_ms(job, delay), with_error(job, error))
+
+    def _decision(self, job: Job[Any], error: BaseException) -> Retry | Discard | bool | None:
+        if isinstance(error, Retry):
+            return error
+        retry = self._registration(job).retry
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            return retry(job, error)
+        return self._policy(self._registration(job)).wants(error)
+
+    def _delay_ms(self, job: Job[Any], given: float | None) -> int:
+        if given is not None:
+            return min(MAX_DELAY_MS, _ms(given))
+        registration = self._registration(job)
+        policy = self._policy(registration)
+        base_ms = _first(
+            job.options.get("retry_delay_ms"),
+            registration.retry_delay_ms,
+            policy.retry_delay_ms,
+            self._shape.retry_delay_ms,
+            DEFAULT_RETRY_DELAY_MS,
+        )
+        return policy.delay_ms(job.attempt, base_ms)
+
+    def _default_retries(self, registration: Registration) -> int:
+        asked = self._retry is not None or registration.retry is not None
+        return DEFAULT_MAX_RETRIES if asked else 0
+
+    def _registration(self, job: Job[Any]) -> Registration:
+        return self._registrations[job.queue, job.event]
+
+    def _policy(self, registration: Registration) -> RetryPolicy:
+        own = registration.retry
+        return own if isinstance(own, RetryPolicy) else self._shape
 
 
-def describe(error: BaseException) -> str:
-    """Return the traceback as text of at most 16 KiB, without local variables. Never raises."""
-    try:
-        text = "".join(traceback.format_exception(error))
-    except Exception:
-        # An exception class may break its own formatting.
-        text = f"{type(error).__name__} (its traceback cannot be shown)"
-    return _shorten(text.encode("utf-8", "backslashreplace"))
+def _ms(seconds: float) -> int:
+    # Up, because early is not due.
+    return ceil(seconds * 1000)
 
 
-def _shorten(text: bytes) -> str:
-    if len(text) > ERROR_LIMIT:
-        gap = b"\n... shortened ...\n"
-        text = text[:_HEAD] + gap + text[_HEAD + len(gap) - ERROR_LIMIT :]
-    return text.decode("utf-8", "ignore")
+def _first(*values: int | None) -> int:
+    """Return the first value that was given."""
+    return next(value for value in values if value is not None)

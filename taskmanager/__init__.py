@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from consumers.dead_letters import DeadLetter
     from consumers.errors import (
         BrokenKey,
         InvalidInput,
         InvalidName,
         InvalidPriority,
+        JobTimeout,
         LayoutMismatch,
         LeaseLost,
         NotSerializable,
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
         UnknownOption,
         WriterRefused,
     )
-    from consumers.job import Job
+    from consumers.inspector import LaneStats, QueueStats
+    from consumers.job import FakeJob, Job
+    from consumers.policy import CallNext
+    from processors.retry import RetryPolicy
+    from processors.signals import Discard, Retry, Snooze
     from taskmanager.context import Context, EmitFunction
     from taskmanager.embedded import EmbeddedError
     from taskmanager.emission import Emission
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
         EmitManyError,
         InvalidHandler,
         InvalidOption,
+        InvalidPayload,
+        JobCancelled,
+        JobFailed,
         LoopHasEnded,
         LoopIsRunning,
         NoEventLoop,
@@ -43,24 +52,51 @@ if TYPE_CHECKING:
         NotConfigured,
         NotConfirmedYet,
         NotInHandler,
+        NotReplayable,
         OtherLoop,
         OwnJob,
+        ResultExpired,
+        ResultTimeout,
+        ResultUnavailable,
+        WorkerBroken,
     )
+    from taskmanager.facts import JobInfo, JobState, LogLine, Progress
     from taskmanager.handle import JobHandle
-    from taskmanager.handlers import TaskHandler
+    from taskmanager.handlers import HandlerOptions, TaskHandler
     from taskmanager.manager import TaskManager
+    from taskmanager.middleware import Middleware
     from taskmanager.request import EmitArguments
     from taskmanager.settings import Settings
+    from taskmanager.sync_handle import SyncJobHandle
 
 __all__ = [
     "TaskManager",
     "Job",
     "Context",
     "JobHandle",
+    "SyncJobHandle",
     "Emission",
     "Settings",
+    # What handlers may raise, and how they are retried
+    "Retry",
+    "Snooze",
+    "Discard",
+    "RetryPolicy",
+    # What is told of jobs and queues
+    "JobState",
+    "JobInfo",
+    "LogLine",
+    "Progress",
+    "DeadLetter",
+    "QueueStats",
+    "LaneStats",
+    # For unit tests of handlers
+    "FakeJob",
     # Types
     "TaskHandler",
+    "HandlerOptions",
+    "Middleware",
+    "CallNext",
     "EmitFunction",
     "EmitArguments",
     # Errors
@@ -75,21 +111,30 @@ __all__ = [
     "InvalidInput",
     "InvalidName",
     "InvalidOption",
+    "InvalidPayload",
     "InvalidPriority",
+    "JobCancelled",
+    "JobFailed",
+    "JobTimeout",
     "LayoutMismatch",
     "LeaseLost",
     "LoopHasEnded",
     "LoopIsRunning",
     "NoEventLoop",
     "NoHandlers",
+    "WorkerBroken",
     "NotConfigured",
     "NotConfirmedYet",
     "NotInHandler",
+    "NotReplayable",
     "NotSerializable",
     "OtherLoop",
     "OwnJob",
     "QueueFull",
     "RedisUnavailable",
+    "ResultExpired",
+    "ResultTimeout",
+    "ResultUnavailable",
     "TooLarge",
     "TooManyLanes",
     "UnknownOption",
@@ -102,6 +147,22 @@ _HOMES = {
     "Context": "taskmanager.context",
     "EmitFunction": "taskmanager.context",
     "JobHandle": "taskmanager.handle",
+    "SyncJobHandle": "taskmanager.sync_handle",
+    "Retry": "processors.signals",
+    "Snooze": "processors.signals",
+    "Discard": "processors.signals",
+    "RetryPolicy": "processors.retry",
+    "JobState": "taskmanager.facts",
+    "JobInfo": "taskmanager.facts",
+    "LogLine": "taskmanager.facts",
+    "Progress": "taskmanager.facts",
+    "DeadLetter": "consumers.dead_letters",
+    "QueueStats": "consumers.inspector",
+    "LaneStats": "consumers.inspector",
+    "FakeJob": "consumers.job",
+    "HandlerOptions": "taskmanager.handlers",
+    "CallNext": "consumers.policy",
+    "Middleware": "taskmanager.middleware",
     "Emission": "taskmanager.emission",
     "Settings": "taskmanager.settings",
     "TaskHandler": "taskmanager.handlers",

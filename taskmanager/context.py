@@ -55,8 +55,9 @@ class Context(Generic[T]):
         Works like TaskManager.emit. A job emitted at once stays even if the
         handler fails afterwards. With on_success=True it is added in the same
         step that records this job as completed, and not at all when that does
-        not happen; it stays in this job's queue, and a job may have 500 such
-        children of 1 MiB together. Its handle has created=None.
+        not happen; one of another queue is committed in that step and added there
+        right after. A job may have 500 such children of 1 MiB together. Its handle
+        has created=None.
         """
         emitter: Emitter = object.__getattribute__(self, "_Context__emitter")
         return emitter.emit(event, arguments, on_success=on_success)

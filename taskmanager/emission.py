@@ -10,7 +10,7 @@ from typing import Any
 from consumers.job import NewJob
 from consumers.producer import Emitted
 from taskmanager.errors import NotConfirmedYet
-from taskmanager.handle import JobHandle
+from taskmanager.handle import JobHandle, Reads
 
 logger = logging.getLogger(__name__)
 
@@ -24,21 +24,26 @@ class Emission(Awaitable[JobHandle]):
     that ``handle`` is there.
     """
 
-    __slots__ = ("_future", "_handle", "awaited", "id", "queue")
+    __slots__ = ("_future", "_handle", "_reader", "awaited", "id", "queue")
 
     def __init__(
-        self, job: NewJob, future: asyncio.Future[Emitted] | None, handle: JobHandle | None = None
+        self,
+        job: NewJob,
+        future: asyncio.Future[Emitted] | None,
+        reader: Reads | None = None,
+        handle: JobHandle | None = None,
     ) -> None:
         self.id = job.id
         self.queue = job.lane.queue
         self.awaited = False
         self._future = future
+        self._reader = reader
         self._handle = handle
 
     @classmethod
     def confirmed(cls, job: NewJob, handle: JobHandle) -> Emission:
         """Return an emission whose handle is known."""
-        return cls(job, None, handle)
+        return cls(job, None, handle=handle)
 
     @property
     def handle(self) -> JobHandle:
@@ -48,7 +53,9 @@ class Emission(Awaitable[JobHandle]):
             if not self._future.done():
                 raise NotConfirmedYet(self.id)
             emitted = self._future.result()
-            self._handle = JobHandle(emitted.id, self.queue, emitted.created, emitted.run)
+            self._handle = JobHandle(
+                emitted.id, self.queue, emitted.created, emitted.run, reader=self._reader
+            )
         return self._handle
 
     def __await__(self) -> Generator[Any, None, JobHandle]:

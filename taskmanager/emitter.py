@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
 from consumers.current import Run, current_run
 from consumers.errors import TaskManagerError, TooLarge
 from consumers.job import Job, NewJob
-from consumers.producer import Producer
+from taskmanager.clients import Clients
 from taskmanager.emission import Emission, Remainder
 from taskmanager.errors import (
     EmitManyError,
-    InvalidOption,
     NoEventLoop,
     NotInHandler,
     OwnJob,
 )
 from taskmanager.handle import JobHandle
 from taskmanager.portal import portal, refuse_running_loop, running_loop, wait_on
-from taskmanager.request import EmitArguments, new_job, new_jobs
+from taskmanager.reader import Reader
+from taskmanager.request import EmitArguments, PayloadCheck, new_job, new_jobs
+from taskmanager.sync_handle import SyncJobHandle
 
 T = TypeVar("T")
 
@@ -35,22 +35,21 @@ _CHUNK = 10_000
 class Emitter:
     """Emits for one task manager, in any thread, loop and forked child.
 
-    open_producer makes a producer on the running loop; each loop of each
-    process gets one of its own.
+    check says whether a payload is what the event's handler takes, as far as it
+    is known here.
     """
 
-    def __init__(self, open_producer: Callable[[], Producer]) -> None:
-        self._open_producer = open_producer
-        self._producers: dict[asyncio.AbstractEventLoop, Producer] = {}
-        self._pid = os.getpid()
-        self._inherited: list[object] = []
+    def __init__(self, clients: Clients, reader: Reader, *, check: PayloadCheck) -> None:
+        self._clients = clients
+        self._reader = reader
+        self._check = check
 
     def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
         """Check everything and send the job; see TaskManager.emit and Context.emit."""
         run = _run_here()
-        job = new_job(event, arguments, inherited=_correlation_id(run))
+        job = new_job(event, arguments, inherited=_correlation_id(run), check=self._check)
         if on_success:
-            return _add_child(self._own(run), job)
+            return self._add_child(self._own(run), job)
         self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
@@ -59,38 +58,28 @@ class Emitter:
             raise NoEventLoop()
         return Emission.confirmed(job, wait_on(run.loop, self._confirm(job)))
 
-    def emit_sync(self, event: str, arguments: EmitArguments) -> JobHandle:
+    def emit_sync(self, event: str, arguments: EmitArguments) -> SyncJobHandle:
         """Send the job and block until it is confirmed."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run = _run_here()
-        job = new_job(event, arguments, inherited=_correlation_id(run))
+        job = new_job(event, arguments, inherited=_correlation_id(run), check=self._check)
         self._refuse_own(run, job)
-        return self._block(run, self._confirm(job))
+        return SyncJobHandle(self._block(run, self._confirm(job)))
 
     async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
         """Check all items, then send them and wait for all."""
         return await self._confirm_all(self._checked(items))
 
-    def emit_many_sync(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
+    def emit_many_sync(self, items: Iterable[Mapping[str, Any]]) -> list[SyncJobHandle]:
         """Do what emit_many does and block until all are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
         jobs = self._checked(items)
-        return self._block(_run_here(), self._confirm_all(jobs))
-
-    def connect(self) -> None:
-        """Make the producer of the running loop; it connects with the first job."""
-        self._producer(asyncio.get_running_loop())
-
-    async def close(self) -> None:
-        """Finish what was emitted on the running loop and disconnect; a later emit reconnects."""
-        self._forget_other_process()
-        producer = self._producers.pop(asyncio.get_running_loop(), None)
-        if producer is not None:
-            await producer.close()
+        handles = self._block(_run_here(), self._confirm_all(jobs))
+        return [SyncJobHandle(handle) for handle in handles]
 
     def _send(self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob) -> Emission:
-        future = self._producer(loop).emit(job)
-        emission = Emission(job, future)
+        future = self._clients.here().producer.emit(job)
+        emission = Emission(job, future, self._reader)
         # A handler may run a loop of its own in its thread; the executor cannot
         # await what belongs to that one.
         if run is None or run.loop is not loop:
@@ -102,14 +91,14 @@ class Emitter:
         return wait_on(portal.loop if run is None else run.loop, work)
 
     async def _confirm(self, job: NewJob) -> JobHandle:
-        return await Emission(job, self._producer(asyncio.get_running_loop()).emit(job))
+        return await Emission(job, self._clients.here().producer.emit(job), self._reader)
 
     async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
         handles: list[JobHandle | None] = []
         errors: dict[int, Exception] = {}
         for chunk in _chunks(jobs):
-            producer = self._producer(asyncio.get_running_loop())
-            for emission in [Emission(job, producer.emit(job)) for job in chunk]:
+            producer = self._clients.here().producer
+            for emission in [Emission(job, producer.emit(job), self._reader) for job in chunk]:
                 try:
                     handles.append(await emission)
                 except TaskManagerError as error:
@@ -121,10 +110,16 @@ class Emitter:
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()
-        jobs = new_jobs(items, inherited=_correlation_id(run))
+        jobs = new_jobs(items, inherited=_correlation_id(run), check=self._check)
         for job in jobs:
             self._refuse_own(run, job)
         return jobs
+
+    def _add_child(self, run: Run, job: NewJob) -> Emission:
+        _refuse_too_many(run.job, job)
+        run.job.on_success.append(job)
+        handle = JobHandle(job.id, job.lane.queue, None, reader=self._reader)
+        return Emission.confirmed(job, handle)
 
     def _own(self, run: Run | None) -> Run:
         """Return the run, which must be one of this task manager."""
@@ -139,27 +134,6 @@ class Emitter:
         if job.id == run.job.id and job.lane.queue == run.job.queue:
             raise OwnJob(job.id)
 
-    def _producer(self, loop: asyncio.AbstractEventLoop) -> Producer:
-        self._forget_other_process()
-        producer = self._producers.get(loop)
-        if producer is None:
-            self._forget_closed_loops()
-            producer = self._producers[loop] = self._open_producer()
-            portal.at_close(loop, self.close)
-        return producer
-
-    def _forget_other_process(self) -> None:
-        if self._pid != os.getpid():
-            # Kept, not dropped: dropping would close what the parent is using.
-            self._inherited.append(self._producers)
-            self._producers = {}
-            self._pid = os.getpid()
-
-    def _forget_closed_loops(self) -> None:
-        for loop in list(self._producers):
-            if loop.is_closed():
-                self._producers.pop(loop, None)
-
 
 def _run_here() -> Run | None:
     """Return the run that the caller is part of; what a handler left behind is part of none."""
@@ -169,19 +143,6 @@ def _run_here() -> Run | None:
 
 def _correlation_id(run: Run | None) -> str | None:
     return None if run is None else run.job.correlation_id
-
-
-def _add_child(run: Run, job: NewJob) -> Emission:
-    if job.lane.queue != run.job.queue:
-        raise InvalidOption(
-            "queue",
-            job.lane.queue,
-            f"with on_success=True a child stays in its parent's queue {run.job.queue!r}; "
-            "emit it there, or to the other queue without on_success",
-        )
-    _refuse_too_many(run.job, job)
-    run.job.on_success.append(job)
-    return Emission.confirmed(job, JobHandle(job.id, job.lane.queue, None))
 
 
 def _refuse_too_many(parent: Job[Any], child: NewJob) -> None:

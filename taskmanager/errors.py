@@ -4,7 +4,8 @@ TaskManagerError                    (consumers.errors)
 ├── InvalidInput (ValueError)
 │   ├── InvalidOption               an option's value is not allowed
 │   ├── ConflictingOptions          one option was given twice and differs
-│   └── InvalidHandler              the function cannot be a handler
+│   ├── InvalidHandler              the function cannot be a handler
+│   └── InvalidPayload              the data is not what the event's handler takes
 ├── NotConfigured                   no Redis was given
 ├── NoEventLoop                     emit was called where no event loop runs
 ├── NotConfirmedYet                 an emission's handle was asked for before it was awaited
@@ -15,6 +16,12 @@ TaskManagerError                    (consumers.errors)
 ├── AlreadyStarted                  a handler or setting comes while the worker runs
 ├── OtherLoop                       the worker was started on another event loop
 ├── NoHandlers                      run was called without a handler registered
+├── ResultUnavailable               there is no result to return
+│   ├── JobFailed                   the job is dead; has its letter
+│   ├── JobCancelled                the job ended without a result; has the reason
+│   ├── ResultExpired               nobody knows any more how the run ended
+│   └── ResultTimeout (TimeoutError)  the job did not end in time
+├── NotReplayable                   there is no such dead letter, or it is no job
 ├── AlreadyInitializedError         init was called again with other options
 └── EmitManyError                   some jobs of emit_many were not confirmed
 """
@@ -27,6 +34,9 @@ from typing import TYPE_CHECKING
 from consumers.errors import InvalidInput, TaskManagerError
 
 if TYPE_CHECKING:
+    from pydantic_core import ValidationError
+
+    from consumers.dead_letters import DeadLetter
     from taskmanager.handle import JobHandle
 
 
@@ -47,15 +57,40 @@ class ConflictingOptions(InvalidInput):
 
 
 class InvalidHandler(InvalidInput):
-    """Raised when a function cannot be called as handler(job, ctx) or handler(job)."""
+    """Raised when a function cannot be called as handler(job, ctx) or handler(job).
 
-    def __init__(self, handler: object, reason: str) -> None:
+    The same for middleware, (job, ctx, call_next), and callbacks of dead letters.
+    """
+
+    def __init__(
+        self,
+        handler: object,
+        reason: str,
+        *,
+        what: str = "a handler",
+        form: str = "def {name}(job, ctx) or async def, or leave ctx out",
+    ) -> None:
         name = getattr(handler, "__qualname__", None) or repr(handler)
         super().__init__(
-            f"{name} cannot be a handler: {reason}. Write def {_plain(name)}(job, ctx) "
-            "or async def, or leave ctx out"
+            f"{name} cannot be {what}: {reason}. Write {form.format(name=_plain(name))}"
         )
         self.handler = handler
+
+
+class InvalidPayload(InvalidInput):
+    """Raised when data is emitted that the handler of its event would refuse; nothing was sent.
+
+    errors are pydantic's, one a fault: loc, msg, type, input.
+    """
+
+    def __init__(self, queue: str, event: str, error: ValidationError) -> None:
+        self.errors = error.errors(include_url=False)
+        faults = "; ".join(f"{_where(fault['loc'])}{fault['msg']}" for fault in self.errors[:5])
+        super().__init__(
+            f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
+        )
+        self.queue = queue
+        self.event = event
 
 
 class NotConfigured(TaskManagerError):
@@ -152,14 +187,82 @@ class OtherLoop(TaskManagerError, RuntimeError):
         )
 
 
+class WorkerBroken(TaskManagerError):
+    """Raised by run when the worker stopped by itself because its process cannot go on."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the worker stopped: {why}; its jobs are handed back, start it anew")
+        self.why = why
+
+
 class NoHandlers(TaskManagerError):
     """Raised when a worker is to run and no handler is registered."""
 
-    def __init__(self) -> None:
+    def __init__(self, included: Sequence[str] = ()) -> None:
+        looked = f" (included was {', '.join(included)})" if included else ""
         super().__init__(
-            "there is nothing to run, no handler is registered: write "
-            '@tm.registerHandler(event="...") above a function'
+            f"there is nothing to run, no handler is registered{looked}: write "
+            '@tm.registerHandler(event="...") above a function, and name its module in include='
         )
+        self.included = list(included)
+
+
+class ResultUnavailable(TaskManagerError):
+    """Raised when a job's result cannot be returned; its subclasses say why."""
+
+
+class JobFailed(ResultUnavailable):
+    """Raised when the job whose result is asked for was given up.
+
+    letter is its dead letter; None when it was replayed or purged since, or
+    dead letters are not kept.
+    """
+
+    def __init__(self, job_id: str, letter: DeadLetter | None) -> None:
+        why = f"{letter.reason}: {_last_line(letter.error)}" if letter else "its letter is gone"
+        super().__init__(f"job {job_id!r} is dead, {why}")
+        self.job_id = job_id
+        self.letter = letter
+
+
+class JobCancelled(ResultUnavailable):
+    """Raised when the job whose result is asked for was cancelled, discarded or had expired."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"job {job_id!r} was cancelled: {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
+class ResultExpired(ResultUnavailable):
+    """Raised when a run is not live and how it ended is not kept any more."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"nothing is kept of this run of job {job_id!r}: it ended more than result_ttl "
+            "seconds ago, a later run has ended since, or there never was such a job"
+        )
+        self.job_id = job_id
+
+
+class ResultTimeout(ResultUnavailable, TimeoutError):
+    """Raised when a job did not end within the seconds that its result was waited for."""
+
+    def __init__(self, job_id: str, seconds: float) -> None:
+        super().__init__(
+            f"job {job_id!r} did not end within {seconds:g} s; it goes on, ask again later"
+        )
+        self.job_id = job_id
+        self.seconds = seconds
+
+
+class NotReplayable(TaskManagerError):
+    """Raised when a dead letter is to be replayed that is not there, or that is no job."""
+
+    def __init__(self, job_id: str, queue: str, reason: str) -> None:
+        super().__init__(f"job {job_id!r} of queue {queue!r} cannot be replayed: {reason}")
+        self.job_id = job_id
+        self.queue = queue
 
 
 class AlreadyInitializedError(TaskManagerError):
@@ -195,3 +298,12 @@ class EmitManyError(TaskManagerError):
 def _plain(name: str) -> str:
     last = name.rpartition(".")[2]
     return last if last.isidentifier() else "handler"
+
+
+def _where(location: Sequence[object]) -> str:
+    return f"{'.'.join(map(str, location))}: " if location else ""
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no error is kept"

@@ -1,20 +1,67 @@
-"""What an emit returns: a job's name tag."""
+"""A job's name tag: what an emit returns, and how to ask what became of the job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from consumers.errors import TaskManagerError
+from taskmanager.facts import JobState, LogLine, Progress
+
+
+class Reads(Protocol):
+    """What handles need of the reader."""
+
+    async def result(
+        self, queue: str, job_id: str, run: int | None, timeout: float | None
+    ) -> Any: ...
+    async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
+    async def logs(self, queue: str, job_id: str) -> list[LogLine]: ...
+    async def progress(self, queue: str, job_id: str) -> Progress | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandle:
-    """A job that was emitted.
+    """A job, to be asked for.
 
     created is False when a job with this id was live already and is the one
     the handle stands for; None for a child that is added on its parent's
-    success. run tells apart the runs of one id, growing; None where created is.
+    success, and where nothing was emitted. run tells apart the runs of one id,
+    growing; None stands for the live or latest one.
     """
 
     id: str
     queue: str
     created: bool | None
     run: int | None = None
+    reader: Reads | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait until the job has ended and return what its handler returned.
+
+        Raises JobFailed when it is dead, JobCancelled when it ended without a
+        result, ResultTimeout after timeout seconds, and at once ResultExpired when
+        this run is not live and its end is not kept: never another run's result.
+        """
+        return await self._reader.result(self.queue, self.id, self.run, timeout)
+
+    async def status(self) -> JobState:
+        """Return where the job is; "unknown" when nothing is kept of it."""
+        return await self._reader.status(self.queue, self.id, self.run)
+
+    async def logs(self) -> list[LogLine]:
+        """Return what job.logger wrote, oldest first; the last 1,000 lines."""
+        return await self._reader.logs(self.queue, self.id)
+
+    async def progress(self) -> Progress | None:
+        """Return what job.progress said last; None when it has not."""
+        return await self._reader.progress(self.queue, self.id)
+
+    @property
+    def _reader(self) -> Reads:
+        if self.reader is None:
+            raise TaskManagerError(
+                f"the handle of job {self.id!r} was made by hand and knows no Redis: "
+                "get one from tm.handle(id, queue=...)"
+            )
+        return self.reader

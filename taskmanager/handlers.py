@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
@@ -14,10 +15,16 @@ from consumers.errors import UnknownOption
 from consumers.job import Job
 from consumers.names import check_name
 from consumers.policy import Handler
+from processors.processor import Registration
+from processors.retry import RetryFunction, RetryPolicy
 from taskmanager.context import Context
 from taskmanager.errors import AlreadyStarted, ConflictingOptions, InvalidHandler, InvalidOption
+from taskmanager.middleware import M, Middleware, chain, check_middleware
 from taskmanager.options import HANDLER, REGISTRATION
+from taskmanager.payloads import Payload, payload_of
+from taskmanager.policies import check_retry
 from taskmanager.request import DEFAULT_QUEUE
+from taskmanager.values import positive_s, whole_ms, whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -30,26 +37,71 @@ TaskHandler: TypeAlias = Callable[[Job[_D], Context[_T]], Any] | Callable[[Job[_
 # Bound to both shapes, so that a decorated function keeps its own signature.
 H = TypeVar("H", bound=Callable[[Job[Any], Any], Any] | Callable[[Job[Any]], Any])
 
+D = TypeVar("D")
+_C = TypeVar("_C")
+_R = TypeVar("_R")
+
+
+class HandlerOf(Protocol[D]):
+    """A decorator of handlers of one payload type."""
+
+    @overload
+    def __call__(self, handler: Callable[[Job[D], _C], _R], /) -> Callable[[Job[D], _C], _R]: ...
+    @overload
+    def __call__(self, handler: Callable[[Job[D]], _R], /) -> Callable[[Job[D]], _R]: ...
+
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class HandlerOptions(TypedDict, total=False):
+    """What registerHandler takes beside event, queue and payload; all may be left out.
+
+    options          these, and payload, as a dict, in camelCase if you like
+    max_retries      runs after a first one that failed, where emit does not say; processor='s.
+                     attempts and retry_count are other names for it
+    retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
+    timeout          seconds or a timedelta that a run may take; no limit
+    retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
+    """
+
+    options: Mapping[str, Any] | None
+    max_retries: int | None
+    attempts: int | None
+    retry_count: int | None
+    retry_delay_ms: int | None
+    timeout: float | timedelta | None
+    retry: RetryPolicy | RetryFunction | None
+
+
 @dataclass(frozen=True, slots=True)
-class Registration:
+class Registered:
     """A handler as it was registered. takes_ctx says whether it is called with a context."""
 
     call: Callable[..., Any]
     takes_ctx: bool
+    payload: Payload | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def bind(self, context: Context[Any], owner: object) -> Handler:
-        """Return what the engine calls."""
-        return Handler.of(self.call, *((context,) if self.takes_ctx else ()), owner=owner)
+    def bind(
+        self, context: Context[Any], middleware: Sequence[Middleware], owner: object
+    ) -> Registration:
+        """Return what the engine calls, and how its jobs are treated."""
+        extra = (context,) if self.takes_ctx else ()
+        handler = Handler.of(self.call, *extra, owner=owner)
+        if self.payload is not None:
+            handler = replace(handler, decode=self.payload.decode)
+        if middleware:
+            handler = replace(handler, around=chain(middleware, context))
+        return Registration(handler, **self.options)
 
 
 class Registry:
     """The handlers of one task manager, by (queue, event)."""
 
     def __init__(self) -> None:
-        self._registered: dict[tuple[str, str], Registration] = {}
+        self._registered: dict[tuple[str, str], Registered] = {}
+        self._middleware: list[Middleware] = []
         self.frozen = False
 
     def __len__(self) -> int:
@@ -65,9 +117,24 @@ class Registry:
         """The queues that have a handler, in the order they were first named."""
         return tuple(dict.fromkeys(queue for queue, _ in self._registered))
 
-    def bind(self, context: Context[Any], owner: object) -> dict[tuple[str, str], Handler]:
+    def bind(self, context: Context[Any], owner: object) -> dict[tuple[str, str], Registration]:
         """Return the handlers as the engine calls them, with this context; runs name the owner."""
-        return {name: it.bind(context, owner) for name, it in self._registered.items()}
+        return {
+            name: it.bind(context, self._middleware, owner) for name, it in self._registered.items()
+        }
+
+    def check_payload(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload when a handler is registered that would refuse this JSON."""
+        registered = self._registered.get((queue, event))
+        if registered is not None and registered.payload is not None:
+            registered.payload.check(queue, event, data)
+
+    def add_middleware(self, middleware: M) -> M:
+        """Have every handler called through it; the first added is the outermost."""
+        if self.frozen:
+            raise AlreadyStarted("the middleware")
+        self._middleware.append(check_middleware(middleware))
+        return middleware
 
     def register(self, positional: tuple[Any, ...], given: Mapping[str, Any]) -> Any:
         """Do what registerHandler was asked for, in any of its forms.
@@ -82,13 +149,14 @@ class Registry:
 
     def _add(self, handler: Any, values: Mapping[str, Any]) -> Any:
         queue, event = self._check(values)
-        registration = Registration(handler, _takes_ctx(handler))
+        takes_ctx, options = _takes_ctx(handler), _options(values)
+        payload = payload_of(handler, options.pop("payload", None))
         if (queue, event) in self._registered:
             logger.warning(
                 "a second handler replaces the first one of its event",
                 extra={"queue": queue, "event": event},
             )
-        self._registered[queue, event] = registration
+        self._registered[queue, event] = Registered(handler, takes_ctx, payload, options)
         return handler
 
     def _check(self, values: Mapping[str, Any]) -> tuple[str, str]:
@@ -97,7 +165,7 @@ class Registry:
             raise InvalidOption("event", None, 'name it: @tm.registerHandler(event="send-email")')
         check_name("event", event)
         check_name("queue", queue)
-        HANDLER.read(values.get("options", {}))
+        _options(values)
         if self.frozen:
             raise AlreadyStarted(f"the handler of {event!r} in queue {queue!r}")
         return queue, event
@@ -106,7 +174,7 @@ class Registry:
 def _read(positional: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return handler, event, queue and options from what registerHandler was called with."""
     for name in given:
-        if name not in REGISTRATION.allowed:
+        if name not in REGISTRATION.keywords:
             raise UnknownOption(name, REGISTRATION.allowed, REGISTRATION.where)
     keywords = dict(given)
     if len(positional) > 2:
@@ -122,6 +190,13 @@ def _read(positional: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, An
         else:
             keywords["handler"] = value
     return REGISTRATION.merge(keywords, form)
+
+
+def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the handler's options that were given, checked, as Registration names them."""
+    keywords = {name: value for name, value in values.items() if name in HANDLER.keywords}
+    merged = HANDLER.merge(keywords, values.get("options", {}))
+    return {name: _CHECKS[name](name, value) for name, value in merged.items()}
 
 
 def _takes_ctx(handler: Any) -> bool:
@@ -146,3 +221,12 @@ def _takes_ctx(handler: Any) -> bool:
     if count > 2 or (count == 0 and not takes_any):
         raise InvalidHandler(handler, f"it takes {count} positional parameters")
     return count == 2 or takes_any
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "max_retries": whole_number,
+    "retry_delay_ms": whole_ms,
+    "timeout": positive_s,
+    "retry": lambda _, given: check_retry(given),
+    "payload": lambda _, given: given,
+}

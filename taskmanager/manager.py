@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
-from types import TracebackType
+from types import ModuleType, TracebackType, UnionType
 from typing import Any, ClassVar, Generic, Self, Unpack, overload
 
 import redis as redis_py
@@ -16,10 +16,14 @@ from typing_extensions import TypeVar
 
 from consumers.connection import Connector
 from consumers.consumer import Consumer
+from consumers.inspector import QueueStats
 from consumers.producer import Producer
 from processors.processor import Processor
 from taskmanager import embedded, settings, signals
+from taskmanager.alerts import Alerts, F
+from taskmanager.clients import Client, Clients
 from taskmanager.context import Context, refill
+from taskmanager.dlq import DeadLetterQueue
 from taskmanager.emission import Emission
 from taskmanager.emitter import Emitter
 from taskmanager.errors import (
@@ -30,12 +34,18 @@ from taskmanager.errors import (
     NoHandlers,
     NotConfigured,
 )
+from taskmanager.facts import JobInfo
 from taskmanager.handle import JobHandle
-from taskmanager.handlers import H, Registry
-from taskmanager.options import check_processor, naming_options, same
-from taskmanager.request import EmitArguments
+from taskmanager.handlers import D, H, HandlerOf, HandlerOptions, Registry
+from taskmanager.middleware import M
+from taskmanager.modules import Modules
+from taskmanager.options import naming_options, same
+from taskmanager.policies import read_policies
+from taskmanager.reader import Reader
+from taskmanager.request import DEFAULT_QUEUE, EmitArguments
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
+from taskmanager.sync_handle import SyncJobHandle
 from taskmanager.worker import Closer, Worker
 
 T = TypeVar("T", default=Any)
@@ -49,9 +59,12 @@ class TaskManager(Generic[T]):
 
     redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
     server) or a redis-py client, which lends its settings and is neither used
-    nor closed; db and streamdb are other names for it, streamdb comes first.
+    nor closed; db is another name for it. With streamdb beside it, queues live
+    there, and db keeps results, logs and progress only.
     ctx is what handlers find in their context; lifespan makes it instead: a
     function that returns an async context manager, entered once a worker process.
+    include names modules with handlers, imported when a worker starts. processor
+    says what counts for all handlers: {"retry": {...}, "dlq": {...}}.
     The other arguments and their defaults are in taskmanager.settings: durations
     are in seconds or a timedelta; what is not given comes from the environment's
     TASKMANAGER_<NAME>. Nothing is connected before the first use.
@@ -70,6 +83,7 @@ class TaskManager(Generic[T]):
         streamdb: RedisSource | None = None,
         ctx: T | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[T]] | None = None,
+        include: Iterable[str | ModuleType] = (),
         concurrency: int | None = None,
         processor: Mapping[str, Any] | None = None,
         namespace: str | None = None,
@@ -84,6 +98,7 @@ class TaskManager(Generic[T]):
         no_handler_deadline: Seconds | None = None,
     ) -> None:
         self._source = _one_source(redis, db, streamdb)
+        self._kept = _kept_source(redis, db, streamdb)
         self._given = settings.check(
             {
                 "concurrency": concurrency,
@@ -103,15 +118,20 @@ class TaskManager(Generic[T]):
         self._command_line: dict[str, Any] = {}
         self._settings: Settings | None = None
         self._connector: Connector | None = None
-        check_processor(processor)
+        self._policies = read_policies(processor)
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         self._lifespan = lifespan
-        self._emitter = Emitter(self._open_producer)
-        self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
         self._registry = Registry()
+        self._modules = Modules(include)
+        self._alerts = Alerts()
+        self._clients = Clients(self._open_client)
+        self._reader = Reader(self._clients)
+        self._emitter = Emitter(self._clients, self._reader, check=self._registry.check_payload)
+        self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
         self._worker: Worker | None = None
-        self.sync = Sync(self._emitter)
+        self.dlq = DeadLetterQueue(self._clients, self._reader)
+        self.sync = Sync(self._emitter, self._reader, self.dlq)
 
     @classmethod
     def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:
@@ -151,11 +171,26 @@ class TaskManager(Generic[T]):
         *,
         event: str,
         queue: str = "default",
-        options: Mapping[str, Any] | None = None,
+        payload: object = None,
+        **options: Unpack[HandlerOptions],
     ) -> H: ...
     @overload
     def registerHandler(
-        self, *, event: str, queue: str = "default", options: Mapping[str, Any] | None = None
+        self,
+        *,
+        event: str,
+        payload: type[D],
+        queue: str = "default",
+        **options: Unpack[HandlerOptions],
+    ) -> HandlerOf[D]: ...
+    @overload
+    def registerHandler(
+        self,
+        *,
+        event: str,
+        queue: str = "default",
+        payload: UnionType | None = None,
+        **options: Unpack[HandlerOptions],
     ) -> Callable[[H], H]: ...
     def registerHandler(self, *positional: Any, **given: Any) -> Any:
         """Register the handler of an event in a queue; as a decorator or a call.
@@ -169,13 +204,58 @@ class TaskManager(Generic[T]):
 
         A handler takes (job, ctx) or (job). A coroutine function runs on the
         event loop, a plain one in a thread. What it returns is the job's result
-        and must be JSON of at most 64 KiB; if it raises, the job is buried. The
-        function is returned unchanged. A second handler of the same event
-        replaces the first, with a warning; after start it is an AlreadyStarted.
+        and must be JSON of at most 64 KiB; if it raises, the job is retried as
+        HandlerOptions and processor= say, then buried. The function is returned
+        unchanged. A second handler of the same event replaces the first, with a
+        warning; after start it is an AlreadyStarted.
+
+        payload, or the annotation job: Job[Payload], says what the data must be:
+        a pydantic model, dataclass, TypedDict or whatever pydantic has a schema
+        for. job.data is then of that type; data that is not is refused at emit
+        where the handler is registered, and elsewhere buried as bad_payload.
         """
         return self._registry.register(positional, given)
 
     register_handler = registerHandler
+
+    def middleware(self, function: M) -> M:
+        """Have every handler of this task manager called through an async function.
+
+            @tm.middleware
+            async def timed(job, ctx, call_next):
+                started = time.monotonic()
+                try:
+                    return await call_next()
+                finally:
+                    print(job.event, time.monotonic() - started)
+
+        The first registered is the outermost. What it returns is the job's
+        result; what it raises counts as raised by the handler.
+        """
+        return self._registry.add_middleware(function)
+
+    def on_dead(self, callback: F) -> F:
+        """Have a function, async or not, called with the DeadLetter of each job that dies.
+
+        It is called in the worker that recorded the death, after it is recorded.
+        That worker may end before; for alerts, not for bookkeeping.
+        """
+        return self._alerts.add(callback)
+
+    def include(self, *modules: str | ModuleType) -> None:
+        """Name more modules with handlers; see the argument include=."""
+        if self._registry.frozen:
+            raise AlreadyStarted("include")
+        self._modules.add(modules)
+
+    @property
+    def included(self) -> list[str]:
+        """The names of the modules that include named."""
+        return self._modules.names
+
+    def import_handlers(self) -> None:
+        """Import the included modules; start and run do it by themselves."""
+        self._modules.import_all()
 
     @property
     def handlers(self) -> list[tuple[str, str]]:
@@ -211,7 +291,7 @@ class TaskManager(Generic[T]):
         """
         return await self._emitter.emit_many(items)
 
-    def emit_sync(self, event: str, **arguments: Unpack[EmitArguments]) -> JobHandle:
+    def emit_sync(self, event: str, **arguments: Unpack[EmitArguments]) -> SyncJobHandle:
         """Emit a job from a thread without an event loop; return when Redis has it.
 
         Works in any thread and in forked children (Flask, Django, scripts). On
@@ -226,6 +306,31 @@ class TaskManager(Generic[T]):
         """
         return self._context
 
+    # Reading
+
+    def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
+        """Return a handle of a job by its id; it stands for the live or latest run."""
+        return JobHandle(id, queue, None, reader=self._reader)
+
+    async def get_job(self, queue: str, id: str) -> JobInfo | None:
+        """Return what is known of a job; None when nothing is."""
+        return await self._reader.job(queue, id)
+
+    async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
+        """Return the figures of a queue."""
+        return await self._reader.stats(queue)
+
+    async def queue_names(self) -> list[str]:
+        """Return the names of the queues that jobs were emitted to or workers read, sorted."""
+        return await self._reader.queue_names()
+
+    async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
+        """Return when no job of a queue is waiting, due or running, wherever workers are.
+
+        Jobs that are due later, retries included, are not waited for.
+        """
+        await self._reader.drain(queue)
+
     # Running
 
     async def start(self) -> None:
@@ -238,6 +343,8 @@ class TaskManager(Generic[T]):
         while (worker := self._current_worker()) is not None and worker.stopping:
             await worker.stopped()
             self._forget(worker)
+        if worker is None:
+            self.import_handlers()
         if worker is None and self._registry:
             worker = self._worker = self._new_worker()
         self._registry.frozen = True
@@ -265,7 +372,7 @@ class TaskManager(Generic[T]):
             # A cancelled call leaves a stop behind that goes on: another one sees to the rest.
             if worker is None or worker.ended:
                 self._forget(worker)
-                await self._emitter.close()
+                await self._clients.close()
 
     async def run(
         self, *, burst: bool = False, on_start: Callable[[], object] | None = None
@@ -276,8 +383,9 @@ class TaskManager(Generic[T]):
         The first signal lets running jobs finish, the second cancels them, the
         third ends the process with exit code 4. Raises NoHandlers without any.
         """
+        self.import_handlers()
         if not self._registry:
-            raise NoHandlers()
+            raise NoHandlers(self.included)
         stopping = asyncio.Event()
         forced: list[asyncio.Task[None]] = []
         with signals.handled(
@@ -285,10 +393,25 @@ class TaskManager(Generic[T]):
         ):
             try:
                 await _unless(stopping, self._start_and_say(on_start))
-                await _unless(stopping, self.until_idle() if burst else _for_ever())
+                if not stopping.is_set():
+                    await _unless(stopping, self._work(burst))
             finally:
                 await self.stop()
                 await asyncio.gather(*forced)
+
+    async def _work(self, burst: bool) -> None:
+        """Return when a burst is over; raise WorkerBroken when the worker stops by itself."""
+        assert self._worker is not None, "the worker was not started"
+        ends = [asyncio.ensure_future(self._worker.until_broken())]
+        if burst:
+            ends.append(asyncio.ensure_future(self.until_idle()))
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        for end in done:
+            end.result()
 
     async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:
         await self.start()
@@ -352,6 +475,15 @@ class TaskManager(Generic[T]):
             self._connector = Connector.of(self._resolved_source())
         return self._connector
 
+    @property
+    def _kept_connector(self) -> Connector | None:
+        """Where results, logs and progress are kept, when they have a Redis of their own."""
+        if self._kept is None:
+            return None
+        return Connector.of(
+            embedded.resolve(self._kept) if isinstance(self._kept, str) else self._kept
+        )
+
     def _resolved_source(self) -> RedisSource:
         source: RedisSource | None = self._command_line.get("redis_url") or self._source
         source = source or self.settings.redis_url
@@ -359,19 +491,22 @@ class TaskManager(Generic[T]):
             raise NotConfigured()
         return embedded.resolve(source) if isinstance(source, str) else source
 
-    def _open_producer(self) -> Producer:
-        return Producer(
+    def _open_client(self) -> Client:
+        producer = Producer(
             self.connector,
             namespace=self.settings.namespace,
             emit_timeout=self.settings.emit_timeout,
             max_queue_depth=self.settings.max_queue_depth,
         )
+        return Client(self.connector, producer, self._kept_connector)
 
     def _open_consumer(self) -> Consumer:
         chosen = self.settings
         return Consumer(
             self.connector,
-            policy=Processor(self._registry.bind(self._context, self._emitter)),
+            policy=Processor(
+                self._registry.bind(self._context, self._emitter), retry=self._policies.retry
+            ),
             queues=self.queues,
             concurrency=chosen.concurrency,
             namespace=chosen.namespace,
@@ -382,7 +517,10 @@ class TaskManager(Generic[T]):
             shutdown_timeout=chosen.shutdown_timeout,
             connect_timeout=chosen.connect_timeout,
             no_handler_deadline=chosen.no_handler_deadline,
+            dead_letters=self._policies.bounds,
+            on_dead=self._alerts,
             name=chosen.name,
+            results=self._kept_connector,
         )
 
     async def _open_lifespan(self) -> Closer:
@@ -390,6 +528,7 @@ class TaskManager(Generic[T]):
             if self._lifespan is not None:
                 app = await stack.enter_async_context(self._lifespan())
                 refill(self._context, {} if app is None else app)
+            stack.push_async_callback(self._alerts.finish)
             return stack.pop_all().aclose
 
     def _new_worker(self) -> Worker:
@@ -412,11 +551,7 @@ class TaskManager(Generic[T]):
             self._registry.frozen = False
 
     async def _connect(self) -> None:
-        self._emitter.connect()
-
-
-async def _for_ever() -> None:
-    await asyncio.Event().wait()
+        self._clients.here()
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -444,6 +579,18 @@ def _one_source(
     if source is not None and not _is_embedded(source):
         Connector.of(source)
     return source
+
+
+def _kept_source(
+    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
+) -> RedisSource | None:
+    """Return the Redis of results, logs and progress; None when it is that of the queues."""
+    kept = db if db is not None else redis
+    if streamdb is None or kept is None or kept is streamdb or kept == streamdb:
+        return None
+    if not _is_embedded(kept):
+        Connector.of(kept)
+    return kept
 
 
 def _is_embedded(source: RedisSource) -> bool:

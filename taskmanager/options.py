@@ -7,7 +7,6 @@ or under one of its other names; as a keyword it has one name.
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from consumers.errors import UnknownOption
 from taskmanager.errors import ConflictingOptions, InvalidOption
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +45,12 @@ class Table:
     @property
     def allowed(self) -> list[str]:
         """The names that docs use, in the order of the table."""
-        return [option.name for option in self.options] or ["none yet"]
+        return [option.name for option in self.options]
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """What may be a keyword: camelCase may not, it is for dicts."""
+        return frozenset(self._names)
 
     def name_of(self, given: object) -> str | None:
         """Return the option that a dict's key stands for, None when there is none."""
@@ -68,18 +70,25 @@ class Table:
             name = self.name_of(given)
             if name is None:
                 raise UnknownOption(given, self.allowed, self.where)
-            if name in found and not same(found[name][1], value):
-                raise ConflictingOptions(repr(found[name][0]), repr(given), self.where)
-            found[name] = (given, value)
+            if name in found:
+                self._refuse_contradiction(found[name], (given, value))
+            if name not in found or value is not None:
+                found[name] = (given, value)
         return {name: value for name, (_, value) in found.items()}
 
-    def merge(self, keywords: Mapping[str, Any], values: object) -> dict[str, Any]:
-        """Return keywords with the options of a dict beside them; None counts as not given.
+    def _refuse_contradiction(self, one: tuple[str, Any], other: tuple[str, Any]) -> None:
+        # None is how a caller passes on that nothing was given.
+        if one[1] is None or other[1] is None or same(one[1], other[1]):
+            return
+        raise ConflictingOptions(repr(one[0]), repr(other[0]), self.where)
 
-        Raises what ``read`` raises, and ConflictingOptions when a keyword and
-        the dict give the same option and differ.
+    def merge(self, keywords: Mapping[str, Any], values: object) -> dict[str, Any]:
+        """Return keywords with the options of a dict beside them, under their one names.
+
+        None counts as not given. Raises what ``read`` raises, and
+        ConflictingOptions when a keyword and the dict give the same option and differ.
         """
-        merged = _given(keywords)
+        merged = _given(self.read(keywords))
         for name, value in _given(self.read(values)).items():
             if name in merged and not same(merged[name], value):
                 raise ConflictingOptions(f"the keyword {name!r}", "options", self.where)
@@ -115,31 +124,20 @@ def same(one: object, other: object) -> bool:
     return one is other or (type(one) is type(other) and bool(one == other))
 
 
-def check_processor(given: object) -> None:
-    """Refuse what processor= does not take; with ignore_config_errors=True only warn of it."""
-    if given is None:
-        return
-    if not isinstance(given, Mapping):
-        raise InvalidOption("processor", given, "give a dict, or leave it out")
-    known = {PROCESSOR.name_of(name): value for name, value in given.items()}
-    lenient = known.get("ignore_config_errors", False)
-    if type(lenient) is not bool:
-        raise InvalidOption("ignore_config_errors", lenient, "give True or False")
-    for name in given:
-        if PROCESSOR.name_of(name) is None:
-            _refuse(UnknownOption(name, PROCESSOR.allowed, PROCESSOR.where), lenient)
-
-
-def _refuse(error: UnknownOption, lenient: bool) -> None:
-    if not lenient:
-        raise error
-    logger.warning("%s; it is ignored", error)
-
-
+# How a job is retried and how long it may run: emit and registerHandler take them.
+_RUN_OPTIONS = (
+    Option("max_retries", ("attempts", "retry_count")),
+    Option("retry_delay_ms"),
+    Option("timeout"),
+)
 _EMIT_OPTIONS = (
     Option("id"),
     Option("unique"),
     Option("priority"),
+    Option("delay"),
+    Option("delay_until"),
+    *_RUN_OPTIONS,
+    Option("expires"),
     Option("correlation_id"),
     Option("partition"),
 )
@@ -153,9 +151,27 @@ EMIT_ITEM = Table(
     Option("options"),
     *_EMIT_OPTIONS,
 )
+_HANDLER_OPTIONS = (*_RUN_OPTIONS, Option("payload"), Option("retry"))
 # What registerHandler takes as keywords or in its dicts, and its options={}.
 REGISTRATION = Table(
-    "registerHandler", Option("handler"), Option("event"), Option("queue"), Option("options")
+    "registerHandler",
+    Option("handler"),
+    Option("event"),
+    Option("queue"),
+    Option("options"),
+    *_HANDLER_OPTIONS,
 )
-HANDLER = Table("registerHandler's options")
-PROCESSOR = Table("processor", Option("ignore_config_errors"))
+HANDLER = Table("registerHandler's options", *_HANDLER_OPTIONS)
+PROCESSOR = Table("processor", Option("retry"), Option("dlq"), Option("ignore_config_errors"))
+RETRY = Table(
+    "processor's retry",
+    Option("max_retries", ("attempts", "retry_count")),
+    Option("retry_delay_ms"),
+    Option("max_delay_ms"),
+    Option("multiplier"),
+    Option("jitter"),
+    Option("backoff"),
+)
+DLQ = Table(
+    "processor's dlq", Option("enabled"), Option("max_len"), Option("max_age"), Option("max_bytes")
+)

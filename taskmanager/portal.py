@@ -30,6 +30,16 @@ def refuse_running_loop(name: str, instead: str) -> None:
         raise LoopIsRunning(name, instead)
 
 
+def block(name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run work on a loop of another thread and wait for it; raises LoopIsRunning on a loop.
+
+    name is what the caller called.
+    """
+    refuse_running_loop(name, f"await {name.removeprefix('sync.')}(...)")
+    run = current_run.get()
+    return wait_on(portal.loop if run is None else run.loop, work())
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the event loop that runs in this thread, None without one."""
     try:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Unpack
 
+from consumers.dead_letters import DeadLetter
+from consumers.inspector import QueueStats
+from taskmanager.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
 from taskmanager.emitter import Emitter
+from taskmanager.facts import JobInfo
 from taskmanager.handle import JobHandle
-from taskmanager.request import EmitArguments
+from taskmanager.portal import block
+from taskmanager.reader import Reader
+from taskmanager.request import DEFAULT_QUEUE, EmitArguments
+from taskmanager.sync_handle import SyncJobHandle
 
 
 class Sync:
@@ -16,13 +24,71 @@ class Sync:
     Called on a running event loop they raise LoopIsRunning, which names what to await.
     """
 
-    def __init__(self, emitter: Emitter) -> None:
+    def __init__(self, emitter: Emitter, reader: Reader, dlq: DeadLetterQueue) -> None:
         self._emitter = emitter
+        self._reader = reader
+        self.dlq = SyncDeadLetterQueue(dlq)
 
-    def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> JobHandle:
+    def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> SyncJobHandle:
         """Emit a job like TaskManager.emit and return when Redis has it."""
         return self._emitter.emit_sync(event, arguments)
 
-    def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
+    def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[SyncJobHandle]:
         """Emit jobs like TaskManager.emit_many and return when Redis has all of them."""
         return self._emitter.emit_many_sync(items)
+
+    def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
+        """Return a handle of the live or latest job of an id, whose methods block."""
+        return SyncJobHandle(JobHandle(id, queue, None, reader=self._reader))
+
+    def get_job(self, queue: str, id: str) -> JobInfo | None:
+        """Return what is known of a job; see TaskManager.get_job."""
+        return block("sync.get_job", lambda: self._reader.job(queue, id))
+
+    def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
+        """Return the figures of a queue; see TaskManager.stats."""
+        return block("sync.stats", lambda: self._reader.stats(queue))
+
+    def queue_names(self) -> list[str]:
+        """Return the names of the queues that exist; see TaskManager.queue_names."""
+        return block("sync.queue_names", self._reader.queue_names)
+
+    def drain(self, queue: str = DEFAULT_QUEUE) -> None:
+        """Block until a queue is empty; see TaskManager.drain."""
+        block("sync.drain", lambda: self._reader.drain(queue))
+
+
+class SyncDeadLetterQueue:
+    """``tm.sync.dlq``: the methods of ``tm.dlq``, blocking."""
+
+    def __init__(self, dlq: DeadLetterQueue) -> None:
+        self._dlq = dlq
+
+    def list(self, queue: str = DEFAULT_QUEUE, limit: int = 100) -> Letters:
+        """Return at most limit letters, newest first."""
+        return block("sync.dlq.list", lambda: self._dlq.list(queue, limit))
+
+    def get(self, id: str, queue: str = DEFAULT_QUEUE) -> DeadLetter | None:
+        """Return the latest letter of a job; None when there is none."""
+        return block("sync.dlq.get", lambda: self._dlq.get(id, queue))
+
+    def replay(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
+        """Bring a letter back; see DeadLetterQueue.replay."""
+        return SyncJobHandle(block("sync.dlq.replay", lambda: self._dlq.replay(id, queue)))
+
+    def replay_all(
+        self,
+        queue: str = DEFAULT_QUEUE,
+        *,
+        rate: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> ReplayedAll:
+        """Bring back every letter; see DeadLetterQueue.replay_all. progress runs elsewhere."""
+        return block(
+            "sync.dlq.replay_all",
+            lambda: self._dlq.replay_all(queue, rate=rate, progress=progress),
+        )
+
+    def purge(self, queue: str = DEFAULT_QUEUE, *, older_than: float | timedelta = 0.0) -> int:
+        """Delete the letters older than some seconds, all by default; return how many."""
+        return block("sync.dlq.purge", lambda: self._dlq.purge(queue, older_than=older_than))

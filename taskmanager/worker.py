@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from taskmanager.errors import OtherLoop
+from taskmanager.errors import OtherLoop, WorkerBroken
 
 # Opens the lifespan and makes the consumer; what it returns closes the lifespan.
 Closer = Callable[[], Awaitable[object]]
 
 
 class Consumes(Protocol):
-    """What a worker needs of the engine's consumer."""
+    """What a worker needs of the engine's consumer; broken is set when it stops by itself."""
+
+    broken: asyncio.Event
+    broken_because: str | None
 
     async def start(self) -> None:
         """Return when jobs are fetched."""
@@ -71,6 +74,12 @@ class Worker:
         """Return when no job is waiting, held or running."""
         assert self._consumer is not None, "the worker was not started"
         await self._consumer.until_idle()
+
+    async def until_broken(self) -> None:
+        """Raise WorkerBroken when the worker stops by itself; else wait for ever."""
+        assert self._consumer is not None, "the worker was not started"
+        await self._consumer.broken.wait()
+        raise WorkerBroken(self._consumer.broken_because or "it is broken")
 
     async def stop(self, timeout: float | None = None) -> None:
         """Stop, whatever the start has come to; with a shorter timeout also while stopping.

@@ -27,7 +27,8 @@ _INSTALL = (
 # Keys that may stay for ever; keys.py says what bounds each of them. Every
 # other key must have an expiry from the step that makes it.
 _QUEUE_KEYS = (
-    "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes)?|dead|dead_index|stats|outbox|cron(:.+)?"
+    "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead|dead_index|stats|outbox|"
+    "relayed|cron(:.+)?"
 )
 _PERMANENT = re.compile(rf"[\w.-]+:(\{{[^}}]+\}}:({_QUEUE_KEYS})|queues|workers)")
 

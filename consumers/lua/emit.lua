@@ -10,7 +10,8 @@
 -- ARGV[3]  digest of the batch
 -- ARGV[4]  most jobs the queue may hold, 0 for no limit
 -- ARGV[5]  most lanes the queue may have
--- ARGV[6…] six a job: index of its stream in KEYS, live bucket, id, event, data, options
+-- ARGV[6…] seven a job: index of its stream in KEYS, live bucket, id, event, data, options,
+--          when it is due: empty for now, a time in ms, or "+<ms>" from now
 --
 -- Returns one word a job, separated by spaces:
 --   +<generation>  added          =<generation>  its id is live already
@@ -21,6 +22,7 @@
 -- include door
 -- include live
 -- include lane
+-- include delayed
 -- include admit
 -- include meta
 local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -34,14 +36,15 @@ if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'emitted')
 redis.call('ZCARD', lanes)
 
--- A foreign value in one lane must not stop emits to the others.
+-- A foreign value in one place must not stop emits to the others.
 local function length(stream)
   local found = redis.pcall('XLEN', stream)
   return type(found) == 'number' and found or 0
 end
 
 local function depth()
-  local held = 0
+  local put_off = redis.pcall('ZCARD', base .. 'delayed')
+  local held = type(put_off) == 'number' and put_off or 0
   for _, name in ipairs(redis.call('ZRANGE', lanes, 0, -1)) do
     local lane = base .. 'lane:' .. name
     held = held + length(lane) + length(lane .. ':front')
@@ -55,7 +58,7 @@ for at = 6, #ARGV, JOB_FIELDS do
   local job = job_at(at)
   local living_generation, refusal = look(base, job)
   if not living_generation then
-    refusal = refusal or lane_refusal(base, lanes, job.stream, most)
+    refusal = refusal or entry_refusal(base, lanes, job, most)
   end
   if living_generation then
     words[#words + 1] = '=' .. living_generation

@@ -7,7 +7,7 @@
 -- a key that does not exist, so that nothing is written whatever the rights.
 local key = KEYS[1]
 local harmless = {
-  DEL = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
+  DEL = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
   HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v', 'f' },
   LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
   RPUSH = { key, 'v' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
@@ -19,7 +19,7 @@ local harmless = {
   ['XINFO CONSUMERS'] = { 'CONSUMERS', key, 'g' }, ['XINFO GROUPS'] = { 'GROUPS', key },
   ['XINFO STREAM'] = { 'STREAM', key },
   ZADD = { key, 'XX', 0, 'm' }, ZCARD = { key }, ZRANGE = { key, 0, 0 }, ZREM = { key, 'm' },
-  ZSCORE = { key, 'm' },
+  ZRANGEBYSCORE = { key, 0, 0 }, ZSCORE = { key, 'm' },
 }
 
 -- How 6.2 and 7.0 word a refusal.

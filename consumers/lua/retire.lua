@@ -30,8 +30,11 @@ local function unused(stream)
   return facts.length == 0 and pending_in(stream) == 0 and last < quiet_before
 end
 
+-- A delayed job has its lane reserved.
+local name = lane_name(base, KEYS[2])
+if redis.call('HEXISTS', base .. 'delayed:lanes', name) == 1 then return 0 end
 if not (unused(KEYS[2]) and unused(KEYS[3])) then return 0 end
-redis.call('ZREM', lanes, lane_name(base, KEYS[2]))
+redis.call('ZREM', lanes, name)
 redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('PUBLISH', base .. 'control', 'lane ' .. lane_name(base, KEYS[2]))
+redis.call('PUBLISH', base .. 'control', 'lane ' .. name)
 return 1

@@ -12,14 +12,21 @@
 -- ARGV[3]  digest of the batch
 -- ARGV[4]  the consumer
 -- ARGV[5]  how long results are kept (ms), 0 for not at all
--- ARGV[6]  most dead letters
--- ARGV[7]  most lanes
--- ARGV[8]  most lanes of single events
--- ARGV[9…] eight a delivery: kind, index of its stream, group, entry, delivery count,
+-- ARGV[6]  most dead letters, 0 to keep none
+-- ARGV[7]  most bytes of dead letters
+-- ARGV[8]  how long dead letters are kept (ms)
+-- ARGV[9]  most lanes
+-- ARGV[10] most lanes of single events
+-- ARGV[11…] eight a delivery: kind, index of its stream, group, entry, delivery count,
 --          live bucket, id, generation; then by kind
---   complete  result, number of children, six a child as in emit
---   bury      reason, error, raw bytes of an entry that is not a job
+--   complete  result, number of children, seven a child as in emit,
+--             number of children of other queues, eight each: queue, lane, live bucket, id,
+--             event, data, options, when it is due
+--   bury      reason, error, raw bytes of an entry that is not a job, last errors (JSON)
 --   release   index of the stream it goes to, 1 when it was to run solo else 0
+--   retry     index of its lane, when it is due ("+<ms>" from now), 1 when an attempt is
+--             used up else 0, its errors so far (JSON)
+--   cancel    reason
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
@@ -32,12 +39,16 @@
 -- include fence
 -- include live
 -- include lane
+-- include delayed
+-- include dead
+-- include waiters
 -- include admit
 -- include meta
 local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
-local most = { lanes = tonumber(ARGV[7]), event_lanes = tonumber(ARGV[8]) }
+local most_dead_bytes, dead_max_age = tonumber(ARGV[7]), tonumber(ARGV[8])
+local most = { lanes = tonumber(ARGV[9]), event_lanes = tonumber(ARGV[10]) }
 
 local answered = remembered(door, number, digest)
 if answered then return answered end
@@ -45,6 +56,7 @@ local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'completed')
 redis.call('ZCARD', lanes)
+local anybody_waits = redis.call('HLEN', base .. 'waiters') > 0
 -- A time to live that Redis does not take would be an error after the acknowledgement.
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
@@ -71,80 +83,121 @@ local function fields_of(delivery)
   return found and found[2] or {}
 end
 
+-- Keeps how a run ended for those who ask; the generation tells runs of one id apart.
+local function keep_end(delivery, state, value)
+  if anybody_waits then tell_waiters(base, delivery.id, delivery.generation, state, value) end
+  if result_ttl == '0' then return end
+  redis.call('SET', base .. 'result:' .. delivery.id, delivery.generation .. ' ' .. state .. ' ' .. value,
+    'PX', result_ttl)
+end
+
 -- What keeps a stream from taking an entry, checked before the job leaves its lane.
 local function stream_refusal(key)
   if not is_a(key, 'stream') or exhausted(key) then return 'T' .. key end
 end
 
-local complete = { step = function(at) return 2 + JOB_FIELDS * tonumber(ARGV[at + 1]) end }
+local OUT_FIELDS = 8
+local outbox = base .. 'outbox'
+
+-- The arguments of complete: result, children of this queue, children of others.
+local function children_at(at) return at + 2, tonumber(ARGV[at + 1]) end
+
+local function outbound_at(at)
+  local first, number = children_at(at)
+  local after = first + JOB_FIELDS * number
+  return after + 1, tonumber(ARGV[after])
+end
+
+local complete = {}
+
+function complete.step(at)
+  local first, number = outbound_at(at)
+  return first + OUT_FIELDS * number - at
+end
 
 -- A child with its parent's id enters: the parent leaves before it.
 local function child_refusal(delivery, child, opening)
   local lives, refusal = look(base, child)
   if refusal or (lives and child.id ~= delivery.id) then return refusal end
-  refusal = lane_refusal(base, lanes, child.stream, most, opening)
+  refusal = entry_refusal(base, lanes, child, most, opening)
   if refusal or opening.checked[child.stream] then return refusal end
   opening.checked[child.stream] = true
   return stream_refusal(child.stream)
 end
 
 function complete.refusal(delivery, at)
-  local opening = { checked = {} }
-  for child = at + 2, at + 1 + JOB_FIELDS * tonumber(ARGV[at + 1]), JOB_FIELDS do
+  local opening, first, number = { checked = {} }, children_at(at)
+  for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
     local refusal = child_refusal(delivery, job_at(child), opening)
     if refusal then return refusal end
   end
+  local _, outbound = outbound_at(at)
+  return outbound > 0 and stream_refusal(outbox) or nil
 end
 
-function complete.write(delivery, at)
-  take(delivery)
-  leave_live(delivery)
-  if result_ttl ~= '0' then
-    local result = delivery.generation .. ' completed ' .. ARGV[at]
-    redis.call('SET', base .. 'result:' .. delivery.id, result, 'PX', result_ttl)
-  end
-  for child = at + 2, at + 1 + JOB_FIELDS * tonumber(ARGV[at + 1]), JOB_FIELDS do
+local function add_children(at)
+  local first, number = children_at(at)
+  for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
     local job = job_at(child)
     if not look(base, job) then
       generation, born = generation + 1, born + 1
       admit(base, lanes, job, generation, now)
     end
   end
+end
+
+-- Children of other queues lie in slots that this script must not touch: they
+-- are committed here, and relayed from here in order.
+local function post_children(at)
+  local first, number = outbound_at(at)
+  for child = first, first + OUT_FIELDS * (number - 1), OUT_FIELDS do
+    redis.call('XADD', outbox, '*', 'queue', ARGV[child], 'lane', ARGV[child + 1],
+      'bucket', ARGV[child + 2], 'id', ARGV[child + 3], 'event', ARGV[child + 4],
+      'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7])
+  end
+  if number > 0 then redis.call('PUBLISH', base .. 'control', 'outbox') end
+end
+
+function complete.write(delivery, at)
+  take(delivery)
+  leave_live(delivery)
+  keep_end(delivery, 'completed', ARGV[at])
+  add_children(at)
+  post_children(at)
   count('completed', 1)
 end
 
-local bury = { step = function() return 3 end }
+local bury = { step = function() return 4 end }
 
-function bury.refusal()
-  if not is_a(dead_index, 'hash') then return 'T' .. dead_index end
-  return stream_refusal(dead)
-end
+function bury.refusal() return dead_refusal(base) or stream_refusal(dead) end
 
-local function trim_dead()
-  local over = redis.call('XLEN', dead) - most_dead
-  if over <= 0 then return end
-  for _, letter in ipairs(redis.call('XRANGE', dead, '-', '+', 'COUNT', over)) do
-    local id = letter[2][2]
-    if redis.call('HGET', dead_index, id) == letter[1] then redis.call('HDEL', dead_index, id) end
-    redis.call('XDEL', dead, letter[1])
+-- The facts of a letter: what went wrong, and the entry as it was.
+local function letter_facts(delivery, at)
+  local facts = { 'reason', ARGV[at], 'error', ARGV[at + 1], 'errors', ARGV[at + 3],
+    'delivered', delivery.count }
+  if ARGV[at + 2] ~= '' then
+    facts[#facts + 1], facts[#facts + 2] = 'raw', ARGV[at + 2]
+    return facts
   end
-  count('dead_trimmed', over)
+  local fields = fields_of(delivery)
+  for at_field = 1, #fields, 2 do
+    if fields[at_field] ~= 'errors' then
+      facts[#facts + 1], facts[#facts + 2] = fields[at_field], fields[at_field + 1]
+    end
+  end
+  return facts
 end
 
 function bury.write(delivery, at)
-  local raw = ARGV[at + 2]
-  local letter = { 'job', delivery.id, 'reason', ARGV[at], 'error', ARGV[at + 1],
-    'lane', lane_name(base, delivery.stream), 'delivered', delivery.count }
-  if raw ~= '' then
-    letter[#letter + 1], letter[#letter + 2] = 'raw', raw
-  else
-    for _, field in ipairs(fields_of(delivery)) do letter[#letter + 1] = field end
-  end
+  local facts = letter_facts(delivery, at)
   take(delivery)
   leave_live(delivery)
-  local entry = redis.call('XADD', dead, '*', unpack(letter))
-  redis.call('HSET', dead_index, delivery.id, entry)
-  trim_dead()
+  local entry = ''
+  if most_dead > 0 then
+    local lane = string.gsub(lane_name(base, delivery.stream), ':front$', '')
+    entry = add_letter(base, delivery.id, lane, delivery.group, facts)
+  end
+  keep_end(delivery, 'dead', entry)
   count('dead', 1)
 end
 
@@ -180,7 +233,55 @@ function release.write(delivery, at)
   count('released', 1)
 end
 
-local kinds = { complete = complete, bury = bury, release = release }
+local retry = { step = function() return 4 end }
+
+local function failed(head, attempts)
+  local start, failures, rest = string.match(head, '^(%d+:%d+:%d+):(%d+)(:.*)$')
+  return start .. ':' .. (failures + attempts) .. rest
+end
+
+function retry.refusal(delivery, at)
+  delivery.fields = fields_of(delivery)
+  delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
+  if not delivery.fields[2] then return 'M' end
+  local stream = KEYS[tonumber(ARGV[at])]
+  return delayed_refusal(base) or lane_refusal(base, lanes, stream, most) or stream_refusal(stream)
+end
+
+function retry.write(delivery, at)
+  local stream, fields, delay = KEYS[tonumber(ARGV[at])], delivery.fields, tonumber(ARGV[at + 1])
+  local lane = lane_name(base, stream)
+  fields[2] = failed(fields[2], ARGV[at + 2])
+  if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
+  take(delivery)
+  open_lane(base, lanes, stream, delivery.group)
+  local current = parse_pointer(delivery.pointer or '')
+  if current and current ~= delivery.generation then
+    -- The id was taken over: this one is still owed its run, but has no place in the index.
+    redis.call('XADD', stream, '*', unpack(fields))
+  elseif delay > 0 then
+    -- A millisecond more, because now was rounded down: never early.
+    put_off(base, delivery.bucket, delivery.id, delivery.generation, lane, delivery.group, fields,
+      now + delay + 1, 'retrying')
+  else
+    local entry = redis.call('XADD', stream, '*', unpack(fields))
+    redis.call('HSET', delivery.bucket, delivery.id, pointer_to(delivery.generation, 0, lane, entry))
+  end
+  count('retried', 1)
+end
+
+local cancel = { step = function() return 1 end }
+
+function cancel.refusal() end
+
+function cancel.write(delivery, at)
+  take(delivery)
+  leave_live(delivery)
+  keep_end(delivery, 'cancelled', ARGV[at])
+  count('cancelled', 1)
+end
+
+local kinds = { complete = complete, bury = bury, release = release, retry = retry, cancel = cancel }
 
 local function settle(delivery, kind, at)
   if not owns(delivery.stream, delivery.group, delivery.entry, consumer, delivery.count) then
@@ -196,7 +297,7 @@ local function settle(delivery, kind, at)
   return '1'
 end
 
-local at, words = 9, {}
+local at, words = 11, {}
 while at <= #ARGV do
   local kind = kinds[ARGV[at]]
   local delivery = {
@@ -208,6 +309,7 @@ while at <= #ARGV do
   at = at + 8 + kind.step(at + 8)
 end
 
+if counted.dead then trim_letters(base, most_dead, most_dead_bytes, now - dead_max_age) end
 if born > 0 then
   redis.call('HSET', meta, 'generation', generation)
   count('emitted', born)

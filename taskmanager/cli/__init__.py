@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import click
 
+from taskmanager.cli.dlq import dlq
 from taskmanager.cli.emit import emit
 from taskmanager.cli.exits import FAILURE, LastWord
+from taskmanager.cli.jobs import jobs
+from taskmanager.cli.queues import queues
 from taskmanager.cli.worker import worker
 
 
@@ -28,6 +31,9 @@ def cli(context: click.Context, url: str | None, namespace: str | None, app: str
 
 cli.add_command(worker)
 cli.add_command(emit)
+cli.add_command(queues)
+cli.add_command(jobs)
+cli.add_command(dlq)
 
 
 def main() -> None:

@@ -30,6 +30,12 @@ def load(target: str) -> TaskManager[Any]:
     return _manager(_attribute(module, attribute), target)
 
 
+def import_handlers(tm: TaskManager[Any]) -> None:
+    """Import the modules that the TaskManager includes; what goes wrong is an Exit as above."""
+    for name in tm.included:
+        _import(name)
+
+
 def _split(target: str) -> tuple[str, str]:
     module, _, attribute = target.partition(":")
     if not module or not attribute or module.endswith(".py") or "/" in module:

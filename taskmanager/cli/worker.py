@@ -107,13 +107,15 @@ def _own_name(name: str | None, index: int | None) -> str | None:
 
 
 def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
-    from taskmanager.cli.loading import load
+    from taskmanager.cli.loading import import_handlers, load
 
     tm = load(target)
+    import_handlers(tm)
     if not tm.handlers:
+        imported = ", ".join([target.partition(":")[0], *tm.included])
         raise Exit(
-            f"{target} has no handlers, so there is nothing to run; imported was "
-            f"{target.partition(':')[0]!r} alone: import the modules that register handlers there",
+            f"{target} has no handlers, so there is nothing to run; imported was: {imported}. "
+            "Name the modules that register handlers in TaskManager(include=[...])",
             USAGE,
         )
     tm.configure(**settings)

@@ -38,6 +38,8 @@ async def lifespan():
 
 tm = TaskManager(lifespan=lifespan)
 empty = TaskManager()
+including = TaskManager(include=["more_jobs"])
+missing = TaskManager(include=["no_jobs"])
 
 @tm.registerHandler(event="say")
 async def say(job):
@@ -73,12 +75,21 @@ async def note(job):
     print("noted")
 """
 
+MORE_JOBS = """
+from app import including
+
+@including.registerHandler(event="say")
+async def say(job):
+    print("an included handler said", job.data["text"])
+"""
+
 Run = Callable[..., Child]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "more_jobs.py").write_text(MORE_JOBS)
     return tmp_path
 
 
@@ -205,19 +216,36 @@ def test_an_unreachable_redis_ends_a_worker_with_3_and_one_line(
     assert "Traceback" not in worker.text
 
 
+def test_an_included_module_registers_its_handlers(run: Run) -> None:
+    assert run("emit", "say", "--data", '{"text": "hello"}').wait() == 0
+    worker = run("worker", "app:including", "--burst")
+
+    assert worker.wait() == 0
+    assert "an included handler said hello" in worker.text
+    assert "1: default/say" in worker.text
+
+
+def test_an_included_module_that_is_missing_is_named(run: Run) -> None:
+    worker = run("worker", "app:missing")
+
+    assert worker.wait() == 2
+    assert "there is no module 'no_jobs'" in worker.text
+    assert "Traceback" not in worker.text
+
+
 def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Run) -> None:
     worker = run("worker", "app:empty")
 
     assert worker.wait() == 2
     assert "app:empty has no handlers" in worker.text
-    assert "imported was 'app'" in worker.text
+    assert "imported was: app" in worker.text
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("no_such_app:tm",), "there is no module 'no_such_app'"),
-        (("app:no_such_tm",), "Its TaskManagers: empty, tm"),
+        (("app:no_such_tm",), "Its TaskManagers: empty, including, missing, tm"),
         (("app:tm", "-q", "elsewhere"), "it has no handler; queues with handlers: default, notes"),
         (("app:tm", "-c", "0"), "concurrency 0 is not allowed"),
         (("app:tm", "--name", "a b"), "name 'a b' is not allowed"),

@@ -12,8 +12,8 @@ from consumers import transitions
 from consumers.delivery import Delivery
 from consumers.job import NewJob
 from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Completed, Outcome, Released
-from consumers.transitions import Settlement
+from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import (
     GROUP,
     ME,
@@ -33,6 +33,10 @@ OUTCOMES: dict[str, tuple[Outcome, Sequence[NewJob]]] = {
     "complete with a child": (Completed(b"1"), [new_job("child", priority=1)]),
     "bury": (Buried("failed", "Traceback ..."), ()),
     "bury raw": (Buried("foreign", "not a job", raw=b"\x00raw"), ()),
+    "cancel": (Cancelled("discarded"), ()),
+    "retry": (RetryAt(0, b'[{"error":"x"}]'), ()),
+    "retry later": (RetryAt(60_000, b'[{"error":"x"}]'), ()),
+    "complete with a child elsewhere": (Completed(b"1"), [new_job("child", queue="other")]),
     "release": (Released("stop"), ()),
     "release to its event": (Released("no handler", event="e"), ()),
 }
@@ -230,9 +234,12 @@ def test_a_buried_job_keeps_every_field_and_is_found_by_its_id(queue: Queue) -> 
     assert queue.redis.hgetall(queue.keys.dead_index) == {b"a": entry}
     assert {name.decode(): value for name, value in letter.items()} == {
         "job": b"a",
+        "size": str(size_of(letter)).encode(),
+        "lane": b"workers:default:4",
+        "group": b"workers",
         "reason": b"failed",
         "error": b"Traceback ...",
-        "lane": b"workers:default:4",
+        "errors": b"",
         "delivered": b"1",
         "head": f"1:1:{delivery.envelope.created_at}:0:0:0".encode(),
         "id": b"a",
@@ -241,8 +248,18 @@ def test_a_buried_job_keeps_every_field_and_is_found_by_its_id(queue: Queue) -> 
         "options": b'{"o":1}',
     }
     assert queue.ids(delivery.stream.lane) == []
+    assert list(letter)[:4] == [b"job", b"size", b"lane", b"group"]
     assert (queue.pointer(), queue.stat("dead")) == (None, 1)
-    assert not queue.redis.exists(queue.keys.result("a"))
+    assert queue.stat("dead_bytes") == size_of(letter)
+    assert queue.redis.get(queue.keys.result("a")) == b"1 dead " + entry
+
+
+def size_of(letter: dict[bytes, bytes]) -> int:
+    """What a letter counts for: its facts, without the four fields before them."""
+    facts = dict(letter)
+    for field in (b"job", b"size", b"lane", b"group"):
+        del facts[field]
+    return sum(len(name) + len(value) for name, value in facts.items())
 
 
 def test_g13_a_buried_foreign_entry_keeps_its_raw_bytes(queue: Queue) -> None:
@@ -255,27 +272,23 @@ def test_g13_a_buried_foreign_entry_keeps_its_raw_bytes(queue: Queue) -> None:
     assert b"data" not in letter
 
 
-def test_dead_letters_are_trimmed_at_their_bound_with_their_index(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transitions, "DEAD_LETTERS", 3)
+def test_dead_letters_are_trimmed_at_their_bound_with_their_index(queue: Queue) -> None:
     queue.emit(*(new_job(it) for it in "abcde"))
+    buried = [(it, Buried("failed")) for it in queue.deliver()]
 
-    queue.settle(*((it, Buried("failed")) for it in queue.deliver()))
+    queue.settle(*buried, bounds=DeadLetterBounds(most=3))
 
     assert [it[b"job"] for _, it in queue.redis.xrange(queue.keys.dead)] == [b"c", b"d", b"e"]
     assert set(queue.redis.hgetall(queue.keys.dead_index)) == {b"c", b"d", b"e"}
     assert (queue.stat("dead"), queue.stat("dead_trimmed")) == (5, 2)
 
 
-def test_trimming_an_older_letter_of_an_id_leaves_its_latest_in_the_index(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transitions, "DEAD_LETTERS", 2)
+def test_trimming_an_older_letter_of_an_id_leaves_its_latest_in_the_index(queue: Queue) -> None:
+    bounds = DeadLetterBounds(most=2)
     queue.redis.xadd(queue.keys.dead, {"somebody": "else's"})
     for _ in range(2):
-        queue.settle((queue.one(new_job("a")), Buried("failed")))
-    queue.settle((queue.one(new_job("b")), Buried("failed")))
+        queue.settle((queue.one(new_job("a")), Buried("failed")), bounds=bounds)
+    queue.settle((queue.one(new_job("b")), Buried("failed")), bounds=bounds)
 
     (entry_a, _), (entry_b, _) = queue.redis.xrange(queue.keys.dead)
     assert queue.redis.hgetall(queue.keys.dead_index) == {b"a": entry_a, b"b": entry_b}
@@ -559,7 +572,7 @@ def test_g12_every_outcome_is_recorded_in_full_memory(queue: Queue, kind: str) -
         again = queue.settle(*batch, number=50)
 
     assert words == again == ["1", "1", "1"]
-    counted = ["completed", "dead", "released"]
+    counted = ["completed", "dead", "released", "retried", "cancelled"]
     assert sum(queue.stat(it) for it in counted) == 3
 
 
@@ -593,10 +606,15 @@ def key_named(queue: Queue, name: str) -> str:
         "child's front": keys.front(CHILD_LANE),
         "event's lane": keys.lane(EVENT_LANE),
         "event's front": keys.front(EVENT_LANE),
+        "delayed": keys.delayed,
+        "envelopes": f"{keys.delayed}:envelopes",
+        "reserved lanes": f"{keys.delayed}:lanes",
+        "outbox": keys.outbox,
+        "waiters": keys.waiters,
     }[name]
 
 
-@pytest.mark.parametrize("name", ["door", "meta", "lanes", "stats"])
+@pytest.mark.parametrize("name", ["door", "meta", "lanes", "stats", "waiters"])
 def test_a_foreign_value_in_a_key_of_the_queue_refuses_the_batch_and_all_stays_pending(
     queue: Queue, kind: str, name: str
 ) -> None:
@@ -621,6 +639,14 @@ IN_THE_WAY = [
     ("complete with a child", "child's live bucket"),
     ("complete with a child", "child's lane"),
     ("complete with a child", "child's front"),
+    ("complete with a child elsewhere", "live bucket"),
+    ("complete with a child elsewhere", "outbox"),
+    ("cancel", "live bucket"),
+    ("retry", "live bucket"),
+    ("retry later", "live bucket"),
+    ("retry later", "delayed"),
+    ("retry later", "envelopes"),
+    ("retry later", "reserved lanes"),
     ("bury", "live bucket"),
     ("bury", "dead"),
     ("bury", "dead_index"),
@@ -681,7 +707,10 @@ def test_a_foreign_value_in_place_of_the_deliverys_lane_is_no_delivery_of_ours(
     assert queue.settle(settlement(delivery, kind)) == ["1"]
 
 
-@pytest.mark.parametrize("field", ["emitted", "completed", "dead", "released"])
+COUNTERS = ["emitted", "completed", "dead", "dead_bytes", "dead_trimmed", "released", "retried"]
+
+
+@pytest.mark.parametrize("field", [*COUNTERS, "cancelled"])
 def test_counters_that_are_no_numbers_do_not_spoil_a_settle(
     queue: Queue, kind: str, field: str
 ) -> None:
@@ -725,8 +754,11 @@ EXHAUSTED = "18446744073709551615-18446744073709551615"
     ("which", "name"),
     [
         ("complete with a child", "child's lane"),
+        ("complete with a child elsewhere", "outbox"),
         ("bury", "dead"),
         ("bury raw", "dead"),
+        ("retry", "lane"),
+        ("retry later", "lane"),
         ("release", "front"),
         ("release to its event", "event's front"),
     ],

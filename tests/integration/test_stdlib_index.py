@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
+import shlex
+import subprocess
 import sysconfig
 import warnings
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,6 +18,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = str(ROOT / "examples" / "stdlib_index.py")
+BROKEN = ROOT / "examples" / "broken"
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 Table = dict[str, tuple[int, int, int, int]]
@@ -75,6 +80,10 @@ def read_table(text: str) -> Table:
     return {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows}
 
 
+def dead_letters(text: str) -> set[str]:
+    return set(re.findall(r"^  (\S+\.py)  \w+Error: ", text, re.MULTILINE))
+
+
 def processes_of(session: int) -> list[str]:
     """Return the command lines that run in a session; /proc is there on Linux only."""
     found = []
@@ -89,18 +98,26 @@ def processes_of(session: int) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-def test_the_table_of_the_whole_library_is_that_of_a_single_process(spawn: Spawner) -> None:
-    example = spawn.python(EXAMPLE)
+def test_the_table_of_the_whole_library_is_that_of_a_single_process(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    example = spawn.python(EXAMPLE, cwd=tmp_path)
     table, unparsed = in_one_process()
 
     code = example.wait(within=180)
 
     assert code == 0, example.text
     shown = read_table(example.text)
-    assert shown.pop("total") == tuple(map(sum, zip(*table.values(), strict=True)))
-    assert shown == table
-    assert f"{len(unparsed)} files did not parse" in example.text
-    assert set(re.findall(r"^  (\S+\.py)  \w+Error: ", example.text, re.MULTILINE)) == unparsed
+    assert shown.pop("total") == tuple(map(sum, zip(*shown.values(), strict=True)))
+    assert {name: row for name, row in shown.items() if not is_added(name)} == table
+    assert bool(set(filter(is_added, shown))) == ("test" not in table)
+    dead = {file for file in dead_letters(example.text) if not Path(file).is_absolute()}
+    assert dead == unparsed
+
+
+def is_added(package: str) -> bool:
+    """Whether it is indexed only where the library comes without its tests."""
+    return package == "broken" or package.startswith("site-packages/")
 
 
 def test_a_package_alone_is_indexed_from_any_folder(spawn: Spawner, tmp_path: Path) -> None:
@@ -109,6 +126,90 @@ def test_a_package_alone_is_indexed_from_any_folder(spawn: Spawner, tmp_path: Pa
     assert example.wait(within=50) == 0, example.text
     assert set(read_table(example.text)) == {"json", "concurrent", "total"}
     assert "0 files did not parse" in example.text
+
+
+def test_broken_files_are_shown_as_dead_letters_with_their_errors(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    example = spawn.python(EXAMPLE, "broken", "json", cwd=tmp_path)
+
+    assert example.wait(within=50) == 0, example.text
+    assert "3 files did not parse and are dead letters after 3 attempts" in example.text
+    assert dead_letters(example.text) == set(map(str, BROKEN.glob("*.py")))
+    assert "unclosed_bracket.py  SyntaxError: '[' was never closed" in example.text
+
+
+def test_what_it_says_to_type_next_works(spawn: Spawner, tmp_path: Path) -> None:
+    first = spawn.python(EXAMPLE, "broken", cwd=tmp_path)
+    assert first.wait(within=50) == 0, first.text
+    (again,) = commands_after(first.text, "What to type next")
+    assert again.endswith("--keep broken")
+
+    kept = spawn.python(*shlex.split(again)[1:], cwd=tmp_path)
+    kept.wait_for_line("dlq replay", within=50)
+    setting, *commands = commands_after(kept.text, "What to type in another terminal")
+    shown = [typed(f"{setting}; {command}", tmp_path) for command in commands]
+    kept.interrupt()
+
+    assert kept.wait(within=30) == 0, kept.text
+    assert len(shown) == 4
+    assert re.search(r"^default +0 +0 +0 +3 ", shown[0], re.MULTILINE)
+    assert shown[1].count("index-file") == 3
+    assert "attempt 3, delivery 3" in shown[2]
+    assert commands[3].endswith(shown[3].strip())
+
+
+def commands_after(text: str, title: str) -> list[str]:
+    return re.findall(r"^  (.+)$", text.partition(title)[2], re.MULTILINE)
+
+
+def typed(command: str, folder: Path) -> str:
+    """Return what a shell prints for a command."""
+    done = subprocess.run(
+        ["/bin/sh", "-ec", command],
+        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stdlib_index_tested", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_the_librarys_tests_installed_packages_and_broken_files_are_added(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, installed = tmp_path / "library", tmp_path / "installed"
+    for file in (
+        library / "json" / "tool.py",
+        installed / "click" / "core.py",
+        installed / "six.py",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.setattr(example, "LIBRARY", library)
+    monkeypatch.setattr(example, "INSTALLED", installed)
+
+    without = [it["package"] for it in example.find_sources([])]
+    (library / "test").mkdir()
+    (library / "test" / "test_json.py").touch()
+
+    assert without == ["json", "site-packages/click", "site-packages/six", *["broken"] * 3]
+    assert [it["package"] for it in example.find_sources([])] == ["json", "test"]
+    assert [it["package"] for it in example.find_sources(["broken"])] == ["broken"] * 3
+
+
+@pytest.mark.parametrize("path", sorted(BROKEN.glob("*.py")), ids=lambda path: path.name)
+def test_the_broken_files_parse_on_no_python(path: Path) -> None:
+    with pytest.raises(SyntaxError):
+        ast.parse(path.read_bytes())
 
 
 def test_an_unknown_package_is_wrong_usage(spawn: Spawner) -> None:

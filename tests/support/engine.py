@@ -19,7 +19,8 @@ from consumers.keys import Keys
 from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
 from consumers.policy import Handler
 from consumers.producer import Emitted, Producer
-from processors.processor import Processor
+from processors.processor import Processor, Registration
+from processors.retry import RetryPolicy
 
 Handlers = Mapping[str | tuple[str, str], Callable[..., Any]]
 
@@ -31,7 +32,10 @@ _DAY_MS = 86_400_000
 
 @asynccontextmanager
 async def working(url: str, handlers: Handlers, **options: Any) -> AsyncIterator[Consumer]:
-    """Run a consumer with handlers by event, or by (queue, event); options are the Consumer's."""
+    """Run a consumer with handlers by event, or by (queue, event); options are the Consumer's.
+
+    retry and timeout (seconds) are those of every handler.
+    """
     consumer = consumer_of(url, handlers, **options)
     await consumer.start()
     try:
@@ -42,8 +46,12 @@ async def working(url: str, handlers: Handlers, **options: Any) -> AsyncIterator
 
 def consumer_of(url: str, handlers: Handlers, **options: Any) -> Consumer:
     """Return a consumer that is not started yet."""
+    retry: RetryPolicy = options.pop("retry", RetryPolicy(max_retries=0))
+    timeout: float | None = options.pop("timeout", None)
     found = {
-        event if isinstance(event, tuple) else ("default", event): Handler.of(call)
+        event if isinstance(event, tuple) else ("default", event): Registration(
+            Handler.of(call), timeout=timeout, retry=retry
+        )
         for event, call in handlers.items()
     }
     queues = sorted({queue for queue, _ in found}) or ["default"]
@@ -105,10 +113,18 @@ class Emitter:
 
 
 def new_job(
-    event: str, data: object = None, *, id: str, queue: str = "default", **lane: Any
+    event: str,
+    data: object = None,
+    *,
+    id: str,
+    queue: str = "default",
+    due: str = "",
+    options: Mapping[str, Any] | None = None,
+    **lane: Any,
 ) -> NewJob:
-    """Return a job for a lane, ready to be emitted."""
-    return NewJob(id, event, json.dumps(data).encode(), Lane(queue, **lane))
+    """Return a job for a lane, ready to be emitted; due is "+<ms>" or a time in ms."""
+    given = json.dumps(options).encode() if options else b""
+    return NewJob(id, event, json.dumps(data).encode(), Lane(queue, **lane), given, due)
 
 
 @asynccontextmanager
@@ -184,8 +200,9 @@ class QueueView:
         return None if stored is None else json.loads(stored.split(b" ", 2)[2])
 
     def has_result(self, job_id: str) -> bool:
-        """Whether a result is stored."""
-        return bool(self.redis.exists(self.keys.result(job_id)))
+        """Whether the result of a completed run is stored."""
+        stored = cast("bytes | None", self.redis.get(self.keys.result(job_id)))
+        return stored is not None and stored.split(b" ", 2)[1] == b"completed"
 
     def pending(self) -> list[tuple[str, str, str, int]]:
         """Return stream, entry, consumer and delivery count of everything delivered."""

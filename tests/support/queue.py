@@ -18,33 +18,38 @@ from consumers.job import NewJob
 from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.outcome import Outcome
-from consumers.transitions import Call, Settlement
+from consumers.transitions import Call, DeadLetterBounds, Settlement
 
 GROUP = "workers"
 ME = "me"
 OTHER = "other"
 RESULT_TTL_MS = 60_000
+BOUNDS = DeadLetterBounds()
 
 Snapshot = dict[str, Any]
 
 
 def new_job(job_id: str = "a", event: str = "e", data: bytes = b"{}", **lane: Any) -> NewJob:
     """Return a job ready to be emitted; what is left over names its lane."""
-    options = lane.pop("options", b"")
-    return NewJob(job_id, event, data, Lane("default", **lane), options)
+    options, due, queue = (
+        lane.pop("options", b""),
+        lane.pop("due", ""),
+        lane.pop("queue", "default"),
+    )
+    return NewJob(job_id, event, data, Lane(queue, **lane), options, due)
 
 
 class Queue:
-    """The queue ``default`` of a server, through the scripts themselves.
+    """A queue of a server, ``default`` unless named, through the scripts themselves.
 
     Emits and settles go through the door of a writer; each call takes the next
     number unless one is given.
     """
 
-    def __init__(self, redis: redis_py.Redis) -> None:
+    def __init__(self, redis: redis_py.Redis, name: str = "default") -> None:
         self.redis = redis
-        self.keys = Keys("default")
-        self.lane = Lane("default")
+        self.keys = Keys(name)
+        self.lane = Lane(name)
         self._numbers = itertools.count(1)
 
     def run(self, call: Call) -> Any:
@@ -64,12 +69,43 @@ class Queue:
         *settlements: Settlement | tuple[Delivery, Outcome],
         consumer: str = ME,
         result_ttl_ms: int = RESULT_TTL_MS,
+        bounds: DeadLetterBounds = BOUNDS,
         **batch: Any,
     ) -> list[str]:
         """Settle deliveries in one batch and return its words."""
         listed = [it if isinstance(it, Settlement) else Settlement(*it) for it in settlements]
-        items = transitions.settle_items(self.keys, consumer, result_ttl_ms, listed)
+        items = transitions.settle_items(self.keys, consumer, result_ttl_ms, listed, bounds)
         return transitions.words(self.run(self.numbered(items, **batch)))
+
+    def promote(self, most: int = 256) -> tuple[int, int]:
+        """Promote once; return how many were moved and in how many ms the next is due."""
+        moved, wait_ms = self.run(transitions.promote(self.keys, most))
+        return moved, wait_ms
+
+    def replay(self, *job_ids: str, **batch: Any) -> list[str]:
+        """Replay dead letters in one batch and return its words."""
+        items = transitions.replay_items(self.keys, job_ids)
+        return transitions.words(self.run(self.numbered(items, **batch)))
+
+    def letters(self) -> list[dict[str, bytes]]:
+        """Return the dead letters, oldest first."""
+        found = self.redis.xrange(self.keys.dead)
+        return [{name.decode(): value for name, value in fields.items()} for _, fields in found]
+
+    def now_ms(self) -> int:
+        """Return the time by Redis' clock."""
+        seconds, micros = self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def put_off(self) -> dict[str, int]:
+        """Return the ids that are put off with their due times (ms), in order."""
+        found = self.redis.zrange(self.keys.delayed, 0, -1, withscores=True)
+        return {job_id.decode(): int(due) for job_id, due in found}
+
+    def make_due(self, *job_ids: str, ago_ms: int = 1) -> None:
+        """Let jobs look due since then, so that nobody has to wait for it."""
+        due = self.now_ms() - ago_ms
+        self.redis.zadd(self.keys.delayed, dict.fromkeys(job_ids, due))
 
     def numbered(
         self, call: Call, *, writer: str = "w", number: int | None = None, digest: str | None = None

@@ -6,16 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
 from taskmanager import (
+    CallNext,
     Context,
+    DeadLetter,
     Emission,
     EmitFunction,
     Job,
     JobHandle,
+    JobInfo,
+    JobState,
+    LogLine,
+    QueueStats,
     RedisUnavailable,
+    Retry,
+    RetryPolicy,
+    Snooze,
+    SyncJobHandle,
     TaskHandler,
     TaskManager,
 )
@@ -23,6 +33,11 @@ from taskmanager import (
 
 class Email(TypedDict):
     to: str
+
+
+@dataclass
+class Order:
+    amount: int
 
 
 @dataclass
@@ -87,6 +102,44 @@ def takes_no_job(job: str, ctx: Context) -> None: ...
 tm.registerHandler(evnt="x")(count)  # error: call-overload
 tm.registerHandler(event="x", delay=3)(count)  # error: call-overload
 
+# Retries and typed payloads.
+
+
+@tm.registerHandler(event="order", payload=Order, max_retries=3, retry=RetryPolicy(jitter=True))
+async def order(job: Job[Order], ctx: Context) -> int:
+    if job.attempt > 2:
+        raise Snooze(60)
+    return job.data.amount
+
+
+@tm.registerHandler(event="order", payload=Order)
+def order_alone(job: Job[Order]) -> int:
+    return job.data.amount
+
+
+@tm.registerHandler(event="order", payload=int | None)
+def optional(job: Job[int | None]) -> None: ...
+
+
+async def mismatched(job: Job[Email], ctx: Context) -> None: ...
+
+
+tm.registerHandler(event="order", payload=Order)(mismatched)  # error: arg-type
+tm.registerHandler(event="x", max_retries="3")(count)  # error: call-overload
+tm.registerHandler(event="x", retry=lambda job, error: Retry(delay=5))(count)
+assert_type(order_alone(Job.fake(Order(1))), int)
+
+
+@tm.middleware
+async def timed(job: Job[Any], ctx: Context, call_next: CallNext) -> Any:
+    return await call_next()
+
+
+@tm.on_dead
+def alert(letter: DeadLetter) -> None:
+    print(letter.reason)
+
+
 # The other forms.
 
 same: Callable[[Job[int]], int] = tm.registerHandler(count, {"event": "a"})
@@ -112,7 +165,9 @@ async def produce() -> None:
     await asyncio.gather(tm.emit("a"), tm.emit("b"))
     await tm.emit("x", queue=7)  # error: arg-type
     await tm.emit("x", priority="high")  # error: arg-type
-    await tm.emit("x", delay=3)  # error: call-arg
+    await tm.emit("x", delay=3, timeout=timedelta(minutes=1), expires=datetime.now(UTC))
+    await tm.emit("x", delay="3")  # error: arg-type
+    await tm.emit("x", dealy=3)  # error: call-arg
     await tm.emit("x", quue="emails")  # error: call-arg
     await tm.emit("x", on_success=True)  # error: call-arg
     await tm.emit(7)  # error: arg-type
@@ -129,11 +184,21 @@ async def parent(job: Job[Any], ctx: Context) -> None:
     print(ctx.emit("child").created)  # error: attr-defined
 
 
+async def read(handle: JobHandle) -> None:
+    assert_type(await handle.status(), JobState)
+    assert_type(await handle.logs(), list[LogLine])
+    assert_type(await tm.get_job("default", handle.id), JobInfo | None)
+    assert_type(await tm.stats("default"), QueueStats)
+    assert_type(await tm.dlq.list(), list[DeadLetter])
+    assert_type(await tm.dlq.replay("7"), JobHandle)
+    await handle.result(timeout="1")  # error: arg-type
+
+
 def script() -> None:
     try:
-        assert_type(tm.emit_sync("x", data=[1, 2]), JobHandle)
-        assert_type(tm.sync.emit("x"), JobHandle)
-        assert_type(tm.sync.emit_many([{"event": "x"}]), list[JobHandle])
+        assert_type(tm.emit_sync("x", data=[1, 2]), SyncJobHandle)
+        assert_type(tm.sync.emit("x"), SyncJobHandle)
+        assert_type(tm.sync.emit_many([{"event": "x"}]), list[SyncJobHandle])
     except RedisUnavailable as error:
         print(error.outcome)
     tm.emit_sync("x", dta=1)  # error: call-arg

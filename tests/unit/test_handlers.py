@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_handler_is_given_what_it_takes(
 ) -> None:
     tm.registerHandler(handler, event="a")
 
-    found = bound(tm, "default", "a")
+    found = bound(tm, "default", "a").handler
     assert found.extra == (tm.get_context(),) * extra
     assert found.is_async is is_async
 
@@ -145,7 +146,21 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         ((full, {}), {}, "event None is not allowed"),
         ((full, {"event": "a b"}), {}, "event 'a b' is not allowed"),
         ((), {"event": "a", "queue": ""}, "queue '' is not allowed"),
-        ((), {"event": "a", "retry": 3}, "unknown option 'retry' in registerHandler; allowed: ha"),
+        ((), {"event": "a", "retires": 3}, "unknown option 'retires' in registerHandler; allowed"),
+        ((), {"event": "a", "retry": 3}, "retry 3 is not allowed: give a RetryPolicy"),
+        ((), {"event": "a", "max_retries": -1}, "max_retries -1 is not allowed: give a whole"),
+        ((), {"event": "a", "timeout": 0}, "timeout 0 is not allowed: give seconds or a timede"),
+        ((), {"event": "a", "maxRetries": 3}, "unknown option 'maxRetries' in registerHandler"),
+        (
+            (full, {"event": "a", "attempts": 3}),
+            {"max_retries": 4},
+            "the keyword 'max_retries' and options of registerHandler say different things",
+        ),
+        (
+            (),
+            {"event": "a", "max_retries": 4, "options": {"attempts": 3}},
+            "the keyword 'max_retries' and options of registerHandler's options say different",
+        ),
         ((full, {"event": "a", "delay": 3}), {}, "unknown option 'delay' in registerHandler"),
         ((full, {"event": "a"}, 3), {}, r"arguments of registerHandler \(3,\) is not allowed"),
         ((full, {"event": "a"}), {"event": "b"}, "the keyword 'event' and options of registerH"),
@@ -154,7 +169,7 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         (
             (),
             {"event": "a", "options": {"repeat": {"pattern": "* * * * *"}}},
-            "unknown option 'repeat' in registerHandler's options; allowed: none yet",
+            "unknown option 'repeat' in registerHandler's options; allowed: max_retries",
         ),
     ],
 )
@@ -166,13 +181,35 @@ def test_a_bad_registration_is_refused_at_once(
         register(*positional, **given)
 
 
+@pytest.mark.parametrize(
+    ("positional", "given"),
+    [
+        ((full,), {"event": "a", "max_retries": 3, "timeout": 30}),
+        ((full,), {"event": "a", "attempts": 3, "timeout": timedelta(seconds=30)}),
+        ((full,), {"event": "a", "options": {"retryCount": 3, "timeout": 30.0}}),
+        ((full, {"event": "a", "maxRetries": 3, "options": {"timeout": 30}}), {}),
+        (({"handler": full, "event": "a", "attempts": 3, "timeout": 30},), {}),
+        ((full,), {"event": "a", "max_retries": 3, "timeout": 30, "options": {"attempts": 3}}),
+    ],
+)
+def test_how_jobs_are_treated_may_be_said_in_every_form(
+    tm: TaskManager, positional: Any, given: Any
+) -> None:
+    register: Any = tm.registerHandler
+    register(*positional, **given)
+
+    registration = bound(tm, "default", "a")
+    assert (registration.max_retries, registration.timeout) == (3, 30.0)
+    assert (registration.retry_delay_ms, registration.retry) == (None, None)
+
+
 def test_a_second_handler_replaces_the_first_with_a_warning(
     tm: TaskManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     tm.registerHandler(full, event="a")
     tm.registerHandler(plain, event="a")
 
-    assert bound(tm, "default", "a").call is plain
+    assert bound(tm, "default", "a").handler.call is plain
     assert "a second handler replaces the first" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from consumers.codec import decode
 from consumers.errors import InvalidInput, InvalidName, UnknownOption
 from consumers.lanes import Lane
 from taskmanager.errors import ConflictingOptions
-from taskmanager.options import Option, Table
+from taskmanager.options import EMIT, Option, Table
 from taskmanager.request import new_job, new_jobs
 
 TABLE = Table("brew", Option("max_retries", ("attempts", "retry_count")), Option("strong"))
@@ -108,6 +109,46 @@ def test_the_correlation_id_is_inherited_unless_given() -> None:
     assert decode(has_its_own.options) == {"correlation_id": "own"}
 
 
+NOW = datetime.now(UTC)
+IN_2_YEARS = NOW + timedelta(days=730)
+
+# What was given, what the worker is told of it, and when the job is due.
+TOLD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"delay": 1.5}, {}, "+1500"),
+    ({"delay": timedelta(minutes=1)}, {}, "+60000"),
+    ({"delay": 0.0001}, {}, "+1"),
+    ({"delay": 0}, {}, ""),
+    ({"delay": None, "delay_until": None}, {}, ""),
+    ({"delay_until": datetime(2026, 1, 1, tzinfo=UTC)}, {}, "1767225600000"),
+    (
+        {"delay_until": datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))},
+        {},
+        "1767225600000",
+    ),
+    ({"delay_until": datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)}, {}, "1767225600001"),
+    ({"max_retries": 3}, {"max_retries": 3}, ""),
+    ({"max_retries": 0}, {"max_retries": 0}, ""),
+    ({"attempts": 3}, {"max_retries": 3}, ""),
+    ({"retry_count": 3}, {"max_retries": 3}, ""),
+    ({"retry_count": 3, "attempts": None, "max_retries": 3}, {"max_retries": 3}, ""),
+    ({"attempts": 3, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
+    ({"attempts": None, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
+    ({"options": {"attempts": None, "maxRetries": 3}}, {"max_retries": 3}, ""),
+    ({"retry_delay_ms": 250}, {"retry_delay_ms": 250}, ""),
+    ({"timeout": timedelta(seconds=2)}, {"timeout": 2.0}, ""),
+    ({"expires": 2.5}, {"expires_ms": 2500}, ""),
+    ({"expires": timedelta(hours=1)}, {"expires_ms": 3_600_000}, ""),
+    ({"expires": datetime(2026, 1, 1, tzinfo=UTC)}, {"expires_at": 1767225600000}, ""),
+]
+# Every option that dicts may spell in camelCase, with both spellings.
+CAMEL: list[tuple[str, str, Any]] = [
+    ("delayUntil", "delay_until", datetime(2026, 1, 1, tzinfo=UTC)),
+    ("maxRetries", "max_retries", 3),
+    ("retryCount", "max_retries", 3),
+    ("retryDelayMs", "retry_delay_ms", 250),
+    ("correlationId", "correlation_id", "c"),
+]
+
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("a b", {}, "event 'a b' is not allowed: use 1 to 128"),
     (None, {}, "event None is not allowed"),
@@ -130,16 +171,73 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("x", {"data": b"raw"}, "the data of 'x' cannot be stored as JSON: it holds bytes"),
     ("x", {"data": float("nan")}, "the data of 'x' cannot be stored as JSON"),
     ("x", {"data": "x" * 300_000}, "the data of 'x' has 300,002 bytes, the limit is 262,144"),
-    ("x", {"delay": 3}, "unknown option 'delay' in emit; allowed: event, queue, data, options, id"),
-    ("x", {"max_retries": 3}, "unknown option 'max_retries' in emit; allowed: event, queue"),
-    ("x", {"options": {"delay": 3}}, "unknown option 'delay' in emit; allowed: id, unique, prio"),
-    ("x", {"options": {"attempts": 3}}, "unknown option 'attempts' in emit"),
+    ("x", {"dealy": 3}, "unknown option 'dealy' in emit; allowed: event, queue, data, options, id"),
+    ("x", {"options": {"dealy": 3}}, "unknown option 'dealy' in emit; allowed: id, unique, prio"),
+    ("x", {"maxRetries": 3}, "unknown option 'maxRetries' in emit"),
+    ("x", {"delay": -1}, "delay -1 is not allowed: give seconds or a timedelta of 0 to 1 year"),
+    ("x", {"delay": timedelta(days=366)}, "delay .* is not allowed: give seconds"),
+    ("x", {"delay": float("nan")}, "delay nan is not allowed"),
+    ("x", {"delay": True}, "delay True is not allowed"),
+    ("x", {"delay": "3"}, "delay '3' is not allowed"),
+    ("x", {"delay_until": 3}, "delay_until 3 is not allowed: give a datetime; without a time zone"),
+    ("x", {"delay_until": date(2026, 1, 1)}, "delay_until .* is not allowed: give a datetime"),
+    ("x", {"delay_until": IN_2_YEARS}, "delay_until .* is not allowed: give a moment within 1 y"),
+    ("x", {"delay": 1, "delay_until": NOW}, "delay and delay_until of emit say different things"),
+    ("x", {"delay": 0, "options": {"delayUntil": NOW}}, "delay and delay_until of emit say"),
+    ("x", {"max_retries": -1}, "max_retries -1 is not allowed: give a whole number of at least 0"),
+    ("x", {"max_retries": 1.0}, "max_retries 1.0 is not allowed"),
+    ("x", {"max_retries": True}, "max_retries True is not allowed"),
+    ("x", {"attempts": -1}, "max_retries -1 is not allowed"),
+    (
+        "x",
+        {"retry_delay_ms": 0.5},
+        "retry_delay_ms 0.5 is not allowed: give a whole number of mill",
+    ),
+    ("x", {"retry_delay_ms": timedelta(1)}, "retry_delay_ms .* is not allowed: give a whole"),
+    ("x", {"timeout": 0}, "timeout 0 is not allowed: give seconds or a timedelta above 0"),
+    ("x", {"timeout": NOW}, "timeout .* is not allowed"),
+    ("x", {"expires": 0}, "expires 0 is not allowed: give seconds or a timedelta above 0"),
+    ("x", {"expires": "soon"}, "expires 'soon' is not allowed"),
+    ("x", {"attempts": 3, "retry_count": 4}, "'attempts' and 'retry_count' of emit say different"),
+    ("x", {"max_retries": 3, "attempts": 4}, "'max_retries' and 'attempts' of emit say different"),
+    ("x", {"max_retries": 3, "options": {"attempts": 4}}, "the keyword 'max_retries' and options"),
     ("x", {"options": {"queue": "a"}}, "unknown option 'queue' in emit"),
     ("x", {"options": 7}, "the options of emit 7 is not allowed: give a dict"),
     ("x", {"id": "7", "options": {"id": "8"}}, "the keyword 'id' and options of emit say diff"),
     ("x", {"options": {"priority": 200}}, "priority 200 is not allowed"),
     ("x", {"correlationId": "c"}, "unknown option 'correlationId' in emit"),
 ]
+
+
+@pytest.mark.parametrize(("arguments", "options", "due"), TOLD)
+def test_what_emit_is_given_is_what_the_worker_is_told(
+    arguments: Any, options: dict[str, Any], due: str
+) -> None:
+    (item,) = new_jobs([{"event": "x", **arguments}])
+    job = new_job("x", arguments)
+
+    assert (decode(job.options) if job.options else {}, job.due) == (options, due)
+    assert item == job
+
+
+def test_a_naive_moment_is_local_time() -> None:
+    naive = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - that is what is tested
+
+    assert new_job("x", {"delay_until": naive}).due == str(int(naive.timestamp() * 1000))
+
+
+@pytest.mark.parametrize(("camel", "name", "value"), CAMEL)
+def test_options_in_camel_case_are_the_same(camel: str, name: str, value: Any) -> None:
+    snake: Any = {name: value}
+
+    assert new_job("x", {"options": {camel: value}}) == new_job("x", snake)
+    assert new_jobs([{"event": "x", camel: value}]) == [new_job("x", snake)]
+
+
+def test_every_option_with_a_hump_is_in_the_camel_table() -> None:
+    names = {option.name for option in EMIT.options if "_" in option.name}
+
+    assert names == {name for _, name, _ in CAMEL}
 
 
 @pytest.mark.parametrize(("event", "arguments", "message"), WRONG)
@@ -150,7 +248,7 @@ def test_what_emit_cannot_take_is_refused(event: Any, arguments: Any, message: s
 
 @pytest.mark.parametrize(
     ("event", "arguments", "message"),
-    [case for case in WRONG if case[0] and "option" not in case[2]],
+    [case for case in WRONG if case[0] and "option" not in case[2] and "emit say" not in case[2]],
 )
 def test_emit_many_refuses_what_emit_refuses(event: Any, arguments: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}") as caught:
@@ -167,8 +265,8 @@ def test_emit_many_refuses_what_emit_refuses(event: Any, arguments: Any, message
         (7, "give a list of dicts"),
         (["x"], "item 'x' is not allowed: give a dict like"),
         ([{}], "event None is not allowed"),
-        ([{"event": "x", "delay": 3}], "unknown option 'delay' in an item of emit_many; allowed"),
-        ([{"event": "x", "options": {"delay": 3}}], "unknown option 'delay' in emit"),
+        ([{"event": "x", "dealy": 3}], "unknown option 'dealy' in an item of emit_many; allowed"),
+        ([{"event": "x", "options": {"dealy": 3}}], "unknown option 'dealy' in emit"),
     ],
 )
 def test_emit_many_takes_dicts(items: Any, message: str) -> None:
@@ -185,12 +283,12 @@ def test_an_item_may_use_camel_case() -> None:
 
 def test_the_errors_carry_what_was_given() -> None:
     with pytest.raises(UnknownOption) as unknown:
-        new_job("x", {"options": {"delay": 3}})
+        new_job("x", {"options": {"dealy": 3}})
     with pytest.raises(InvalidName) as name:
         new_job("a b", {})
     with pytest.raises(ConflictingOptions):
         new_job("x", {"id": "7", "unique": False})
 
-    assert unknown.value.given == "delay"
+    assert unknown.value.given == "dealy"
     assert "priority" in unknown.value.allowed
     assert name.value.kind == "event"

@@ -7,10 +7,10 @@ from importlib import resources
 
 import pytest
 
-from consumers import preflight, transitions
+from consumers import archive, preflight, transitions
 from consumers.scripts import Script, load
 
-SCRIPTS = (*transitions.ALL, load("preflight"))
+SCRIPTS = (*transitions.ALL, *archive.ALL, load("preflight"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 INCLUDED = {it.name for it in resources.files("consumers").joinpath("lua/include").iterdir()}
 

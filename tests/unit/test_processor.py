@@ -11,7 +11,7 @@ from consumers.lanes import Lane
 from consumers.outcome import Buried, Completed, Raised, Returned
 from consumers.policy import Handler
 from processors import Processor
-from processors.processor import ERROR_LIMIT, describe
+from processors.history import ERROR_LIMIT, describe
 
 
 class Unprintable(Exception):

@@ -162,7 +162,7 @@ def test_streamdb_comes_before_db() -> None:
         ({"namespace": "{a}"}, "namespace '{a}' is not allowed"),
         ({"ctx": {"emit": 1}}, "ctx with its own 'emit' is not allowed"),
         ({"ctx": {}, "lifespan": lambda: None}, "ctx and lifespan of TaskManager say different"),
-        ({"processor": {"retry": {}}}, "unknown option 'retry' in processor; allowed: ignore_c"),
+        ({"processor": {"retyr": {}}}, "unknown option 'retyr' in processor; allowed: retry, dlq"),
         ({"concurency": 2}, "unknown option 'concurency' in TaskManager; allowed: redis, db, st"),
         ({"processor": 7}, "processor 7 is not allowed: give a dict"),
         ({"processor": {"ignoreConfigErrors": 1}}, "ignore_config_errors 1 .* True or False"),

@@ -1,21 +1,28 @@
--- The index of live jobs: id -> "<generation> <solo runs> <stream> <entry>",
--- the stream named as in `lanes`, with ":front" for a lane's front.
+-- The index of live jobs: id -> "<generation> <solo runs> <place> <entry>". The
+-- place is a stream named as in `lanes`, with ":front" for a lane's front; or
+-- delayed or retrying, and then in place of the entry stands the due time (ms).
 
--- Returns generation, solo runs, stream and entry of a pointer; nil when broken.
+-- Returns generation, solo runs, place and entry of a pointer; nil when broken.
 local function parse_pointer(pointer)
   return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$')
 end
 
-local function pointer_to(generation, solo, stream, entry)
-  return generation .. ' ' .. solo .. ' ' .. stream .. ' ' .. entry
+local function pointer_to(generation, solo, place, entry)
+  return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
 end
+
+local function is_put_off(place) return place == 'delayed' or place == 'retrying' end
 
 -- Returns the generation of the job a pointer leads to, nil when nothing is
 -- there any more: a stale pointer must never swallow a job.
-local function living(base, pointer)
-  local generation, _, stream, entry = parse_pointer(pointer)
+local function living(base, id, pointer)
+  local generation, _, place, entry = parse_pointer(pointer)
   if not generation then return nil end
-  local found = redis.pcall('XRANGE', base .. 'lane:' .. stream, entry, entry)
+  if is_put_off(place) then
+    local kept = redis.pcall('HEXISTS', base .. 'delayed:envelopes', id)
+    return kept == 1 and generation or nil
+  end
+  local found = redis.pcall('XRANGE', base .. 'lane:' .. place, entry, entry)
   if found.err or #found == 0 then return nil end
   return generation
 end

@@ -1,0 +1,58 @@
+-- Dead letters: a stream bounded by number, bytes and age, and an index id -> its
+-- latest letter. A letter starts with job, size, lane, group; what is trimmed is counted.
+-- A counter that is no number must not make a written batch an error. Needs lane.
+
+local function dead_refusal(base)
+  if not is_a(base .. 'dead', 'stream') then return 'T' .. base .. 'dead' end
+  if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
+end
+
+-- Removes a letter; returns the bytes it counts for.
+local function drop_letter(base, entry, fields)
+  local id, size = fields[2], tonumber(fields[4]) or 0
+  if redis.call('HGET', base .. 'dead_index', id) == entry then
+    redis.call('HDEL', base .. 'dead_index', id)
+  end
+  redis.call('XDEL', base .. 'dead', entry)
+  redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', -size)
+  return size
+end
+
+-- Drops letters, the oldest first, while is_over(time in ms, how many there are, their
+-- bytes); at most so many and, all but the last, so many bytes. Returns how many, and
+-- whether there may be more.
+local function drop_letters(base, is_over, most, most_bytes)
+  local dead, dropped = base .. 'dead', 0
+  local length = redis.call('XLEN', dead)
+  local bytes = tonumber(redis.call('HGET', base .. 'stats', 'dead_bytes')) or 0
+  while dropped < most and most_bytes > 0 do
+    local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
+    if not letter or not is_over(tonumber(string.match(letter[1], '^%d+')), length, bytes) then
+      return dropped, false
+    end
+    local size = drop_letter(base, letter[1], letter[2])
+    dropped, length, bytes, most_bytes = dropped + 1, length - 1, bytes - size, most_bytes - size
+  end
+  return dropped, true
+end
+
+-- Adds a letter; facts are field-value pairs. Returns its entry.
+local function add_letter(base, id, lane, group, facts)
+  local size = 0
+  for _, fact in ipairs(facts) do size = size + #tostring(fact) end
+  local entry = redis.call('XADD', base .. 'dead', '*',
+    'job', id, 'size', size, 'lane', lane, 'group', group, unpack(facts))
+  redis.call('HSET', base .. 'dead_index', id, entry)
+  redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', size)
+  return entry
+end
+
+-- Drops the oldest letters over the bounds and counts them. A batch adds at most 500,
+-- so this keeps up; after a bound was lowered it takes some batches.
+local function trim_letters(base, most, most_bytes, oldest)
+  local function is_over(at, length, bytes)
+    return length > most or bytes > most_bytes or at < oldest
+  end
+  local dropped = drop_letters(base, is_over, 600, 4 * 1024 * 1024)
+  if dropped > 0 then redis.pcall('HINCRBY', base .. 'stats', 'dead_trimmed', dropped) end
+end

@@ -1,0 +1,65 @@
+-- Tell everything that Redis knows of a job, in one step.
+--
+-- KEYS[1]  the job's live bucket
+-- KEYS[2]  its result
+-- KEYS[3]  the index of the dead letters
+-- KEYS[4]  the dead letters
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  job id
+-- ARGV[3]  when somebody will wait for its end: the channel to tell, else empty
+-- ARGV[4]  how long a waiter is remembered (ms)
+--
+-- Returns the pointer, the fields of its entry, who holds it and how often it was
+-- delivered (empty when it waits), its result, the fields of its dead letter and the letter's
+-- entry; an empty string or list for what there is not.
+-- include live
+-- include delayed
+-- include lane
+local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
+local pointer = redis.call('HGET', KEYS[1], id) or ''
+
+local function put_off_fields()
+  local job = envelope_of(base, redis.call('HGET', base .. 'delayed:envelopes', id))
+  return job and job.fields or {}
+end
+
+local function holder(stream, place, entry)
+  local group = redis.call('XINFO', 'GROUPS', stream)[1]
+  for at = 1, group and #group or 0, 2 do
+    if group[at] == 'name' then
+      local row = redis.call('XPENDING', stream, group[at + 1], entry, entry, 1)[1]
+      return row and row[2] or '', row and row[4] or 0
+    end
+  end
+  return '', 0
+end
+
+local fields, consumer, delivered = {}, '', 0
+local generation, _, place, entry = parse_pointer(pointer)
+if generation and is_put_off(place) then
+  fields = put_off_fields()
+elseif generation then
+  local stream = base .. 'lane:' .. place
+  local found = redis.pcall('XRANGE', stream, entry, entry)
+  if not found.err and found[1] then
+    fields = found[1][2]
+    consumer, delivered = holder(stream, place, entry)
+  end
+end
+if #fields == 0 then pointer = '' end
+
+-- Somebody waits: settle tells them. Looked up in the same step, so nothing is missed.
+if pointer ~= '' and channel ~= '' then
+  local channels = redis.call('HGET', base .. 'waiters', id) or ''
+  if not string.find(' ' .. channels .. ' ', ' ' .. channel .. ' ', 1, true) then
+    -- Full memory refuses this: then the wait costs a look every few seconds.
+    redis.pcall('HSET', base .. 'waiters', id,
+      channels == '' and channel or channels .. ' ' .. channel)
+    redis.call('PEXPIRE', base .. 'waiters', ARGV[4])
+  end
+end
+
+local letter_entry = redis.call('HGET', KEYS[3], id) or ''
+local letter = letter_entry ~= '' and redis.call('XRANGE', KEYS[4], letter_entry, letter_entry)[1]
+return { pointer, fields, consumer, delivered, redis.call('GET', KEYS[2]) or '',
+  letter and letter[2] or {}, letter and letter_entry or '' }

@@ -1,0 +1,26 @@
+-- Write a line of a running job's log, or its progress, in a Redis of its own.
+--
+-- KEYS[1]  the job's log (list) or progress (hash)
+-- KEYS[2]  the run and delivery that wrote it last
+-- ARGV[1]  run
+-- ARGV[2]  delivery
+-- ARGV[3]  how long it is kept (ms)
+-- ARGV[4]  most lines of a log; 0 for progress
+-- ARGV[5…] the line; or field and value pairs of the progress
+--
+-- Returns 1 when written, 0 when a later run or delivery has written already.
+-- Errors: WRONGTYPE, OOM; nothing is written then.
+-- include fence_of
+local note, fence, ttl, most = KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[4])
+if is_older(fence, ARGV[1], ARGV[2]) then return 0 end
+local time = redis.call('TIME')
+local at = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+if most > 0 then
+  redis.call('RPUSH', note, at .. ' ' .. ARGV[5])
+  redis.call('LTRIM', note, -most, -1)
+else
+  redis.call('HSET', note, 'at', at, unpack(ARGV, 5))
+end
+redis.call('PEXPIRE', note, ttl)
+redis.call('SET', fence, ARGV[1] .. ' ' .. ARGV[2], 'PX', ttl)
+return 1

@@ -1,0 +1,15 @@
+-- Keep how a run ended in a Redis of its own, apart from the queue's.
+--
+-- KEYS[1]  the job's result
+-- KEYS[2]  the run and delivery that wrote it
+-- ARGV[1]  run
+-- ARGV[2]  delivery
+-- ARGV[3]  "<run> <state> <value>"
+-- ARGV[4]  how long it is kept (ms)
+--
+-- Returns 1 when kept, 0 when a later run or delivery has written already.
+-- include fence_of
+if is_older(KEYS[2], ARGV[1], ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[4])
+return 1

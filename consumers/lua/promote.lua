@@ -1,0 +1,74 @@
+-- Move jobs that are due into their lanes.
+--
+-- KEYS[1]  the delayed set
+-- KEYS[2]  the queue's lanes
+-- KEYS[3]  the queue's counters
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  most jobs to move
+-- ARGV[3]  most bytes to move; the last job may go beyond
+--
+-- Returns how many were moved, and in how many ms the next one is due (-1 for none,
+-- 0 when more are due now).
+-- Errors: WRONGTYPE; nothing is written then.
+-- include live
+-- include lane
+-- include delayed
+-- include dead
+-- include meta
+local delayed, lanes, stats = KEYS[1], KEYS[2], KEYS[3]
+local base, limit, room, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now_ms()
+local refusal = delayed_refusal(base)
+if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
+redis.call('ZCARD', lanes)
+
+-- Whether a lane takes jobs; each is looked at once.
+local ready = {}
+local function is_ready(stream)
+  if ready[stream] == nil then
+    ready[stream] = is_a(stream, 'stream') and is_a(stream .. ':front', 'stream')
+      and not exhausted(stream)
+  end
+  return ready[stream]
+end
+
+-- A foreign value is in the way: the job waits until somebody removed it.
+local function wait_for_room(id)
+  redis.pcall('ZADD', delayed, now + 5000, id)
+  return 0
+end
+
+-- What somebody wrote in place of an envelope never vanishes (G13).
+local function quarantine(id, packed)
+  if packed and dead_refusal(base) then return wait_for_room(id) end
+  take_up(base, id)
+  if not packed then
+    redis.pcall('HINCRBY', stats, 'missing', 1)
+    return 0
+  end
+  add_letter(base, id, '', '', { 'reason', 'foreign', 'error', 'what was put off is no job',
+    'errors', '', 'delivered', 0, 'raw', string.sub(packed, 1, 65536) })
+  redis.pcall('HINCRBY', stats, 'dead', 1)
+  return 0
+end
+
+local function promote(id)
+  local packed = redis.call('HGET', delayed .. ':envelopes', id)
+  local job = envelope_of(base, packed)
+  if not job then return quarantine(id, packed) end
+  local stream = base .. 'lane:' .. job.lane
+  if not (is_ready(stream) and is_a(job.bucket, 'hash')) then return wait_for_room(id) end
+  room = room - #packed
+  take_up(base, id, job.lane)
+  open_lane(base, lanes, stream, job.group)
+  local entry = redis.call('XADD', stream, '*', unpack(job.fields))
+  redis.call('HSET', job.bucket, id, pointer_to(job.generation, 0, job.lane, entry))
+  return 1
+end
+
+local moved = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
+  if room > 0 then moved = moved + promote(id) end
+end
+if moved > 0 then redis.pcall('HINCRBY', stats, 'promoted', moved) end
+local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+return { moved, next_due and math.max(0, tonumber(next_due) - now) or -1 }

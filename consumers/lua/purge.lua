@@ -1,0 +1,25 @@
+-- Delete dead letters, the oldest first, some at a time.
+--
+-- KEYS[1]  the dead letters
+-- KEYS[2]  the index of the dead letters
+-- KEYS[3]  the queue's counters
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  only letters that are at least this old (ms)
+-- ARGV[3]  most letters
+-- ARGV[4]  most bytes; the last letter may go beyond
+-- ARGV[5]  name of the counter that counts them
+--
+-- Returns how many were deleted, and 1 when there may be more, else 0.
+-- Errors: WRONGTYPE; nothing is written then.
+-- include lane
+-- include dead
+-- include meta
+local base, before = ARGV[1], now_ms() - tonumber(ARGV[2])
+local refusal = dead_refusal(base)
+if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
+
+local function is_old(at) return at <= before end
+
+local purged, more = drop_letters(base, is_old, tonumber(ARGV[3]), tonumber(ARGV[4]))
+if purged > 0 then redis.pcall('HINCRBY', KEYS[3], ARGV[5], purged) end
+return { purged, more and 1 or 0 }

@@ -1,0 +1,92 @@
+-- Add jobs that were committed to another queue's outbox, each once.
+--
+-- KEYS[1]  this queue's meta
+-- KEYS[2]  this queue's lanes
+-- KEYS[3]  this queue's counters
+-- KEYS[4]  the last entry taken from each outbox
+-- ARGV[1]  prefix of this queue's keys
+-- ARGV[2]  most lanes
+-- ARGV[3]  most dead letters, 0 to keep none
+-- ARGV[4]  most bytes of dead letters
+-- ARGV[5]  how long dead letters are kept (ms)
+-- ARGV[6]  the queue whose outbox it is
+-- ARGV[7…] eight a job: its entry in the outbox, its lane, live bucket, id, event, data,
+--          options, when it is due as in emit
+--
+-- Returns how many of the jobs, from the first on, are dealt with (added, live already,
+-- taken before, or buried because their lane would be one too many), and how many of
+-- them were buried.
+-- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
+-- include live
+-- include lane
+-- include delayed
+-- include dead
+-- include admit
+-- include meta
+local meta, lanes, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local base, source = ARGV[1], ARGV[6]
+local most = { lanes = tonumber(ARGV[2]), event_lanes = tonumber(ARGV[2]) }
+local most_dead = tonumber(ARGV[3])
+
+local generation, wrong_layout = last_generation(meta)
+if wrong_layout then return wrong_layout end
+redis.call('HGET', stats, 'emitted')
+redis.call('ZCARD', lanes)
+local before = redis.call('HGET', relayed, source) or '0-0'
+local now, last, dealt, added, buried = now_ms(), before, 0, 0, 0
+
+local function is_later(one, other)
+  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
+  -- Somebody else's value says nothing of what was taken.
+  if not other_ms then return true end
+  if ms ~= other_ms then return tonumber(ms) > tonumber(other_ms) end
+  return tonumber(seq) > tonumber(other_seq)
+end
+
+local function bury(job)
+  local lane = lane_name(base, job.stream)
+  if most_dead > 0 then
+    add_letter(base, job.id, lane, string.match(lane, '^[^:]+'), {
+      'reason', 'too_many_lanes', 'error', 'the queue has no room for one more lane', 'errors', '',
+      'delivered', 0, 'head', '1:0:' .. now .. ':0:0:0', 'id', job.id, 'event', job.event,
+      'data', job.data, 'options', job.options })
+  end
+  buried = buried + 1
+  return true
+end
+
+-- Returns false when a foreign value is in the way: the outbox waits.
+local function take_in(at)
+  local job = {
+    stream = base .. 'lane:' .. ARGV[at + 1], bucket = ARGV[at + 2], id = ARGV[at + 3],
+    event = ARGV[at + 4], data = ARGV[at + 5], options = ARGV[at + 6], due = ARGV[at + 7],
+  }
+  local lives, refusal = look(base, job)
+  if lives then return true end
+  refusal = refusal or entry_refusal(base, lanes, job, most)
+  if refusal == 'L' and not dead_refusal(base) then return bury(job) end
+  if refusal or not admit(base, lanes, job, generation + 1, now) then return false end
+  generation, added = generation + 1, added + 1
+  return true
+end
+
+for at = 7, #ARGV, 8 do
+  if is_later(ARGV[at], last) then
+    if not take_in(at) then break end
+    last = ARGV[at]
+  end
+  dealt = dealt + 1
+end
+-- What was taken before needs no memory, so that it can leave the outbox.
+if last ~= before then redis.call('HSET', relayed, source, last) end
+if added > 0 then
+  redis.call('HSET', meta, 'generation', generation)
+  name_epoch(meta, now)
+  redis.pcall('HINCRBY', stats, 'emitted', added)
+end
+if buried > 0 then
+  redis.pcall('HINCRBY', stats, 'dead', buried)
+  trim_letters(base, most_dead, tonumber(ARGV[4]), now - tonumber(ARGV[5]))
+end
+return { dealt, buried }

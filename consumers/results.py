@@ -1,0 +1,136 @@
+"""Wait for the end of jobs: told by the settle, never by asking again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import defaultdict
+
+from redis.exceptions import RedisError
+
+from consumers.connection import Connector
+from consumers.control import ControlChannel
+from consumers.inspector import End, Facts, Inspector
+from consumers.keys import Keys
+from consumers.scripts import call
+from consumers.transitions import BATCH_ITEMS, living
+from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+# A lost message is made good by looking again this often.
+LOOK = 5.0
+_WAITER_TTL_MS = 24 * 3600 * 1000
+
+# A queue's prefix, a job id and a run: ids and runs are those of one queue.
+_Run = tuple[str, str, int]
+
+
+class Results:
+    """All waits of one event loop, on one subscription.
+
+    A wait is registered in the same step that finds the job live, so that its
+    end cannot slip between. What the subscription loses is found by a look every
+    five seconds and after each reconnect: one call for 500 waits of a queue.
+    """
+
+    def __init__(
+        self, connector: Connector, wire: Wire, *, namespace: str, kept: Wire | None = None
+    ) -> None:
+        self._wire = wire
+        self._kept = kept
+        self._namespace = namespace
+        self._channel = f"{namespace}:results:{secrets.token_hex(16)}"
+        self._told: defaultdict[_Run, set[asyncio.Future[End | None]]] = defaultdict(set)
+        self._control = ControlChannel(
+            connector,
+            {self._channel: ""},
+            on_hint=lambda _, text: self._end(text),
+            on_reconnect=self._look_all,
+        )
+        self._listening: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._keys: dict[str, Keys] = {}
+
+    async def wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
+        """Return how this run of the job ended, or what is known when it is not live any more."""
+        await self._listen()
+        inspector = Inspector(self._wire, keys, kept=self._kept)
+        self._keys[keys.base] = keys
+        awaited = (keys.base, job_id, run)
+        while True:
+            told: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
+            self._told[awaited].add(told)
+            try:
+                facts = await inspector.job(
+                    job_id, channel=self._channel, waiter_ttl_ms=_WAITER_TTL_MS
+                )
+                if facts.run != run:
+                    return facts
+                end = await told
+                if end is not None:
+                    return end
+            except RedisError as error:
+                logger.debug("waiting for %s: %s", job_id, error)
+                await asyncio.sleep(0.2)
+            finally:
+                self._forget(awaited, told)
+
+    async def close(self) -> None:
+        """End the subscription."""
+        self._control.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._listening is not None:
+            await self._listening
+
+    async def _listen(self) -> None:
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._control.run(), name="results")
+            self._looking = asyncio.create_task(self._look(), name="results-look")
+        # Without Redis nothing is heard, and what is asked then waits for it.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._control.subscribed.wait(), LOOK)
+
+    def _end(self, text: str) -> None:
+        base, job_id, run, state, value = text.split(" ", 4)
+        for told in self._told.get((base, job_id, int(run)), ()):
+            if not told.done():
+                told.set_result(End(int(run), state, value.encode()))
+
+    async def _look(self) -> None:
+        """Find the ends whose message was lost."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                for keys in list(self._keys.values()):
+                    await self._look_at(keys)
+            except RedisError as error:
+                logger.debug("the ends of jobs are not looked for: %s", error)
+
+    async def _look_at(self, keys: Keys) -> None:
+        runs = [(job_id, run) for base, job_id, run in self._told if base == keys.base]
+        for start in range(0, len(runs), BATCH_ITEMS):
+            asked = runs[start : start + BATCH_ITEMS]
+            question = living(keys, asked)
+            flags = await call(self._wire, question.script, question.keys, question.args)
+            for (job_id, run), flag in zip(asked, flags.decode(), strict=True):
+                if flag == "0":
+                    self._look_again((keys.base, job_id, run))
+
+    def _look_again(self, awaited: _Run) -> None:
+        for told in self._told.get(awaited, ()):
+            if not told.done():
+                told.set_result(None)
+
+    def _look_all(self) -> None:
+        for awaited in self._told:
+            self._look_again(awaited)
+
+    def _forget(self, awaited: _Run, told: asyncio.Future[End | None]) -> None:
+        waiting = self._told[awaited]
+        waiting.discard(told)
+        if not waiting:
+            del self._told[awaited]

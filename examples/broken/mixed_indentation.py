@@ -1,0 +1,6 @@
+"""A body that is indented in two ways."""
+
+
+def greet(name):
+    text = f"Hello, {name}!"
+	return text

@@ -1,0 +1,60 @@
+"""Whether and when a failed job is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from consumers.job import Job
+from processors.backoff import Kind, delay_ms
+from processors.signals import Discard, Retry
+
+# What a callable policy answers: Retry or True to run again, Discard to cancel,
+# False or None to bury.
+Decision = Retry | Discard | bool | None
+RetryFunction = Callable[[Job[Any], BaseException], Decision]
+
+# What counts when nobody says anything else: a policy alone asks for retries.
+DEFAULT_MAX_RETRIES = 3
+DEFAULT_RETRY_DELAY_MS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, after which errors and with which delays a job is retried.
+
+    max_retries counts the runs after the first one. None leaves max_retries and
+    retry_delay_ms to the next one who is asked: emit, then the handler, then the
+    processor; when nobody says, it is 3 retries where a policy was given and none
+    where there is none, and 1000 ms. Delays are in ms: backoff "exponential" is
+    retry_delay_ms x multiplier^(retry - 1), "linear" retry_delay_ms x retry,
+    "fixed" retry_delay_ms; never more than max_delay_ms; jitter multiplies with
+    a random factor from 0.5 to 1.
+
+    An error is retried when it is one of retry_on and none of never_on.
+    """
+
+    max_retries: int | None = None
+    retry_delay_ms: int | None = None
+    max_delay_ms: int = 32_000
+    multiplier: float = 2.0
+    jitter: bool = False
+    backoff: Kind = "exponential"
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    never_on: tuple[type[BaseException], ...] = ()
+
+    def wants(self, error: BaseException) -> bool:
+        """Whether an error is worth another run."""
+        return isinstance(error, self.retry_on) and not isinstance(error, self.never_on)
+
+    def delay_ms(self, retry: int, base_ms: int) -> int:
+        """Return the delay before a retry (1 is the first), from a base delay in ms."""
+        return delay_ms(
+            retry,
+            base_ms=base_ms,
+            kind=self.backoff,
+            multiplier=self.multiplier,
+            max_ms=self.max_delay_ms,
+            jitter=self.jitter,
+        )

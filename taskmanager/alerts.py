@@ -1,0 +1,109 @@
+"""Tell of dead letters: in the log, and to the application's ``on_dead`` callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from consumers.dead_letters import DeadLetter, letter_about
+from consumers.delivery import Delivery
+from consumers.outcome import Buried
+from taskmanager.errors import InvalidHandler
+
+logger = logging.getLogger(__name__)
+
+# A callback that hangs must not collect letters without a bound.
+MOST_WAITING = 10_000
+# What callbacks get at a stop, in seconds.
+PATIENCE = 5.0
+
+OnDead = Callable[[DeadLetter], Awaitable[None] | None]
+F = TypeVar("F", bound=Callable[[DeadLetter], Any])
+
+
+class Alerts:
+    """Calls each callback with each letter, one after another, in the worker that recorded it.
+
+    A callback that raises is logged. Plain functions run in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[DeadLetter], Any]] = []
+        self._waiting: deque[DeadLetter] = deque()
+        self._telling: asyncio.Task[None] | None = None
+
+    def add(self, callback: F) -> F:
+        """Have a function called with every DeadLetter of this worker."""
+        try:
+            inspect.signature(callback).bind("letter")
+        except TypeError as error:
+            raise InvalidHandler(
+                callback, str(error), what="on_dead", form="def {name}(letter) or async def"
+            ) from None
+        self._callbacks.append(callback)
+        return callback
+
+    def __call__(self, delivery: Delivery, buried: Buried) -> None:
+        """Tell of a job that was just recorded as dead."""
+        letter = letter_about(delivery, buried)
+        logger.error(
+            "a job is dead: %s",
+            _last_line(letter.error),
+            extra={"job": letter.id, "queue": letter.queue, "event": letter.event}
+            | {"reason": letter.reason, "attempts": letter.attempts},
+        )
+        if not self._callbacks:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            logger.error("on_dead is too slow, a letter is not told", extra={"job": letter.id})
+            return
+        self._waiting.append(letter)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_all(), name="on_dead")
+
+    async def finish(self) -> None:
+        """Return when all letters are told; after five seconds give the rest up."""
+        if self._telling is None:
+            return
+        _, late = await asyncio.wait({self._telling}, timeout=PATIENCE)
+        for task in late:
+            logger.error("on_dead does not end, %d letters are not told", len(self._waiting))
+            task.cancel()
+        self._waiting.clear()
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            letter = self._waiting.popleft()
+            for callback in self._callbacks:
+                await _tell(callback, letter)
+
+
+async def _tell(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+    try:
+        if inspect.iscoroutinefunction(callback):
+            await callback(letter)
+            return
+        told = await asyncio.to_thread(_ended, callback, letter)
+        if inspect.isawaitable(told):
+            await told
+        elif isinstance(told, BaseException):
+            raise told
+    except Exception:
+        logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
+
+
+def _ended(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
+    # A StopIteration that left the thread would hang its caller for ever.
+    try:
+        return callback(letter)
+    except BaseException as error:
+        return error if isinstance(error, Exception) else RuntimeError(repr(error))
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no error is kept"

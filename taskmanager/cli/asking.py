@@ -1,0 +1,27 @@
+"""Ask before something is destroyed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from taskmanager.cli.exits import USAGE, Exit
+
+
+def needs_a_person(yes: bool) -> None:
+    """Raise an Exit unless it was confirmed already, or somebody is there to ask."""
+    if not yes and not _at_a_terminal():
+        raise Exit(
+            "this is asked for on a terminal, and there is none: add --yes to go ahead", USAGE
+        )
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on stderr unless it was confirmed already; another answer than y ends the command."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -1,0 +1,82 @@
+"""What ``--json`` prints: jobs, dead letters and queues as plain objects.
+
+Times are ISO-8601 in UTC, durations end in ``_ms``, bytes are base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from consumers.dead_letters import DeadLetter
+    from consumers.inspector import QueueStats
+    from taskmanager.facts import JobInfo, LogLine, Progress
+
+
+def as_json(value: Any) -> str:
+    """Return one line of JSON, in ASCII."""
+    return json.dumps(plain(value))
+
+
+def queue_object(name: str, stats: QueueStats) -> dict[str, Any]:
+    """Return the figures of a queue under its name."""
+    return {"queue": name, **plain(stats)}
+
+
+def job_object(info: JobInfo, progress: Progress | None) -> dict[str, Any]:
+    """Return all that is known of a job."""
+    letter = None if info.letter is None else letter_object(info.letter)
+    return {
+        **plain(info),
+        "errors": [error_object(it) for it in info.errors],
+        "letter": letter,
+        "progress": plain(progress),
+    }
+
+
+def letter_object(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter, without where Redis keeps it."""
+    found = plain(letter)
+    del found["entry"]
+    return {**found, "errors": [error_object(it) for it in letter.errors]}
+
+
+def line_object(line: LogLine) -> dict[str, Any]:
+    """Return a line of a job's log."""
+    found: dict[str, Any] = plain(line)
+    return found
+
+
+def error_object(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one of a job's last errors, its time as text instead of ms."""
+    return {**error, "at": iso(happened(error))}
+
+
+def happened(error: Mapping[str, Any]) -> datetime:
+    """Return when one of a job's last errors was."""
+    return datetime.fromtimestamp(error["at"] / 1000, UTC)
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment as ISO-8601 in UTC, to the millisecond."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of what JSON knows."""
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {it.name: plain(getattr(value, it.name)) for it in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {name: plain(it) for name, it in value.items()}
+    return [plain(it) for it in value] if isinstance(value, list) else value

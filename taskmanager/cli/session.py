@@ -1,0 +1,89 @@
+"""Do one thing with the task manager that the command line describes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from taskmanager.cli.exits import FAILURE, Exit, reported
+
+if TYPE_CHECKING:
+    from consumers.connection import Connector
+    from taskmanager.manager import TaskManager
+
+T = TypeVar("T")
+
+# A person is waiting: two seconds tell a slow Redis from none.
+PATIENCE_S = 2.0
+
+
+def manager(context: click.Context) -> TaskManager[Any]:
+    """Return the task manager of this command; with --app the app's, whose settings it uses."""
+    found: TaskManager[Any] | None = context.meta.get("tm")
+    if found is None:
+        found = context.meta["tm"] = _configured(context)
+    return found
+
+
+def answer(context: click.Context, work: Callable[[TaskManager[Any]], Awaitable[T]]) -> T:
+    """Run work on an event loop, connected, and return its result; errors end the command.
+
+    May be called several times, so that a person is asked something in between.
+    """
+    import asyncio
+
+    with reported(), _refusals_reported():
+        return asyncio.run(_answer(manager(context), work))
+
+
+def _configured(context: click.Context) -> TaskManager[Any]:
+    from taskmanager.cli.loading import load
+    from taskmanager.manager import TaskManager
+
+    app = context.meta["app"]
+    tm = load(app) if app else TaskManager()
+    tm.configure(**context.obj, emit_timeout=PATIENCE_S)
+    return tm
+
+
+async def _answer(tm: TaskManager[Any], work: Callable[[TaskManager[Any]], Awaitable[T]]) -> T:
+    async with tm:
+        await _reach(tm.connector)
+        return await work(tm)
+
+
+async def _reach(connector: Connector) -> None:
+    """Raise RedisUnavailable when Redis does not answer soon: commands wait longer by themselves.
+
+    A paused server still accepts connections, so only an answer counts.
+    """
+    import asyncio
+
+    from redis.exceptions import ConnectionError
+
+    from consumers.errors import RedisUnavailable
+    from consumers.wire import Wire
+
+    wire = Wire(connector, name=None)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await wire.send("PING")
+    except (ConnectionError, TimeoutError) as error:
+        reason = str(error) or f"no answer within {PATIENCE_S:g} s"
+        raise RedisUnavailable(connector.where, reason, outcome="not_sent") from error
+    finally:
+        await wire.close()
+
+
+@contextlib.contextmanager
+def _refusals_reported() -> Iterator[None]:
+    """Turn what Redis refuses, for example a command this user may not run, into an Exit."""
+    from redis.exceptions import ResponseError
+
+    try:
+        yield
+    except ResponseError as error:
+        raise Exit(f"Redis refused: {' '.join(str(error).split())}", FAILURE) from error

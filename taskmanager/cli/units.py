@@ -1,0 +1,33 @@
+"""Read durations and rates as people write them."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([smhdw]?)")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/([smh]))?")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+
+def duration(text: str | float) -> float:
+    """Return a duration in seconds: 90, 0.5, 30s, 5m, 2h, 7d, 1w; BadParameter otherwise."""
+    found = _DURATION.fullmatch(str(text))
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is not a duration: give seconds, or a number with s, m, h, d or w "
+            "behind it, for example 90 or 7d"
+        )
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def rate(text: str | float) -> float:
+    """Return how many a second: 50, 50/s, 600/m, 1000/h; BadParameter otherwise, also for 0."""
+    found = _RATE.fullmatch(str(text))
+    a_second = float(found[1]) / _SECONDS[found[2] or "s"] if found else 0.0
+    if not a_second:
+        raise click.BadParameter(
+            f"{text!r} is not a rate: give jobs a second above 0, or for example 600/m"
+        )
+    return a_second

@@ -1,0 +1,44 @@
+"""Import the modules that include= names, so that their handlers are registered.
+
+They are imported when a worker starts, not before: such a module mostly imports
+the task manager that names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable
+from types import ModuleType
+
+from taskmanager.errors import InvalidOption
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class Modules:
+    """The included modules of one task manager, by name."""
+
+    def __init__(self, given: object) -> None:
+        self._names: dict[str, None] = {}
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InvalidOption("include", given, 'give a list: include=["shop.jobs"]')
+        self.add(given)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the modules, in the order they were given."""
+        return list(self._names)
+
+    def add(self, modules: Iterable[object]) -> None:
+        """Include more modules, by import path or as modules."""
+        for module in modules:
+            name = module.__name__ if isinstance(module, ModuleType) else module
+            if not isinstance(name, str) or _PATH.fullmatch(name) is None:
+                raise InvalidOption("include", module, "give import paths like 'shop.jobs'")
+            self._names[name] = None
+
+    def import_all(self) -> None:
+        """Import what is not imported yet; raises what the import raises."""
+        for name in self._names:
+            importlib.import_module(name)

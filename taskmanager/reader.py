@@ -1,0 +1,151 @@
+"""Read back what became of jobs. Nothing here changes one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from redis.exceptions import ConnectionError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from consumers.errors import RedisUnavailable
+from consumers.inspector import End, Facts, QueueStats, queue_names, value_of
+from consumers.keys import Fleet
+from consumers.names import check_job_id
+from taskmanager.clients import Client, Clients
+from taskmanager.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
+from taskmanager.facts import JobInfo, JobState, LogLine, Progress, info_of, moment, state_of
+
+# Redis is asked a few commands a lane each time.
+_DRAIN_LOOK = 0.05
+
+
+class Reader:
+    """Reads for one task manager, on whatever event loop it is asked.
+
+    All methods raise RedisUnavailable when Redis does not answer.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def result(self, queue: str, job_id: str, run: int | None, timeout: float | None) -> Any:
+        """Return what a run returned, when it has ended; see JobHandle.result."""
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await self._result(queue, job_id, run)
+        except TimeoutError:
+            if limit.expired() and timeout is not None:
+                raise ResultTimeout(job_id, timeout) from None
+            raise
+
+    async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
+        """Return the state of a run; None stands for the live or latest one."""
+        return state_of(await self._facts(queue, job_id), run)
+
+    async def job(self, queue: str, job_id: str) -> JobInfo | None:
+        """Return what is known of a job id."""
+        return info_of(queue, await self._facts(queue, job_id))
+
+    async def logs(self, queue: str, job_id: str) -> list[LogLine]:
+        """Return the last 1,000 lines of a job's log."""
+        client = self._clients.here()
+        with _answering(client):
+            lines = await client.inspector(queue).logs(check_job_id(job_id))
+        return [LogLine(moment(at), message) for at, message in lines]
+
+    async def progress(self, queue: str, job_id: str) -> Progress | None:
+        """Return a job's last progress; None when it has not reported any."""
+        client = self._clients.here()
+        with _answering(client):
+            told = await client.inspector(queue).progress(check_job_id(job_id))
+        if not told:
+            return None
+        total = told.get("total")
+        return Progress(
+            moment(int(told["at"])),
+            float(told["done"]),
+            None if total is None else float(total),
+            told.get("note"),
+        )
+
+    async def stats(self, queue: str) -> QueueStats:
+        """Return the figures of a queue."""
+        client = self._clients.here()
+        with _answering(client):
+            return await client.inspector(queue).stats()
+
+    async def queue_names(self) -> list[str]:
+        """Return the names of the queues that exist."""
+        client = self._clients.here()
+        with _answering(client):
+            return await queue_names(client.producer.wire, Fleet(client.producer.namespace))
+
+    async def drain(self, queue: str) -> None:
+        """Return when no job of a queue is waiting, due or running."""
+        quiet = 0
+        # Twice, because the lanes are not read in one moment: a job may be on
+        # its way from one to another.
+        while quiet < 2:
+            quiet = quiet + 1 if await self._is_quiet(queue) else 0
+            if quiet < 2:
+                await asyncio.sleep(_DRAIN_LOOK)
+
+    async def _is_quiet(self, queue: str) -> bool:
+        client = self._clients.here()
+        with _answering(client):
+            # First: what is promoted in between is waiting by then.
+            due = await client.inspector(queue).due()
+            stats = await client.inspector(queue).stats()
+        return due + stats.waiting + stats.active == 0
+
+    async def _facts(self, queue: str, job_id: str) -> Facts:
+        client = self._clients.here()
+        with _answering(client):
+            return await client.inspector(queue).job(check_job_id(job_id))
+
+    async def _result(self, queue: str, job_id: str, run: int | None) -> Any:
+        facts = await self._facts(queue, job_id)
+        if facts.run is None or facts.run != (run or facts.run):
+            return await self._value(queue, job_id, _end_of(facts, job_id, run))
+        client = self._clients.here()
+        try:
+            found = await client.results.wait(client.keys(queue), job_id, facts.run)
+        except TimeoutError:
+            raise RedisUnavailable(
+                client.where, "no subscription was confirmed", outcome="not_sent"
+            ) from None
+        end = found if isinstance(found, End) else _end_of(found, job_id, facts.run)
+        return await self._value(queue, job_id, end)
+
+    async def _value(self, queue: str, job_id: str, end: End) -> Any:
+        if end.state == "completed":
+            return value_of(end)
+        if end.state == "cancelled":
+            raise JobCancelled(job_id, end.value.decode())
+        client = self._clients.here()
+        with _answering(client):
+            letter = await client.letters(queue).get(job_id)
+        raise JobFailed(job_id, letter if letter is not None and letter.run == end.run else None)
+
+
+def _end_of(facts: Facts, job_id: str, run: int | None) -> End:
+    """Return how a run ended that is not live; raises ResultExpired when nobody knows."""
+    end, letter = facts.end, facts.letter
+    if end is not None and run in (None, end.run):
+        return end
+    if letter is not None and run in (None, letter.run):
+        return End(letter.run, "dead", letter.entry.encode())
+    raise ResultExpired(job_id)
+
+
+@contextlib.contextmanager
+def _answering(client: Client) -> Iterator[None]:
+    """Turn a lost connection into RedisUnavailable; reading again is always safe."""
+    try:
+        yield
+    except (ConnectionError, RedisTimeout) as error:
+        raise RedisUnavailable(client.where, str(error), outcome="not_sent") from error

@@ -1,0 +1,228 @@
+"""Waiting for the end of jobs: told by the settle, and never told another run's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis as redis_py
+
+from consumers.connection import Connector
+from consumers.inspector import End, Facts
+from consumers.job import Job
+from consumers.keys import Keys
+from consumers.outcome import Buried, Cancelled, Completed, Outcome
+from consumers.results import Results
+from consumers.wire import Wire
+from tests.support.engine import emitting, working
+from tests.support.queue import Queue, full_memory, new_job
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+KEYS = Keys("default")
+
+
+@pytest.fixture
+async def results(server: RedisServer) -> AsyncIterator[Results]:
+    connector = Connector.of(server.url)
+    wire = Wire(connector, name="waits")
+    results = Results(connector, wire, namespace="tm")
+    yield results
+    await results.close()
+    await wire.close()
+
+
+async def waiting(queue: Queue, results: Results, job_id: str = "a", run: int = 1) -> asyncio.Task:
+    """Return a wait that Redis knows of."""
+    task = asyncio.create_task(results.wait(queue.keys, job_id, run))
+    await aeventually(lambda: queue.redis.hexists(queue.keys.waiters, job_id))
+    return task
+
+
+ENDS: list[tuple[Outcome, str, bytes]] = [
+    (
+        Completed('{"a b":["\N{SNOWMAN}"]}'.encode()),
+        "completed",
+        '{"a b":["\N{SNOWMAN}"]}'.encode(),
+    ),
+    (Cancelled("not wanted"), "cancelled", b"not wanted"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "state", "value"), ENDS)
+async def test_a_wait_ends_with_what_the_settle_tells(
+    redis: redis_py.Redis, results: Results, outcome: Outcome, state: str, value: bytes
+) -> None:
+    queue = Queue(redis)
+    delivery = queue.one()
+    wait = await waiting(queue, results)
+
+    queue.settle((delivery, outcome), result_ttl_ms=0)
+
+    assert await asyncio.wait_for(wait, 1.0) == End(1, state, value)
+
+
+async def test_a_wait_for_a_job_that_dies_ends_with_its_letters_entry(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    delivery = queue.one()
+    wait = await waiting(queue, results)
+
+    queue.settle((delivery, Buried("failed")))
+
+    entry = redis.hget(queue.keys.dead_index, "a")
+    assert await asyncio.wait_for(wait, 1.0) == End(1, "dead", entry)
+
+
+async def test_what_has_ended_is_answered_at_once(redis: redis_py.Redis, results: Results) -> None:
+    queue = Queue(redis)
+    queue.settle((queue.one(), Completed(b"1")))
+
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+
+    assert isinstance(facts, Facts)
+    assert (facts.state, facts.end) == ("completed", End(1, "completed", b"1"))
+
+
+async def test_what_is_long_gone_is_answered_at_once(results: Results) -> None:
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+
+    assert isinstance(facts, Facts)
+    assert (facts.state, facts.run, facts.end) == ("unknown", None, None)
+
+
+async def test_a_wait_for_the_second_run_is_not_ended_by_the_firsts_result(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    queue.settle((queue.one(), Completed(b'"first"')))
+    delivery = queue.one(new_job("a"))
+    wait = await waiting(queue, results, run=2)
+    await asyncio.sleep(0.05)  # long enough to have been answered wrongly
+    assert not wait.done()
+
+    queue.settle((delivery, Completed(b'"second"')))
+
+    assert await asyncio.wait_for(wait, 1.0) == End(2, "completed", b'"second"')
+
+
+async def test_a_wait_for_the_first_run_is_not_ended_by_the_seconds_result(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    first = queue.one()
+    wait = await waiting(queue, results)
+    # The first run lost its place in the index; a second one is live and ends.
+    redis.hdel(queue.keys.live("a"), "a")
+    second = queue.one(new_job("a"))
+    queue.settle((second, Completed(b'"second"')))
+    await asyncio.sleep(0.05)  # long enough to have been answered wrongly
+    assert not wait.done()
+
+    queue.settle((first, Completed(b'"first"')))
+    wait.cancel()
+
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    assert isinstance(facts, Facts)
+    assert facts.end == End(1, "completed", b'"first"')
+
+
+async def test_a_second_wait_for_a_replayed_job_is_for_its_new_run(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    queue.settle((queue.one(), Buried("failed")))
+    queue.replay("a")
+
+    first = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    redis.delete(KEYS.waiters)
+    wait = await waiting(queue, results, run=2)
+    (delivery,) = queue.deliver()
+    queue.settle((delivery, Completed(b"2")))
+
+    assert isinstance(first, Facts)
+    assert first.end is not None
+    assert (first.run, first.end.state, first.end.run) == (2, "dead", 1)
+    assert await asyncio.wait_for(wait, 1.0) == End(2, "completed", b"2")
+
+
+async def test_1000_waiters_cost_no_polling(
+    server: RedisServer, redis: redis_py.Redis, results: Results
+) -> None:
+    waits, go_on = 1000, asyncio.Event()
+
+    async def work(job: Job[int]) -> int:
+        await go_on.wait()
+        return job.data
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work", n) for n in range(waits)))
+        async with working(server.url, {"work": work}, concurrency=waits):
+            asked = inspections(redis)
+            tasks = [
+                asyncio.create_task(results.wait(KEYS, f"work-{n + 1}", n + 1))
+                for n in range(waits)
+            ]
+            await aeventually(lambda: redis.hlen(KEYS.waiters) == waits)
+            assert inspections(redis) - asked == waits
+            await asyncio.sleep(1.0)  # what polling would show in
+            go_on.set()
+            ends = await asyncio.wait_for(asyncio.gather(*tasks), 10.0)
+
+    assert inspections(redis) - asked == waits
+    assert ends == [End(n + 1, "completed", str(n).encode()) for n in range(waits)]
+    assert redis.hlen(KEYS.waiters) == 0
+
+
+def inspections(redis: redis_py.Redis) -> int:
+    """How often a job was asked for; each looks for a result once, and nothing else does."""
+    return int(redis.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"])
+
+
+async def test_a_message_that_was_lost_with_the_connection_is_made_good_at_its_return(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    delivery = queue.one()
+    wait = await waiting(queue, results)
+
+    redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    queue.settle((delivery, Completed(b"1")))
+
+    end = await asyncio.wait_for(wait, 3.0)
+    assert isinstance(end, Facts)
+    assert end.end == End(1, "completed", b"1")
+
+
+async def test_a_wait_begun_in_full_memory_ends_too(
+    redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.results.LOOK", 0.3)
+    queue = Queue(redis)
+    delivery = queue.one()
+
+    with full_memory(redis):
+        wait = asyncio.create_task(results.wait(KEYS, "a", 1))
+        await asyncio.sleep(0.1)
+        queue.settle((delivery, Completed(b"1")))
+        end = await asyncio.wait_for(wait, 3.0)
+
+    assert isinstance(end, Facts)
+    assert end.end == End(1, "completed", b"1")
+
+
+async def test_a_wait_begun_while_redis_is_away_goes_on_when_it_is_back(
+    server: RedisServer, redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.results.LOOK", 0.3)
+    server.kill()
+    wait = asyncio.create_task(results.wait(KEYS, "a", 1))
+    await asyncio.sleep(0.5)
+
+    server.start()
+
+    facts = await asyncio.wait_for(wait, 5.0)
+    assert isinstance(facts, Facts)
+    assert facts.state == "unknown"

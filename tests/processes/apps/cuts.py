@@ -1,0 +1,86 @@
+"""Processes that end at a named point: ``cuts.py URL WORK QUEUE=POINT ...``.
+
+Each queue gets a process of its own, forked from this one. WORK is ``work`` (a
+worker), ``replay`` (of the dead letter ``job``) or ``relay``. Prints a line
+``QUEUE CODE`` for each when it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import NoReturn
+
+from consumers import Consumer, Handler, Job, NewJob
+from consumers.connection import Connector
+from consumers.dead_letters import DeadLetters
+from consumers.faults import arm
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.relay import Relay
+from consumers.wire import Wire
+from processors import Processor
+
+LEASE = 1.0
+
+
+async def parent(job: Job[None]) -> None:
+    """Complete with children in this queue and in another; no worker here reads their lanes."""
+    for queue in (job.queue, f"{job.queue}.other"):
+        for number in range(3):
+            lane = Lane(queue, "nobody")
+            job.on_success.append(NewJob(f"child-{number}", "child", b"null", lane))
+
+
+async def fail(job: Job[None]) -> None:
+    raise ValueError(f"attempt {job.attempt}")
+
+
+def worker(url: str, *queues: str) -> Consumer:
+    """Return a worker of both events in some queues."""
+    handlers = {"parent": Handler.of(parent), "fail": Handler.of(fail)}
+    known = {(queue, event): it for queue in queues for event, it in handlers.items()}
+    return Consumer(url, policy=Processor(known), queues=queues, lease=LEASE)
+
+
+async def work(url: str, queue: str) -> None:
+    await worker(url, queue).start()
+    await asyncio.Event().wait()
+
+
+async def replay(url: str, queue: str) -> None:
+    wire = Wire(Connector.of(url), name="replays")
+    # Connected, so that what is in flight at the end has really left.
+    await wire.send("PING")
+    await DeadLetters(wire, Keys(queue), where=url).replay(["job"], patience=5.0)
+    await wire.close()
+
+
+async def relay(url: str, queue: str) -> None:
+    await Relay(Wire(Connector.of(url), name="relays"), Keys(queue), batch=2).run()
+
+
+def main(url: str, what: str, *cuts: str) -> None:
+    """Fork, wait for all, and tell how each ended."""
+    pids = {}
+    for queue, _, point in (cut.partition("=") for cut in cuts):
+        pid = os.fork()
+        if pid == 0:
+            _be_cut(url, what, queue, point)
+        pids[pid] = queue
+    while pids:
+        pid, status = os.wait()
+        print(pids.pop(pid), os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _be_cut(url: str, what: str, queue: str, point: str) -> NoReturn:
+    arm(point)
+    try:
+        asyncio.run({"work": work, "replay": replay, "relay": relay}[what](url, queue))
+    finally:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
