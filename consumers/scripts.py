@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError, TimeoutError
 
+from consumers.wire import NotSent
+
 Argument = str | bytes | int | float
 
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
@@ -44,7 +46,10 @@ class Sends(Protocol):
     """A connection on which one command is sent and its reply awaited."""
 
     def send(self, *args: Argument) -> Any:
-        """Send one command and return the awaitable of its reply."""
+        """Send one command and return the future of its reply."""
+
+    def withdraw(self, reply: asyncio.Future[Any]) -> bool:
+        """Take back a command that is not written yet; return whether it was not."""
 
 
 def _read(path: str) -> str:
@@ -71,27 +76,32 @@ async def call(
 ) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
 
-    Raises redis.exceptions.TimeoutError when there is no answer at the monotonic
-    time ``until``; it may then have been executed, now or later.
+    When there is no answer at the monotonic time ``until`` it raises NotSent if
+    nothing was written, else redis.exceptions.TimeoutError: then it may have
+    been executed, or may yet be.
     """
     try:
-        return await _in_time(wire.send(*script.by_sha(keys, args)), until)
+        return await _in_time(wire, wire.send(*script.by_sha(keys, args)), until)
     except NoScriptError:
-        return await _in_time(wire.send(*script.by_source(keys, args)), until)
+        return await _in_time(wire, wire.send(*script.by_source(keys, args)), until)
 
 
-async def _in_time(reply: asyncio.Future[Any], until: float) -> Any:
+async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:
     if until == math.inf:
         return await reply
     # Cheaper than a task with a timeout; whoever sends drops replies nobody waits for.
     left = max(0.0, until - time.monotonic())
-    timer = reply.get_loop().call_later(left, _expire, reply)
+    timer = reply.get_loop().call_later(left, _expire, wire, reply)
     try:
         return await reply
     finally:
         timer.cancel()
 
 
-def _expire(reply: asyncio.Future[Any]) -> None:
-    if not reply.done():
+def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
+    if reply.done():
+        return
+    if wire.withdraw(reply):
+        reply.set_exception(NotSent("there was no connection in time"))
+    else:
         reply.set_exception(TimeoutError("there was no answer in time"))

@@ -73,6 +73,17 @@ class Wire:
             loop.call_soon(self._flush)
         return future
 
+    def withdraw(self, reply: _Reply) -> bool:
+        """Take back a command that is not written yet; return whether it was not.
+
+        Its future is left to the caller. Looks through all that wait: for timeouts only.
+        """
+        if reply not in self._waiting:
+            return False
+        at = self._waiting.index(reply)
+        del self._waiting[at], self._packed[at]
+        return True
+
     async def close(self) -> None:
         """Close the connection; what is in flight fails, later sends fail. Idempotent.
 

@@ -65,6 +65,17 @@ async def test_10000_concurrent_sends_keep_their_order(wire: Wire) -> None:
     assert numbered == list(range(1, 10_001))
 
 
+async def test_a_command_that_is_not_written_yet_can_be_taken_back(wire: Wire) -> None:
+    before = wire.send("INCR", "n")
+    withdrawn = wire.send("INCRBY", "n", 100)
+    after = wire.send("INCR", "n")
+
+    assert wire.withdraw(withdrawn)
+    assert [await before, await after] == [1, 2]
+    assert not wire.withdraw(after)
+    assert not withdrawn.done()
+
+
 async def test_commands_of_one_turn_leave_in_one_write(
     wire: Wire, aredis: redis.asyncio.Redis
 ) -> None:
