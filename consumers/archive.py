@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from redis.exceptions import RedisError
@@ -30,27 +31,41 @@ ALL = (_KEEP, _JOT)
 class Archive:
     """The second Redis of a consumer; makes its connection with the first write."""
 
-    def __init__(self, connector: Connector, *, consumer: str, result_ttl_ms: int) -> None:
+    def __init__(
+        self, connector: Connector, *, consumer: str, result_ttl_ms: int, patience: float = 5.0
+    ) -> None:
         self.wire = Wire(connector, name=f"archive-{consumer}")
+        self.patience = patience
+        # How many results were given up since the start.
+        self.dropped = 0
         self._where = connector.where
         self._result_ttl_ms = result_ttl_ms
 
     async def keep(self, settlements: Sequence[Settlement]) -> None:
-        """Keep how runs end; repeated until this Redis has answered.
+        """Keep how runs end; repeated for ``patience`` seconds while this Redis is away or full.
+
+        What could not be kept by then is dropped, counted and logged: the queue
+        must not stand still because of where its results go.
 
         What is kept and not settled afterwards (the lease was lost) belongs to a
         run that is run again: its successor, a later delivery, overwrites it.
         """
         ends = [keep for it in settlements if (keep := self._end(it)) is not None]
-        attempt = 0
+        attempt, until = 0, time.monotonic() + self.patience
         while ends and self._result_ttl_ms:
             try:
-                await asyncio.gather(*(call(self.wire, it.script, it.keys, it.args) for it in ends))
+                await asyncio.gather(
+                    *(call(self.wire, it.script, it.keys, it.args, until=until) for it in ends)
+                )
                 return
             except RedisError as error:
                 attempt += 1
                 if attempt == 1:
                     logger.warning("results wait for %s: %s", self._where, error)
+                if time.monotonic() > until:
+                    self.dropped += len(ends)
+                    logger.error("%d results are not kept, %s: %s", len(ends), self._where, error)
+                    return
                 await asyncio.sleep(pause_before(attempt))
 
     def log(self, delivery: Delivery, ttl_ms: int, line: str) -> Call:

@@ -218,6 +218,14 @@ class _QueueSettler:
 
 
 def _size(settlement: Settlement) -> int:
+    """Return about how many bytes a settlement takes; 0 for one that cannot be sent anyway."""
+    try:
+        return _bytes_of(settlement)
+    except TypeError:
+        return 0
+
+
+def _bytes_of(settlement: Settlement) -> int:
     """Return how many bytes Redis has to move for it, about."""
     outcome = settlement.outcome
     if isinstance(outcome, Completed):

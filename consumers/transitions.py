@@ -133,7 +133,7 @@ def _settlement(keys: Keys, streams: _Streams, settlement: Settlement) -> list[A
         return ["cancel", *token, outcome.reason]
     if isinstance(outcome, RetryAt):
         where = streams.index(keys.lane(stream.lane))
-        delay, uses = f"+{outcome.delay_ms}", int(outcome.uses_attempt)
+        delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
         return ["retry", *token, where, delay, uses, outcome.errors]
     return _release(keys, streams, delivery, outcome, token)
 

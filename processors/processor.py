@@ -26,6 +26,7 @@ from processors.history import describe, with_error
 from processors.retry import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_RETRY_DELAY_MS,
+    Decision,
     RetryFunction,
     RetryPolicy,
 )
@@ -115,7 +116,13 @@ class Processor:
             return Cancelled(error.reason)
         if isinstance(error, Snooze):
             return RetryAt(_ms(error.delay), uses_attempt=False)
-        decision = self._decision(job, error)
+        try:
+            decision = self._decision(job, error)
+        except Exception as broken:
+            why = f"{describe(error)}\nand its retry policy raised {broken!r}"
+            return Buried("failed", why, errors=with_error(job, error))
+        if isinstance(decision, Snooze):
+            return RetryAt(_ms(decision.delay), uses_attempt=False)
         if isinstance(decision, Discard):
             return Cancelled(decision.reason)
         if not decision or job.attempt > job.max_retries:
@@ -123,7 +130,7 @@ class Processor:
         delay = decision.delay if isinstance(decision, Retry) else None
         return RetryAt(self._delay_ms(job, delay), with_error(job, error))
 
-    def _decision(self, job: Job[Any], error: BaseException) -> Retry | Discard | bool | None:
+    def _decision(self, job: Job[Any], error: BaseException) -> Decision:
         if isinstance(error, Retry):
             return error
         retry = self._registration(job).retry

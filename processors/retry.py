@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from consumers.errors import InvalidInput
 from consumers.job import Job
-from processors.backoff import Kind, delay_ms
-from processors.signals import Discard, Retry
+from processors.backoff import MAX_DELAY_MS, Kind, delay_ms
+from processors.signals import Discard, Retry, Snooze
 
-# What a callable policy answers: Retry or True to run again, Discard to cancel,
-# False or None to bury.
-Decision = Retry | Discard | bool | None
+# What a callable policy answers: Retry or True to run again, Snooze to do so without
+# using the budget, Discard to cancel, False or None to bury.
+Decision = Retry | Snooze | Discard | bool | None
 RetryFunction = Callable[[Job[Any], BaseException], Decision]
 
 # What counts when nobody says anything else: a policy alone asks for retries.
 DEFAULT_MAX_RETRIES = 3
 DEFAULT_RETRY_DELAY_MS = 1000
+
+_MOST_RETRIES = 1_000_000
+_MOST_MULTIPLIER = 1000
+_WHOLE = {
+    "max_retries": _MOST_RETRIES,
+    "retry_delay_ms": MAX_DELAY_MS,
+    "max_delay_ms": MAX_DELAY_MS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,21 @@ class RetryPolicy:
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     never_on: tuple[type[BaseException], ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, most in _WHOLE.items():
+            given = getattr(self, name)
+            left_open = given is None and name != "max_delay_ms"
+            allowed = left_open or (type(given) is int and 0 <= given <= most)
+            _check(name, given, allowed, f"a whole number from 0 to {most:,}")
+        factor = self.multiplier
+        known = isinstance(factor, int | float) and 1 <= factor <= _MOST_MULTIPLIER
+        _check("multiplier", factor, known, f"1 to {_MOST_MULTIPLIER}")
+        _check("jitter", self.jitter, type(self.jitter) is bool, "True or False")
+        _check("backoff", self.backoff, self.backoff in get_args(Kind), ", ".join(get_args(Kind)))
+        for name in ("retry_on", "never_on"):
+            given = getattr(self, name)
+            _check(name, given, _are_errors(given), "a tuple of exception classes")
+
     def wants(self, error: BaseException) -> bool:
         """Whether an error is worth another run."""
         return isinstance(error, self.retry_on) and not isinstance(error, self.never_on)
@@ -58,3 +82,14 @@ class RetryPolicy:
             max_ms=self.max_delay_ms,
             jitter=self.jitter,
         )
+
+
+def _are_errors(given: object) -> bool:
+    return isinstance(given, tuple) and all(
+        isinstance(it, type) and issubclass(it, BaseException) for it in given
+    )
+
+
+def _check(name: str, given: object, allowed: bool, what: str) -> None:
+    if not allowed:
+        raise InvalidInput(f"{name} {given!r} of a RetryPolicy is not allowed: give {what}")

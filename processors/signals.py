@@ -30,7 +30,7 @@ class Retry(Signal):
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
         self.delay = None if delay is None else seconds_of(delay)
 
 
@@ -39,7 +39,7 @@ class Snooze(Signal):
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
         self.delay = seconds_of(delay)
 
 
@@ -48,4 +48,4 @@ class Discard(Signal):
 
     def __init__(self, reason: str = "discarded") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -47,10 +48,11 @@ def read_policies(given: object) -> Policies:
 
 def check_retry(given: object) -> Any:
     """Return the retry= of a handler: a RetryPolicy, or a function of (job, error)."""
-    if isinstance(given, RetryPolicy) or (callable(given) and not isinstance(given, type)):
+    plain = callable(given) and not isinstance(given, type)
+    if isinstance(given, RetryPolicy) or (plain and not inspect.iscoroutinefunction(given)):
         return given
     raise InvalidOption(
-        "retry", given, "give a RetryPolicy(...), or a function (job, error) -> Retry, bool"
+        "retry", given, "give a RetryPolicy(...), or a plain function (job, error) -> Retry, bool"
     )
 
 

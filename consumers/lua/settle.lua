@@ -249,7 +249,9 @@ function retry.refusal(delivery, at)
 end
 
 function retry.write(delivery, at)
-  local stream, fields, delay = KEYS[tonumber(ARGV[at])], delivery.fields, tonumber(ARGV[at + 1])
+  local stream, fields = KEYS[tonumber(ARGV[at])], delivery.fields
+  -- The job is out of its lane in a moment: nothing after that may be an error.
+  local delay = math.max(0, tonumber(ARGV[at + 1]) or 0)
   local lane = lane_name(base, stream)
   fields[2] = failed(fields[2], ARGV[at + 2])
   if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end

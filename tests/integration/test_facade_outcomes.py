@@ -768,3 +768,39 @@ async def test_run_ends_with_an_error_when_too_many_threads_do_not_end(
             await asyncio.wait_for(running, 20)
     finally:
         may_end.set()
+
+
+async def test_a_reason_of_any_type_ends_its_job_alone(tm: TaskManager) -> None:
+    @tm.registerHandler(event="odd")
+    async def odd(job: Job[dict[str, int]]) -> None:
+        raise Discard(ValueError("no such order"))  # type: ignore[arg-type]
+
+    @tm.registerHandler(event="fine")
+    async def fine(job: Job[dict[str, int]]) -> int:
+        return 1
+
+    await tm.start()
+    first, second = await tm.emit("odd"), await tm.emit("fine")
+
+    with pytest.raises(JobCancelled, match="no such order"):
+        await first.result(timeout=10)
+    assert await second.result(timeout=10) == 1
+
+
+async def test_a_policy_function_that_raises_keeps_the_handlers_error(tm: TaskManager) -> None:
+    def policy(job: Job[Any], error: BaseException) -> bool:
+        raise LookupError("no policy today")
+
+    @tm.registerHandler(event="fails", retry=policy)
+    async def fails(job: Job[dict[str, int]]) -> None:
+        raise ValueError("the cause")
+
+    await tm.start()
+    handle = await tm.emit("fails")
+    with pytest.raises(JobFailed) as caught:
+        await handle.result(timeout=10)
+
+    letter = caught.value.letter
+    assert "the cause" in letter.error
+    assert "no policy today" in letter.error
+    assert "the cause" in letter.errors[-1]["error"]

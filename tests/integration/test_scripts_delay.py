@@ -533,3 +533,19 @@ def test_an_id_without_an_envelope_is_counted_as_missing(queue: Queue) -> None:
     assert queue.promote()[0] == 0
 
     assert (queue.stat("missing"), list(queue.put_off())) == (1, ["b"])
+
+
+@pytest.mark.parametrize("delay", ["+-5", "+nan", "x", ""])
+def test_a_retry_with_a_delay_that_is_none_is_not_lost_but_runs_at_once(
+    queue: Queue, delay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = queue.one()
+    listed = [Settlement(delivery, RetryAt(0))]
+    built = transitions.settle_items(queue.keys, ME, 0, listed)
+    built.args[built.args.index("+0")] = delay
+    monkeypatch.setattr(transitions, "settle_items", lambda *_, **__: built)
+
+    assert queue.settle((delivery, RetryAt(0))) == ["1"]
+
+    (again,) = queue.deliver()
+    assert (again.envelope.id, again.envelope.failures) == (delivery.envelope.id, 1)

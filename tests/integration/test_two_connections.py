@@ -106,3 +106,18 @@ async def test_a_worker_that_lost_its_job_does_not_overwrite_what_its_successor_
         b"fresh",
     ]
     assert kept.hget(KEYS.progress("a"), "done") == b"2"
+
+
+async def test_a_db_that_is_away_holds_up_no_job_for_long(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = Archive(
+        Connector.from_url("redis://127.0.0.1:1/0"), consumer="c", result_ttl_ms=1, patience=0.2
+    )
+
+    with caplog.at_level("ERROR"):
+        await archive.keep([Settlement(delivery(run=1, count=1), Completed(b"1"))])
+    await archive.close()
+
+    assert archive.dropped == 1
+    assert "1 results are not kept" in caplog.text

@@ -239,3 +239,23 @@ def test_a_bad_result_is_not_retried() -> None:
 
     assert isinstance(policy.decide(job, Returned(object())), Buried)
     assert isinstance(policy.decide(job, Returned(1)), Completed)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("max_retries", -1),
+        ("max_retries", "3"),
+        ("retry_delay_ms", -5),
+        ("max_delay_ms", None),
+        ("multiplier", float("nan")),
+        ("multiplier", 0.1),
+        ("jitter", 1),
+        ("backoff", "wild"),
+        ("retry_on", [ValueError]),
+        ("never_on", "x"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_when_it_is_made(option: str, given: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"^{option} .* of a RetryPolicy is not allowed: give"):
+        RetryPolicy(**{option: given})
