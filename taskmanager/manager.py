@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
-from types import ModuleType, TracebackType, UnionType
-from typing import Any, ClassVar, Generic, Self, Unpack, overload
+from types import ModuleType, TracebackType
+from typing import Any, ClassVar, Generic, Self, Unpack
 
-import redis as redis_py
-import redis.asyncio as redis_async
 from typing_extensions import TypeVar
 
 from consumers.connection import Connector
@@ -19,9 +16,9 @@ from consumers.consumer import Consumer
 from consumers.inspector import QueueStats
 from consumers.producer import Producer
 from processors.processor import Processor
-from taskmanager import embedded, settings, signals
-from taskmanager.alerts import Alerts, F
+from taskmanager import settings
 from taskmanager.clients import Client, Clients
+from taskmanager.configuration import Configuration, RedisSource
 from taskmanager.context import Context, refill
 from taskmanager.dlq import DeadLetterQueue
 from taskmanager.emission import Emission
@@ -31,30 +28,26 @@ from taskmanager.errors import (
     AlreadyStarted,
     ConflictingOptions,
     InvalidOption,
-    NoHandlers,
-    NotConfigured,
 )
 from taskmanager.facts import JobInfo
 from taskmanager.handle import JobHandle
-from taskmanager.handlers import D, H, HandlerOf, HandlerOptions, Registry
-from taskmanager.middleware import M
-from taskmanager.modules import Modules
+from taskmanager.lifecycle import LifeCycle
 from taskmanager.options import naming_options, same
 from taskmanager.policies import read_policies
 from taskmanager.reader import Reader
+from taskmanager.registrar import Registrar
 from taskmanager.request import DEFAULT_QUEUE, EmitArguments
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
 from taskmanager.sync_handle import SyncJobHandle
-from taskmanager.worker import Closer, Worker
+from taskmanager.worker import Closer
 
 T = TypeVar("T", default=Any)
 
-RedisSource = str | redis_py.Redis | redis_async.Redis | Connector
 Seconds = float | timedelta
 
 
-class TaskManager(Generic[T]):
+class TaskManager(Registrar, Generic[T]):
     """Registers handlers, emits jobs and runs them; one object for producers and workers.
 
     redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
@@ -97,10 +90,11 @@ class TaskManager(Generic[T]):
         max_queue_depth: int | None = None,
         no_handler_deadline: Seconds | None = None,
     ) -> None:
-        self._source = _one_source(redis, db, streamdb)
-        self._kept = _kept_source(redis, db, streamdb)
-        self._given = settings.check(
-            {
+        self._configuration = Configuration(
+            redis,
+            db=db,
+            streamdb=streamdb,
+            given={
                 "concurrency": concurrency,
                 "namespace": namespace,
                 "lease": lease,
@@ -113,23 +107,23 @@ class TaskManager(Generic[T]):
                 "max_queue_depth": max_queue_depth,
                 "no_handler_deadline": no_handler_deadline,
             },
-            where="TaskManager",
         )
-        self._command_line: dict[str, Any] = {}
-        self._settings: Settings | None = None
-        self._connector: Connector | None = None
         self._policies = read_policies(processor)
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         self._lifespan = lifespan
-        self._registry = Registry()
-        self._modules = Modules(include)
-        self._alerts = Alerts()
+        super().__init__(include)
         self._clients = Clients(self._open_client)
         self._reader = Reader(self._clients)
         self._emitter = Emitter(self._clients, self._reader, check=self._registry.check_payload)
         self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
-        self._worker: Worker | None = None
+        self._life = LifeCycle(
+            self._registry,
+            modules=self._modules,
+            clients=self._clients,
+            open_lifespan=self._open_lifespan,
+            open_consumer=self._open_consumer,
+        )
         self.dlq = DeadLetterQueue(self._clients, self._reader)
         self.sync = Sync(self._emitter, self._reader, self.dlq)
 
@@ -157,110 +151,6 @@ class TaskManager(Generic[T]):
         with TaskManager._singleton_lock:
             TaskManager._singleton = None
             TaskManager._singleton_options = {}
-
-    # Handlers
-
-    @overload
-    def registerHandler(self, handler: H, registration: Mapping[str, Any], /) -> H: ...
-    @overload
-    def registerHandler(self, registration: Mapping[str, Any], /) -> Callable[..., Any]: ...
-    @overload
-    def registerHandler(
-        self,
-        handler: H,
-        *,
-        event: str,
-        queue: str = "default",
-        payload: object = None,
-        **options: Unpack[HandlerOptions],
-    ) -> H: ...
-    @overload
-    def registerHandler(
-        self,
-        *,
-        event: str,
-        payload: type[D],
-        queue: str = "default",
-        **options: Unpack[HandlerOptions],
-    ) -> HandlerOf[D]: ...
-    @overload
-    def registerHandler(
-        self,
-        *,
-        event: str,
-        queue: str = "default",
-        payload: UnionType | None = None,
-        **options: Unpack[HandlerOptions],
-    ) -> Callable[[H], H]: ...
-    def registerHandler(self, *positional: Any, **given: Any) -> Any:
-        """Register the handler of an event in a queue; as a decorator or a call.
-
-            @tm.registerHandler(event="send-email", queue="emails")
-            async def send_email(job, ctx): ...
-
-            tm.registerHandler(handler=send_email, event="send-email")
-            tm.registerHandler(send_email, {"event": "send-email"})
-            tm.registerHandler({"handler": send_email, "event": "send-email"})
-
-        A handler takes (job, ctx) or (job). A coroutine function runs on the
-        event loop, a plain one in a thread. What it returns is the job's result
-        and must be JSON of at most 64 KiB; if it raises, the job is retried as
-        HandlerOptions and processor= say, then buried. The function is returned
-        unchanged. A second handler of the same event replaces the first, with a
-        warning; after start it is an AlreadyStarted.
-
-        payload, or the annotation job: Job[Payload], says what the data must be:
-        a pydantic model, dataclass, TypedDict or whatever pydantic has a schema
-        for. job.data is then of that type; data that is not is refused at emit
-        where the handler is registered, and elsewhere buried as bad_payload.
-        """
-        return self._registry.register(positional, given)
-
-    register_handler = registerHandler
-
-    def middleware(self, function: M) -> M:
-        """Have every handler of this task manager called through an async function.
-
-            @tm.middleware
-            async def timed(job, ctx, call_next):
-                started = time.monotonic()
-                try:
-                    return await call_next()
-                finally:
-                    print(job.event, time.monotonic() - started)
-
-        The first registered is the outermost. What it returns is the job's
-        result; what it raises counts as raised by the handler.
-        """
-        return self._registry.add_middleware(function)
-
-    def on_dead(self, callback: F) -> F:
-        """Have a function, async or not, called with the DeadLetter of each job that dies.
-
-        It is called in the worker that recorded the death, after it is recorded.
-        That worker may end before; for alerts, not for bookkeeping.
-        """
-        return self._alerts.add(callback)
-
-    def include(self, *modules: str | ModuleType) -> None:
-        """Name more modules with handlers; see the argument include=."""
-        if self._registry.frozen:
-            raise AlreadyStarted("include")
-        self._modules.add(modules)
-
-    @property
-    def included(self) -> list[str]:
-        """The names of the modules that include named."""
-        return self._modules.names
-
-    def import_handlers(self) -> None:
-        """Import the included modules; start and run do it by themselves."""
-        self._modules.import_all()
-
-    @property
-    def handlers(self) -> list[tuple[str, str]]:
-        """(queue, event) of every registered handler."""
-        return self._registry.names
 
     # Emitting
 
@@ -340,19 +230,7 @@ class TaskManager(Generic[T]):
         A second call does nothing; while a stop is under way it waits for that
         and starts anew. Handlers cannot be registered any more.
         """
-        while (worker := self._current_worker()) is not None and worker.stopping:
-            await worker.stopped()
-            self._forget(worker)
-        if worker is None:
-            self.import_handlers()
-        if worker is None and self._registry:
-            worker = self._worker = self._new_worker()
-        self._registry.frozen = True
-        try:
-            await (worker.start() if worker is not None else self._connect())
-        except BaseException:
-            self._forget(worker)
-            raise
+        await self._life.start()
 
     async def stop(self, timeout: Seconds | None = None) -> None:
         """Fetch no more, let running jobs finish, send what was emitted, disconnect.
@@ -364,15 +242,7 @@ class TaskManager(Generic[T]):
         raised when everything has stopped.
         """
         patience = None if timeout is None else settings.seconds("timeout", timeout)
-        worker = self._current_worker()
-        try:
-            if worker is not None:
-                await worker.stop(patience)
-        finally:
-            # A cancelled call leaves a stop behind that goes on: another one sees to the rest.
-            if worker is None or worker.ended:
-                self._forget(worker)
-                await self._clients.close()
+        await self._life.stop(patience)
 
     async def run(
         self, *, burst: bool = False, on_start: Callable[[], object] | None = None
@@ -383,49 +253,14 @@ class TaskManager(Generic[T]):
         The first signal lets running jobs finish, the second cancels them, the
         third ends the process with exit code 4. Raises NoHandlers without any.
         """
-        self.import_handlers()
-        if not self._registry:
-            raise NoHandlers(self.included)
-        stopping = asyncio.Event()
-        forced: list[asyncio.Task[None]] = []
-        with signals.handled(
-            stopping.set, lambda: forced.append(asyncio.create_task(self.stop(timeout=0)))
-        ):
-            try:
-                await _unless(stopping, self._start_and_say(on_start))
-                if not stopping.is_set():
-                    await _unless(stopping, self._work(burst))
-            finally:
-                await self.stop()
-                await asyncio.gather(*forced)
-
-    async def _work(self, burst: bool) -> None:
-        """Return when a burst is over; raise WorkerBroken when the worker stops by itself."""
-        assert self._worker is not None, "the worker was not started"
-        ends = [asyncio.ensure_future(self._worker.until_broken())]
-        if burst:
-            ends.append(asyncio.ensure_future(self.until_idle()))
-        try:
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for end in ends:
-                end.cancel()
-        for end in done:
-            end.result()
-
-    async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:
-        await self.start()
-        if on_start is not None:
-            on_start()
+        await self._life.run(burst=burst, on_start=on_start)
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running in this worker's queues."""
-        worker = self._current_worker()
-        if worker is not None:
-            await worker.until_idle()
+        await self._life.until_idle()
 
     async def __aenter__(self) -> Self:
-        await self._connect()
+        await self._life.connect()
         return self
 
     async def __aexit__(
@@ -445,15 +280,12 @@ class TaskManager(Generic[T]):
         """
         if self._registry.frozen:
             raise AlreadyStarted("configure")
-        self._command_line |= settings.check(values, where="configure")
-        self._settings = self._connector = None
+        self._configuration.override(values)
 
     @property
     def settings(self) -> Settings:
         """The settings in force; the environment is read at the first use."""
-        if self._settings is None:
-            self._settings = settings.from_process(self._command_line, self._given)
-        return self._settings
+        return self._configuration.settings
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -471,25 +303,7 @@ class TaskManager(Generic[T]):
     @property
     def connector(self) -> Connector:
         """Where Redis is; an embedded server is started. Raises NotConfigured."""
-        if self._connector is None:
-            self._connector = Connector.of(self._resolved_source())
-        return self._connector
-
-    @property
-    def _kept_connector(self) -> Connector | None:
-        """Where results, logs and progress are kept, when they have a Redis of their own."""
-        if self._kept is None:
-            return None
-        return Connector.of(
-            embedded.resolve(self._kept) if isinstance(self._kept, str) else self._kept
-        )
-
-    def _resolved_source(self) -> RedisSource:
-        source: RedisSource | None = self._command_line.get("redis_url") or self._source
-        source = source or self.settings.redis_url
-        if source is None:
-            raise NotConfigured()
-        return embedded.resolve(source) if isinstance(source, str) else source
+        return self._configuration.connector
 
     def _open_client(self) -> Client:
         producer = Producer(
@@ -498,7 +312,7 @@ class TaskManager(Generic[T]):
             emit_timeout=self.settings.emit_timeout,
             max_queue_depth=self.settings.max_queue_depth,
         )
-        return Client(self.connector, producer, self._kept_connector)
+        return Client(self.connector, producer, self._configuration.kept_connector)
 
     def _open_consumer(self) -> Consumer:
         chosen = self.settings
@@ -520,7 +334,7 @@ class TaskManager(Generic[T]):
             dead_letters=self._policies.bounds,
             on_dead=self._alerts,
             name=chosen.name,
-            results=self._kept_connector,
+            results=self._configuration.kept_connector,
         )
 
     async def _open_lifespan(self) -> Closer:
@@ -530,71 +344,6 @@ class TaskManager(Generic[T]):
                 refill(self._context, {} if app is None else app)
             stack.push_async_callback(self._alerts.finish)
             return stack.pop_all().aclose
-
-    def _new_worker(self) -> Worker:
-        return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)
-
-    def _current_worker(self) -> Worker | None:
-        """Return the worker, unless its loop ended without a stop: then it ended with it.
-
-        Raises OtherLoop when it runs on another loop than this.
-        """
-        if self._worker is not None and self._worker.loop.is_closed():
-            self._worker = None
-        if self._worker is not None:
-            self._worker.refuse_other_loop()
-        return self._worker
-
-    def _forget(self, worker: Worker | None) -> None:
-        if worker is self._worker:
-            self._worker = None
-            self._registry.frozen = False
-
-    async def _connect(self) -> None:
-        self._clients.here()
-
-
-async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Await work, or cancel it as soon as stopping is set."""
-    task = asyncio.ensure_future(work)
-    waiting = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
-
-
-def _one_source(
-    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
-) -> RedisSource | None:
-    """Return the Redis that is meant, checked as far as it can be without connecting."""
-    if redis is not None and db is not None and redis != db:
-        raise ConflictingOptions("redis", "db", "TaskManager")
-    source = next((it for it in (streamdb, db, redis) if it is not None), None)
-    if source is not None and not _is_embedded(source):
-        Connector.of(source)
-    return source
-
-
-def _kept_source(
-    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
-) -> RedisSource | None:
-    """Return the Redis of results, logs and progress; None when it is that of the queues."""
-    kept = db if db is not None else redis
-    if streamdb is None or kept is None or kept is streamdb or kept == streamdb:
-        return None
-    if not _is_embedded(kept):
-        Connector.of(kept)
-    return kept
-
-
-def _is_embedded(source: RedisSource) -> bool:
-    return isinstance(source, str) and source.startswith("embedded://")
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -48,6 +48,14 @@ async def _live_and_die(server: RedisServer, queue: QueueView, killer: Killer) -
     queue.expire()
 
 
+async def _crash_nine_times(server: RedisServer, queue: QueueView) -> None:
+    """Leave a poison job behind that was in nine crashes, none of them while it ran solo."""
+    async with emitting(server.url) as emit:
+        await emit("poison")
+    queue.abandon(crashes=9)
+    queue.expire()
+
+
 async def test_g5_a_poison_job_is_buried_and_its_neighbours_complete(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
@@ -101,10 +109,7 @@ async def test_g5_one_solo_crash_is_not_enough_to_bury(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue, killer = QueueView(redis), Killer()
-    async with emitting(server.url) as emit:
-        await emit("poison")
-    queue.abandon(crashes=9)
-    queue.expire()
+    await _crash_nine_times(server, queue)
 
     for delivery in (10, 11):
         await _live_and_die(server, queue, killer)
@@ -140,10 +145,7 @@ async def test_g5_a_graceful_stop_of_a_solo_run_takes_its_mark_back(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue, killer = QueueView(redis), Killer()
-    async with emitting(server.url) as emit:
-        await emit("poison")
-    queue.abandon(crashes=9)
-    queue.expire()
+    await _crash_nine_times(server, queue)
 
     for _ in range(4):
         async with working(server.url, killer.handlers) as worker:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -41,38 +41,11 @@ from taskmanager import (
     TaskManager,
     TooLarge,
 )
-from taskmanager.portal import portal
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
 
 KEYS = Keys("default")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def make(server: RedisServer) -> AsyncIterator[Callable[..., TaskManager]]:
-    """Make task managers on the server; all are stopped with the test."""
-    made: list[TaskManager] = []
-
-    def make(**options: Any) -> TaskManager:
-        made.append(TaskManager(**{"redis": server.url, "concurrency": 4, **options}))
-        return made[-1]
-
-    yield make
-    for tm in made:
-        await tm.stop(timeout=0)
-
-
-@pytest.fixture
-def tm(make: Callable[..., TaskManager]) -> TaskManager:
-    return make()
-
-
-@pytest.fixture(autouse=True)
-def _no_portal() -> Iterator[None]:
-    yield
-    # Its connections belong to a server that the next test resets.
-    portal.close()
 
 
 def letters(redis: redis_py.Redis) -> list[str]:
@@ -873,7 +846,7 @@ async def test_a_start_during_a_stop_waits_for_it_and_starts_anew(tm: TaskManage
     await tm.start()
     await started.wait()
     stopping = asyncio.create_task(tm.stop())
-    await aeventually(lambda: tm._worker is not None and tm._worker.stopping)
+    await aeventually(lambda: tm._life.worker is not None and tm._life.worker.stopping)
 
     starting = [asyncio.create_task(tm.start()) for _ in range(2)]
     await asyncio.sleep(0.05)  # A start that does not wait would be over by now.
@@ -1003,7 +976,7 @@ async def test_a_stop_ends_a_start_that_waits_for_redis(
     tm.registerHandler(lambda job: None, event="a")
     server.kill()
     starting = asyncio.create_task(tm.start())
-    await aeventually(lambda: tm._worker is not None)
+    await aeventually(lambda: tm._life.worker is not None)
 
     await tm.stop()
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,38 +33,11 @@ from taskmanager import (
     TaskManager,
     WorkerBroken,
 )
-from taskmanager.portal import portal
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
 KEYS = Keys("default")
 FAST = {"retry": {"max_retries": 2, "retry_delay_ms": 20}}
-
-
-@pytest.fixture
-async def make(server: RedisServer) -> AsyncIterator[Callable[..., TaskManager]]:
-    """Make task managers on the server; all are stopped with the test."""
-    made: list[TaskManager] = []
-
-    def make(**options: Any) -> TaskManager:
-        made.append(TaskManager(**{"redis": server.url, "concurrency": 8, **options}))
-        return made[-1]
-
-    yield make
-    for tm in made:
-        await tm.stop(timeout=0)
-
-
-@pytest.fixture
-def tm(make: Callable[..., TaskManager]) -> TaskManager:
-    return make()
-
-
-@pytest.fixture(autouse=True)
-def _no_portal() -> Iterator[None]:
-    yield
-    # Its connections belong to a server that the next test resets.
-    portal.close()
 
 
 class Order(BaseModel):

@@ -1,0 +1,240 @@
+"""Put together what a started consumer consists of, and end it again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from consumers.archive import Archive
+from consumers.connection import Connector
+from consumers.control import ControlChannel
+from consumers.crash_loop import SoloGate
+from consumers.executor import Executor
+from consumers.fetcher import Fetcher
+from consumers.heartbeat import Heartbeat
+from consumers.janitor import Janitor
+from consumers.keys import Fleet, Keys
+from consumers.leases import Keeper, Leases
+from consumers.levels import Levels
+from consumers.opener import Opener
+from consumers.policy import Policy
+from consumers.promoter import Promoter
+from consumers.reader import Reader
+from consumers.reclaimer import Reclaimer
+from consumers.relay import Relay
+from consumers.settler import Settler
+from consumers.transitions import DeadLetterBounds, Settlement
+from consumers.wire import Wire
+
+# How long Redis gets to answer the last read, and to take the last outcomes.
+LAST_WORDS = 3.0
+
+
+class Owner(Protocol):
+    """The consumer, as its parts know it: what it was given, and whom they tell."""
+
+    connector: Connector
+    policy: Policy
+    fleet: Fleet
+    queues: list[Keys]
+    type: str
+    name: str
+    id: str
+    concurrency: int
+    max_deliveries: int
+    lease: float
+    result_ttl: float
+    log_ttl: float
+    no_handler_deadline: float
+    max_leaked_threads: int
+    dead_letters: DeadLetterBounds
+
+    def new_archive(self) -> Archive | None:
+        """Return where results are kept when they have a Redis of their own."""
+
+    def events(self) -> dict[str, list[str]]:
+        """Return the events that are handled here, by queue."""
+
+    async def refresh(self) -> None:
+        """Read the queues' properties and lanes again."""
+
+    def settled_one(self, settlement: Settlement, recorded: bool) -> None:
+        """Take note of an outcome that Redis has answered."""
+
+    def stop_broken(self, why: str) -> None:
+        """Hand back every job and stop, because this process cannot go on."""
+
+
+class Parts:
+    """What a started consumer consists of, and the tasks that it owns."""
+
+    def __init__(self, owner: Owner) -> None:
+        connector, policy = owner.connector, owner.policy
+        self.wire = Wire(connector, name=f"writer-{owner.id}")
+        self.leases = Leases()
+        self.levels = Levels(owner.type, policy)
+        self.reader = Reader(connector, self.levels, group=owner.type, consumer=owner.id)
+        self.archive = owner.new_archive()
+        self.settler = Settler(
+            self.wire,
+            self.leases,
+            where=connector.where,
+            consumer=owner.id,
+            result_ttl=owner.result_ttl,
+            on_settled=owner.settled_one,
+            bounds=owner.dead_letters,
+            archive=self.archive,
+        )
+        self.executor = Executor(
+            policy,
+            self.settler,
+            self.leases,
+            slots=owner.concurrency,
+            log_ttl=owner.log_ttl,
+            max_leaked=owner.max_leaked_threads,
+            on_free=self._freed,
+            on_broken=owner.stop_broken,
+        )
+        self.opener = Opener(
+            self.wire,
+            reader=self.reader,
+            levels=self.levels,
+            leases=self.leases,
+            executor=self.executor,
+            queues=owner.queues,
+            type=owner.type,
+            lease=owner.lease,
+            where=connector.where,
+        )
+        self.fetcher = Fetcher(
+            reader=self.reader,
+            levels=self.levels,
+            leases=self.leases,
+            executor=self.executor,
+            settler=self.settler,
+            reclaimer=Reclaimer(self.reader, self.levels, self.leases),
+            gate=SoloGate(self.wire, consumer=owner.id, max_deliveries=owner.max_deliveries),
+            slots=owner.concurrency,
+            refresh=owner.refresh,
+            unblock=self._unblock,
+        )
+        self.keeper = Keeper(self.leases, connector, consumer=owner.id, on_lost=self.executor.lose)
+        self.heartbeat = Heartbeat(
+            self.wire,
+            owner.fleet,
+            worker_id=owner.id,
+            name=owner.name,
+            type=owner.type,
+            slots=owner.concurrency,
+            events=owner.events,
+            started=self.executor.jobs,
+        )
+        self.janitor = Janitor(
+            self.wire,
+            self.settler,
+            self.leases,
+            fleet=owner.fleet,
+            queues=owner.queues,
+            default_lanes=self.opener.default_lane,
+            consumer=owner.id,
+            group=owner.type,
+            no_handler_deadline=owner.no_handler_deadline,
+            letters_max_age_ms=owner.dead_letters.max_age_ms,
+        )
+        self.control = ControlChannel(
+            connector,
+            {keys.control: keys.queue for keys in owner.queues},
+            on_hint=self._hint,
+            on_reconnect=self._look_at_all,
+        )
+        self.promoters = {keys.queue: Promoter(self.wire, keys) for keys in owner.queues}
+        self.relays = {
+            keys.queue: Relay(self.wire, keys, bounds=owner.dead_letters) for keys in owner.queues
+        }
+        self.grace_ends = float("inf")
+        self.grace_shortened = asyncio.Event()
+        self._fetching: asyncio.Task[None] | None = None
+        self._services: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to fetch, to renew leases and to keep the queues in order."""
+        self.keeper.start()
+        self._fetching = asyncio.create_task(self.fetcher.run(), name="fetcher")
+        services: dict[str, Coroutine[Any, Any, None]] = {
+            "heartbeat": self.heartbeat.run(),
+            "janitor": self.janitor.run(),
+            "control": self.control.run(),
+        }
+        services |= {f"promoter-{queue}": it.run() for queue, it in self.promoters.items()}
+        services |= {f"relay-{queue}": it.run() for queue, it in self.relays.items()}
+        self._services = [asyncio.create_task(run, name=name) for name, run in services.items()]
+
+    async def fetched(self) -> None:
+        """Return when the last read is answered; Redis being away does not hold it up."""
+        if self._fetching is not None:
+            await asyncio.wait({self._fetching}, timeout=LAST_WORDS)
+            self._fetching.cancel()
+
+    async def run_down(self) -> None:
+        """Return when nothing runs any more or the grace period is over."""
+        while self.executor.running:
+            self.grace_shortened.clear()
+            left = self.grace_ends - time.monotonic()
+            if left <= 0:
+                return
+            drained = asyncio.create_task(self.executor.drained())
+            shortened = asyncio.create_task(self.grace_shortened.wait())
+            await asyncio.wait(
+                {drained, shortened}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            drained.cancel()
+            shortened.cancel()
+
+    async def close(self, *, say_goodbye: bool = False) -> None:
+        """End every task and connection."""
+        self.control.stop()
+        for service in self._services:
+            service.cancel()
+        await asyncio.gather(*self._services, return_exceptions=True)
+        await self.keeper.stop()
+        self.settler.close()
+        if say_goodbye:
+            with contextlib.suppress(RedisError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.heartbeat.remove(), 1.0)
+        self.executor.close()
+        if self.archive is not None:
+            await self.archive.close()
+        await self.reader.channel.close()
+        await self.wire.close()
+
+    def _freed(self) -> None:
+        self.fetcher.freed()
+
+    def _hint(self, queue: str, hint: str) -> None:
+        match hint.partition(" ")[0]:
+            case "due":
+                self.promoters[queue].wake()
+            case "outbox":
+                self.relays[queue].wake()
+            case _:
+                self.fetcher.wake()
+
+    def _look_at_all(self) -> None:
+        self.fetcher.wake()
+        for queue, promoter in self.promoters.items():
+            promoter.wake()
+            self.relays[queue].wake()
+
+    def _unblock(self, client: int) -> None:
+        # Only a hint: when the connection is gone, the read ends by itself.
+        self.wire.send("CLIENT", "UNBLOCK", client).add_done_callback(_ignore)
+
+
+def _ignore(done: asyncio.Future[object]) -> None:
+    if not done.cancelled():
+        done.exception()

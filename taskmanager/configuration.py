@@ -1,0 +1,101 @@
+"""What a task manager was told: where Redis is, and the settings in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import redis as redis_py
+import redis.asyncio as redis_async
+
+from consumers.connection import Connector
+from taskmanager import embedded, settings
+from taskmanager.errors import ConflictingOptions, NotConfigured
+from taskmanager.settings import Settings
+
+RedisSource = str | redis_py.Redis | redis_async.Redis | Connector
+
+
+class Configuration:
+    """The constructor's word, the command line's and the environment's, resolved at the first use.
+
+    Embedded servers are started when a connector is first asked for.
+    """
+
+    def __init__(
+        self,
+        redis: RedisSource | None,
+        *,
+        db: RedisSource | None,
+        streamdb: RedisSource | None,
+        given: Mapping[str, Any],
+    ) -> None:
+        self._source = _one_source(redis, db, streamdb)
+        self._kept = _kept_source(redis, db, streamdb)
+        self._given = settings.check(given, where="TaskManager")
+        self._command_line: dict[str, Any] = {}
+        self._settings: Settings | None = None
+        self._connector: Connector | None = None
+
+    def override(self, values: Mapping[str, Any]) -> None:
+        """Set settings that win over all others; raises UnknownOption or InvalidOption."""
+        self._command_line |= settings.check(values, where="configure")
+        self._settings = self._connector = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; the environment is read at the first use."""
+        if self._settings is None:
+            self._settings = settings.from_process(self._command_line, self._given)
+        return self._settings
+
+    @property
+    def connector(self) -> Connector:
+        """Where the queues are. Raises NotConfigured."""
+        if self._connector is None:
+            self._connector = Connector.of(self._resolved_source())
+        return self._connector
+
+    @property
+    def kept_connector(self) -> Connector | None:
+        """Where results, logs and progress are kept, when they have a Redis of their own."""
+        if self._kept is None:
+            return None
+        return Connector.of(
+            embedded.resolve(self._kept) if isinstance(self._kept, str) else self._kept
+        )
+
+    def _resolved_source(self) -> RedisSource:
+        source: RedisSource | None = self._command_line.get("redis_url") or self._source
+        source = source or self.settings.redis_url
+        if source is None:
+            raise NotConfigured()
+        return embedded.resolve(source) if isinstance(source, str) else source
+
+
+def _one_source(
+    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
+) -> RedisSource | None:
+    """Return the Redis that is meant, checked as far as it can be without connecting."""
+    if redis is not None and db is not None and redis != db:
+        raise ConflictingOptions("redis", "db", "TaskManager")
+    source = next((it for it in (streamdb, db, redis) if it is not None), None)
+    if source is not None and not _is_embedded(source):
+        Connector.of(source)
+    return source
+
+
+def _kept_source(
+    redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
+) -> RedisSource | None:
+    """Return the Redis of results, logs and progress; None when it is that of the queues."""
+    kept = db if db is not None else redis
+    if streamdb is None or kept is None or kept is streamdb or kept == streamdb:
+        return None
+    if not _is_embedded(kept):
+        Connector.of(kept)
+    return kept
+
+
+def _is_embedded(source: RedisSource) -> bool:
+    return isinstance(source, str) and source.startswith("embedded://")
