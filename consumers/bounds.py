@@ -1,4 +1,4 @@
-"""Check numbers and lists that a consumer is given, before anything is connected."""
+"""Check numbers and lists that consumers and jobs are given, before anything is sent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from consumers.names import check_name
 
 YEAR = 365 * 24 * 3600.0
 MOST_SLOTS = 10_000
+# Up to here every whole number is a float as well: readers may take it for either.
+MOST_PROGRESS = 2**53
 
 
 def check_count(name: str, given: object, least: int, most: int) -> int:
@@ -29,6 +31,30 @@ def check_seconds(name: str, given: object, least: float) -> float:
             f"{name} {given!r} is not allowed: give {least:g} seconds to a year ({YEAR:.0f})"
         )
     return float(given)  # type: ignore[arg-type]
+
+
+def check_progress(done: object, total: object, note: object) -> None:
+    """Raise InvalidInput unless these are two numbers, the second may be None, and a text or None.
+
+    NaN says nothing of how far a job is, and is refused like everything that is no number.
+    """
+    amount = f"give a number from 0 to {MOST_PROGRESS:,}"
+    example = 'as in job.progress(3, 10, "parsed")'
+    if not _is_amount(done):
+        raise InvalidInput(f"done {done!r} of job.progress is not allowed: {amount}, {example}")
+    if total is not None and not _is_amount(total):
+        raise InvalidInput(
+            f"total {total!r} of job.progress is not allowed: {amount}, or None, {example}"
+        )
+    if note is not None and not isinstance(note, str):
+        raise InvalidInput(
+            f"note {note!r} of job.progress is not allowed: give text or None, {example}"
+        )
+
+
+def _is_amount(given: object) -> bool:
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    return number and 0 <= given <= MOST_PROGRESS  # type: ignore[operator]
 
 
 def check_queues(given: object) -> list[str]:

@@ -89,12 +89,21 @@ def _comes_back(value: object, data: bytes, what: str) -> bool:
     try:
         again = from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        raise NotSerializable(what, f"it could not be read again ({error})") from error
+        raise NotSerializable(what, _unreadable(data, error)) from error
     try:
         return bool(again == value)
     except Exception:
         # A value may bring a comparison of its own, which may raise anything.
         return False
+
+
+def _unreadable(data: bytes, error: ValueError) -> str:
+    """Return why JSON of ours is not read again."""
+    try:
+        ambiguity = _ambiguity(from_json(data))
+    except ValueError:
+        ambiguity = None
+    return ambiguity or f"it could not be read again ({error})"
 
 
 def _refuse_bytes(value: object, data: bytes, what: str) -> None:
@@ -119,7 +128,7 @@ def _ambiguity(value: Any) -> str | None:
         # Their order differs from process to process, and the default id with it.
         return "it holds a set, which has no order: give a list"
     if isinstance(value, float | Decimal) and not math.isfinite(value):
-        return f"it holds {value}, which JSON does not have"
+        return f"it holds {value}, which JSON does not have: give None or a text in its place"
     if isinstance(value, Mapping):
         return _ambiguous_keys(value) or _first_ambiguity([*value, *value.values()])
     return _first_ambiguity(value) if isinstance(value, list | tuple | deque) else None

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic_core import from_json
 
+from consumers.bounds import check_progress
 from consumers.lanes import DEFAULT_TYPE, Lane
 
 D = TypeVar("D")
@@ -28,7 +29,8 @@ class NewJob:
 
     data and options are JSON bytes; options is empty when all are default. due
     is when it may start: empty for at once, a time in ms since 1970, or
-    ``+<ms>`` from when Redis has it; by Redis' clock.
+    ``+<ms>`` from when Redis has it; by Redis' clock. guard is what is asked
+    before it is added, empty for nothing; see guards.
     """
 
     id: str
@@ -37,6 +39,7 @@ class NewJob:
     lane: Lane
     options: bytes = b""
     due: str = ""
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Envelope:
     crashes: int
     # JSON list of its last errors, empty when it has not failed.
     errors: bytes = b""
+    # Digest of its idempotency key, empty when it has none.
+    idempotency: str = ""
 
 
 class Notes(Protocol):
@@ -195,8 +200,10 @@ class Job(Generic[D_co]):
     ) -> Awaitable[None]:
         """Record how far the job is: done of total, in any unit, and a short note.
 
-        Written at the call, like logger.
+        Written at the call, like logger. Raises InvalidInput for what is no number from
+        0 to 2^53 and for a note that is no text; of a note 4 KiB are kept.
         """
+        check_progress(done, total, note)
         return self._notes.progress(self, done, total, note)
 
     @staticmethod

@@ -44,7 +44,7 @@ class NoteWriter:
     def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
         """Append a line to the job's log; see Job.logger."""
         text = message if isinstance(message, str) else to_json(message, fallback=str).decode()
-        line = text.encode("utf-8", "replace")[:LINE_LIMIT].decode("utf-8", "ignore")
+        line = _shortened(text)
         if self._archive is not None:
             return self._write(self._archive.log(self._delivery, self._ttl_ms, line))
         return self._write(log(self._delivery, self._consumer, self._ttl_ms, line))
@@ -57,7 +57,7 @@ class NoteWriter:
         if total is not None:
             fields += ["total", total]
         if note is not None:
-            fields += ["note", note[:LINE_LIMIT]]
+            fields += ["note", _shortened(note)]
         if self._archive is not None:
             return self._write(self._archive.progress(self._delivery, self._ttl_ms, fields))
         return self._write(progress(self._delivery, self._consumer, self._ttl_ms, fields))
@@ -88,6 +88,10 @@ class NoteWriter:
                 attempt += 1
                 await asyncio.sleep(pause_before(attempt))
         raise LeaseLost(self._delivery.envelope.id)
+
+
+def _shortened(text: str) -> str:
+    return text.encode("utf-8", "replace")[:LINE_LIMIT].decode("utf-8", "ignore")
 
 
 async def _nothing() -> None:

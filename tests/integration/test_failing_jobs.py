@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import redis as redis_py
@@ -10,6 +11,7 @@ import redis as redis_py
 from consumers.job import Job
 from processors.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
+from tests.support.preemption import waited_ms
 from tests.support.queue import Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -21,31 +23,38 @@ async def test_10000_jobs_that_fail_at_once_do_not_keep_a_fresh_one_from_startin
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue = QueueView(redis)
+    ahead: dict[str, int] = {}
     emitted_at: dict[str, float] = {}
     took: dict[str, float] = {}
+
+    def clock() -> float:
+        # Where others have the processors the storm stands still as well.
+        return time.monotonic() - waited_ms(os.getpid(), server.pid) / 1000
 
     async def fail(job: Job[None]) -> None:
         raise ValueError(f"attempt {job.attempt}")
 
     async def fresh(job: Job[None]) -> None:
-        took[job.id] = time.monotonic() - emitted_at[job.id]
+        took[job.id] = clock() - emitted_at[job.id]
 
     retry = RetryPolicy(max_retries=3, retry_delay_ms=1000)
     handlers = {"fail": fail, "fresh": fresh}
     async with emitting(server.url, emit_timeout=30.0) as emit:
         await asyncio.gather(*(emit("fail") for _ in range(FAILING)))
         async with working(server.url, handlers, retry=retry, concurrency=64):
-            # In the midst of the first runs, and of the first retries: with thousands ahead
-            # in the lane, and room for a machine that runs other tests beside this one.
-            for job_id, failures in (("first", 0.7), ("second", 1.7)):
+            # In the middle of the first runs, and of the first retries.
+            for job_id, failures in (("first", 0.5), ("second", 1.5)):
                 await aeventually(
                     lambda: queue.stats("retried") >= failures * FAILING,  # noqa: B023
                     within=20.0,
                 )
-                emitted_at[job_id] = time.monotonic()
+                ahead[job_id] = redis.xlen(queue.lane())
+                emitted_at[job_id] = clock()
                 await emit.producer.emit(new_job("fresh", id=job_id))
                 await aeventually(lambda: job_id in took, within=20.0)  # noqa: B023
 
+    # Half of them, less what ran until we looked.
+    assert ahead["first"] >= 0.4 * FAILING
     assert took["first"] < 1.0
     assert took["second"] < 1.0
     # All of them are still somewhere, and none of them twice.

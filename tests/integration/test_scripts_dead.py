@@ -16,6 +16,7 @@ from consumers.outcome import Buried, Released, RetryAt
 from consumers.transitions import DeadLetterBounds
 from tests.support.queue import GROUP, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
+from tests.support.slow_commands import watching_slow_commands
 
 ERRORS = b'[{"error":"x"}]'
 DAY_MS = 86_400_000
@@ -136,15 +137,14 @@ def test_a_lowered_bound_is_reached_in_bounded_steps(queue: Queue) -> None:
     assert queue.stat("dead_trimmed") == 1493
 
 
-def test_a_burial_of_500_at_the_bound_is_quick(queue: Queue) -> None:
+def test_a_burial_of_500_at_the_bound_is_quick(queue: Queue, server: RedisServer) -> None:
     bounds = DeadLetterBounds(most=1000)
-    queue.redis.config_set("slowlog-log-slower-than", 50_000)
-    queue.redis.slowlog_reset()
-    for batch in range(4):
-        bury(queue, *(f"job-{batch}-{n}" for n in range(500)), bounds=bounds)
 
-    # One of the four may have been preempted by other tests on the machine.
-    assert len(queue.redis.slowlog_get()) <= 1
+    with watching_slow_commands(server, above_ms=50) as slow:
+        for batch in range(4):
+            bury(queue, *(f"job-{batch}-{n}" for n in range(500)), bounds=bounds)
+
+    assert slow.unexplained == []
     assert len(ids(queue)) == 1000
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from consumers.consumer import Consumer
 from consumers.errors import InvalidInput
+from consumers.job import Job
 from processors.processor import Processor
 
 
@@ -37,3 +38,44 @@ def test_what_makes_no_sense_is_refused_with_what_is_allowed(
         Consumer("redis://localhost", policy=Processor({}), **{option: given})
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            (float("nan"),),
+            "done nan of job.progress is not allowed: give a number from 0 to "
+            '9,007,199,254,740,992, as in job.progress(3, 10, "parsed")',
+        ),
+        ((float("inf"),), "done inf"),
+        ((-1,), "done -1"),
+        ((2**53 + 1,), "done 9007199254740993"),
+        ((True,), "done True"),
+        (("3",), "done '3'"),
+        ((None,), "done None"),
+        ((1, float("nan")), "total nan of job.progress is not allowed: give a number from 0 to "),
+        ((1, "10"), "total '10'"),
+        ((1, 0, 5), "note 5 of job.progress is not allowed: give text or None, as in job.progre"),
+        ((1, None, b"x"), "note b'x'"),
+    ],
+)
+def test_a_progress_that_says_nothing_is_refused_with_what_is_allowed(
+    given: Any, says: str
+) -> None:
+    job = Job.fake(None)
+
+    with pytest.raises(InvalidInput) as caught:
+        job.progress(*given)
+
+    assert says in str(caught.value)
+    assert job.progressed == []
+
+
+@pytest.mark.parametrize("given", [(0,), (0.5, 1), (3, 2, "more than we thought"), (2**53, 0, "")])
+def test_a_progress_of_any_unit_is_taken(given: Any) -> None:
+    job = Job.fake(None)
+
+    job.progress(*given)
+
+    assert len(job.progressed) == 1

@@ -34,6 +34,10 @@ class Email(BaseModel):
     copies: list[str] = []
 
 
+class Price(BaseModel):
+    amount: float
+
+
 @dataclass
 class Point:
     x: int
@@ -113,9 +117,10 @@ def test_models_dataclasses_and_dates_are_dumped(value: object, stored: bytes) -
         ({b"key": 1}, "it holds bytes"),
         (b"\xff", "utf-8"),
         (_iterator(), "iterator"),
-        (float("nan"), "could not be read again"),
-        ({"deep": [float("inf")]}, "could not be read again"),
-        (float("-inf"), "could not be read again"),
+        (float("nan"), "it holds nan, which JSON does not have: give None or a text in its place"),
+        ({"deep": [float("inf")]}, "it holds inf, which"),
+        (float("-inf"), "it holds -inf, which"),
+        ([Price(amount=float("nan"))], "it holds nan, which"),
         ("\ud800", "surrogates not allowed"),
         (object(), "unknown type"),
         (_cycle(), "[Cc]ircular"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +12,13 @@ import pytest
 from consumers.codec import default_id
 from consumers.errors import InvalidInput
 from consumers.job import Envelope, Job
-from consumers.lanes import Lane
+from consumers.outcome import Buried, Raised, RetryAt
 from consumers.policy import Handler
 from consumers.transitions import DeadLetterBounds
 from processors import Processor, RetryPolicy
-from processors.backoff import delay_ms
-from processors.retry import DEFAULT_RETRY_DELAY_MS
 from taskmanager import TaskManager
+from taskmanager.configuration import Configuration
+from taskmanager.handlers import Registry
 from taskmanager.options import DLQ, RETRY
 from taskmanager.policies import Policies, read_policies
 from taskmanager.request import new_job
@@ -92,53 +94,196 @@ def test_unknown_options_may_be_warnings(caplog: pytest.LogCaptureFixture) -> No
     assert "unknown option 'y' in processor's retry" in caplog.text
 
 
-def job_of(arguments: Any, processor: Any = None) -> Job[Any]:
-    """Return the job as a worker sees it."""
+def job_of(arguments: Any, processor: Any = None, failures: int = 0) -> Job[Any]:
+    """Return the job as a worker sees it, after some failures."""
+    return prepared(arguments, processor, failures)[1]
+
+
+def prepared(
+    arguments: Any, processor: Any = None, failures: int = 0
+) -> tuple[Processor, Job[Any]]:
     new = new_job("event", arguments)
-    envelope = Envelope(new.id, new.event, new.data, new.options, 1, 1, 0, 0, 0, 0)
+    envelope = Envelope(new.id, new.event, new.data, new.options, 1, 1, 0, failures, 0, 0)
     notes: Any = None
     job: Job[Any] = Job(envelope, new.lane, type="workers", delivered=1, epoch=1, notes=notes)
     retry = read_policies(processor).retry
-    Processor({("default", "event"): Handler.of(print)}, retry=retry).prepare(job, 0)
-    return job
+    policy = Processor({("default", "event"): Handler.of(print)}, retry=retry)
+    policy.prepare(job, 0)
+    return policy, job
 
 
-def delays(policy: RetryPolicy) -> list[int]:
-    return [delay_ms(n, base_ms=1000, max_ms=policy.max_delay_ms) for n in range(1, 7)]
+def runs(arguments: Any, processor: Any = None) -> int:
+    """Return how often a job that always fails is run in all."""
+    for failures in range(20):
+        policy, job = prepared(arguments, processor, failures)
+        if isinstance(policy.decide(job, Raised(OSError())), Buried):
+            return failures + 1
+    raise AssertionError("it is run for ever")
 
 
-# The defaults that the documents name, and what they are here.
-DEFAULTS: list[tuple[str, Any, Any]] = [
+def delays(arguments: Any, processor: Any = None) -> list[int]:
+    """Return the delay in ms before each of the first seven retries."""
+    return [delay(arguments, processor, failures) for failures in range(7)]
+
+
+def delay(arguments: Any, processor: Any, failures: int) -> int:
+    policy, job = prepared(arguments, processor, failures)
+    outcome = policy.decide(job, Raised(OSError()))
+    assert isinstance(outcome, RetryAt)
+    return outcome.delay_ms
+
+
+def spread(processor: Any, failures: int) -> tuple[int, int]:
+    """Return between which delays a retry lies, from many of them, in hundreds of ms."""
+    many = [delay({"max_retries": 20}, processor, failures) for _ in range(2000)]
+    return round(min(many), -2), round(max(many), -2)
+
+
+def registered(**given: Any) -> tuple[Any, ...]:
+    """Return queue, event and options of a handler as they are kept."""
+    registry = Registry()
+    registry.register((lambda job: None,), {"event": "x", **given})
+    ((queue, event),) = registry.names
+    return queue, event, registry.bind(TaskManager().get_context(), None)[queue, event]
+
+
+def places(db: str) -> tuple[str, Any]:
+    """Return where the queues are, and the results when that is elsewhere."""
+    found = Configuration(None, db=db, streamdb=None, given={})
+    return found.connector.where, found.kept_connector
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default that a document names, how to find it here, and, where it differs, ours and why."""
+
+    option: str
+    documented: Any
+    find: Callable[[], Any]
+    ours: Any = None
+    because: str = ""
+
+
+RETRIED = {"max_retries": 20}
+BASE = 1000
+GROWTH = [1000, 2000, 4000, 8000, 16_000, 32_000, 32_000]
+# The retry strategy of the distributed queue, in our words: 3 attempts in all are 2 retries.
+STRATEGY = {"retry": {"max_retries": 2, "max_delay_ms": 30_000, "jitter": True}}
+
+DEFAULTS = [
     # The task manager: emit
-    ("queue", job_of({}).queue, "default"),
-    ("data", job_of({}).data, {}),
-    ("options.id", new_job("event", {}).id, default_id("event", "default", b"{}")),
-    ("options.priority", job_of({}).priority, 0),
-    ("options.retryCount is attempts or 0", job_of({}).max_retries, 0),
-    ("options.attempts", job_of({"options": {"attempts": 2}}).max_retries, 2),
-    ("options.delayUntil is now", new_job("event", {}).due, ""),
-    # The task manager: init and registerHandler
-    ("concurrency", TaskManager().settings.concurrency, 1),
-    ("processor", read_policies(None), read_policies({})),
-    ("ctx", TaskManager().get_context().app, {}),
-    ("processor.retry when it is empty", job_of({}, {"retry": {}}).max_retries, 3),
-    ("processor.retry.retryDelayMs", DEFAULT_RETRY_DELAY_MS, 1000),
-    ("processor.retry.maxDelayMs", RetryPolicy().max_delay_ms, 32_000),
-    ("processor.retry.multiplier", RetryPolicy().multiplier, 2),
-    ("processor.retry.jitter", RetryPolicy().jitter, False),
-    ("processor.retry.backoff", RetryPolicy().backoff, "exponential"),
+    Default("emit queue", "default", lambda: new_job("event", {}).lane.queue),
+    Default("emit data", {}, lambda: job_of({}).data),
+    Default("emit options", new_job("event", {}), lambda: new_job("event", {"options": {}})),
+    Default(
+        "emit options.id",
+        default_id("event", "default", b'{"a":1}'),
+        lambda: new_job("event", {"data": {"a": 1}}).id,
+    ),
+    Default("emit options.priority", 0, lambda: job_of({}).priority),
+    Default("emit options.retryCount: runs after the first", 0, lambda: job_of({}).max_retries),
+    Default(
+        "emit options.retryCount is attempts",
+        2,
+        lambda: job_of({"options": {"attempts": 2}}).max_retries,
+    ),
+    Default("emit options.retryDelayMs", BASE, lambda: delay(RETRIED, None, 0)),
+    Default("emit options.retryDelayMs grows exponentially", GROWTH, lambda: delays(RETRIED)),
+    Default("emit options.delayUntil: at once", "", lambda: new_job("event", {}).due),
+    # The task manager: init, registerHandler
+    Default("init concurrency", 1, lambda: TaskManager().settings.concurrency),
+    Default(
+        "init streamdb is db",
+        ("redis://db:6379/0", None),
+        lambda: places("redis://db:6379/0"),
+    ),
+    Default("init ctx", {}, lambda: TaskManager().get_context().app),
+    Default("init ctx gets emit", True, lambda: callable(TaskManager().get_context().emit)),
+    Default("init processor", read_policies({}), lambda: read_policies(None)),
+    Default("init processor: nothing is retried", 1, lambda: runs({})),
+    Default("registerHandler queue", "default", lambda: registered()[0]),
+    Default(
+        "registerHandler options",
+        (None, None, None, None),
+        lambda: (
+            registered()[2].max_retries,
+            registered()[2].retry_delay_ms,
+            registered()[2].timeout,
+            registered()[2].retry,
+        ),
+    ),
+    # The task manager: processor={"retry": {}}
+    Default("processor.retry.maxRetries", 3, lambda: job_of({}, {"retry": {}}).max_retries),
+    Default("processor.retry.maxRetries: runs in all", 4, lambda: runs({}, {"retry": {}})),
+    Default("processor.retry.retryDelayMs", BASE, lambda: delay({}, {"retry": {}}, 0)),
+    Default(
+        "processor.retry: exponential, doubling, 32 s at most, no jitter",
+        GROWTH,
+        lambda: delays(RETRIED, {"retry": {}}),
+    ),
     # The distributed queue: job options
-    ("partition", job_of({}).partition, "default"),
-    ("priority is normal", Lane("default").priority, 0),
-    # Its retry strategy: 3 attempts in all, 1 s, at most 30 s, doubling, jitter
-    (
-        "retryStrategy",
-        delays(RetryPolicy(max_retries=2, max_delay_ms=30_000, jitter=True)),
-        [1000, 2000, 4000, 8000, 16_000, 30_000],
+    Default("partition", "default", lambda: job_of({}).partition),
+    Default(
+        "priority (1 to 10)",
+        "NORMAL",
+        lambda: job_of({}).priority,
+        ours=0,
+        because="all priorities are on one scale from -100 to 100, and 0 is its normal",
+    ),
+    Default(
+        "correlationId",
+        "a uuid",
+        lambda: job_of({}).correlation_id,
+        ours=None,
+        because="it is the user's word for what belongs together; nobody looks for a made-up one",
+    ),
+    Default(
+        "timeout",
+        60_000,
+        lambda: job_of({}).timeout,
+        ours=None,
+        because="a lease finds dead workers, so that a long job needs no limit nobody asked for",
+    ),
+    Default(
+        "retryStrategy: runs in all",
+        3,
+        lambda: runs({}),
+        ours=1,
+        because="without processor nothing is retried, as the task manager's retryCount says",
+    ),
+    # The distributed queue: defaultRetryStrategy as it is written there
+    Default("retryStrategy.maxAttempts: runs in all", 3, lambda: runs({}, STRATEGY)),
+    Default("retryStrategy.initialDelay with jitter", (500, 1000), lambda: spread(STRATEGY, 0)),
+    Default("retryStrategy.multiplier with jitter", (1000, 2000), lambda: spread(STRATEGY, 1)),
+    Default("retryStrategy.maxDelay with jitter", (15_000, 30_000), lambda: spread(STRATEGY, 9)),
+    # and against what processor={"retry": {}} stands for
+    Default(
+        "retryStrategy.maxAttempts, when left out",
+        3,
+        lambda: runs({}, {"retry": {}}),
+        ours=4,
+        because="max_retries counts the runs after the first, as the task manager's does",
+    ),
+    Default(
+        "retryStrategy.maxDelay, when left out",
+        30_000,
+        lambda: delay(RETRIED, {"retry": {}}, 9),
+        ours=32_000,
+        because="the documents name two caps; this is the one of the older two",
+    ),
+    Default(
+        "retryStrategy.jitter, when left out",
+        True,
+        lambda: RetryPolicy().jitter,
+        ours=False,
+        because="two documents out of three have none; jitter=True asks for it",
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "found", "wanted"), DEFAULTS, ids=[it[0] for it in DEFAULTS])
-def test_the_defaults_of_the_documents_hold(name: str, found: Any, wanted: Any) -> None:
-    assert found == wanted, name
+@pytest.mark.parametrize("default", DEFAULTS, ids=[it.option for it in DEFAULTS])
+def test_the_defaults_of_the_documents_hold_but_where_a_reason_is_given(default: Default) -> None:
+    wanted = default.ours if default.because else default.documented
+
+    assert default.find() == wanted
+    assert (wanted != default.documented) == bool(default.because), "it does not differ"

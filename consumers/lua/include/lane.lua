@@ -14,10 +14,15 @@ local function stream_facts(key)
   return facts
 end
 
--- Whether a stream has used up its ids, as one foreign entry can do.
+-- Whether a stream has used up its ids, as one foreign entry can do, or is about to. Looked
+-- at once a script: the facts bring the stream's first and last entry along, payloads and all.
+local looked_at = {}
 local function exhausted(key)
-  local last = '18446744073709551615-18446744073709551615'
-  return stream_facts(key)['last-generated-id'] == last
+  if looked_at[key] == nil then
+    local last = stream_facts(key)['last-generated-id'] or ''
+    looked_at[key] = string.find(last, '^18446744073709551615%-') ~= nil
+  end
+  return looked_at[key]
 end
 
 local function lane_name(base, key) return string.sub(key, #base + 6) end

@@ -1,8 +1,8 @@
 """Processes that end at a named point: ``cuts.py URL WORK QUEUE=POINT ...``.
 
 Each queue gets a process of its own, forked from this one. WORK is ``work`` (a
-worker), ``replay`` (of the dead letter ``job``) or ``relay``. Prints a line
-``QUEUE CODE`` for each when it has ended.
+worker; it stops once a job of ``linger`` runs), ``replay`` (of the dead letter
+``job``) or ``relay``. Prints a line ``QUEUE CODE`` for each when it has ended.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.relay import Relay
 from consumers.wire import Wire
-from processors import Processor
+from processors import Discard, Processor, Snooze
 
 LEASE = 1.0
+SNOOZED_S = 0.05
 
 
 async def parent(job: Job[None]) -> None:
@@ -37,16 +38,61 @@ async def fail(job: Job[None]) -> None:
     raise ValueError(f"attempt {job.attempt}")
 
 
-def worker(url: str, *queues: str) -> Consumer:
-    """Return a worker of both events in some queues."""
-    handlers = {"parent": Handler.of(parent), "fail": Handler.of(fail)}
-    known = {(queue, event): it for queue in queues for event, it in handlers.items()}
+async def discard(job: Job[None]) -> None:
+    raise Discard("no use")
+
+
+async def snooze(job: Job[None]) -> str:
+    """Put the first run off; the next one, be it after that or after a crash, completes."""
+    if job.delivery == 1:
+        raise Snooze(SNOOZED_S)
+    return "awake"
+
+
+async def snooze_at_once(job: Job[None]) -> str:
+    if job.delivery == 1:
+        raise Snooze(0)
+    return "awake"
+
+
+async def linger(job: Job[None]) -> str:
+    """Run, the first time, until the worker is stopped."""
+    if job.delivery == 1:
+        _lingers.set()
+        await asyncio.Event().wait()
+    return "done elsewhere"
+
+
+async def late(job: Job[None]) -> str:
+    return "handled at last"
+
+
+# Set when a job of linger runs.
+_lingers = asyncio.Event()
+_HANDLERS = {
+    "parent": parent,
+    "fail": fail,
+    "discard": discard,
+    "snooze": snooze,
+    "snooze-at-once": snooze_at_once,
+    "linger": linger,
+}
+
+
+def worker(url: str, *queues: str, newer: bool = False) -> Consumer:
+    """Return a worker of every event in some queues; only a newer one handles ``late``."""
+    handlers = {**_HANDLERS, "late": late} if newer else _HANDLERS
+    known = {
+        (queue, event): Handler.of(call) for queue in queues for event, call in handlers.items()
+    }
     return Consumer(url, policy=Processor(known), queues=queues, lease=LEASE)
 
 
 async def work(url: str, queue: str) -> None:
-    await worker(url, queue).start()
-    await asyncio.Event().wait()
+    consumer = worker(url, queue)
+    await consumer.start()
+    await _lingers.wait()
+    await consumer.stop(timeout=0)
 
 
 async def replay(url: str, queue: str) -> None:
