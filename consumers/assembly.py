@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
@@ -22,7 +23,8 @@ from consumers.keys import Fleet, Keys
 from consumers.leases import Keeper, Leases
 from consumers.levels import Levels
 from consumers.opener import Opener
-from consumers.policy import Policy
+from consumers.pauses import Pauses
+from consumers.policy import Policy, ServiceMaker
 from consumers.promoter import Promoter
 from consumers.reader import Reader
 from consumers.reclaimer import Reclaimer
@@ -30,6 +32,8 @@ from consumers.relay import Relay
 from consumers.settler import Settler
 from consumers.transitions import DeadLetterBounds, Settlement
 from consumers.wire import Wire
+
+logger = logging.getLogger(__name__)
 
 # How long Redis gets to answer the last read, and to take the last outcomes.
 LAST_WORDS = 3.0
@@ -53,6 +57,7 @@ class Owner(Protocol):
     no_handler_deadline: float
     max_leaked_threads: int
     dead_letters: DeadLetterBounds
+    services: Mapping[str, ServiceMaker]
 
     def new_archive(self) -> Archive | None:
         """Return where results are kept when they have a Redis of their own."""
@@ -77,7 +82,8 @@ class Parts:
         connector, policy = owner.connector, owner.policy
         self.wire = Wire(connector, name=f"writer-{owner.id}")
         self.leases = Leases()
-        self.levels = Levels(owner.type, policy)
+        self.pauses = Pauses()
+        self.levels = Levels(owner.type, policy, self.pauses)
         self.reader = Reader(connector, self.levels, group=owner.type, consumer=owner.id)
         self.archive = owner.new_archive()
         self.settler = Settler(
@@ -94,6 +100,7 @@ class Parts:
             policy,
             self.settler,
             self.leases,
+            self.pauses,
             slots=owner.concurrency,
             log_ttl=owner.log_ttl,
             max_leaked=owner.max_leaked_threads,
@@ -106,6 +113,8 @@ class Parts:
             levels=self.levels,
             leases=self.leases,
             executor=self.executor,
+            pauses=self.pauses,
+            confirm=self._confirm,
             queues=owner.queues,
             type=owner.type,
             lease=owner.lease,
@@ -123,7 +132,13 @@ class Parts:
             refresh=owner.refresh,
             unblock=self._unblock,
         )
-        self.keeper = Keeper(self.leases, connector, consumer=owner.id, on_lost=self.executor.lose)
+        self.keeper = Keeper(
+            self.leases,
+            connector,
+            consumer=owner.id,
+            on_lost=self.executor.lose,
+            on_cancelled=self.executor.cancel,
+        )
         self.heartbeat = Heartbeat(
             self.wire,
             owner.fleet,
@@ -133,6 +148,7 @@ class Parts:
             slots=owner.concurrency,
             events=owner.events,
             started=self.executor.jobs,
+            pauses=self.pauses.numbers,
         )
         self.janitor = Janitor(
             self.wire,
@@ -156,10 +172,23 @@ class Parts:
         self.relays = {
             keys.queue: Relay(self.wire, keys, bounds=owner.dead_letters) for keys in owner.queues
         }
+        self.services = {
+            (keys.queue, name): make(self.wire, keys)
+            for keys in owner.queues
+            for name, make in owner.services.items()
+        }
+        self._queues = owner.queues
         self.grace_ends = float("inf")
         self.grace_shortened = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
-        self._services: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def register(self) -> None:
+        """List this worker; full memory delays it to a later heartbeat."""
+        try:
+            await self.heartbeat.beat()
+        except RedisError as error:
+            logger.warning("worker %s is not listed yet: %s", self.heartbeat.worker_id, error)
 
     def start(self) -> None:
         """Begin to fetch, to renew leases and to keep the queues in order."""
@@ -172,7 +201,8 @@ class Parts:
         }
         services |= {f"promoter-{queue}": it.run() for queue, it in self.promoters.items()}
         services |= {f"relay-{queue}": it.run() for queue, it in self.relays.items()}
-        self._services = [asyncio.create_task(run, name=name) for name, run in services.items()]
+        services |= {f"{name}-{queue}": it.run() for (queue, name), it in self.services.items()}
+        self._tasks = [asyncio.create_task(run, name=name) for name, run in services.items()]
 
     async def fetched(self) -> None:
         """Return when the last read is answered; Redis being away does not hold it up."""
@@ -198,9 +228,9 @@ class Parts:
     async def close(self, *, say_goodbye: bool = False) -> None:
         """End every task and connection."""
         self.control.stop()
-        for service in self._services:
-            service.cancel()
-        await asyncio.gather(*self._services, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.stop()
         self.settler.close()
         if say_goodbye:
@@ -221,11 +251,27 @@ class Parts:
                 self.promoters[queue].wake()
             case "outbox":
                 self.relays[queue].wake()
+            case "cancel":
+                self._cancel_hint(queue, hint)
+            case word if (queue, word) in self.services:
+                self.services[queue, word].wake()
             case _:
                 self.fetcher.wake()
 
+    def _cancel_hint(self, queue: str, hint: str) -> None:
+        _, stream, entry = hint.split(" ")
+        base = next(keys.base for keys in self._queues if keys.queue == queue)
+        self.fetcher.cancel((f"{base}lane:{stream}", entry))
+
+    async def _confirm(self) -> None:
+        # The next beat says it as well.
+        with contextlib.suppress(RedisError):
+            await self.heartbeat.beat()
+
     def _look_at_all(self) -> None:
         self.fetcher.wake()
+        for service in self.services.values():
+            service.wake()
         for queue, promoter in self.promoters.items():
             promoter.wake()
             self.relays[queue].wake()

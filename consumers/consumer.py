@@ -8,7 +8,8 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from redis.exceptions import RedisError
 
@@ -21,7 +22,7 @@ from consumers.keys import Fleet, Keys
 from consumers.lanes import DEFAULT_TYPE
 from consumers.names import check_name
 from consumers.outcome import Buried
-from consumers.policy import Policy
+from consumers.policy import Policy, ServiceMaker
 from consumers.transitions import DeadLetterBounds, Settlement
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Consumer:
         on_dead: Callable[[Delivery, Buried], None] | None = None,
         name: str | None = None,
         results: object | None = None,
+        services: Mapping[str, ServiceMaker] = MappingProxyType({}),
     ) -> None:
         self.connector = Connector.of(redis)
         self.results = None if results is None else Connector.of(results)
@@ -96,6 +98,7 @@ class Consumer:
         self.no_handler_deadline = check_seconds("no_handler_deadline", no_handler_deadline, 0)
         self.max_leaked_threads = max_leaked_threads
         self.dead_letters = dead_letters
+        self.services = services
         self.on_dead = on_dead
         self.fleet = Fleet(check_name("namespace", namespace))
         self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]
@@ -125,6 +128,8 @@ class Consumer:
         parts = Parts(self)
         try:
             await parts.opener.open_all(self.connect_timeout)
+            # Who pauses a queue waits for the workers that are listed.
+            await parts.register()
         except BaseException:
             await parts.close()
             raise
@@ -238,7 +243,7 @@ class Consumer:
             return 0
         streams = parts.levels.streams()
         # Before the first look at the lanes nothing is known: that is not idle.
-        waiting = 0 if streams else 1
+        waiting = 0 if streams or parts.pauses.any else 1
         for stream in streams:
             length, pending = await asyncio.gather(
                 parts.wire.send("XLEN", stream.key),

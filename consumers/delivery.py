@@ -15,6 +15,7 @@ _ERRORS = b"errors"
 # Six numbers; a newer version may add more behind them. Scripts read the same
 # digits, so what int() takes besides them is foreign.
 _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
+_IDEMPOTENCY = re.compile(rb":i=([\w-]+)")
 # A script that hands an entry on passes its fields as arguments, at most some
 # thousands; no version will have this many.
 _MOST_FIELDS = 1000
@@ -48,7 +49,9 @@ class Delivery:
     lease was sent: the lease surely holds until then plus the lease.
     """
 
-    __slots__ = ("count", "entry", "envelope", "given_up", "renewed_at", "solo", "stream")
+    __slots__ = (
+        "cancelled", "count", "entry", "envelope", "given_up", "renewed_at", "solo", "stream",
+    )  # fmt: skip
 
     def __init__(
         self, stream: Stream, entry: str, count: int, envelope: Envelope, renewed_at: float
@@ -59,6 +62,8 @@ class Delivery:
         self.envelope = envelope
         self.renewed_at = renewed_at
         self.solo = False
+        # Set when somebody cancelled the job: whatever is recorded, it ends as cancelled.
+        self.cancelled = False
         # Set when this run no longer decides the outcome: lost, or already released.
         self.given_up = False
 
@@ -95,7 +100,13 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     return Envelope(
         job_id, event, fields[7], fields[9],
         version, generation, created_at, failures, deliveries, crashes, errors,
+        _idempotency(head[7]),
     )  # fmt: skip
+
+
+def _idempotency(more: bytes | None) -> str:
+    found = None if more is None else _IDEMPOTENCY.search(more)
+    return "" if found is None else found[1].decode()
 
 
 def foreign_envelope(entry: str, fields: Sequence[bytes]) -> Envelope:

@@ -19,7 +19,17 @@ from consumers.job import ENVELOPE_VERSION, Job
 from consumers.leases import Leases
 from consumers.names import check_name
 from consumers.notes import NoteWriter
-from consumers.outcome import Buried, Completed, Ended, Outcome, Raised, Released, Returned
+from consumers.outcome import (
+    Buried,
+    Cancelled,
+    Completed,
+    Ended,
+    Outcome,
+    Raised,
+    Released,
+    Returned,
+)
+from consumers.pauses import Pauses
 from consumers.policy import Handler, Policy
 from consumers.settler import Settler
 from consumers.threads import HandlerThreads
@@ -28,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # How long a run that was told to end may take for it.
 END_PATIENCE = 2.0
+
+_CANCELLED = Cancelled("cancelled")
 
 
 class Executor:
@@ -42,6 +54,7 @@ class Executor:
         policy: Policy,
         settler: Settler,
         leases: Leases,
+        pauses: Pauses,
         *,
         slots: int,
         log_ttl: float,
@@ -52,6 +65,7 @@ class Executor:
         self.policy = policy
         self.settler = settler
         self.leases = leases
+        self.pauses = pauses
         self.slots = slots
         self.threads = HandlerThreads(slots)
         self.epochs: dict[str, int] = {}
@@ -85,6 +99,12 @@ class Executor:
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
+        if delivery.cancelled:
+            self.settler.settle(delivery, _CANCELLED)
+            return
+        if self.pauses.any and self.pauses.of(queue).holds(envelope.event):
+            self._put_back(delivery)
+            return
         handler = self.policy.handler(queue, envelope.event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
             self._pass_on(delivery)
@@ -111,6 +131,15 @@ class Executor:
             return
         logger.warning("job %s lost its lease, its run is cancelled", delivery.envelope.id)
         self._cancel(delivery)
+
+    def cancel(self, delivery: Delivery) -> None:
+        """End the run of a job that somebody cancelled; one that is held will not start."""
+        if delivery.cancelled or delivery.given_up:
+            return
+        delivery.cancelled = True
+        if delivery in self._runs:
+            logger.info("job %s is cancelled", delivery.envelope.id)
+            self._cancel(delivery)
 
     async def drained(self) -> None:
         """Return when nothing is running."""
@@ -220,6 +249,13 @@ class Executor:
         logger.error("entry %s of %s is no job: %s", delivery.entry, delivery.stream.key, why)
         self.settler.settle(delivery, Buried("foreign", why, raw))
 
+    def _put_back(self, delivery: Delivery) -> None:
+        # The queue's lanes are not read while it is paused; one event's jobs go out of
+        # the way of the others, to its own lane, which is not read then.
+        queue, event = delivery.stream.lane.queue, delivery.envelope.event
+        whole = self.pauses.of(queue).whole
+        self.settler.settle(delivery, Released("paused", None if whole else event))
+
     def _pass_on(self, delivery: Delivery) -> None:
         # G14: somebody newer, or with the handler, will run it.
         event = delivery.envelope.event
@@ -257,6 +293,8 @@ class Executor:
         if delivery.given_up or self.leases.has_expired(delivery):
             self._note_lost(delivery)
             return None
+        if delivery.cancelled:
+            return _CANCELLED
         if run.timed_out:
             return self._decide(run.job, self._timeout(run))
         if run.job.cancelled:

@@ -19,7 +19,7 @@ from consumers.executor import Executor
 from consumers.held import Held
 from consumers.leases import HELD_AT_MOST, Leases
 from consumers.levels import Levels
-from consumers.outcome import Released
+from consumers.outcome import Cancelled, Released
 from consumers.reader import BLOCK, Reader
 from consumers.reclaimer import Reclaimer
 from consumers.settler import Settler
@@ -35,6 +35,9 @@ _HELD_LOOK = 0.25
 _NO_BLOCK_PAUSE = 0.02
 # Outcomes that Redis does not take must not pile up without a bound.
 _MOST_UNSETTLED = 2000
+# What is paused is known from the last look at the queues. A process that was stopped for
+# longer than this looks again before it starts anything; `pause` waits twice as long for it.
+_MOST_STALE = 30.0
 
 
 class Fetcher:
@@ -85,6 +88,8 @@ class Fetcher:
         self._refreshed = 0.0
         self._looked = 0.0
         self._failures = 0
+        # Entries that were cancelled a moment ago: their delivery may still be on its way.
+        self._just_cancelled: set[tuple[str, str]] = set()
 
     # What others do with it
 
@@ -122,6 +127,14 @@ class Fetcher:
         self._dirty = True
         self._freed.set()
         self._interrupt()
+
+    def cancel(self, key: tuple[str, str]) -> None:
+        """A hint: the entry with this key is cancelled, and somebody has it, perhaps we."""
+        delivery = self.leases.all.get(key)
+        if delivery is not None:
+            self.executor.cancel(delivery)
+        else:
+            self._just_cancelled.add(key)
 
     def release_held(self) -> None:
         """Hand everything that is held back, to the front of its lane."""
@@ -167,7 +180,9 @@ class Fetcher:
         now = time.monotonic()
         if self._dirty or self.reader.outdated or now - self._refreshed >= REFRESH:
             self._dirty = self.reader.outdated = False
+            known = set(self._just_cancelled)
             await self._refresh()
+            self._just_cancelled -= known
             self.reader.look_again()
             self._refreshed = time.monotonic()
             self._depth = min(self._depth, max(0, len(self.levels) - 1))
@@ -233,6 +248,10 @@ class Fetcher:
 
     async def _block(self) -> None:
         streams = self.levels.streams()
+        if not streams:
+            # Everything is paused: a resume wakes us.
+            await self._pause_until_woken()
+            return
         # From many streams at once each gets its share, or we would hold too many.
         count = max(1, self._wanted() // max(1, len(self.levels)))
         self._blocked = True
@@ -253,6 +272,14 @@ class Fetcher:
         self.idle = len(deliveries) < count
         if deliveries:
             self._depth = max(self._level_of(delivery) for delivery in deliveries)
+
+    async def _pause_until_woken(self) -> None:
+        self._freed.clear()
+        if not self._dirty:
+            timer = asyncio.get_running_loop().call_later(REFRESH, self._freed.set)
+            await self._freed.wait()
+            timer.cancel()
+        self.passes += 1
 
     def _block_for(self) -> float:
         # The lease counts from when a read was sent: long blocks would eat it. And
@@ -286,6 +313,10 @@ class Fetcher:
                 self.executor.quarantine(
                     delivery, "its fields are not those of a job", delivery.envelope.data
                 )
+            elif delivery.cancelled or delivery.key in self._just_cancelled:
+                delivery.cancelled = True
+                self.leases.all[delivery.key] = delivery
+                self.settler.settle(delivery, Cancelled("cancelled"))
             elif delivery.key not in self.leases:
                 self.held.push(delivery, reclaimed=reclaimed)
 
@@ -304,8 +335,13 @@ class Fetcher:
             if level > 0 and level > self._asked_above:
                 return
             self._start_held(1)
+            if self._dirty:
+                return
 
     def _start_held(self, number: int) -> None:
+        if time.monotonic() - self._refreshed > _MOST_STALE:
+            self._dirty = True
+            return
         for _ in range(number):
             if self._free() <= 0 or (delivery := self.held.pop()) is None:
                 return

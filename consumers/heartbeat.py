@@ -46,12 +46,14 @@ class Heartbeat:
         slots: int,
         events: Callable[[], dict[str, list[str]]],
         started: Callable[[], list[str]],
+        pauses: Callable[[], dict[str, int]],
     ) -> None:
         self._wire = wire
         self._fleet = fleet
-        self._id = worker_id
+        self.worker_id = worker_id
         self._events = events
         self._started = started
+        self._pauses = pauses
         self._fixed: dict[str, str] = {
             "name": name,
             "type": type,
@@ -78,22 +80,24 @@ class Heartbeat:
 
     async def remove(self) -> None:
         """Take the worker off the list."""
-        key = self._fleet.worker(self._id)
+        key = self._fleet.worker(self.worker_id)
         await asyncio.gather(
-            self._wire.send("ZREM", self._fleet.workers, self._id), self._wire.send("DEL", key)
+            self._wire.send("ZREM", self._fleet.workers, self.worker_id),
+            self._wire.send("DEL", key),
         )
 
     def _commands(self, now: int) -> list[tuple[Argument, ...]]:
-        key, events = self._fleet.worker(self._id), self._events()
+        key, events = self._fleet.worker(self.worker_id), self._events()
         facts = {
             **self._fixed,
             "events": json.dumps(events),
             "queues": json.dumps(sorted(events)),
             "started": json.dumps(self._started()),
+            "pauses": json.dumps(self._pauses()),
         }
         flat = [part for pair in facts.items() for part in pair]
         return [
-            ("ZADD", self._fleet.workers, now, self._id),
+            ("ZADD", self._fleet.workers, now, self.worker_id),
             ("HSET", key, *flat),
             ("EXPIRE", key, int(FORGET_AFTER)),
             ("ZREMRANGEBYSCORE", self._fleet.workers, "-inf", now - int(FORGET_AFTER * 1000)),
@@ -106,11 +110,16 @@ async def _now_ms(wire: Wire) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[str]:
-    """Return the events of a queue that any live worker lists."""
+async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes | None]]:
+    """Return some facts of each worker that was heard of within the last minute."""
     since = await _now_ms(wire) - int(FORGET_AFTER * 1000)
     workers = await wire.send("ZRANGEBYSCORE", fleet.workers, since, "+inf")
-    listed = await asyncio.gather(
-        *(wire.send("HGET", fleet.worker(worker.decode()), "events") for worker in workers)
+    return await asyncio.gather(
+        *(wire.send("HMGET", fleet.worker(worker.decode()), *names) for worker in workers)
     )
-    return {event for found in listed if found for event in json.loads(found).get(queue, [])}
+
+
+async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[str]:
+    """Return the events of a queue that any live worker lists."""
+    listed = await live_workers(wire, fleet, "events")
+    return {event for (found,) in listed if found for event in json.loads(found).get(queue, [])}

@@ -14,6 +14,7 @@ from consumers.delivery import read_envelope
 from consumers.job import Envelope
 from consumers.keys import Fleet, Keys
 from consumers.lanes import Lane
+from consumers.pauses import FIELDS, PauseState
 from consumers.scripts import call
 from consumers.transitions import inspect
 from consumers.wire import Wire
@@ -65,7 +66,7 @@ class Facts:
     @property
     def _live_state(self) -> State:
         if self.due_ms is not None:
-            return "retrying" if self.place == "retrying" else "delayed"
+            return self.place  # type: ignore[return-value]
         return "running" if self.consumer else "waiting"
 
 
@@ -85,7 +86,9 @@ class QueueStats:
 
     waiting, delayed, active (delivered and not settled), parked and dead are
     how many there are now; the totals count since the queue was made;
-    oldest_waiting_ms is how long the oldest waiting job has waited.
+    oldest_waiting_ms is how long the oldest waiting job has waited. Jobs that were cancelled
+    in their lane are counted there until they are passed over, and in waiting not any more.
+    debounced_total is how many emits of storms became part of another one.
     """
 
     waiting: int
@@ -98,6 +101,10 @@ class QueueStats:
     retried_total: int
     oldest_waiting_ms: int | None
     lanes: list[LaneStats] = field(default_factory=list)
+    paused: bool = False
+    paused_events: list[str] = field(default_factory=list)
+    cancelled_total: int = 0
+    debounced_total: int = 0
 
 
 class Inspector:
@@ -134,18 +141,21 @@ class Inspector:
 
     async def stats(self) -> QueueStats:
         """Return the queue's figures; costs a few commands a lane, whatever its length."""
-        names, delayed, dead, counters = await asyncio.gather(
+        names, delayed, dead, counters, cancelled, meta = await asyncio.gather(
             self._wire.send("ZREVRANGE", self._keys.lanes, 0, -1),
             self._wire.send("ZCARD", self._keys.delayed),
             self._wire.send("XLEN", self._keys.dead),
             self._wire.send("HGETALL", self._keys.stats),
+            self._wire.send("SCARD", self._keys.cancelled),
+            self._wire.send("HMGET", self._keys.meta, *FIELDS),
         )
         lanes = [Lane.parse(self._keys.queue, name.decode()) for name in names]
         found = await asyncio.gather(*(self._lane(lane) for lane in lanes))
         counted = dict(zip(counters[::2], (int(c) for c in counters[1::2]), strict=True))
+        paused = PauseState.read(meta)
         ages = [it.oldest_waiting_ms for it in found if it.oldest_waiting_ms is not None]
         return QueueStats(
-            waiting=sum(lane.waiting for lane in found),
+            waiting=max(0, sum(lane.waiting for lane in found) - cancelled),
             delayed=delayed,
             active=sum(lane.active for lane in found),
             parked=0,
@@ -155,6 +165,10 @@ class Inspector:
             retried_total=counted.get(b"retried", 0),
             oldest_waiting_ms=max(ages, default=None),
             lanes=list(found),
+            paused=paused.whole,
+            paused_events=sorted(paused.events),
+            cancelled_total=counted.get(b"cancelled", 0),
+            debounced_total=counted.get(b"debounced", 0),
         )
 
     async def due(self) -> int:
@@ -213,7 +227,7 @@ def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
     if pointer:
         generation, _, where, at = pointer.decode().split(" ")
         run, place = int(generation), where
-        due = int(float(at)) if where in ("delayed", "retrying") else None
+        due = int(float(at)) if where in ("delayed", "debounced", "retrying") else None
     return Facts(
         id=job_id,
         run=run,

@@ -17,6 +17,7 @@ from consumers.keys import Fleet, Keys
 from consumers.lanes import Lane, listed_lanes
 from consumers.leases import Leases
 from consumers.outcome import Buried
+from consumers.pauses import FIELDS, PauseState
 from consumers.reader import delivery_of
 from consumers.scripts import call
 from consumers.settler import Settler
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 30.0
 UNUSED_MS = 10 * 60 * 1000
+# How many marks of cancelled entries are looked at in a round.
+_SAMPLE = 100
 
 
 class Janitor:
@@ -89,7 +92,21 @@ class Janitor:
                 await self._run(retire(keys, lane, self._unused_ms))
         # A burial trims as well, but a queue where nothing dies any more has none.
         await self._run(purge(keys, self._letters_max_age_ms, counter="dead_trimmed"))
+        await self._unmark_missing(keys)
         await self._bury_unhandled(keys, [lane for lane in lanes if lane.event is not None])
+
+    async def _unmark_missing(self, keys: Keys) -> None:
+        """Drop the marks of cancelled entries that somebody deleted: nobody else ever would."""
+        for marks in (keys.cancelled, keys.cancelling):
+            try:
+                for mark in await self._wire.send("SRANDMEMBER", marks, _SAMPLE):
+                    if not await self._is_there(keys, *mark.decode().split(" ")):
+                        await self._wire.send("SREM", marks, mark)
+            except (ResponseError, ValueError, TypeError) as error:
+                logger.debug("%s holds what is no mark: %s", marks, error)
+
+    async def _is_there(self, keys: Keys, stream: str, entry: str) -> bool:
+        return bool(await self._wire.send("XRANGE", f"{keys.base}lane:{stream}", entry, entry))
 
     def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
         return (
@@ -108,8 +125,9 @@ class Janitor:
         if not lanes:
             return
         handled = await live_events(self._wire, self._fleet, keys.queue)
+        state = PauseState.read(await self._wire.send("HMGET", keys.meta, *FIELDS))
         for lane in lanes:
-            if lane.event not in handled:
+            if lane.event not in handled and not state.holds(lane.event):
                 for stream in self._streams(keys, lane):
                     await self._bury_old(stream)
 

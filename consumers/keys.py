@@ -115,6 +115,51 @@ class Keys:
         return f"{self.base}dead_index"
 
     @property
+    def cancelled(self) -> str:
+        """Set of waiting entries that are cancelled: "<stream> <entry>".
+
+        Bound: the waiting jobs; taken out when delivery passes them over.
+        """
+        return f"{self.base}cancelled"
+
+    @property
+    def cancelling(self) -> str:
+        """Set of running entries that are cancelled. Bound: the running jobs; out when settled."""
+        return f"{self.base}cancelling"
+
+    def idempotency(self, digest: str) -> str:
+        """String: the job of an idempotency key.
+
+        Bound: the live jobs; expires a day after its job has ended.
+        """
+        return f"{self.base}idem:{digest}"
+
+    def debounce(self, digest: str) -> str:
+        """String: the job of a storm of emits. Bound: expires a day after its longest wait."""
+        return f"{self.base}debounce:{digest}"
+
+    @property
+    def schedules(self) -> str:
+        """Sorted set of schedules by when to look at them (ms). Bound: MAX_SCHEDULES."""
+        return f"{self.base}cron"
+
+    @property
+    def schedule_names(self) -> str:
+        """Set of all schedules, paused ones too. Bound: MAX_SCHEDULES."""
+        return f"{self.base}cron_names"
+
+    def schedule(self, name: str) -> str:
+        """Hash of a schedule: definition, next and last fire. Bound: a fixed set of fields."""
+        return f"{self.base}cron:{name}"
+
+    def ran(self, job_id: str) -> str:
+        """String: the last completed run of an id, where the processor debounces.
+
+        Bound: expires after the processor's window.
+        """
+        return f"{self.base}ran:{job_id}"
+
+    @property
     def stats(self) -> str:
         """Hash of counters. Bound: a fixed set of fields."""
         return f"{self.base}stats"

@@ -121,7 +121,8 @@ class Keeper:
     """The thread that renews leases, and minds the event loop while it does not turn.
 
     on_lost is called on the event loop with each delivery that is not ours any
-    more. While the loop is blocked the thread also hands back held deliveries.
+    more, on_cancelled with each whose job somebody cancelled. While the loop is
+    blocked the thread also hands back held deliveries.
     """
 
     def __init__(
@@ -131,11 +132,13 @@ class Keeper:
         *,
         consumer: str,
         on_lost: Callable[[Delivery], None],
+        on_cancelled: Callable[[Delivery], None],
     ) -> None:
         self._leases = leases
         self._connector = connector
         self._consumer = consumer
         self._on_lost = on_lost
+        self._on_cancelled = on_cancelled
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
@@ -216,12 +219,14 @@ class Keeper:
         patience = max(0.5, self._leases.seconds[keys.queue] / RENEWALS_PER_LEASE)
         for batch in _chunks(deliveries):
             asked = time.monotonic()
-            flags = _ask(channel, renew(self._consumer, batch), patience)
+            flags = _ask(channel, renew(keys, self._consumer, batch), patience)
             for delivery, flag in zip(batch, flags.decode(), strict=True):
-                if flag == "1":
-                    delivery.renewed_at = asked
-                else:
+                if flag == "0":
                     self._lose(delivery)
+                    continue
+                delivery.renewed_at = asked
+                if flag == "C" and not delivery.cancelled:
+                    self._call_loop(self._on_cancelled, delivery)
 
     def _lose(self, delivery: Delivery) -> None:
         self._leases.held.pop(delivery.key, None)
@@ -237,7 +242,7 @@ class Keeper:
                 answer = _ask(channel, _release(keys, self._consumer, batch), 5.0)
                 for settlement, word in zip(batch, words(answer), strict=True):
                     # What is refused (a foreign key is in the way) is tried again.
-                    if word in "01":
+                    if word in "01C":
                         self._leases.drop(settlement.delivery)
                         self._returning.remove(settlement.delivery)
 

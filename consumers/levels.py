@@ -9,6 +9,7 @@ from consumers.delivery import Stream
 from consumers.job import ENVELOPE_VERSION
 from consumers.keys import Keys
 from consumers.lanes import Lane
+from consumers.pauses import Pauses, PauseState
 from consumers.policy import Policy
 
 
@@ -22,8 +23,13 @@ class Level:
         self.streams = fronts + own
 
 
-def is_read(lane: Lane, type_: str, policy: Policy) -> bool:
-    """Whether a worker of a type reads a lane: its type's, or that of an event it handles."""
+def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
+    """Whether a worker of a type reads a lane: its type's, or that of an event it handles.
+
+    What is paused is not read.
+    """
+    if state.holds(lane.event):
+        return False
     if lane.event is None:
         return lane.type == type_
     return lane.version <= ENVELOPE_VERSION and lane.event in policy.events(lane.queue)
@@ -36,9 +42,10 @@ class Levels:
     being named (and so served) first.
     """
 
-    def __init__(self, type_: str, policy: Policy) -> None:
+    def __init__(self, type_: str, policy: Policy, pauses: Pauses) -> None:
         self._type = type_
         self._policy = policy
+        self._pauses = pauses
         self._lanes: dict[Keys, tuple[Lane, ...]] = {}
         self._left_out: set[str] = set()
         self.levels: list[Level] = []
@@ -49,7 +56,8 @@ class Levels:
 
     def set_lanes(self, keys: Keys, listed: Iterable[Lane]) -> bool:
         """Take over the lanes that a queue lists; return whether any that we read changed."""
-        read = (lane for lane in listed if is_read(lane, self._type, self._policy))
+        state = self._pauses.of(keys.queue)
+        read = (lane for lane in listed if is_read(lane, self._type, self._policy, state))
         lanes = tuple(sorted(read, key=lambda lane: lane.name))
         if self._lanes.get(keys) == lanes:
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import (
@@ -23,10 +23,11 @@ from consumers.keys import Keys
 from consumers.lanes import Lane, listed_lanes
 from consumers.leases import Leases
 from consumers.levels import Levels
+from consumers.pauses import FIELDS, Pauses, PauseState
 from consumers.preflight import check_rights
 from consumers.reader import Reader
 from consumers.scripts import call
-from consumers.transitions import open_queue
+from consumers.transitions import BATCH_ITEMS, open_queue
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ logger = logging.getLogger(__name__)
 class Opener:
     """Prepares the queues for a worker of a type, and tells the parts what was found.
 
-    lease is what a queue gets that has none yet, in seconds.
+    lease is what a queue gets that has none yet, in seconds. confirm is called when
+    another pause state is obeyed from now on.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Opener:
         levels: Levels,
         leases: Leases,
         executor: Executor,
+        pauses: Pauses,
+        confirm: Callable[[], Awaitable[None]],
         queues: Sequence[Keys],
         type: str,
         lease: float,
@@ -56,6 +60,8 @@ class Opener:
         self.levels = levels
         self.leases = leases
         self.executor = executor
+        self.pauses = pauses
+        self.confirm = confirm
         self.queues = queues
         self.type = type
         self.lease = lease
@@ -92,17 +98,47 @@ class Opener:
         commands: list[tuple[str | int, ...]] = []
         commands.append(("TIME",))
         for keys in self.queues:
-            commands.append(("HMGET", keys.meta, "epoch", "lease"))
+            commands.append(("HMGET", keys.meta, "epoch", "lease", *FIELDS))
             commands.append(("ZRANGE", keys.lanes, 0, -1))
+            commands.append(("SCARD", keys.cancelling))
         time_told, *replies = await self.reader.ask(*commands)
         self.executor.clock.told(*map(int, time_told))
-        for keys, meta, names in zip(self.queues, replies[::2], replies[1::2], strict=True):
-            await self._refreshed(keys, meta, names)
+        news = False
+        for keys, *told in zip(self.queues, *(replies[at::3] for at in range(3)), strict=True):
+            try:
+                news |= await self._refreshed(keys, *told)
+            except ValueError as error:
+                # Somebody wrote into it. The other queues go on.
+                logger.error("the properties of queue %s cannot be read: %s", keys.queue, error)
+        if news:
+            await self.confirm()
 
-    async def _refreshed(self, keys: Keys, meta: Any, names: Any) -> None:
+    async def _refreshed(self, keys: Keys, meta: Any, names: Any, cancelling: Any) -> bool:
+        """Take over what a queue says of itself; return whether its pause state is news."""
         if isinstance(meta, ResponseError) or isinstance(names, ResponseError):
             logger.error("queue %s cannot be read: %s, %s", keys.queue, meta, names)
-            return
+            return False
+        news = self.pauses.tell(keys.queue, PauseState.read(meta[2:]))
+        await self._follow(keys, meta[:2], names)
+        if cancelling != 0:
+            await self._look_for_cancelled(keys)
+        return news
+
+    async def _look_for_cancelled(self, keys: Keys) -> None:
+        """End the runs that were cancelled while the hint of it was lost."""
+        ours = [it for it in list(self.leases.all.values()) if it.stream.keys == keys]
+        for start in range(0, len(ours), BATCH_ITEMS):
+            some = ours[start : start + BATCH_ITEMS]
+            marks = (f"{it.stream.name} {it.entry}" for it in some)
+            (flags,) = await self.reader.ask(("SMISMEMBER", keys.cancelling, *marks))
+            if isinstance(flags, ResponseError):
+                logger.error("cancelled runs of %s are not seen: %s", keys.queue, flags)
+                return
+            for delivery, flag in zip(some, flags, strict=True):
+                if flag:
+                    self.executor.cancel(delivery)
+
+    async def _follow(self, keys: Keys, meta: Any, names: Any) -> None:
         if None in meta or self.default_lane(keys).name.encode() not in names:
             # Without a lease only, it was opened while memory was full.
             if meta[0] is None or meta[1] is not None:

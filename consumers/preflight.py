@@ -10,7 +10,7 @@ import re
 
 from redis.exceptions import ResponseError
 
-from consumers import transitions
+from consumers import schedules, transitions
 from consumers.errors import TaskManagerError
 from consumers.keys import Keys
 from consumers.scripts import call, load
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def commands() -> list[str]:
     """Return every command that a script runs, with its subcommand where it has one."""
     found = set()
-    for script in transitions.ALL:
+    for script in (*transitions.ALL, *schedules.ALL):
         for command, subcommand in _CALLED.findall(script.source):
             known = command in _WITH_SUBCOMMAND
             found.add(f"{command} {subcommand}" if known else command)

@@ -183,9 +183,9 @@ class _QueueWriter:
 
     def _resolve(self, waiting: _Waiting, word: str) -> None:
         job, kind = waiting.job, word[0]
-        if kind in "+=":
+        if kind in "+=~":
             if not waiting.done.done():
-                waiting.done.set_result(Emitted(job.id, kind == "+", int(word[1:])))
+                waiting.done.set_result(_emitted(job.id, word))
         elif kind == "F":
             limit = self._producer.max_queue_depth
             _fail(waiting.done, QueueFull(job.lane.queue, f"it holds its most of {limit} jobs"))
@@ -193,6 +193,11 @@ class _QueueWriter:
             _fail(waiting.done, TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES))
         else:
             _fail(waiting.done, refused_key(word))
+
+
+def _emitted(job_id: str, word: str) -> Emitted:
+    run, _, other = word[1:].partition(":")
+    return Emitted(other or job_id, word[0] == "+", int(run))
 
 
 def _fail(done: asyncio.Future[Emitted], error: TaskManagerError) -> None:

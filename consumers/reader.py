@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from consumers.channel import Channel, Command
 from consumers.connection import Connector
 from consumers.delivery import Delivery, Stream, foreign_envelope, read_envelope
+from consumers.keys import Keys
 from consumers.levels import Levels
 from consumers.transitions import Call, repair
 
@@ -53,13 +54,34 @@ class Reader:
             await asyncio.sleep(block)
             return []
         asked = time.monotonic()
-        (reply,) = await self.channel.ask(
-            self._command(streams, count, block), timeout=block + PATIENCE
+        queues = list({stream.keys: None for stream in streams})
+        # Right behind the read: who was not cancelled before it is seen as running since.
+        reply, *cancelled = await self.channel.ask(
+            self._command(streams, count, block),
+            *(("SCARD", keys.cancelled) for keys in queues),
+            timeout=block + PATIENCE,
         )
         if isinstance(reply, ResponseError):
             await self._mend(reply, streams)
             return []
-        return self._deliveries(reply, asked)
+        deliveries = self._deliveries(reply, asked)
+        for keys, number in zip(queues, cancelled, strict=True):
+            if number != 0:
+                await self._mark_cancelled(keys, deliveries)
+        return deliveries
+
+    async def _mark_cancelled(self, keys: Keys, deliveries: Sequence[Delivery]) -> None:
+        found = [it for it in deliveries if it.stream.keys == keys]
+        if not found:
+            return
+        marks = (f"{it.stream.name} {it.entry}" for it in found)
+        (flags,) = await self.ask(("SMISMEMBER", keys.cancelled, *marks))
+        if isinstance(flags, ResponseError):
+            # What is cancelled starts then, and is recorded as cancelled all the same.
+            logger.error("cancelled jobs of %s are not seen: %s", keys.queue, flags)
+            return
+        for delivery, flag in zip(found, flags, strict=True):
+            delivery.cancelled = bool(flag)
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Ask something else between two reads; error replies are values."""
@@ -138,8 +160,16 @@ class Reader:
 
 
 def delivery_of(
-    stream: Stream, entry: str, count: int, fields: Sequence[bytes], asked: float
+    stream: Stream,
+    entry: str,
+    count: int,
+    fields: Sequence[bytes],
+    asked: float,
+    *,
+    cancelled: bool = False,
 ) -> Delivery:
     """Return an entry as a delivery; one that is no job gets a stand-in with version 0."""
     envelope = read_envelope(fields) or foreign_envelope(entry, fields)
-    return Delivery(stream, entry, count, envelope, asked)
+    delivery = Delivery(stream, entry, count, envelope, asked)
+    delivery.cancelled = cancelled
+    return delivery

@@ -90,7 +90,10 @@ class Reclaimer:
                 logger.error("%s was not swept: %s", stream.key, error)
                 break
             self._say_missing(stream, reply[1])
-            taken += [delivery_of(stream, *found, asked) for found in entries_of(reply)]
+            taken += [
+                delivery_of(stream, entry, count, fields, asked, cancelled=over)
+                for entry, count, fields, over in entries_of(reply)
+            ]
             cursor = reply[0].decode() or "-"
             if cursor == "-" or len(taken) >= want:
                 break

@@ -26,7 +26,9 @@ BATCH = 100
 # However many hints were lost, the outbox is looked at this often.
 LOOK = 2.0
 _LOCK_MS = 5_000
+_FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard"}
 _DUE = re.compile(r"(\+?\d{1,14})?")
+_GUARD = re.compile(r"(i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14})?")
 
 # An entry of the outbox, and the arguments with which it is sent on.
 _Posted = tuple[bytes, list[Argument]]
@@ -169,7 +171,7 @@ class Relay:
 def _read(fields: Sequence[bytes]) -> tuple[str, list[Argument]]:
     """Return the queue and the arguments of a posted job; ValueError when it is none of ours."""
     job = dict(zip(fields[::2], fields[1::2], strict=True))
-    missing = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due"} - job.keys()
+    missing = _FIELDS - job.keys()
     if missing:
         raise ValueError(f"it has no {b', '.join(sorted(missing)).decode()}")
     queue = check_name("queue", job[b"queue"].decode())
@@ -178,5 +180,7 @@ def _read(fields: Sequence[bytes]) -> tuple[str, list[Argument]]:
         raise ValueError(f"{job[b'lane']!r} is no lane")
     if not _DUE.fullmatch(job[b"due"].decode()):
         raise ValueError(f"{job[b'due']!r} is no due time")
-    names = (b"event", b"data", b"options", b"due")
+    if not _GUARD.fullmatch(job[b"guard"].decode()):
+        raise ValueError(f"{job[b'guard']!r} is no guard")
+    names = (b"event", b"data", b"options", b"due", b"guard")
     return queue, [job[b"lane"], bucket(job_id), job_id, *(job[name] for name in names)]

@@ -163,8 +163,21 @@ class _QueueSettler:
             logger.exception("outcomes in queue %s could not be sent", self._keys.queue)
             self._one_by_one(batch)
             return
-        for settlement, word in zip(batch, words(answer), strict=True):
+        answers = words(answer)
+        if "C" in answers:
+            batch = [
+                Settlement(it.delivery, Cancelled("cancelled")) if word == "C" else it
+                for it, word in zip(batch, answers, strict=True)
+            ]
+            await self._keep_cancelled(batch, answers)
+        for settlement, word in zip(batch, answers, strict=True):
             self._resolve(settlement, word)
+
+    async def _keep_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
+        # What the runs came to was kept before Redis said that they were cancelled.
+        if self._settler.archive is not None:
+            ends = [it for it, word in zip(batch, answers, strict=True) if word == "C"]
+            await self._settler.archive.keep(ends)
 
     def _one_by_one(self, batch: list[Settlement]) -> None:
         """Find the outcome that cannot be sent: the job of that one is buried instead."""
@@ -189,9 +202,12 @@ class _QueueSettler:
 
     def _resolve(self, settlement: Settlement, word: str) -> None:
         delivery = settlement.delivery
-        if word in "01":
+        if word in "01C":
             self._settler.leases.drop(delivery)
-            self._settler.on_settled(settlement, word == "1")
+            self._settler.on_settled(settlement, word != "0")
+        elif word == "L" and settlement.outcome == Released("paused", delivery.envelope.event):
+            # It stays with us until another event's lane has gone, or the pause is over.
+            self._later(settlement)
         elif word == "L":
             self._waiting.append(Settlement(delivery, self._without_room(settlement)))
         elif word == "M":
@@ -199,7 +215,10 @@ class _QueueSettler:
             self._waiting.append(Settlement(delivery, buried))
         else:
             logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
-            asyncio.get_running_loop().call_later(_PAUSE_AFTER_BROKEN_KEY, self._again, settlement)
+            self._later(settlement)
+
+    def _later(self, settlement: Settlement) -> None:
+        asyncio.get_running_loop().call_later(_PAUSE_AFTER_BROKEN_KEY, self._again, settlement)
 
     def _again(self, settlement: Settlement) -> None:
         for ours in self._still_ours([settlement]):

@@ -18,16 +18,19 @@ from consumers.scripts import Argument, Script, load
 BATCH_ITEMS = 500
 BATCH_BYTES = 1024 * 1024
 LOG_LINES = 1000
+# Paused events lie in one field that every worker reads every other second.
+MAX_PAUSED_EVENTS = 1000
 
 EMIT, SETTLE, RENEW, RECLAIM = load("emit"), load("settle"), load("renew"), load("reclaim")
 SOLO, NOTE, OPEN, REPAIR = load("solo"), load("note"), load("open"), load("repair")
 RETIRE, FORGET, PROMOTE = load("retire"), load("forget"), load("promote")
+CANCEL, PAUSE = load("cancel"), load("pause")
 QUARANTINE = load("quarantine")
 REPLAY, PURGE, INSPECT, RELAY = load("replay"), load("purge"), load("inspect"), load("relay")
 LIVING = load("living")
 ALL = (
     EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET,
-    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING,
+    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, CANCEL, PAUSE,
 )  # fmt: skip
 
 
@@ -59,7 +62,7 @@ class Call:
         return self.script.by_source(self.keys, self.args)
 
 
-class _Streams:
+class Streams:
     """Stream keys in the order in which a script's arguments first name them."""
 
     def __init__(self, keys: list[str]) -> None:
@@ -75,18 +78,19 @@ class _Streams:
         return found
 
 
-def _job(keys: Keys, streams: _Streams, job: NewJob) -> tuple[Argument, ...]:
+def job_fields(keys: Keys, streams: Streams, job: NewJob) -> tuple[Argument, ...]:
+    """Return a job as the scripts take it that may add it."""
     where = streams.index(keys.lane(job.lane))
-    return (where, bucket(job.id), job.id, job.event, job.data, job.options, job.due)
+    return (where, bucket(job.id), job.id, job.event, job.data, job.options, job.due, job.guard)
 
 
 def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call:
     """Return the emit of a batch, still without the batch's number and digest."""
     # The door fills in its own key.
-    streams = _Streams(["", keys.meta, keys.lanes, keys.stats])
+    streams = Streams(["", keys.meta, keys.lanes, keys.stats])
     args: list[Argument] = [depth or 0, MAX_LANES]
     for job in jobs:
-        args.extend(_job(keys, streams, job))
+        args.extend(job_fields(keys, streams, job))
     return Call(EMIT, streams.keys, args)
 
 
@@ -107,7 +111,7 @@ def settle_items(
     bounds: DeadLetterBounds = DeadLetterBounds(),
 ) -> Call:
     """Return the settle of a batch, still without the batch's number and digest."""
-    streams = _Streams(["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index])
+    streams = Streams(["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index])
     args: list[Argument] = [
         consumer, result_ttl_ms, bounds.most, bounds.most_bytes, bounds.max_age_ms,
         MAX_LANES, MAX_EVENT_LANES,
@@ -117,12 +121,15 @@ def settle_items(
     return Call(SETTLE, streams.keys, args)
 
 
-def _settlement(keys: Keys, streams: _Streams, settlement: Settlement) -> list[Argument]:
+def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Argument]:
     delivery, outcome = settlement.delivery, settlement.outcome
     stream, envelope = delivery.stream, delivery.envelope
+    run: Argument = envelope.generation
+    if envelope.idempotency:
+        run = f"{envelope.generation} {envelope.idempotency}"
     token: list[Argument] = [
         streams.index(stream.key), stream.group, delivery.entry, delivery.count,
-        bucket(envelope.id), envelope.id, envelope.generation,
+        bucket(envelope.id), envelope.id, run,
     ]  # fmt: skip
     if isinstance(outcome, Completed):
         return ["complete", *token, outcome.result, *_children(keys, streams, settlement.children)]
@@ -138,21 +145,21 @@ def _settlement(keys: Keys, streams: _Streams, settlement: Settlement) -> list[A
     return _release(keys, streams, delivery, outcome, token)
 
 
-def _children(keys: Keys, streams: _Streams, jobs: Sequence[NewJob]) -> list[Argument]:
+def _children(keys: Keys, streams: Streams, jobs: Sequence[NewJob]) -> list[Argument]:
     own = [job for job in jobs if job.lane.queue == keys.queue]
     others = [job for job in jobs if job.lane.queue != keys.queue]
     args: list[Argument] = [len(own)]
     for job in own:
-        args.extend(_job(keys, streams, job))
+        args.extend(job_fields(keys, streams, job))
     args.append(len(others))
     for job in others:
         args += [job.lane.queue, job.lane.name, bucket(job.id)]
-        args += [job.id, job.event, job.data, job.options, job.due]
+        args += [job.id, job.event, job.data, job.options, job.due, job.guard]
     return args
 
 
 def _release(
-    keys: Keys, streams: _Streams, delivery: Delivery, outcome: Released, token: list[Argument]
+    keys: Keys, streams: Streams, delivery: Delivery, outcome: Released, token: list[Argument]
 ) -> list[Argument]:
     lane = released_to(delivery, outcome.event)
     return ["release", *token, streams.index(keys.lane(lane)), int(delivery.solo)]
@@ -164,10 +171,10 @@ def released_to(delivery: Delivery, event: str | None) -> Lane:
     return lane if event is None else lane.for_event(event, delivery.envelope.version)
 
 
-def renew(consumer: str, deliveries: Iterable[Delivery]) -> Call:
-    """Return the renewal of deliveries of one queue; answers with a 1 or 0 each."""
-    streams = _Streams([])
-    args: list[Argument] = [consumer]
+def renew(keys: Keys, consumer: str, deliveries: Iterable[Delivery]) -> Call:
+    """Return the renewal of deliveries of a queue; answers with 1, 0 or C (cancelled) each."""
+    streams = Streams([])
+    args: list[Argument] = [consumer, keys.base]
     for delivery in deliveries:
         where = streams.index(delivery.stream.key)
         args += [where, delivery.stream.group, delivery.entry, delivery.count]
@@ -179,7 +186,8 @@ def reclaim(
 ) -> Call:
     """Return one bounded step of taking over expired deliveries; see reclaim.lua."""
     page = 256
-    args: list[Argument] = [stream.group, consumer, lease_ms, cursor, page, want, *running]
+    base = stream.keys.base
+    args: list[Argument] = [stream.group, consumer, lease_ms, cursor, page, want, base, *running]
     return Call(RECLAIM, [stream.key, stream.keys.stats], args)
 
 
@@ -253,7 +261,7 @@ def relay(
     Answers with how many are dealt with, and how many of them were buried.
 
     Each is its entry in the outbox, then lane, live bucket, id, event, data,
-    options and due.
+    options, due and guard.
     """
     args: list[Argument] = [
         target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, source,
@@ -292,6 +300,21 @@ def inspect(keys: Keys, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 
     return Call(INSPECT, names, [keys.base, job_id, channel, waiter_ttl_ms])
 
 
+def cancel(keys: Keys, job_id: str, run: int | None, result_ttl_ms: int) -> Call:
+    """Return the cancelling of a job; answers with a CancelOutcome's word and the run."""
+    names = [keys.live(job_id), keys.stats]
+    return Call(CANCEL, names, [keys.base, job_id, "" if run is None else run, result_ttl_ms])
+
+
+def pause(keys: Keys, event: str | None, *, pauses: bool) -> Call:
+    """Return the pausing or resuming of a queue or one event.
+
+    Answers with the number of the pause state, -1 when too many events are paused.
+    """
+    what = "pause" if pauses else "resume"
+    return Call(PAUSE, [keys.meta], [keys.base, what, event or "", MAX_PAUSED_EVENTS])
+
+
 def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
     """Return the question which runs of job ids are live; answers with a 1 or 0 each."""
     args: list[Argument] = [keys.base]
@@ -310,6 +333,6 @@ def refused_key(word: str) -> BrokenKey:
     return BrokenKey(word[1:])
 
 
-def entries_of(reply: Any) -> list[tuple[str, int, list[bytes]]]:
-    """Return entry, delivery count and flat fields of each delivery of a reclaim's answer."""
-    return [(entry.decode(), count, fields) for entry, count, fields in reply[2:]]
+def entries_of(reply: Any) -> list[tuple[str, int, list[bytes], bool]]:
+    """Return entry, delivery count, fields and whether it is cancelled of what was reclaimed."""
+    return [(entry.decode(), count, fields, bool(over)) for entry, count, fields, over in reply[2:]]

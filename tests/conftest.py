@@ -28,7 +28,7 @@ _INSTALL = (
 # other key must have an expiry from the step that makes it.
 _QUEUE_KEYS = (
     "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead|dead_index|stats|outbox|"
-    "relayed|cron(:.+)?"
+    "relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
 )
 _PERMANENT = re.compile(rf"[\w.-]+:(\{{[^}}]+\}}:({_QUEUE_KEYS})|queues|workers)")
 

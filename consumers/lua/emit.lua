@@ -10,11 +10,13 @@
 -- ARGV[3]  digest of the batch
 -- ARGV[4]  most jobs the queue may hold, 0 for no limit
 -- ARGV[5]  most lanes the queue may have
--- ARGV[6…] seven a job: index of its stream in KEYS, live bucket, id, event, data, options,
---          when it is due: empty for now, a time in ms, or "+<ms>" from now
+-- ARGV[6…] eight a job: index of its stream in KEYS, live bucket, id, event, data, options,
+--          when it is due: empty for now, a time in ms, or "+<ms>" from now; its guard, see
+--          include/guard.lua, or empty
 --
 -- Returns one word a job, separated by spaces:
 --   +<generation>  added          =<generation>  its id is live already
+--   ~<generation>:<id>  this job stands for it, by its guard
 --   F              queue full     L              too many lanes
 --   T<key>         a foreign value is in the way, or the last id an entry can have
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is
@@ -23,6 +25,7 @@
 -- include live
 -- include lane
 -- include delayed
+-- include guard
 -- include admit
 -- include meta
 local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -56,14 +59,16 @@ room = room == 0 and math.huge or room - depth()
 local now, words, added = now_ms(), {}, 0
 for at = 6, #ARGV, JOB_FIELDS do
   local job = job_at(at)
-  local living_generation, refusal = look(base, job)
-  if not living_generation then
-    refusal = refusal or entry_refusal(base, lanes, job, most)
+  local found, refusal = look(base, job)
+  if not refusal and (not found or is_changed(found)) then
+    refusal = entry_refusal(base, lanes, job, most)
   end
-  if living_generation then
-    words[#words + 1] = '=' .. living_generation
-  elseif refusal then
+  if refusal then
     words[#words + 1] = refusal
+  elseif found then
+    absorb(base, lanes, stats, job, found, now)
+    words[#words + 1] = found.guard and '~' .. found.generation .. ':' .. found.id
+      or '=' .. found.generation
   elseif added >= room then
     words[#words + 1] = 'F'
   elseif admit(base, lanes, job, generation + 1, now) then

@@ -15,23 +15,13 @@
 -- include live
 -- include delayed
 -- include lane
+-- include holder
 local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
 local pointer = redis.call('HGET', KEYS[1], id) or ''
 
 local function put_off_fields()
   local job = envelope_of(base, redis.call('HGET', base .. 'delayed:envelopes', id))
   return job and job.fields or {}
-end
-
-local function holder(stream, place, entry)
-  local group = redis.call('XINFO', 'GROUPS', stream)[1]
-  for at = 1, group and #group or 0, 2 do
-    if group[at] == 'name' then
-      local row = redis.call('XPENDING', stream, group[at + 1], entry, entry, 1)[1]
-      return row and row[2] or '', row and row[4] or 0
-    end
-  end
-  return '', 0
 end
 
 local fields, consumer, delivered = {}, '', 0
@@ -43,7 +33,7 @@ elseif generation then
   local found = redis.pcall('XRANGE', stream, entry, entry)
   if not found.err and found[1] then
     fields = found[1][2]
-    consumer, delivered = holder(stream, place, entry)
+    consumer, delivered = holder(stream, entry)
   end
 end
 if #fields == 0 then pointer = '' end

@@ -10,7 +10,8 @@ local harmless = {
   DEL = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
   HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v', 'f' },
   LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
-  RPUSH = { key, 'v' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
+  PTTL = { key }, RPUSH = { key, 'v' }, SADD = { key, 'm' }, SCARD = { key },
+  SISMEMBER = { key, 'm' }, SREM = { key, 'm' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
   XCLAIM = { key, 'g', 'c', '0', '0-0' }, XDEL = { key, '0-0' }, XLEN = { key },
   XPENDING = { key, 'g' }, XRANGE = { key, '-', '+' },
@@ -34,14 +35,15 @@ local function is_refusal(reply)
   return false
 end
 
--- RPUSH has no form that does nothing: it is tried only where DEL undoes it.
+-- RPUSH and SADD have no form that does nothing: they are tried only where DEL undoes it.
+local adding = { RPUSH = true, SADD = true }
 local undoable = not is_refusal(redis.pcall('DEL', key))
 local refused = {}
 for _, command in ipairs(ARGV) do
-  if command ~= 'RPUSH' or undoable then
+  if not adding[command] or undoable then
     local reply = redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))
     if is_refusal(reply) then refused[#refused + 1] = command end
-    if command == 'RPUSH' then redis.pcall('DEL', key) end
+    if adding[command] then redis.pcall('DEL', key) end
   end
 end
 return refused

@@ -8,17 +8,22 @@
 -- ARGV[4]  where to start: - or ( and the entry that the last step ended with
 -- ARGV[5]  most pending entries to look at
 -- ARGV[6]  most deliveries to take
--- ARGV[7…] entries not to take: the consumer runs them
+-- ARGV[7]  prefix of the queue's keys
+-- ARGV[8…] entries not to take: the consumer runs them
 --
 -- Returns where to go on (an empty string after the last one), how many entries
--- were missing, then each delivery taken as {entry, delivery count, fields}.
+-- were missing, then each delivery taken as {entry, delivery count, fields, 1 when it is
+-- cancelled else 0}.
 -- A missing entry was deleted by somebody else; it is acknowledged and counted.
+-- include cancelled
 local stream, stats = KEYS[1], KEYS[2]
 local group, consumer, lease, start = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local page, want = tonumber(ARGV[5]), tonumber(ARGV[6])
+local base = ARGV[7]
+local name, marked = string.sub(stream, #base + 6), any_cancelled(base)
 
 local running = {}
-for at = 7, #ARGV do running[ARGV[at]] = true end
+for at = 8, #ARGV do running[ARGV[at]] = true end
 
 local pending = redis.call('XPENDING', stream, group, start, '+', page)
 local taken, missing, last = {}, 0, ''
@@ -29,9 +34,11 @@ for _, row in ipairs(pending) do
   if idle >= lease and not running[entry] then
     local claimed = redis.call('XCLAIM', stream, group, consumer, lease, entry)[1]
     if claimed then
-      taken[#taken + 1] = { entry, count + 1, claimed[2] }
+      local is_over = marked and is_cancelled(base, name, entry)
+      taken[#taken + 1] = { entry, count + 1, claimed[2], is_over and 1 or 0 }
     elseif #redis.call('XRANGE', stream, entry, entry) == 0 then
       redis.call('XACK', stream, group, entry)
+      unmark(base, name, entry)
       missing = missing + 1
     end
   end

@@ -10,8 +10,8 @@
 -- ARGV[4]  most bytes of dead letters
 -- ARGV[5]  how long dead letters are kept (ms)
 -- ARGV[6]  the queue whose outbox it is
--- ARGV[7…] eight a job: its entry in the outbox, its lane, live bucket, id, event, data,
---          options, when it is due as in emit
+-- ARGV[7…] nine a job: its entry in the outbox, its lane, live bucket, id, event, data,
+--          options, when it is due and its guard as in emit
 --
 -- Returns how many of the jobs, from the first on, are dealt with (added, live already,
 -- taken before, or buried because their lane would be one too many), and how many of
@@ -21,6 +21,7 @@
 -- include lane
 -- include delayed
 -- include dead
+-- include guard
 -- include admit
 -- include meta
 local meta, lanes, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -61,17 +62,23 @@ local function take_in(at)
   local job = {
     stream = base .. 'lane:' .. ARGV[at + 1], bucket = ARGV[at + 2], id = ARGV[at + 3],
     event = ARGV[at + 4], data = ARGV[at + 5], options = ARGV[at + 6], due = ARGV[at + 7],
+    guard = ARGV[at + 8],
   }
-  local lives, refusal = look(base, job)
-  if lives then return true end
-  refusal = refusal or entry_refusal(base, lanes, job, most)
+  local found, refusal = look(base, job)
+  if not refusal and (not found or is_changed(found)) then
+    refusal = entry_refusal(base, lanes, job, most)
+  end
+  if found and not refusal then
+    absorb(base, lanes, stats, job, found, now)
+    return true
+  end
   if refusal == 'L' and not dead_refusal(base) then return bury(job) end
   if refusal or not admit(base, lanes, job, generation + 1, now) then return false end
   generation, added = generation + 1, added + 1
   return true
 end
 
-for at = 7, #ARGV, 8 do
+for at = 7, #ARGV, 9 do
   if is_later(ARGV[at], last) then
     if not take_in(at) then break end
     last = ARGV[at]

@@ -18,10 +18,11 @@
 -- ARGV[9]  most lanes
 -- ARGV[10] most lanes of single events
 -- ARGV[11…] eight a delivery: kind, index of its stream, group, entry, delivery count,
---          live bucket, id, generation; then by kind
---   complete  result, number of children, seven a child as in emit,
---             number of children of other queues, eight each: queue, lane, live bucket, id,
---             event, data, options, when it is due
+--          live bucket, id, generation and behind a space, where there is one, the hash of
+--          its idempotency key; then by kind
+--   complete  result, number of children, eight a child as in emit,
+--             number of children of other queues, nine each: queue, lane, live bucket, id,
+--             event, data, options, when it is due, guard
 --   bury      reason, error, raw bytes of an entry that is not a job, last errors (JSON)
 --   release   index of the stream it goes to, 1 when it was to run solo else 0
 --   retry     index of its lane, when it is due ("+<ms>" from now), 1 when an attempt is
@@ -30,6 +31,7 @@
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
+--   C       it was cancelled: that is what is recorded, whatever was asked
 --   L       too many lanes       T<key>  a foreign value is in the way, or the last
 --   M       the entry to release         id an entry can have
 --           is missing or no job
@@ -39,9 +41,11 @@
 -- include fence
 -- include live
 -- include lane
+-- include cancelled
 -- include delayed
 -- include dead
 -- include waiters
+-- include guard
 -- include admit
 -- include meta
 local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -73,9 +77,14 @@ local function take(delivery)
   redis.call('XDEL', delivery.stream, delivery.entry)
 end
 
-local function leave_live(delivery)
+-- Whether the index leads to this very run.
+local function is_listed(delivery)
   local current = delivery.pointer and parse_pointer(delivery.pointer)
-  if current == delivery.generation then redis.call('HDEL', delivery.bucket, delivery.id) end
+  return current == delivery.generation
+end
+
+local function leave_live(delivery)
+  if is_listed(delivery) then redis.call('HDEL', delivery.bucket, delivery.id) end
 end
 
 local function fields_of(delivery)
@@ -85,6 +94,7 @@ end
 
 -- Keeps how a run ended for those who ask; the generation tells runs of one id apart.
 local function keep_end(delivery, state, value)
+  expire_guard(base, delivery.idempotency, delivery.id, delivery.generation)
   if anybody_waits then tell_waiters(base, delivery.id, delivery.generation, state, value) end
   if result_ttl == '0' then return end
   redis.call('SET', base .. 'result:' .. delivery.id, delivery.generation .. ' ' .. state .. ' ' .. value,
@@ -96,7 +106,7 @@ local function stream_refusal(key)
   if not is_a(key, 'stream') or exhausted(key) then return 'T' .. key end
 end
 
-local OUT_FIELDS = 8
+local OUT_FIELDS = 9
 local outbox = base .. 'outbox'
 
 -- The arguments of complete: result, children of this queue, children of others.
@@ -117,8 +127,9 @@ end
 
 -- A child with its parent's id enters: the parent leaves before it.
 local function child_refusal(delivery, child, opening)
-  local lives, refusal = look(base, child)
-  if refusal or (lives and child.id ~= delivery.id) then return refusal end
+  local found, refusal = look(base, child)
+  if refusal then return refusal end
+  if found and not is_changed(found) and found.id ~= delivery.id then return nil end
   refusal = entry_refusal(base, lanes, child, most, opening)
   if refusal or opening.checked[child.stream] then return refusal end
   opening.checked[child.stream] = true
@@ -139,7 +150,10 @@ local function add_children(at)
   local first, number = children_at(at)
   for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
     local job = job_at(child)
-    if not look(base, job) then
+    local found = look(base, job)
+    if found then
+      absorb(base, lanes, stats, job, found, now)
+    else
       generation, born = generation + 1, born + 1
       admit(base, lanes, job, generation, now)
     end
@@ -153,7 +167,8 @@ local function post_children(at)
   for child = first, first + OUT_FIELDS * (number - 1), OUT_FIELDS do
     redis.call('XADD', outbox, '*', 'queue', ARGV[child], 'lane', ARGV[child + 1],
       'bucket', ARGV[child + 2], 'id', ARGV[child + 3], 'event', ARGV[child + 4],
-      'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7])
+      'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7],
+      'guard', ARGV[child + 8])
   end
   if number > 0 then redis.call('PUBLISH', base .. 'control', 'outbox') end
 end
@@ -283,6 +298,24 @@ function cancel.write(delivery, at)
   count('cancelled', 1)
 end
 
+-- A cancelled entry can only end so. Of one that was cancelled while it waited that was
+-- recorded then; and of a run whose id was taken over, the index and the result are another's.
+local function end_cancelled(delivery, name)
+  take(delivery)
+  unmark(base, name, delivery.entry)
+  if is_listed(delivery) then
+    leave_live(delivery)
+    keep_end(delivery, 'cancelled', 'cancelled')
+    return 'C'
+  end
+  expire_guard(base, delivery.idempotency, delivery.id, delivery.generation)
+  if anybody_waits then
+    tell_waiters(base, delivery.id, delivery.generation, 'cancelled', 'cancelled', true)
+  end
+  return 'C'
+end
+
+local marked = any_cancelled(base)
 local kinds = { complete = complete, bury = bury, release = release, retry = retry, cancel = cancel }
 
 local function settle(delivery, kind, at)
@@ -293,6 +326,8 @@ local function settle(delivery, kind, at)
   local pointer = redis.pcall('HGET', delivery.bucket, delivery.id)
   if type(pointer) == 'table' then return 'T' .. delivery.bucket end
   delivery.pointer = pointer
+  local name = marked and lane_name(base, delivery.stream)
+  if name and is_cancelled(base, name, delivery.entry) then return end_cancelled(delivery, name) end
   local refusal = kind.refusal(delivery, at)
   if refusal then return refusal end
   kind.write(delivery, at)
@@ -305,7 +340,8 @@ while at <= #ARGV do
   local delivery = {
     stream = KEYS[tonumber(ARGV[at + 1])], group = ARGV[at + 2], entry = ARGV[at + 3],
     count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
-    generation = ARGV[at + 7],
+    generation = string.match(ARGV[at + 7], '^%d+'),
+    idempotency = string.match(ARGV[at + 7], ' (.+)$'),
   }
   words[#words + 1] = settle(delivery, kind, at + 8)
   at = at + 8 + kind.step(at + 8)

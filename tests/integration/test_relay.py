@@ -111,15 +111,16 @@ async def test_a_queue_that_takes_nothing_holds_up_its_own_children_only(
 
 FOREIGN = [
     {"somebody": "else's"},
-    {"queue": "other", "lane": "x", "id": "a", "event": "e", "data": "", "options": "", "due": ""},
+    {"queue": "other", "lane": "x", "id": "a", "event": "e", "data": "", "options": "",
+     "due": "", "guard": ""},
     {"queue": "{", "lane": "workers:default:0", "id": "a", "event": "e", "data": "", "options": "",
-     "due": ""},
+     "due": "", "guard": ""},
     {"queue": "other", "lane": "workers:default:0", "id": "a b", "event": "e", "data": "",
-     "options": "", "due": ""},
+     "options": "", "due": "", "guard": ""},
     {"queue": "other", "lane": "workers:default:0", "id": "a", "event": "e", "data": "",
-     "options": "", "due": "soon"},
+     "options": "", "due": "soon", "guard": ""},
     {"queue": b"\xff", "lane": b"\xff", "id": b"\xff", "event": "", "data": "", "options": "",
-     "due": b"\xff"},
+     "due": b"\xff", "guard": ""},
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ Taken = Callable[[Queue, Delivery], None]
 
 
 def renew(queue: Queue, *deliveries: Delivery, consumer: str = ME) -> str:
-    answer: bytes = queue.run(transitions.renew(consumer, deliveries))
+    answer: bytes = queue.run(transitions.renew(queue.keys, consumer, deliveries))
     return answer.decode()
 
 
@@ -155,7 +155,8 @@ def sweep(
     """Run one step of a sweep and return cursor, missing and what was taken."""
     call = transitions.reclaim(queue.stream(lane), consumer, LEASE_MS, start, want, running)
     reply = queue.run(call)
-    return reply[0].decode(), reply[1], transitions.entries_of(reply)
+    taken = [(entry, count, fields) for entry, count, fields, _ in transitions.entries_of(reply)]
+    return reply[0].decode(), reply[1], taken
 
 
 def held_by_other(queue: Queue, *ids: str) -> list[Delivery]:

@@ -37,7 +37,7 @@ def child(job_id: str, **job: Any) -> NewJob:
 
 def posted(entry: str, job: NewJob) -> Posted:
     where = [job.lane.name, bucket(job.id), job.id]
-    return [entry, *where, job.event, job.data, job.options, job.due]
+    return [entry, *where, job.event, job.data, job.options, job.due, job.guard]
 
 
 def relay(
@@ -78,6 +78,7 @@ def test_g3_children_of_other_queues_are_posted_in_the_step_that_completes_their
         "data": "[1]",
         "options": "{}",
         "due": "+5",
+        "guard": "",
     }
     assert second[b"id"] == b"y"
     assert queue.ids() == ["own"]

@@ -119,12 +119,13 @@ def new_job(
     id: str,
     queue: str = "default",
     due: str = "",
+    guard: str = "",
     options: Mapping[str, Any] | None = None,
     **lane: Any,
 ) -> NewJob:
-    """Return a job for a lane, ready to be emitted; due is "+<ms>" or a time in ms."""
+    """Return a job for a lane, ready to be emitted; due and guard as NewJob has them."""
     given = json.dumps(options).encode() if options else b""
-    return NewJob(id, event, json.dumps(data).encode(), Lane(queue, **lane), given, due)
+    return NewJob(id, event, json.dumps(data).encode(), Lane(queue, **lane), given, due, guard)
 
 
 @asynccontextmanager

@@ -12,12 +12,13 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import NoScriptError, ResponseError
 
-from consumers import transitions
+from consumers import schedules, transitions
 from consumers.delivery import Delivery, Stream, read_envelope
 from consumers.job import NewJob
 from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.outcome import Outcome
+from consumers.schedules import Record
 from consumers.transitions import Call, DeadLetterBounds, Settlement
 
 GROUP = "workers"
@@ -25,18 +26,20 @@ ME = "me"
 OTHER = "other"
 RESULT_TTL_MS = 60_000
 BOUNDS = DeadLetterBounds()
+_LAST = b"the last one"
 
 Snapshot = dict[str, Any]
 
 
 def new_job(job_id: str = "a", event: str = "e", data: bytes = b"{}", **lane: Any) -> NewJob:
     """Return a job ready to be emitted; what is left over names its lane."""
-    options, due, queue = (
+    options, due, guard, queue = (
         lane.pop("options", b""),
         lane.pop("due", ""),
+        lane.pop("guard", ""),
         lane.pop("queue", "default"),
     )
-    return NewJob(job_id, event, data, Lane(queue, **lane), options, due)
+    return NewJob(job_id, event, data, Lane(queue, **lane), options, due, guard)
 
 
 class Queue:
@@ -86,6 +89,72 @@ class Queue:
         """Replay dead letters in one batch and return its words."""
         items = transitions.replay_items(self.keys, job_ids)
         return transitions.words(self.run(self.numbered(items, **batch)))
+
+    def cancel(
+        self, job_id: str = "a", run: int | None = None, result_ttl_ms: int = RESULT_TTL_MS
+    ) -> tuple[str, int]:
+        """Cancel a job; return the word and the run."""
+        word, generation = self.run(transitions.cancel(self.keys, job_id, run, result_ttl_ms))
+        return word.decode(), generation
+
+    def marks(self) -> tuple[set[str], set[str]]:
+        """Return the entries that are cancelled: those that waited, those that somebody had."""
+        found = (self.redis.smembers(key) for key in (self.keys.cancelled, self.keys.cancelling))
+        waited, ran = ({mark.decode() for mark in marks} for marks in found)
+        return waited, ran
+
+    def pause(self, event: str | None = None) -> int:
+        """Pause the queue or one event; return the number of the state."""
+        number: int = self.run(transitions.pause(self.keys, event, pauses=True))
+        return number
+
+    def resume(self, event: str | None = None) -> int:
+        """Resume the queue or one event; return the number of the state."""
+        number: int = self.run(transitions.pause(self.keys, event, pauses=False))
+        return number
+
+    def register(
+        self,
+        name: str = "s",
+        *,
+        slot: int | None,
+        digest: str = "d1",
+        version: int = 1,
+        definition: bytes = b"{}",
+        source: str = "handler",
+        confirm_only: bool = False,
+    ) -> tuple[str, int | None]:
+        """Register a schedule; return the word and the next fire."""
+        call = schedules.register(
+            self.keys, name, digest=digest, version=version, definition=definition, slot=slot,
+            source=source, confirm_only=confirm_only,
+        )  # fmt: skip
+        word, at = self.run(call)
+        return word.decode(), int(at) if at else None
+
+    def schedule(self, name: str = "s") -> Record | None:
+        """Return what Redis keeps of a schedule."""
+        found = self.redis.hgetall(self.keys.schedule(name))
+        return Record.read(name, [part for pair in found.items() for part in pair])
+
+    def fire(
+        self,
+        known: Record,
+        *jobs: NewJob,
+        latest: int | None = None,
+        following: int | None = None,
+        overlap: str = "allow",
+        passed_over: int = 0,
+    ) -> tuple[str, int]:
+        """Fire a schedule as it is known, up to its next fire unless told; return word and jobs."""
+        latest = known.slot if latest is None else latest
+        assert latest is not None
+        call = schedules.fire(
+            self.keys, known, latest=latest, following=following, overlap=overlap,
+            passed_over=passed_over, jobs=jobs,
+        )  # fmt: skip
+        word, added = self.run(call)
+        return word.decode(), added
 
     def letters(self) -> list[dict[str, bytes]]:
         """Return the dead letters, oldest first."""
@@ -231,6 +300,31 @@ class Queue:
             held = [(it["message_id"], it["consumer"], it["times_delivered"]) for it in rows]
             groups[group["name"]] = (group["last-delivered-id"], held)
         return (self.redis.xrange(key), groups)
+
+
+@contextlib.contextmanager
+def listening(redis: redis_py.Redis, channel: str) -> Iterator[list[str]]:
+    """Collect what is published to a channel in the block; complete behind it."""
+    heard: list[str] = []
+    with redis.pubsub() as listener:
+        listener.subscribe(channel)
+        _messages(listener, "subscribe")
+        yield heard
+        # What it publishes itself comes after everything that was published before.
+        redis.publish(channel, _LAST)
+        heard += _messages(listener, "message")
+
+
+def _messages(listener: Any, until: str) -> list[str]:
+    """Return the messages up to the confirmation of the subscription, or to the last one."""
+    found: list[str] = []
+    for _ in range(1000):
+        message = listener.get_message(timeout=5)
+        assert message is not None, f"nothing came after {found}"
+        if message["type"] == until and (until == "subscribe" or message["data"] == _LAST):
+            break
+        found.append(message["data"].decode())
+    return found
 
 
 @contextlib.contextmanager

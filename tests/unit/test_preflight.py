@@ -7,10 +7,11 @@ from importlib import resources
 
 import pytest
 
-from consumers import archive, preflight, transitions
+from consumers import archive, preflight, schedules, transitions
 from consumers.scripts import Script, load
 
-SCRIPTS = (*transitions.ALL, *archive.ALL, load("preflight"))
+ENGINE = (*transitions.ALL, *schedules.ALL)
+SCRIPTS = (*ENGINE, *archive.ALL, load("preflight"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 INCLUDED = {it.name for it in resources.files("consumers").joinpath("lua/include").iterdir()}
 
@@ -50,7 +51,7 @@ def test_preflight_tries_every_command_and_knows_no_other() -> None:
     assert set(preflight.commands()) == known_to_preflight()
 
 
-@pytest.mark.parametrize("script", transitions.ALL, ids=lambda script: script.name)
+@pytest.mark.parametrize("script", ENGINE, ids=lambda script: script.name)
 def test_every_command_of_a_script_can_be_read_by_preflight(script: Script) -> None:
     called = _CALL.findall(script.source)
 

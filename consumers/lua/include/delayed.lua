@@ -43,7 +43,7 @@ local function delayed_refusal(base)
 end
 
 -- Puts a job off until due. fields are those of its entry; lane (a name) is
--- reserved for it; state is the word its pointer gets: delayed or retrying.
+-- reserved for it; state is the word its pointer gets: delayed, debounced or retrying.
 local function put_off(base, bucket, id, generation, lane, group, fields, due, state)
   local parts = { bucket, lane, group, unpack(fields) }
   local delayed = base .. 'delayed'
@@ -63,4 +63,12 @@ local function take_up(base, id, lane)
   redis.call('HDEL', delayed .. ':envelopes', id)
   local left = lane and redis.pcall('HINCRBY', delayed .. ':lanes', lane, -1)
   if type(left) == 'number' and left <= 0 then redis.call('HDEL', delayed .. ':lanes', lane) end
+end
+
+-- A job that stays put off has changed its lane.
+local function reserve_other(base, old, new)
+  local lanes = base .. 'delayed:lanes'
+  redis.pcall('HINCRBY', lanes, new, 1)
+  local left = redis.pcall('HINCRBY', lanes, old, -1)
+  if type(left) == 'number' and left <= 0 then redis.call('HDEL', lanes, old) end
 end

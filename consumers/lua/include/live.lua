@@ -1,6 +1,6 @@
 -- The index of live jobs: id -> "<generation> <solo runs> <place> <entry>". The
 -- place is a stream named as in `lanes`, with ":front" for a lane's front; or
--- delayed or retrying, and then in place of the entry stands the due time (ms).
+-- delayed, debounced or retrying, and then in place of the entry stands the due time (ms).
 
 -- Returns generation, solo runs, place and entry of a pointer; nil when broken.
 local function parse_pointer(pointer)
@@ -11,11 +11,14 @@ local function pointer_to(generation, solo, place, entry)
   return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
 end
 
-local function is_put_off(place) return place == 'delayed' or place == 'retrying' end
+local function is_put_off(place)
+  return place == 'delayed' or place == 'retrying' or place == 'debounced'
+end
 
--- Returns the generation of the job a pointer leads to, nil when nothing is
--- there any more: a stale pointer must never swallow a job.
-local function living(base, id, pointer)
+-- Returns the generation of the job a pointer leads to, nil when nothing is there any
+-- more, or (unless that counts as well) only what cannot but end as cancelled: neither must
+-- swallow a job.
+local function living(base, id, pointer, cancelled_too)
   local generation, _, place, entry = parse_pointer(pointer)
   if not generation then return nil end
   if is_put_off(place) then
@@ -24,5 +27,7 @@ local function living(base, id, pointer)
   end
   local found = redis.pcall('XRANGE', base .. 'lane:' .. place, entry, entry)
   if found.err or #found == 0 then return nil end
-  return generation
+  if cancelled_too then return generation end
+  local over = redis.pcall('SISMEMBER', base .. 'cancelling', place .. ' ' .. entry) == 1
+  return not over and generation or nil
 end

@@ -1,0 +1,77 @@
+-- Cancel a job, if it has not ended.
+--
+-- KEYS[1]  the job's live bucket
+-- KEYS[2]  the queue's counters
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  job id
+-- ARGV[3]  the run that is meant; empty for whichever lives
+-- ARGV[4]  how long its end is kept (ms), 0 for not at all
+--
+-- Returns a word and the run:
+--   cancelled  nobody had it: it will not run any more
+--   requested  a worker has it: it is told, and the job can only end as cancelled
+--   too_late   it has ended, or there is none; the run is 0 then
+-- What waits in a lane stays there, marked, until it is delivered and passed over: deleting
+-- it would spoil the group's lag.
+-- Errors: WRONGTYPE; nothing is written then.
+-- include live
+-- include lane
+-- include cancelled
+-- include delayed
+-- include holder
+-- include waiters
+-- include guard
+local bucket, stats = KEYS[1], KEYS[2]
+local base, id, run, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
+  return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
+end
+local generation, _, place, entry = parse_pointer(redis.call('HGET', bucket, id) or '')
+if not generation or (run ~= '' and run ~= generation) then return { 'too_late', 0 } end
+for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash' }) do
+  if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
+end
+
+-- The job has ended for everybody who asks. HDEL is first: full memory allows it.
+local function record_end(head)
+  redis.call('HDEL', bucket, id)
+  expire_guard(base, idempotency_of(head), id, generation)
+  tell_waiters(base, id, generation, 'cancelled', 'cancelled')
+  if result_ttl ~= '0' then
+    redis.call('SET', base .. 'result:' .. id, generation .. ' cancelled cancelled', 'PX', result_ttl)
+  end
+  redis.pcall('HINCRBY', stats, 'cancelled', 1)
+end
+
+local function cancel_put_off()
+  local refusal = delayed_refusal(base)
+  if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
+  local packed = redis.call('HGET', base .. 'delayed:envelopes', id)
+  if not packed then return { 'too_late', 0 } end
+  local job = envelope_of(base, packed)
+  take_up(base, id, job and job.lane)
+  record_end(job and job.fields[2])
+  return { 'cancelled', tonumber(generation) }
+end
+
+local function cancel_entry()
+  local stream, mark = base .. 'lane:' .. place, place .. ' ' .. entry
+  if not is_a(stream, 'stream') then return redis.error_reply('WRONGTYPE ' .. stream) end
+  -- A pointer that somebody spoiled may name no entry at all.
+  local found = redis.pcall('XRANGE', stream, entry, entry)[1]
+  if not found then return { 'too_late', 0 } end
+  if holder(stream, entry) == '' then
+    record_end(found[2][2])
+    redis.call('SADD', base .. 'cancelled', mark)
+    return { 'cancelled', tonumber(generation) }
+  end
+  -- Full memory refuses a first write that adds; this one removes nothing.
+  redis.call('SREM', base .. 'cancelled', mark)
+  if redis.call('SADD', base .. 'cancelling', mark) == 1 then
+    redis.pcall('HINCRBY', stats, 'cancelled', 1)
+  end
+  redis.call('PUBLISH', base .. 'control', 'cancel ' .. mark)
+  return { 'requested', tonumber(generation) }
+end
+
+return is_put_off(place) and cancel_put_off() or cancel_entry()

@@ -1,0 +1,56 @@
+"""What is paused here. The truth is each queue's meta; this is what was last read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# The fields of a queue's meta that a state is read from.
+FIELDS = ("paused", "paused_events", "pause_state")
+
+
+@dataclass(frozen=True, slots=True)
+class PauseState:
+    """What of a queue is paused; number grows with every change of it."""
+
+    number: int = 0
+    whole: bool = False
+    events: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, values: Sequence[bytes | None]) -> PauseState:
+        """Return the state in the values of FIELDS."""
+        whole, events, number = values
+        return cls(int(number or 0), whole is not None, frozenset((events or b"").decode().split()))
+
+    def holds(self, event: str | None) -> bool:
+        """Whether jobs of an event may not start; None asks for the queue as a whole."""
+        return self.whole or event in self.events
+
+
+_NOTHING = PauseState()
+
+
+class Pauses:
+    """The pause states of a worker's queues. What is not known yet is not paused."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, PauseState] = {}
+        # Whether anything is paused at all; the hot path asks this first.
+        self.any = False
+
+    def tell(self, queue: str, state: PauseState) -> bool:
+        """Take over what was read; return whether it is news."""
+        if self._states.get(queue) == state:
+            return False
+        self._states[queue] = state
+        self.any = any(it.whole or it.events for it in self._states.values())
+        return True
+
+    def of(self, queue: str) -> PauseState:
+        """Return the state of a queue."""
+        return self._states.get(queue, _NOTHING)
+
+    def numbers(self) -> dict[str, int]:
+        """Return which state of each queue is obeyed here, for the worker's heartbeat."""
+        return {queue: state.number for queue, state in self._states.items()}

@@ -1,0 +1,92 @@
+"""Debounce: many emits become one run, and an identical id does not run twice in a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from consumers.guards import Mode, debounced, digest_of
+from consumers.job import Job
+from consumers.keys import Keys
+from consumers.policy import CallNext
+from consumers.scripts import Argument
+from consumers.wire import Wire
+from processors.signals import Discard
+
+logger = logging.getLogger(__name__)
+
+# The longest wait of a storm that does not end, in windows.
+DEFAULT_LONGEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DebounceManager:
+    """How the emits of one handler, or one emit, are debounced; times in ms.
+
+    trailing: the last emit of a storm runs, window_ms after it, at most longest_ms after
+    the first; an emit during the run starts another storm, and so a second run.
+    leading: the first runs at once, the others are dropped until none came for window_ms,
+    at most for longest_ms.
+    """
+
+    window_ms: int
+    longest_ms: int | None = None
+    mode: Mode = "trailing"
+
+    def guard(self, event: str, partition: str, group: str) -> str:
+        """Return the guard of an emit; emits of one group become one run."""
+        longest = self.window_ms * DEFAULT_LONGEST if self.longest_ms is None else self.longest_ms
+        return debounced(
+            digest_of(event, partition, group),
+            window_ms=self.window_ms,
+            longest_ms=max(longest, self.window_ms),
+            mode=self.mode,
+        )
+
+
+class RanBefore:
+    """Skips a job whose id has completed a run within the last window_ms.
+
+    A run that is repeated (after a crash, a failure) is no other run, and a dead letter
+    that is replayed has not completed one. What is skipped ends as cancelled.
+    """
+
+    def __init__(self, wire: Wire, namespace: str, window_ms: int) -> None:
+        self._wire = wire
+        self._namespace = namespace
+        self._window_ms = window_ms
+
+    async def __call__(self, job: Job[Any], call_next: CallNext) -> Any:
+        """Run what is next unless an identical id ran; raises Discard then."""
+        key = self._key(job.queue, job.id)
+        generation = str(job.generation)
+        ran = await self._ask("GET", key)
+        if ran is not None and ran.decode() != generation:
+            raise Discard(f"debounced: the same id ran within the last {self._window_ms} ms")
+        result = await call_next()
+        await self._ask("SET", key, generation, "PX", self._window_ms)
+        return result
+
+    def forget(self, queue: str, job_id: str) -> None:
+        """Take back that an id ran: what its run returned could not be recorded."""
+        self._wire.send("DEL", self._key(queue, job_id)).add_done_callback(_ignore)
+
+    def _key(self, queue: str, job_id: str) -> str:
+        return Keys(queue, self._namespace).ran(job_id)
+
+    async def _ask(self, *command: Argument) -> Any:
+        # A run too many is better than a job that fails because this is away.
+        try:
+            return await self._wire.send(*command)
+        except RedisError as error:
+            logger.warning("whether the same id ran before is not known: %s", error)
+            return None
+
+
+def _ignore(done: asyncio.Future[object]) -> None:
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,149 @@
+"""A schedule: which job is emitted when, and what a worker that comes late does about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from consumers.job import NewJob
+from consumers.lanes import Lane
+from consumers.names import check_name
+from processors.cron import CronSpec
+from processors.cron_pattern import InvalidSchedule
+
+# What becomes of fire times that passed while no worker lived.
+Missed = Literal["skip", "one", "all"]
+# What becomes of a fire while the job of an earlier one lives.
+Overlap = Literal["allow", "skip", "queue"]
+
+# A fire that is late by less was not missed: a deploy takes about as long.
+GRACE_MS = 60_000
+# "all" catches up on the latest ones; what is left out is counted.
+MOST_CAUGHT_UP = 100
+# What one fire may add at a time; the rest follows at once.
+_MOST_BYTES = 1024 * 1024
+_MOST_COUNTED = 1000
+
+
+class Fires(NamedTuple):
+    """What is due of a schedule, times in ms since 1970.
+
+    chosen get a job each, passed_over (a number, at most 1,000 are counted) get none;
+    latest is the last of them all, following the next after it.
+    """
+
+    chosen: list[int]
+    passed_over: int
+    latest: int
+    following: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Emits a job at each fire time of spec; exactly one for each, however many workers live.
+
+    data and options are JSON, as in NewJob. Of two definitions of one name that of the
+    higher version counts, and of equals the one that was registered last.
+    """
+
+    name: str
+    spec: CronSpec
+    event: str
+    lane: Lane
+    data: bytes = b"{}"
+    options: bytes = b""
+    missed: Missed = "one"
+    overlap: Overlap = "allow"
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("schedule", self.name)
+        check_name("event", self.event)
+        _check_choice("missed", self.missed, get_args(Missed))
+        _check_choice("overlap", self.overlap, get_args(Overlap))
+        if type(self.version) is not int or self.version < 0:
+            raise InvalidSchedule("version", self.version, "give a whole number of at least 0")
+
+    @property
+    def definition(self) -> bytes:
+        """What of it is kept in Redis, for whichever worker fires it: JSON."""
+        return json.dumps(
+            {
+                "pattern": self.spec.pattern,
+                "tz": self.spec.tz,
+                "event": self.event,
+                "lane": self.lane.name,
+                "data": self.data.decode(),
+                "options": self.options.decode(),
+                "missed": self.missed,
+                "overlap": self.overlap,
+            },
+            sort_keys=True,
+        ).encode()
+
+    @property
+    def digest(self) -> str:
+        """What tells this definition from others."""
+        return hashlib.blake2b(self.definition, digest_size=16).hexdigest()
+
+    @classmethod
+    def read(cls, queue: str, name: str, definition: bytes, version: int = 0) -> Schedule:
+        """Return the schedule of a definition; ValueError when it is none that we know."""
+        try:
+            found: dict[str, Any] = json.loads(definition)
+            return cls(
+                name=name,
+                spec=CronSpec(found["pattern"], found["tz"]),
+                event=found["event"],
+                lane=Lane.parse(queue, found["lane"]),
+                data=found["data"].encode(),
+                options=found["options"].encode(),
+                missed=found["missed"],
+                overlap=found["overlap"],
+                version=version,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the definition of schedule {name!r} has no {error}") from error
+
+    def job(self, fire_ms: int) -> NewJob:
+        """Return the job of a fire time; its id is the same wherever it is made."""
+        return NewJob(fire_id(self.name, fire_ms), self.event, self.data, self.lane, self.options)
+
+    def fires(self, slot: int, now_ms: int) -> Fires:
+        """Return what is due at now_ms when slot is the first that was not dealt with."""
+        due = self.spec.missed(slot - 1, now_ms, _MOST_COUNTED) or [slot]
+        if self.missed == "all":
+            return self._catch_up(due)
+        latest = due[-1]
+        chosen = [latest]
+        if self.missed == "skip" and now_ms - latest > GRACE_MS:
+            chosen = []
+        return Fires(chosen, len(due) - len(chosen), latest, self.spec.next_after(latest))
+
+    def _catch_up(self, due: list[int]) -> Fires:
+        """Choose as many as may be added at once; the next look goes on behind them."""
+        wanted = due[-MOST_CAUGHT_UP:]
+        # Where runs must not overlap, each fire has to see the run of the one before.
+        at_once = 1 if self.overlap != "allow" else _MOST_BYTES // max(1, len(self.data))
+        chosen = wanted[: max(1, at_once)]
+        passed_over = len(due) - len(wanted)
+        return Fires(chosen, passed_over, chosen[-1], self.spec.next_after(chosen[-1]))
+
+
+def fire_id(name: str, fire_ms: int) -> str:
+    """Return the id of the job of a fire time."""
+    return f"cron:{name}:{fire_ms}"
+
+
+def fire_of(job_id: str) -> tuple[str, int] | None:
+    """Return schedule and fire time (ms) of such an id; None for another one."""
+    kind, _, rest = job_id.partition(":")
+    name, _, fire_ms = rest.rpartition(":")
+    return (name, int(fire_ms)) if kind == "cron" and name and fire_ms.isdigit() else None
+
+
+def _check_choice(what: str, given: object, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise InvalidSchedule(what, given, f"give one of {', '.join(allowed)}")
