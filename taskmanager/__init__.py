@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     )
     from consumers.inspector import LaneStats, QueueStats
     from consumers.job import FakeJob, Job
+    from consumers.operator import TooManyPaused
     from consumers.policy import CallNext
+    from processors.cron_pattern import InvalidSchedule
     from processors.retry import RetryPolicy
     from processors.signals import Discard, Retry, Snooze
     from taskmanager.context import Context, EmitFunction
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         LoopIsRunning,
         NoEventLoop,
         NoHandlers,
+        NoSuchSchedule,
         NotConfigured,
         NotConfirmedYet,
         NotInHandler,
@@ -58,14 +61,23 @@ if TYPE_CHECKING:
         ResultExpired,
         ResultTimeout,
         ResultUnavailable,
+        ScheduleRefused,
         WorkerBroken,
     )
-    from taskmanager.facts import JobInfo, JobState, LogLine, Progress
+    from taskmanager.facts import (
+        CancelOutcome,
+        JobInfo,
+        JobState,
+        LogLine,
+        Progress,
+        ScheduleInfo,
+    )
     from taskmanager.handle import JobHandle
     from taskmanager.handlers import HandlerOptions, TaskHandler
     from taskmanager.manager import TaskManager
     from taskmanager.middleware import Middleware
     from taskmanager.request import EmitArguments
+    from taskmanager.schedules import ScheduleHandle
     from taskmanager.settings import Settings
     from taskmanager.sync_handle import SyncJobHandle
 
@@ -75,6 +87,7 @@ __all__ = [
     "Context",
     "JobHandle",
     "SyncJobHandle",
+    "ScheduleHandle",
     "Emission",
     "Settings",
     # What handlers may raise, and how they are retried
@@ -87,6 +100,8 @@ __all__ = [
     "JobInfo",
     "LogLine",
     "Progress",
+    "CancelOutcome",
+    "ScheduleInfo",
     "DeadLetter",
     "QueueStats",
     "LaneStats",
@@ -113,6 +128,7 @@ __all__ = [
     "InvalidOption",
     "InvalidPayload",
     "InvalidPriority",
+    "InvalidSchedule",
     "JobCancelled",
     "JobFailed",
     "JobTimeout",
@@ -122,6 +138,7 @@ __all__ = [
     "LoopIsRunning",
     "NoEventLoop",
     "NoHandlers",
+    "NoSuchSchedule",
     "WorkerBroken",
     "NotConfigured",
     "NotConfirmedYet",
@@ -135,8 +152,10 @@ __all__ = [
     "ResultExpired",
     "ResultTimeout",
     "ResultUnavailable",
+    "ScheduleRefused",
     "TooLarge",
     "TooManyLanes",
+    "TooManyPaused",
     "UnknownOption",
     "WriterRefused",
 ]
@@ -156,6 +175,9 @@ _HOMES = {
     "JobInfo": "taskmanager.facts",
     "LogLine": "taskmanager.facts",
     "Progress": "taskmanager.facts",
+    "CancelOutcome": "taskmanager.facts",
+    "ScheduleInfo": "taskmanager.facts",
+    "ScheduleHandle": "taskmanager.schedules",
     "DeadLetter": "consumers.dead_letters",
     "QueueStats": "consumers.inspector",
     "LaneStats": "consumers.inspector",
@@ -170,7 +192,12 @@ _HOMES = {
     "EmbeddedError": "taskmanager.embedded",
 }
 # Every other name is an error of one of these.
-_ERRORS = ("consumers.errors", "taskmanager.errors")
+_ERRORS = (
+    "consumers.errors",
+    "taskmanager.errors",
+    "consumers.operator",
+    "processors.cron_pattern",
+)
 
 
 def __getattr__(name: str) -> Any:

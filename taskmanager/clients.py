@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from consumers.connection import Connector
 from consumers.dead_letters import DeadLetters
 from consumers.inspector import Inspector
 from consumers.keys import Keys
 from consumers.names import check_name
+from consumers.operator import Operator
 from consumers.producer import Producer
 from consumers.results import Results
 from consumers.wire import Wire
+from processors.timetable import Timetable
 from taskmanager.portal import portal
+
+T = TypeVar("T")
 
 
 class Client:
     """One event loop's: a producer, and on its connection all that reads."""
 
     def __init__(
-        self, connector: Connector, producer: Producer, kept: Connector | None = None
+        self,
+        connector: Connector,
+        producer: Producer,
+        kept: Connector | None = None,
+        *,
+        result_ttl_ms: int,
     ) -> None:
         # Where results, logs and progress are, when that is not where the queues are.
         self._kept = None if kept is None else Wire(kept, name="kept")
@@ -29,9 +39,12 @@ class Client:
         self.where = connector.where
         # What a repeated request may take, in seconds.
         self.patience = producer.emit_timeout
+        # How long the end of a job that is cancelled here is kept.
+        self.result_ttl_ms = result_ttl_ms
         self._connector = connector
         self._results: Results | None = None
         self._letters: dict[str, DeadLetters] = {}
+        self._started: set[asyncio.Task[Any]] = set()
 
     def keys(self, queue: str) -> Keys:
         """Return the keys of a queue; raises InvalidName."""
@@ -40,6 +53,21 @@ class Client:
     def inspector(self, queue: str) -> Inspector:
         """Return what reads a queue."""
         return Inspector(self.producer.wire, self.keys(queue), kept=self._kept)
+
+    def operator(self, queue: str) -> Operator:
+        """Return what changes a queue."""
+        return Operator(self.producer.wire, self.keys(queue), kept=self._kept)
+
+    def timetable(self, queue: str) -> Timetable:
+        """Return the schedules of a queue."""
+        return Timetable(self.producer.wire, self.keys(queue))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do work whether it is awaited or not; close waits for it."""
+        task = asyncio.create_task(work)
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
+        return task
 
     def letters(self, queue: str) -> DeadLetters:
         """Return the dead letters of a queue."""
@@ -60,6 +88,8 @@ class Client:
 
     async def close(self) -> None:
         """Finish what was emitted and disconnect."""
+        if self._started:
+            await asyncio.wait(self._started)
         if self._results is not None:
             await self._results.close()
         if self._kept is not None:

@@ -10,17 +10,15 @@ from datetime import timedelta
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from redis.exceptions import ConnectionError
-from redis.exceptions import TimeoutError as RedisTimeout
-
 from consumers.dead_letters import DeadLetter, DeadLetters
-from consumers.errors import BrokenKey, RedisUnavailable, TaskManagerError, TooManyLanes
+from consumers.errors import BrokenKey, TaskManagerError, TooManyLanes
 from consumers.lanes import MAX_LANES
 from consumers.names import check_job_id
 from taskmanager.clients import Clients
+from taskmanager.desk import Desk
 from taskmanager.errors import InvalidOption, NotReplayable
 from taskmanager.handle import JobHandle
-from taskmanager.reader import Reader
+from taskmanager.refusals import answering
 from taskmanager.request import DEFAULT_QUEUE
 from taskmanager.values import delay_ms, whole_number
 
@@ -45,9 +43,9 @@ class DeadLetterQueue:
     Its methods raise RedisUnavailable when Redis does not answer.
     """
 
-    def __init__(self, clients: Clients, reader: Reader) -> None:
+    def __init__(self, clients: Clients, desk: Desk) -> None:
         self._clients = clients
-        self._reader = reader
+        self._desk = desk
 
     async def list(self, queue: str = DEFAULT_QUEUE, limit: int = 100) -> Letters:
         """Return at most limit letters, newest first."""
@@ -71,7 +69,7 @@ class DeadLetterQueue:
         word = (await self._replay(queue, [check_job_id(id)]))[0]
         if word[0] not in "+=":
             raise _refusal(word, id, queue)
-        return JobHandle(id, queue, word[0] == "+", int(word[1:]), reader=self._reader)
+        return JobHandle(id, queue, word[0] == "+", int(word[1:]), desk=self._desk)
 
     async def replay_all(
         self,
@@ -86,7 +84,7 @@ class DeadLetterQueue:
         again meanwhile stay. It may be cancelled, and called again, at any time.
         """
         _check_rate(rate)
-        total = (await self._reader.stats(queue)).dead
+        total = (await self._desk.stats(queue)).dead
         replayed = done = 0
         async for page in self._pages(queue):
             for batch in _batches(page, rate):
@@ -127,13 +125,8 @@ class DeadLetterQueue:
             yield page
             after = page[-1].entry
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except (ConnectionError, RedisTimeout) as error:
-            where = self._clients.here().where
-            raise RedisUnavailable(where, str(error), outcome="unknown") from error
+    def _answering(self) -> contextlib.AbstractContextManager[None]:
+        return answering(self._clients.here().where, outcome="unknown")
 
 
 def _batches(page: Letters, rate: float | None) -> Iterator[Letters]:

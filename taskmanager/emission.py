@@ -10,7 +10,7 @@ from typing import Any
 from consumers.job import NewJob
 from consumers.producer import Emitted
 from taskmanager.errors import NotConfirmedYet
-from taskmanager.handle import JobHandle, Reads
+from taskmanager.handle import JobHandle, Serves
 
 logger = logging.getLogger(__name__)
 
@@ -20,24 +20,26 @@ class Emission(Awaitable[JobHandle]):
 
     The job is on its way whether it is awaited or not, and may be awaited more
     than once; who gives up waiting does not take it back. id and queue are
-    known at once. In a synchronous handler it is confirmed when emit returns, so
-    that ``handle`` is there.
+    known at once; where another job stands for this one (debounce, an idempotency
+    key) the handle has the id of that one, and with repeat= that of the next fire by
+    Redis' clock instead of this machine's. In a synchronous handler it is confirmed
+    when emit returns, so that ``handle`` is there.
     """
 
-    __slots__ = ("_future", "_handle", "_reader", "awaited", "id", "queue")
+    __slots__ = ("_desk", "_future", "_handle", "awaited", "id", "queue")
 
     def __init__(
         self,
         job: NewJob,
         future: asyncio.Future[Emitted] | None,
-        reader: Reads | None = None,
+        desk: Serves | None = None,
         handle: JobHandle | None = None,
     ) -> None:
-        self.id = job.id
+        self.id = job.id if handle is None else handle.id
         self.queue = job.lane.queue
         self.awaited = False
         self._future = future
-        self._reader = reader
+        self._desk = desk
         self._handle = handle
 
     @classmethod
@@ -53,9 +55,9 @@ class Emission(Awaitable[JobHandle]):
             if not self._future.done():
                 raise NotConfirmedYet(self.id)
             emitted = self._future.result()
-            self._handle = JobHandle(
-                emitted.id, self.queue, emitted.created, emitted.run, reader=self._reader
-            )
+            # 0: no job runs yet, a schedule was registered.
+            run = emitted.run or None
+            self._handle = JobHandle(emitted.id, self.queue, emitted.created, run, desk=self._desk)
         return self._handle
 
     def __await__(self) -> Generator[Any, None, JobHandle]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,18 +11,24 @@ from typing import Any, TypeVar
 from consumers.current import Run, current_run
 from consumers.errors import TaskManagerError, TooLarge
 from consumers.job import Job, NewJob
+from consumers.producer import Emitted
+from processors.schedule import Schedule
 from taskmanager.clients import Clients
+from taskmanager.desk import Desk
 from taskmanager.emission import Emission, Remainder
 from taskmanager.errors import (
+    ConflictingOptions,
     EmitManyError,
     NoEventLoop,
     NotInHandler,
     OwnJob,
 )
 from taskmanager.handle import JobHandle
+from taskmanager.options import EMIT
 from taskmanager.portal import portal, refuse_running_loop, running_loop, wait_on
-from taskmanager.reader import Reader
-from taskmanager.request import EmitArguments, PayloadCheck, new_job, new_jobs
+from taskmanager.repeats import emit_schedule, is_repeated
+from taskmanager.request import EmitArguments, Known, new_job, new_jobs
+from taskmanager.schedules import Schedules
 from taskmanager.sync_handle import SyncJobHandle
 
 T = TypeVar("T")
@@ -35,34 +42,34 @@ _CHUNK = 10_000
 class Emitter:
     """Emits for one task manager, in any thread, loop and forked child.
 
-    check says whether a payload is what the event's handler takes, as far as it
-    is known here.
+    known says what is known here of the handlers that jobs are for.
     """
 
-    def __init__(self, clients: Clients, reader: Reader, *, check: PayloadCheck) -> None:
+    def __init__(self, clients: Clients, desk: Desk, schedules: Schedules, *, known: Known) -> None:
         self._clients = clients
-        self._reader = reader
-        self._check = check
+        self._desk = desk
+        self._schedules = schedules
+        self._known = known
 
     def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
         """Check everything and send the job; see TaskManager.emit and Context.emit."""
         run = _run_here()
-        job = new_job(event, arguments, inherited=_correlation_id(run), check=self._check)
+        job = self._wanted(run, event, arguments)
         if on_success:
-            return self._add_child(self._own(run), job)
+            return self._add_child(run, job)
         self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
             return self._send(loop, run, job)
         if run is None:
             raise NoEventLoop()
-        return Emission.confirmed(job, wait_on(run.loop, self._confirm(job)))
+        return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job)))
 
     def emit_sync(self, event: str, arguments: EmitArguments) -> SyncJobHandle:
         """Send the job and block until it is confirmed."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run = _run_here()
-        job = new_job(event, arguments, inherited=_correlation_id(run), check=self._check)
+        job = self._wanted(run, event, arguments)
         self._refuse_own(run, job)
         return SyncJobHandle(self._block(run, self._confirm(job)))
 
@@ -77,9 +84,22 @@ class Emitter:
         handles = self._block(_run_here(), self._confirm_all(jobs))
         return [SyncJobHandle(handle) for handle in handles]
 
-    def _send(self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob) -> Emission:
-        future = self._clients.here().producer.emit(job)
-        emission = Emission(job, future, self._reader)
+    def _wanted(self, run: Run | None, event: str, arguments: EmitArguments) -> NewJob | Schedule:
+        if is_repeated(arguments):
+            return emit_schedule(event, arguments, self._known)
+        return new_job(event, arguments, inherited=_correlation_id(run), known=self._known)
+
+    def _submit(self, job: NewJob | Schedule) -> asyncio.Future[Emitted]:
+        client = self._clients.here()
+        if isinstance(job, Schedule):
+            return client.start(self._schedules.register(job))
+        return client.producer.emit(job)
+
+    def _send(
+        self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob | Schedule
+    ) -> Emission:
+        future = self._submit(job)
+        emission = Emission(_job_of(job), future, self._desk)
         # A handler may run a loop of its own in its thread; the executor cannot
         # await what belongs to that one.
         if run is None or run.loop is not loop:
@@ -90,15 +110,15 @@ class Emitter:
     def _block(self, run: Run | None, work: Coroutine[Any, Any, T]) -> T:
         return wait_on(portal.loop if run is None else run.loop, work)
 
-    async def _confirm(self, job: NewJob) -> JobHandle:
-        return await Emission(job, self._clients.here().producer.emit(job), self._reader)
+    async def _confirm(self, job: NewJob | Schedule) -> JobHandle:
+        return await Emission(_job_of(job), self._submit(job), self._desk)
 
     async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
         handles: list[JobHandle | None] = []
         errors: dict[int, Exception] = {}
         for chunk in _chunks(jobs):
             producer = self._clients.here().producer
-            for emission in [Emission(job, producer.emit(job), self._reader) for job in chunk]:
+            for emission in [Emission(job, producer.emit(job), self._desk) for job in chunk]:
                 try:
                     handles.append(await emission)
                 except TaskManagerError as error:
@@ -110,15 +130,18 @@ class Emitter:
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()
-        jobs = new_jobs(items, inherited=_correlation_id(run), check=self._check)
+        jobs = new_jobs(items, inherited=_correlation_id(run), known=self._known)
         for job in jobs:
             self._refuse_own(run, job)
         return jobs
 
-    def _add_child(self, run: Run, job: NewJob) -> Emission:
+    def _add_child(self, run: Run | None, job: NewJob | Schedule) -> Emission:
+        if isinstance(job, Schedule):
+            raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+        run = self._own(run)
         _refuse_too_many(run.job, job)
         run.job.on_success.append(job)
-        handle = JobHandle(job.id, job.lane.queue, None, reader=self._reader)
+        handle = JobHandle(job.id, job.lane.queue, None, desk=self._desk)
         return Emission.confirmed(job, handle)
 
     def _own(self, run: Run | None) -> Run:
@@ -127,12 +150,19 @@ class Emitter:
             raise NotInHandler(elsewhere=run is not None)
         return run
 
-    def _refuse_own(self, run: Run | None, job: NewJob) -> None:
+    def _refuse_own(self, run: Run | None, job: NewJob | Schedule) -> None:
         # Another task manager's queue of this name is another queue.
-        if run is None or run.owner is not self:
+        if run is None or run.owner is not self or isinstance(job, Schedule):
             return
         if job.id == run.job.id and job.lane.queue == run.job.queue:
             raise OwnJob(job.id)
+
+
+def _job_of(wanted: NewJob | Schedule) -> NewJob:
+    """Return the job, of a schedule that of its next fire by this machine's clock."""
+    if isinstance(wanted, NewJob):
+        return wanted
+    return wanted.job(wanted.spec.next_after(int(time.time() * 1000)) or 0)
 
 
 def _run_here() -> Run | None:

@@ -22,6 +22,8 @@ TaskManagerError                    (consumers.errors)
 │   ├── ResultExpired               nobody knows any more how the run ended
 │   └── ResultTimeout (TimeoutError)  the job did not end in time
 ├── NotReplayable                   there is no such dead letter, or it is no job
+├── ScheduleRefused                 a schedule cannot be put in force
+├── NoSuchSchedule                  there is no schedule of that name
 ├── AlreadyInitializedError         init was called again with other options
 └── EmitManyError                   some jobs of emit_many were not confirmed
 """
@@ -262,6 +264,27 @@ class NotReplayable(TaskManagerError):
     def __init__(self, job_id: str, queue: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} of queue {queue!r} cannot be replayed: {reason}")
         self.job_id = job_id
+        self.queue = queue
+
+
+class ScheduleRefused(TaskManagerError):
+    """Raised when a schedule is not put in force, or cannot be by this version."""
+
+    def __init__(self, name: str, queue: str, reason: str) -> None:
+        super().__init__(f"schedule {name!r} of queue {queue!r} is refused: {reason}")
+        self.name = name
+        self.queue = queue
+        self.reason = reason
+
+
+class NoSuchSchedule(TaskManagerError):
+    """Raised when the job of a schedule is to be emitted and there is no such schedule."""
+
+    def __init__(self, name: str, queue: str) -> None:
+        super().__init__(
+            f"queue {queue!r} has no schedule {name!r}: tm.schedules() lists those there are"
+        )
+        self.name = name
         self.queue = queue
 
 

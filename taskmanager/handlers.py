@@ -7,23 +7,28 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from consumers.errors import UnknownOption
 from consumers.job import Job
 from consumers.names import check_name
-from consumers.policy import Handler
+from consumers.policy import Around, Handler
+from processors.debounce import DebounceManager
 from processors.processor import Registration
 from processors.retry import RetryFunction, RetryPolicy
+from processors.schedule import Schedule
 from taskmanager.context import Context
 from taskmanager.errors import AlreadyStarted, ConflictingOptions, InvalidHandler, InvalidOption
-from taskmanager.middleware import M, Middleware, chain, check_middleware
+from taskmanager.middleware import M, Middleware, chain, check_middleware, nested
 from taskmanager.options import HANDLER, REGISTRATION
 from taskmanager.payloads import Payload, payload_of
 from taskmanager.policies import check_retry
+from taskmanager.repeats import handler_schedule
 from taskmanager.request import DEFAULT_QUEUE
+from taskmanager.storms import OPTIONS as STORM_OPTIONS
+from taskmanager.storms import handler_storms
 from taskmanager.values import positive_s, whole_ms, whole_number
 
 logger = logging.getLogger(__name__)
@@ -63,6 +68,18 @@ class HandlerOptions(TypedDict, total=False):
     retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
     timeout          seconds or a timedelta that a run may take; no limit
     retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
+    debounce         a window, in whole milliseconds or a timedelta: many emits become one run;
+                     see EmitArguments. It counts for emits that give none themselves, from
+                     processes in which this handler is registered: emits from elsewhere need
+                     their own debounce=. debounce_ms is another name for it, and
+                     debounce_seconds for seconds
+    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
+    debounce_mode    "trailing" (the last emit runs) or "leading" (the first does); trailing
+    repeat           a dict, of which pattern (cron) is needed: every worker of the queue emits
+                     a job at each fire time, exactly one in all. tz ("UTC"), name (the event),
+                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
+                     (0), and the job's data ({}), priority (0) and partition. A process that
+                     never starts a worker registers nothing
     """
 
     options: Mapping[str, Any] | None
@@ -72,6 +89,12 @@ class HandlerOptions(TypedDict, total=False):
     retry_delay_ms: int | None
     timeout: float | timedelta | None
     retry: RetryPolicy | RetryFunction | None
+    debounce: int | timedelta | None
+    debounce_ms: int | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_max_wait: float | timedelta | None
+    debounce_mode: Literal["trailing", "leading"] | None
+    repeat: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +105,15 @@ class Registered:
     takes_ctx: bool
     payload: Payload | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    storms: DebounceManager | None = None
+    schedule: Schedule | None = None
 
     def bind(
-        self, context: Context[Any], middleware: Sequence[Middleware], owner: object
+        self,
+        context: Context[Any],
+        middleware: Sequence[Middleware],
+        owner: object,
+        outermost: Around | None = None,
     ) -> Registration:
         """Return what the engine calls, and how its jobs are treated."""
         extra = (context,) if self.takes_ctx else ()
@@ -93,6 +122,8 @@ class Registered:
             handler = replace(handler, decode=self.payload.decode)
         if middleware:
             handler = replace(handler, around=chain(middleware, context))
+        if outermost is not None:
+            handler = replace(handler, around=nested(outermost, handler.around))
         return Registration(handler, **self.options)
 
 
@@ -117,11 +148,27 @@ class Registry:
         """The queues that have a handler, in the order they were first named."""
         return tuple(dict.fromkeys(queue for queue, _ in self._registered))
 
-    def bind(self, context: Context[Any], owner: object) -> dict[tuple[str, str], Registration]:
-        """Return the handlers as the engine calls them, with this context; runs name the owner."""
+    def bind(
+        self, context: Context[Any], owner: object, outermost: Around | None = None
+    ) -> dict[tuple[str, str], Registration]:
+        """Return the handlers as the engine calls them, with this context; runs name the owner.
+
+        outermost is put around the middleware of each.
+        """
         return {
-            name: it.bind(context, self._middleware, owner) for name, it in self._registered.items()
+            name: it.bind(context, self._middleware, owner, outermost)
+            for name, it in self._registered.items()
         }
+
+    def schedules(self, queue: str) -> list[Schedule]:
+        """Return the schedules of a queue's handlers."""
+        found = (it.schedule for (its, _), it in self._registered.items() if its == queue)
+        return [schedule for schedule in found if schedule is not None]
+
+    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
+        """Return how the emits of a handler are debounced; None when they are not."""
+        registered = self._registered.get((queue, event))
+        return None if registered is None else registered.storms
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload when a handler is registered that would refuse this JSON."""
@@ -151,13 +198,31 @@ class Registry:
         queue, event = self._check(values)
         takes_ctx, options = _takes_ctx(handler), _options(values)
         payload = payload_of(handler, options.pop("payload", None))
+        schedule = self._schedule(queue, event, options.pop("repeat", None), payload)
         if (queue, event) in self._registered:
             logger.warning(
                 "a second handler replaces the first one of its event",
                 extra={"queue": queue, "event": event},
             )
-        self._registered[queue, event] = Registered(handler, takes_ctx, payload, options)
+        storms = options.pop("debounce", None)
+        self._registered[queue, event] = Registered(
+            handler, takes_ctx, payload, options, storms, schedule
+        )
         return handler
+
+    def _schedule(
+        self, queue: str, event: str, given: Any, payload: Payload | None
+    ) -> Schedule | None:
+        if given is None:
+            return None
+        schedule = handler_schedule(queue, event, given)
+        if payload is not None:
+            payload.check(queue, event, schedule.data)
+        for other in self.schedules(queue):
+            if other.name == schedule.name and other.event != event:
+                allowed = f"the schedule of {other.event!r} has that name; give another"
+                raise InvalidOption("the name of repeat", schedule.name, allowed)
+        return schedule
 
     def _check(self, values: Mapping[str, Any]) -> tuple[str, str]:
         queue, event = values.get("queue", DEFAULT_QUEUE), values.get("event")
@@ -196,7 +261,13 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the handler's options that were given, checked, as Registration names them."""
     keywords = {name: value for name, value in values.items() if name in HANDLER.keywords}
     merged = HANDLER.merge(keywords, values.get("options", {}))
-    return {name: _CHECKS[name](name, value) for name, value in merged.items()}
+    storms = handler_storms(merged)
+    options = {
+        name: _CHECKS[name](name, value)
+        for name, value in merged.items()
+        if name not in STORM_OPTIONS
+    }
+    return options if storms is None else {**options, "debounce": storms}
 
 
 def _takes_ctx(handler: Any) -> bool:
@@ -229,4 +300,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "timeout": positive_s,
     "retry": lambda _, given: check_retry(given),
     "payload": lambda _, given: given,
+    "repeat": lambda _, given: given,
 }

@@ -13,13 +13,21 @@ from typing_extensions import TypeVar
 
 from consumers.connection import Connector
 from consumers.consumer import Consumer
+from consumers.delivery import Delivery
 from consumers.inspector import QueueStats
+from consumers.keys import Keys
+from consumers.names import check_name
+from consumers.outcome import Buried
 from consumers.producer import Producer
+from consumers.wire import Wire
+from processors.debounce import RanBefore
 from processors.processor import Processor
+from processors.scheduler import Scheduler
 from taskmanager import settings
 from taskmanager.clients import Client, Clients
 from taskmanager.configuration import Configuration, RedisSource
 from taskmanager.context import Context, refill
+from taskmanager.desk import Desk
 from taskmanager.dlq import DeadLetterQueue
 from taskmanager.emission import Emission
 from taskmanager.emitter import Emitter
@@ -29,14 +37,14 @@ from taskmanager.errors import (
     ConflictingOptions,
     InvalidOption,
 )
-from taskmanager.facts import JobInfo
+from taskmanager.facts import JobInfo, ScheduleInfo
 from taskmanager.handle import JobHandle
 from taskmanager.lifecycle import LifeCycle
 from taskmanager.options import naming_options, same
 from taskmanager.policies import read_policies
-from taskmanager.reader import Reader
 from taskmanager.registrar import Registrar
 from taskmanager.request import DEFAULT_QUEUE, EmitArguments
+from taskmanager.schedules import ScheduleHandle, Schedules
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
 from taskmanager.sync_handle import SyncJobHandle
@@ -57,7 +65,8 @@ class TaskManager(Registrar, Generic[T]):
     ctx is what handlers find in their context; lifespan makes it instead: a
     function that returns an async context manager, entered once a worker process.
     include names modules with handlers, imported when a worker starts. processor
-    says what counts for all handlers: {"retry": {...}, "dlq": {...}}.
+    says what counts for all handlers: {"retry": {...}, "dlq": {...}, "debounce": 300};
+    the last skips a job whose id has completed a run within so many seconds.
     The other arguments and their defaults are in taskmanager.settings: durations
     are in seconds or a timedelta; what is not given comes from the environment's
     TASKMANAGER_<NAME>. Nothing is connected before the first use.
@@ -112,10 +121,12 @@ class TaskManager(Registrar, Generic[T]):
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         self._lifespan = lifespan
+        self._ran_before: RanBefore | None = None
         super().__init__(include)
         self._clients = Clients(self._open_client)
-        self._reader = Reader(self._clients)
-        self._emitter = Emitter(self._clients, self._reader, check=self._registry.check_payload)
+        self._desk = Desk(self._clients)
+        self._schedules = Schedules(self._clients, self._desk)
+        self._emitter = Emitter(self._clients, self._desk, self._schedules, known=self._registry)
         self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
         self._life = LifeCycle(
             self._registry,
@@ -124,8 +135,8 @@ class TaskManager(Registrar, Generic[T]):
             open_lifespan=self._open_lifespan,
             open_consumer=self._open_consumer,
         )
-        self.dlq = DeadLetterQueue(self._clients, self._reader)
-        self.sync = Sync(self._emitter, self._reader, self.dlq)
+        self.dlq = DeadLetterQueue(self._clients, self._desk)
+        self.sync = Sync(self._emitter, self._desk, self.dlq, self._schedules)
 
     @classmethod
     def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:
@@ -200,26 +211,53 @@ class TaskManager(Registrar, Generic[T]):
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
         """Return a handle of a job by its id; it stands for the live or latest run."""
-        return JobHandle(id, queue, None, reader=self._reader)
+        return JobHandle(id, queue, None, desk=self._desk)
 
     async def get_job(self, queue: str, id: str) -> JobInfo | None:
         """Return what is known of a job; None when nothing is."""
-        return await self._reader.job(queue, id)
+        return await self._desk.job(queue, id)
 
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue."""
-        return await self._reader.stats(queue)
+        return await self._desk.stats(queue)
 
     async def queue_names(self) -> list[str]:
         """Return the names of the queues that jobs were emitted to or workers read, sorted."""
-        return await self._reader.queue_names()
+        return await self._desk.queue_names()
 
     async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
         """Return when no job of a queue is waiting, due or running, wherever workers are.
 
         Jobs that are due later, retries included, are not waited for.
         """
-        await self._reader.drain(queue)
+        await self._desk.drain(queue)
+
+    # Pausing, schedules
+
+    async def pause(
+        self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
+    ) -> None:
+        """Let no job of a queue, or of one event in it, start any more; what runs goes on.
+
+        Emits are taken as before. With wait it returns once every live worker obeys:
+        then nothing starts. A worker that is stopped or cut off is waited for until it is
+        not listed any more, a minute after its last sign of life.
+        """
+        await self._desk.pause(queue, event, wait=wait)
+
+    async def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
+        """Take back the pause of a queue, or of one event in it; each has its own."""
+        await self._desk.resume(queue, event)
+
+    async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
+        """Return the schedules of a queue, or of all queues, with their next fires."""
+        return await self._schedules.list(queue)
+
+    def schedule(self, name: str, queue: str = DEFAULT_QUEUE) -> ScheduleHandle:
+        """Return a handle of a schedule, to pause, resume, remove or run it now."""
+        check_name("schedule", name)
+        check_name("queue", queue)
+        return ScheduleHandle(name, queue, schedules=self._schedules)
 
     # Running
 
@@ -312,14 +350,20 @@ class TaskManager(Registrar, Generic[T]):
             emit_timeout=self.settings.emit_timeout,
             max_queue_depth=self.settings.max_queue_depth,
         )
-        return Client(self.connector, producer, self._configuration.kept_connector)
+        return Client(
+            self.connector,
+            producer,
+            self._configuration.kept_connector,
+            result_ttl_ms=round(self.settings.result_ttl * 1000),
+        )
 
     def _open_consumer(self) -> Consumer:
         chosen = self.settings
         return Consumer(
             self.connector,
             policy=Processor(
-                self._registry.bind(self._context, self._emitter), retry=self._policies.retry
+                self._registry.bind(self._context, self._emitter, self._ran_before),
+                retry=self._policies.retry,
             ),
             queues=self.queues,
             concurrency=chosen.concurrency,
@@ -332,10 +376,19 @@ class TaskManager(Registrar, Generic[T]):
             connect_timeout=chosen.connect_timeout,
             no_handler_deadline=chosen.no_handler_deadline,
             dead_letters=self._policies.bounds,
-            on_dead=self._alerts,
+            on_dead=self._died,
             name=chosen.name,
             results=self._configuration.kept_connector,
+            services={"cron": self._new_scheduler},
         )
+
+    def _died(self, delivery: Delivery, buried: Buried) -> None:
+        self._alerts(delivery, buried)
+        if self._ran_before is not None:
+            self._ran_before.forget(delivery.stream.lane.queue, delivery.envelope.id)
+
+    def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
+        return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))
 
     async def _open_lifespan(self) -> Closer:
         async with AsyncExitStack() as stack:
@@ -343,7 +396,17 @@ class TaskManager(Registrar, Generic[T]):
                 app = await stack.enter_async_context(self._lifespan())
                 refill(self._context, {} if app is None else app)
             stack.push_async_callback(self._alerts.finish)
+            self._ran_before = self._open_debounce(stack)
             return stack.pop_all().aclose
+
+    def _open_debounce(self, stack: AsyncExitStack) -> RanBefore | None:
+        """Return what skips ids that ran, as processor= says; its connection ends with stack."""
+        window_ms = self._policies.debounce_ms
+        if window_ms is None:
+            return None
+        wire = Wire(self._configuration.kept_connector or self.connector, name="debounce")
+        stack.push_async_callback(wire.close)
+        return RanBefore(wire, self.settings.namespace, window_ms)
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,20 @@ def chain(middleware: Sequence[Middleware], context: Context[Any]) -> Around:
     return around
 
 
+def nested(outer: Around, inner: Around | None) -> Around:
+    """Return one function around a handler, of two; the first is called first."""
+    if inner is None:
+        return outer
+
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        async def call() -> Any:
+            return await inner(job, call_next)
+
+        return await outer(job, call)
+
+    return around
+
+
 def check_middleware(given: M) -> M:
     """Return it, or raise InvalidHandler when it is not an async function of three arguments."""
     call = getattr(given, "__call__", None)  # noqa: B004

@@ -130,14 +130,25 @@ _RUN_OPTIONS = (
     Option("retry_delay_ms"),
     Option("timeout"),
 )
+# How many emits become one run: emit and registerHandler take them.
+_STORM_OPTIONS = (
+    Option("debounce", ("debounce_ms",)),
+    Option("debounce_seconds"),
+    Option("debounce_max_wait"),
+    Option("debounce_mode"),
+)
 _EMIT_OPTIONS = (
     Option("id"),
     Option("unique"),
+    Option("idempotency_key"),
     Option("priority"),
     Option("delay"),
     Option("delay_until"),
     *_RUN_OPTIONS,
     Option("expires"),
+    *_STORM_OPTIONS,
+    Option("debounce_key"),
+    Option("repeat"),
     Option("correlation_id"),
     Option("partition"),
 )
@@ -151,7 +162,9 @@ EMIT_ITEM = Table(
     Option("options"),
     *_EMIT_OPTIONS,
 )
-_HANDLER_OPTIONS = (*_RUN_OPTIONS, Option("payload"), Option("retry"))
+_HANDLER_OPTIONS = (
+    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_STORM_OPTIONS, Option("repeat")
+)  # fmt: skip
 # What registerHandler takes as keywords or in its dicts, and its options={}.
 REGISTRATION = Table(
     "registerHandler",
@@ -162,7 +175,31 @@ REGISTRATION = Table(
     *_HANDLER_OPTIONS,
 )
 HANDLER = Table("registerHandler's options", *_HANDLER_OPTIONS)
-PROCESSOR = Table("processor", Option("retry"), Option("dlq"), Option("ignore_config_errors"))
+_REPEAT_OPTIONS = (
+    Option("pattern"),
+    Option("tz"),
+    Option("name"),
+    Option("missed"),
+    Option("overlap"),
+    Option("version"),
+)
+REPEAT = Table("emit's repeat", *_REPEAT_OPTIONS)
+# What emit says beside its repeat, a handler says in it.
+HANDLER_REPEAT = Table(
+    "registerHandler's repeat",
+    *_REPEAT_OPTIONS,
+    Option("data"),
+    Option("priority"),
+    Option("partition"),
+)
+PROCESSOR = Table(
+    "processor",
+    Option("retry"),
+    Option("dlq"),
+    Option("ignore_config_errors"),
+    Option("debounce", ("debounce_seconds",)),
+    Option("debounce_ms"),
+)
 RETRY = Table(
     "processor's retry",
     Option("max_retries", ("attempts", "retry_count")),

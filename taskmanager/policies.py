@@ -1,4 +1,4 @@
-"""Read what processor= was given: how jobs are retried, and which dead letters are kept."""
+"""Read processor=: how jobs are retried, which dead letters are kept, what runs only once."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from typing import Any, get_args
 
 from consumers.errors import UnknownOption
 from consumers.transitions import DeadLetterBounds
 from processors.backoff import Kind
 from processors.retry import RetryPolicy
-from taskmanager.errors import InvalidOption
+from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options import DLQ, PROCESSOR, RETRY, Table
-from taskmanager.values import delay_ms, truth, whole_ms, whole_number
+from taskmanager.values import delay_ms, positive_s, truth, whole_ms, whole_number
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What counts for all handlers of a task manager; retry is None when nothing is retried."""
+    """What counts for all handlers of a task manager; None: nothing is retried or skipped."""
 
     retry: RetryPolicy | None = None
     bounds: DeadLetterBounds = field(default_factory=DeadLetterBounds)
+    # For how long a job is skipped whose id has run.
+    debounce_ms: int | None = None
 
 
 def read_policies(given: object) -> Policies:
@@ -43,6 +46,7 @@ def read_policies(given: object) -> Policies:
     return Policies(
         None if retry is None else _retry(_section(RETRY, "retry", retry, lenient)),
         _bounds({} if dlq is None else _section(DLQ, "dlq", dlq, lenient)),
+        _debounce_ms(values),
     )
 
 
@@ -95,6 +99,18 @@ def _bounds(values: Mapping[str, Any]) -> DeadLetterBounds:
         max_age_ms=checked.get("max_age", bounds.max_age_ms),
     )
     return bounds if checked.get("enabled", True) else replace(bounds, most=0)
+
+
+def _debounce_ms(values: Mapping[str, Any]) -> int | None:
+    """Return the window in ms: debounce is in seconds here, unlike that of emit."""
+    seconds, ms = values.get("debounce"), values.get("debounce_ms")
+    by_seconds = None if seconds is None else ceil(positive_s("debounce", seconds) * 1000)
+    by_ms = None if ms is None else whole_ms("debounce_ms", ms)
+    if by_ms == 0:
+        raise InvalidOption("debounce_ms", ms, "give at least 1 millisecond, or leave it out")
+    if by_seconds is not None and by_ms is not None and by_seconds != by_ms:
+        raise ConflictingOptions("debounce", "debounce_ms", PROCESSOR.where)
+    return by_seconds if by_ms is None else by_ms
 
 
 def _factor(name: str, value: object) -> float:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import time
 from typing import Any
-
-from redis.exceptions import ConnectionError
-from redis.exceptions import TimeoutError as RedisTimeout
 
 from consumers.errors import RedisUnavailable
 from consumers.inspector import End, Facts, QueueStats, queue_names, value_of
 from consumers.keys import Fleet
 from consumers.names import check_job_id
-from taskmanager.clients import Client, Clients
+from consumers.schedules import Record
+from processors.schedule import fire_of
+from taskmanager.clients import Clients
 from taskmanager.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
-from taskmanager.facts import JobInfo, JobState, LogLine, Progress, info_of, moment, state_of
+from taskmanager.facts import (
+    JobInfo,
+    JobState,
+    LogLine,
+    Progress,
+    coming_info_of,
+    info_of,
+    moment,
+    state_of,
+)
+from taskmanager.refusals import answering
 
 # Redis is asked a few commands a lane each time.
 _DRAIN_LOOK = 0.05
+# How often a fire that is to come is looked for, and one that is late. Seconds.
+_FIRE_LOOK, _LATE_LOOK = 1.0, 0.2
 
 
 class Reader:
@@ -44,23 +55,28 @@ class Reader:
 
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
         """Return the state of a run; None stands for the live or latest one."""
-        return state_of(await self._facts(queue, job_id), run)
+        # Asked first: a fire in between has made a job then.
+        coming = await self._coming(queue, job_id) if run is None else None
+        state = state_of(await self._facts(queue, job_id), run)
+        return "delayed" if coming is not None and state == "unknown" else state
 
     async def job(self, queue: str, job_id: str) -> JobInfo | None:
         """Return what is known of a job id."""
-        return info_of(queue, await self._facts(queue, job_id))
+        coming = await self._coming(queue, job_id)
+        info = info_of(queue, await self._facts(queue, job_id))
+        return coming_info_of(queue, job_id, coming) if info is None and coming else info
 
     async def logs(self, queue: str, job_id: str) -> list[LogLine]:
         """Return the last 1,000 lines of a job's log."""
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             lines = await client.inspector(queue).logs(check_job_id(job_id))
         return [LogLine(moment(at), message) for at, message in lines]
 
     async def progress(self, queue: str, job_id: str) -> Progress | None:
         """Return a job's last progress; None when it has not reported any."""
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             told = await client.inspector(queue).progress(check_job_id(job_id))
         if not told:
             return None
@@ -75,13 +91,13 @@ class Reader:
     async def stats(self, queue: str) -> QueueStats:
         """Return the figures of a queue."""
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             return await client.inspector(queue).stats()
 
     async def queue_names(self) -> list[str]:
         """Return the names of the queues that exist."""
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             return await queue_names(client.producer.wire, Fleet(client.producer.namespace))
 
     async def drain(self, queue: str) -> None:
@@ -96,7 +112,7 @@ class Reader:
 
     async def _is_quiet(self, queue: str) -> bool:
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             # First: what is promoted in between is waiting by then.
             due = await client.inspector(queue).due()
             stats = await client.inspector(queue).stats()
@@ -104,10 +120,33 @@ class Reader:
 
     async def _facts(self, queue: str, job_id: str) -> Facts:
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             return await client.inspector(queue).job(check_job_id(job_id))
 
+    async def _coming(self, queue: str, job_id: str) -> Record | None:
+        """Return the schedule that is going to emit this job next; None when none is."""
+        fire = fire_of(check_job_id(job_id))
+        if fire is None:
+            return None
+        client = self._clients.here()
+        with answering(client.where):
+            record = await client.timetable(queue).record(fire[0])
+        return record if record is not None and record.slot == fire[1] else None
+
+    async def _fired(self, queue: str, job_id: str) -> None:
+        """Return when no schedule is going to emit this job any more."""
+        coming = await self._coming(queue, job_id)
+        while coming is not None:
+            assert coming.slot is not None, "it is the fire time in the id"
+            left = coming.slot / 1000 - time.time()
+            await asyncio.sleep(min(_FIRE_LOOK, max(left, _LATE_LOOK)))
+            # It may be hours until then: Redis being away meanwhile is no reason to give up.
+            with contextlib.suppress(RedisUnavailable):
+                coming = await self._coming(queue, job_id)
+
     async def _result(self, queue: str, job_id: str, run: int | None) -> Any:
+        if run is None:
+            await self._fired(queue, job_id)
         facts = await self._facts(queue, job_id)
         if facts.run is None or facts.run != (run or facts.run):
             return await self._value(queue, job_id, _end_of(facts, job_id, run))
@@ -127,7 +166,7 @@ class Reader:
         if end.state == "cancelled":
             raise JobCancelled(job_id, end.value.decode())
         client = self._clients.here()
-        with _answering(client):
+        with answering(client.where):
             letter = await client.letters(queue).get(job_id)
         raise JobFailed(job_id, letter if letter is not None and letter.run == end.run else None)
 
@@ -140,12 +179,3 @@ def _end_of(facts: Facts, job_id: str, run: int | None) -> End:
     if letter is not None and run in (None, letter.run):
         return End(letter.run, "dead", letter.entry.encode())
     raise ResultExpired(job_id)
-
-
-@contextlib.contextmanager
-def _answering(client: Client) -> Iterator[None]:
-    """Turn a lost connection into RedisUnavailable; reading again is always safe."""
-    try:
-        yield
-    except (ConnectionError, RedisTimeout) as error:
-        raise RedisUnavailable(client.where, str(error), outcome="not_sent") from error

@@ -7,22 +7,34 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import ceil
-from typing import Any, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from consumers.codec import PAYLOAD_LIMIT, default_id, encode, fresh_id
 from consumers.errors import InvalidInput, NotSerializable, UnknownOption
+from consumers.guards import digest_of, idempotent
 from consumers.job import NewJob
 from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
 from consumers.names import check_job_id, check_name
+from processors.debounce import DebounceManager
 from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options import EMIT, EMIT_ITEM
-from taskmanager.values import YEAR_S, delay_ms, moment_ms, positive_s, whole_ms, whole_number
+from taskmanager.storms import emit_storm, group_of
+from taskmanager.values import (
+    YEAR_S,
+    delay_ms,
+    moment_ms,
+    positive_s,
+    text,
+    whole_ms,
+    whole_number,
+)
 
 DEFAULT_QUEUE = "default"
 # Data that was left out, as opposed to None, which is stored as null.
-_NO_DATA: Any = object()
+NO_DATA: Any = object()
 _EMPTY = b"{}"
 _MAX_CORRELATION_ID = 256
+_NO_SCHEDULE = "emit_many takes jobs only: call emit(..., repeat=...) for a schedule"
 
 
 class EmitArguments(TypedDict, total=False):
@@ -34,6 +46,8 @@ class EmitArguments(TypedDict, total=False):
     id               the job's id; made from event, partition and data. While a job of this
                      id lives, another emit of it adds nothing
     unique           False: a random id, so that equal jobs are separate jobs; True
+    idempotency_key  any text: while a job of this event, partition and key lives, and for 24
+                     hours after its end, another emit with it adds nothing and returns that one
     priority         -100 to 100, higher runs first; 0
     delay            seconds or a timedelta from now, at most a year, before it may start; none
     delay_until      a datetime before which it does not start, in place of delay; one without
@@ -44,6 +58,22 @@ class EmitArguments(TypedDict, total=False):
     timeout          seconds or a timedelta that a run may take; the handler's, else no limit
     expires          seconds or a timedelta from now, or a datetime: a job that has not started
                      by then ends as cancelled; never
+    debounce         a window, in whole milliseconds or a timedelta: many emits become one run,
+                     of the last one, a window after it. What emits are together is said by
+                     debounce_key, else id, else event, partition and data; the job's own id
+                     is a new one. An emit while it runs leads to a second run. 0 switches off
+                     the debounce of the event's handler, which counts only for emits from
+                     processes in which that handler is registered: say it here in others.
+                     debounce_ms is another name for it, and debounce_seconds for seconds
+    debounce_key     any text, what is debounced together
+    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
+    debounce_mode    "trailing", or "leading": the first runs at once, and others are dropped
+                     until none came for a window, at most for debounce_max_wait
+    repeat           a dict, of which pattern (cron) is needed: a schedule that emits the job
+                     at each fire time, in place of a job now. tz ("UTC"), name (the event),
+                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
+                     (0: of two definitions of a name that of the higher one counts, then the
+                     later one). The handle is that of the next fire's job
     correlation_id   text of your own that the job's children inherit; the parent's
     partition        a named share of the queue; "default"
     """
@@ -53,6 +83,7 @@ class EmitArguments(TypedDict, total=False):
     options: Mapping[str, Any] | None
     id: str | None
     unique: bool
+    idempotency_key: str | None
     priority: int | None
     delay: float | timedelta | None
     delay_until: datetime | None
@@ -62,16 +93,29 @@ class EmitArguments(TypedDict, total=False):
     retry_delay_ms: int | None
     timeout: float | timedelta | None
     expires: float | timedelta | datetime | None
+    debounce: int | timedelta | None
+    debounce_ms: int | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_key: str | None
+    debounce_max_wait: float | timedelta | None
+    debounce_mode: Literal["trailing", "leading"] | None
+    repeat: Mapping[str, Any] | None
     correlation_id: str | None
     partition: str
 
 
-# Raises InvalidPayload when the payload (JSON) is not what the handler of
-# (queue, event) takes, as far as that is known here.
-PayloadCheck = Callable[[str, str, bytes], None]
+class Known(Protocol):
+    """What is known here of the handlers that jobs are for."""
+
+    def check_payload(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload when the payload (JSON) is not what the event's handler takes."""
+
+    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
+        """Return how the emits of a handler are debounced; None when they are not."""
+
 
 _KEYWORDS = EmitArguments.__annotations__.keys()
-_OTHER_NAMES = frozenset({"attempts", "retry_count"})
+_OTHER_NAMES = frozenset({"attempts", "retry_count", "debounce_ms"})
 
 
 def new_job(
@@ -79,21 +123,26 @@ def new_job(
     arguments: EmitArguments,
     *,
     inherited: str | None = None,
-    check: PayloadCheck | None = None,
+    known: Known | None = None,
 ) -> NewJob:
     """Return the job, checked and encoded, or raise InvalidInput of the kind that fits.
 
     inherited is the correlation id of the job that emits this one.
     """
+    refuse_unknown(arguments)
+    return _checked(_new_job(event, inherited=inherited, known=known, **arguments), known)
+
+
+def refuse_unknown(arguments: EmitArguments) -> None:
+    """Raise UnknownOption for an argument that emit does not take."""
     for name in arguments:
         if name not in _KEYWORDS:
             allowed = [name for name in _KEYWORDS if name not in _OTHER_NAMES]
             raise UnknownOption(name, ["event", *allowed], EMIT.where)
-    return _checked(_new_job(event, inherited=inherited, **arguments), check)
 
 
 def new_jobs(
-    items: object, *, inherited: str | None = None, check: PayloadCheck | None = None
+    items: object, *, inherited: str | None = None, known: Known | None = None
 ) -> list[NewJob]:
     """Return the jobs of emit_many's dicts, or raise for the first that is not allowed.
 
@@ -104,58 +153,79 @@ def new_jobs(
     jobs = []
     for position, item in enumerate(items):
         try:
-            jobs.append(_checked(_from_item(item, inherited), check))
+            jobs.append(_checked(_from_item(item, inherited, known), known))
         except InvalidInput as error:
             error.add_note(f"in item {position} of emit_many, counted from 0; nothing was sent")
             raise
     return jobs
 
 
-def _checked(job: NewJob, check: PayloadCheck | None) -> NewJob:
-    if check is not None:
-        check(job.lane.queue, job.event, job.data)
+def _checked(job: NewJob, known: Known | None) -> NewJob:
+    if known is not None:
+        known.check_payload(job.lane.queue, job.event, job.data)
     return job
 
 
-def _from_item(item: object, inherited: str | None) -> NewJob:
+def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJob:
     if not isinstance(item, Mapping):
         raise InvalidOption("item", item, 'give a dict like {"event": "send-email", "data": {}}')
     given = EMIT_ITEM.read(item)
     arguments = {
         name: value for name, value in given.items() if value is not None or name == "data"
     }
-    return _new_job(arguments.pop("event", None), inherited=inherited, **arguments)
+    return _new_job(arguments.pop("event", None), inherited=inherited, known=known, **arguments)
 
 
 def _new_job(
     event: str,
     *,
     inherited: str | None,
+    known: Known | None,
     queue: str = DEFAULT_QUEUE,
-    data: object = _NO_DATA,
+    data: object = NO_DATA,
     options: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> NewJob:
-    if options is not None or not _OTHER_NAMES.isdisjoint(given):
-        given = EMIT.merge(given, {} if options is None else options)
+    given = merged(options, given)
+    if given.get("repeat") is not None:
+        raise InvalidOption("repeat", given["repeat"], _NO_SCHEDULE)
     check_name("event", event)
-    body = _EMPTY if data is _NO_DATA else _encoded(event, data)
-    priority = given.get("priority")
-    lane = _lane_of(
-        queue, given.get("partition", DEFAULT_PARTITION), 0 if priority is None else priority
-    )
-    job_id = _job_id(given.get("id"), given.get("unique", True))
+    body = body_of(event, data)
+    lane = lane_of(queue, given)
+    storm = emit_storm(given, None if known is None else known.debounce_of(queue, event))
+    job_id, guard = _identity(event, lane.partition, body, given, storm)
     return NewJob(
-        job_id or default_id(event, lane.partition, body),
+        job_id,
         event,
         body,
         lane,
-        _envelope_options(given, inherited),
+        envelope_options(given, inherited),
         _due(given.get("delay"), given.get("delay_until")),
+        guard,
     )
 
 
-def _lane_of(queue: str, partition: str, priority: int) -> Lane:
+def merged(options: Mapping[str, Any] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Return emit's keywords and its options= under their one names."""
+    if options is None and _OTHER_NAMES.isdisjoint(given):
+        return given
+    return EMIT.merge(given, {} if options is None else options)
+
+
+def body_of(event: str, data: object) -> bytes:
+    """Return the payload as JSON; NO_DATA stands for {}."""
+    if data is NO_DATA:
+        return _EMPTY
+    return encode(data, what=f"the data of {event!r}", limit=PAYLOAD_LIMIT)
+
+
+def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:
+    """Return the lane of a queue that partition= and priority= name."""
+    priority, partition = given.get("priority"), given.get("partition")
+    if priority is None:
+        priority = 0
+    if partition is None:
+        partition = DEFAULT_PARTITION
     try:
         return _lane(queue, partition, priority)
     except TypeError:
@@ -174,8 +244,26 @@ def _lane(queue: str, partition: str, priority: int) -> Lane:
     )
 
 
-def _encoded(event: str, data: object) -> bytes:
-    return encode(data, what=f"the data of {event!r}", limit=PAYLOAD_LIMIT)
+def _identity(
+    event: str,
+    partition: str,
+    body: bytes,
+    given: Mapping[str, Any],
+    storm: DebounceManager | None,
+) -> tuple[str, str]:
+    """Return the id of a job and the guard that is asked before it is added."""
+    job_id = _job_id(given.get("id"), given.get("unique", True))
+    if storm is not None:
+        group = group_of(given) or job_id or default_id(event, partition, body)
+        return fresh_id(), storm.guard(event, partition, group)
+    key = given.get("idempotency_key")
+    if key is None:
+        return job_id or default_id(event, partition, body), ""
+    if given.get("unique") is False:
+        raise ConflictingOptions("idempotency_key", "unique=False", EMIT.where)
+    digest = digest_of(event, partition, text("idempotency_key", key))
+    # An id that starts with a hyphen would be taken for an option on a command line.
+    return job_id or digest.replace("-", "."), idempotent(digest)
 
 
 def _job_id(job_id: object, unique: object) -> str | None:
@@ -204,7 +292,7 @@ def _due(delay: object, until: object) -> str:
     return str(max(0, due_ms))
 
 
-def _envelope_options(given: Mapping[str, Any], inherited: str | None) -> bytes:
+def envelope_options(given: Mapping[str, Any], inherited: str | None = None) -> bytes:
     """Return the JSON of what the worker has to know; empty when all is left to it."""
     if inherited is None and _TOLD.isdisjoint(given):
         return b""

@@ -8,13 +8,14 @@ from typing import Any, Unpack
 
 from consumers.dead_letters import DeadLetter
 from consumers.inspector import QueueStats
+from taskmanager.desk import Desk
 from taskmanager.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
 from taskmanager.emitter import Emitter
-from taskmanager.facts import JobInfo
+from taskmanager.facts import JobInfo, ScheduleInfo
 from taskmanager.handle import JobHandle
 from taskmanager.portal import block
-from taskmanager.reader import Reader
 from taskmanager.request import DEFAULT_QUEUE, EmitArguments
+from taskmanager.schedules import Schedules
 from taskmanager.sync_handle import SyncJobHandle
 
 
@@ -24,9 +25,12 @@ class Sync:
     Called on a running event loop they raise LoopIsRunning, which names what to await.
     """
 
-    def __init__(self, emitter: Emitter, reader: Reader, dlq: DeadLetterQueue) -> None:
+    def __init__(
+        self, emitter: Emitter, desk: Desk, dlq: DeadLetterQueue, schedules: Schedules
+    ) -> None:
         self._emitter = emitter
-        self._reader = reader
+        self._desk = desk
+        self._schedules = schedules
         self.dlq = SyncDeadLetterQueue(dlq)
 
     def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> SyncJobHandle:
@@ -39,23 +43,37 @@ class Sync:
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
         """Return a handle of the live or latest job of an id, whose methods block."""
-        return SyncJobHandle(JobHandle(id, queue, None, reader=self._reader))
+        return SyncJobHandle(JobHandle(id, queue, None, desk=self._desk))
 
     def get_job(self, queue: str, id: str) -> JobInfo | None:
         """Return what is known of a job; see TaskManager.get_job."""
-        return block("sync.get_job", lambda: self._reader.job(queue, id))
+        return block("sync.get_job", lambda: self._desk.job(queue, id))
 
     def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue; see TaskManager.stats."""
-        return block("sync.stats", lambda: self._reader.stats(queue))
+        return block("sync.stats", lambda: self._desk.stats(queue))
 
     def queue_names(self) -> list[str]:
         """Return the names of the queues that exist; see TaskManager.queue_names."""
-        return block("sync.queue_names", self._reader.queue_names)
+        return block("sync.queue_names", self._desk.queue_names)
 
     def drain(self, queue: str = DEFAULT_QUEUE) -> None:
         """Block until a queue is empty; see TaskManager.drain."""
-        block("sync.drain", lambda: self._reader.drain(queue))
+        block("sync.drain", lambda: self._desk.drain(queue))
+
+    def pause(
+        self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
+    ) -> None:
+        """Let no job of a queue, or of one event, start; see TaskManager.pause."""
+        block("sync.pause", lambda: self._desk.pause(queue, event, wait=wait))
+
+    def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
+        """Take a pause back; see TaskManager.resume."""
+        block("sync.resume", lambda: self._desk.resume(queue, event))
+
+    def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
+        """Return the schedules of a queue, or of all; see TaskManager.schedules."""
+        return block("sync.schedules", lambda: self._schedules.list(queue))
 
 
 class SyncDeadLetterQueue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from taskmanager.facts import JobState, LogLine, Progress
+from taskmanager.facts import CancelOutcome, JobState, LogLine, Progress
 from taskmanager.handle import JobHandle
 from taskmanager.portal import block
 
@@ -52,6 +52,10 @@ class SyncJobHandle:
     def progress(self) -> Progress | None:
         """Return what job.progress said last; see JobHandle.progress."""
         return block("handle.progress", self._handle.progress)
+
+    def cancel(self) -> CancelOutcome:
+        """Cancel the job unless it has ended; see JobHandle.cancel."""
+        return block("handle.cancel", self._handle.cancel)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SyncJobHandle) and self._handle == other._handle

@@ -13,6 +13,7 @@ from taskmanager.errors import InvalidOption
 
 YEAR_S = 365 * 24 * 3600
 _YEAR_MS = YEAR_S * 1000
+_MOST_CHARACTERS = 1024
 
 
 def delay_ms(name: str, value: object) -> int:
@@ -46,6 +47,13 @@ def whole_number(name: str, value: object, *, lowest: int = 0) -> int:
     """Return a whole number of at least lowest."""
     if type(value) is not int or value < lowest:
         raise InvalidOption(name, value, f"give a whole number of at least {lowest}")
+    return value
+
+
+def text(name: str, value: object) -> str:
+    """Return a text of 1 to 1,024 characters."""
+    if not isinstance(value, str) or not 1 <= len(value) <= _MOST_CHARACTERS:
+        raise InvalidOption(name, value, f"give a text of 1 to {_MOST_CHARACTERS:,} characters")
     return value
 
 

@@ -35,18 +35,22 @@ class Stage:
         self._spawn = spawn
         self._children: list[Child] = []
 
-    def worker(self, app: str, *arguments: str, **settings: object) -> Child:
-        """Start a worker of an app and return when it fetches."""
-        child = self.starting(app, *arguments, **settings)
+    def worker(
+        self, app: str, *arguments: str, told: Mapping[str, str] | None = None, **settings: object
+    ) -> Child:
+        """Start a worker of an app and return when it fetches; told is more environment."""
+        child = self.starting(app, *arguments, told=told, **settings)
         child.wait_for_line("worker .* started", within=30.0)
         return child
 
-    def starting(self, app: str, *arguments: str, **settings: object) -> Child:
+    def starting(
+        self, app: str, *arguments: str, told: Mapping[str, str] | None = None, **settings: object
+    ) -> Child:
         """Start a worker of an app without waiting for it."""
         environment = {f"TASKMANAGER_{name.upper()}": str(it) for name, it in settings.items()}
         child = self._spawn(
             "--url", self.server.url, "worker", f"{app}:tm", *arguments,
-            cwd=APPS, env=self.witness.environment | environment,
+            cwd=APPS, env=self.witness.environment | environment | dict(told or {}),
         )  # fmt: skip
         self._children.append(child)
         return child

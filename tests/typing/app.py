@@ -11,6 +11,7 @@ from typing import Any, TypedDict, assert_type
 
 from taskmanager import (
     CallNext,
+    CancelOutcome,
     Context,
     DeadLetter,
     Emission,
@@ -24,6 +25,8 @@ from taskmanager import (
     RedisUnavailable,
     Retry,
     RetryPolicy,
+    ScheduleHandle,
+    ScheduleInfo,
     Snooze,
     SyncJobHandle,
     TaskHandler,
@@ -102,6 +105,18 @@ def takes_no_job(job: str, ctx: Context) -> None: ...
 tm.registerHandler(evnt="x")(count)  # error: call-overload
 tm.registerHandler(event="x", delay=3)(count)  # error: call-overload
 
+# Storms and schedules.
+
+
+@tm.registerHandler(event="index", debounce=300, debounce_max_wait=5, debounce_mode="leading")
+@tm.registerHandler(event="report", repeat={"pattern": "0 3 * * *", "tz": "Europe/Berlin"})
+async def report(job: Job[Any], ctx: Context) -> None: ...
+
+
+tm.registerHandler(event="x", debounce="300")(count)  # error: call-overload
+tm.registerHandler(event="x", debounce_mode="last")(count)  # error: call-overload
+tm.registerHandler(event="x", repeat="0 3 * * *")(count)  # error: call-overload
+
 # Retries and typed payloads.
 
 
@@ -167,6 +182,12 @@ async def produce() -> None:
     await tm.emit("x", priority="high")  # error: arg-type
     await tm.emit("x", delay=3, timeout=timedelta(minutes=1), expires=datetime.now(UTC))
     await tm.emit("x", delay="3")  # error: arg-type
+    await tm.emit("x", idempotency_key="order 7")
+    await tm.emit("x", debounce=timedelta(seconds=1), debounce_key="k", debounce_mode="trailing")
+    await tm.emit("x", debounce=0.5)  # error: arg-type
+    await tm.emit("x", debounce_seconds=0.5, debounce_max_wait=5)
+    await tm.emit("x", repeat={"pattern": "@daily"})
+    await tm.emit("x", repeat="@daily")  # error: arg-type
     await tm.emit("x", dealy=3)  # error: call-arg
     await tm.emit("x", quue="emails")  # error: call-arg
     await tm.emit("x", on_success=True)  # error: call-arg
@@ -192,6 +213,19 @@ async def read(handle: JobHandle) -> None:
     assert_type(await tm.dlq.list(), list[DeadLetter])
     assert_type(await tm.dlq.replay("7"), JobHandle)
     await handle.result(timeout="1")  # error: arg-type
+    assert_type(await handle.cancel(), CancelOutcome)
+
+
+async def operate() -> None:
+    await tm.pause("emails", event="send-email", wait=True)
+    await tm.pause("emails", "send-email")  # error: call-arg
+    await tm.resume("emails")
+    assert_type(await tm.schedules(), list[ScheduleInfo])
+    schedule = tm.schedule("report", queue="default")
+    assert_type(schedule, ScheduleHandle)
+    assert_type(await schedule.info(), ScheduleInfo | None)
+    assert_type(await schedule.pause(), bool)
+    assert_type(await schedule.run(), JobHandle)
 
 
 def script() -> None:
@@ -202,6 +236,9 @@ def script() -> None:
     except RedisUnavailable as error:
         print(error.outcome)
     tm.emit_sync("x", dta=1)  # error: call-arg
+    assert_type(tm.emit_sync("x", debounce=100).cancel(), CancelOutcome)
+    tm.sync.pause("emails", wait=True)
+    assert_type(tm.sync.schedules("emails"), list[ScheduleInfo])
 
 
 async def serve() -> None:

@@ -14,7 +14,7 @@ from consumers.dead_letters import DeadLetter
 from taskmanager.cli import cli
 from taskmanager.cli.objects import as_json, job_object, letter_object, plain
 from taskmanager.cli.output import age_of, brief, data, escaped, fields, section, table
-from taskmanager.cli.units import duration, rate
+from taskmanager.cli.units import duration, milliseconds, rate
 from taskmanager.facts import JobInfo, LogLine, Progress
 
 NOWHERE = "redis://alice:s3cret@127.0.0.1:1/0"
@@ -143,11 +143,15 @@ def test_json_holds_no_control_characters() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("0.5", 0.5), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604_800),
-     ("1 w", 604_800)],
+    [("90", 90), ("0.5", 0.5), ("50ms", 0.05), ("30s", 30), ("5m", 300), ("2h", 7200),
+     ("7d", 604_800), ("1 w", 604_800)],
 )  # fmt: skip
 def test_durations_are_seconds_or_have_a_unit(text: str, seconds: float) -> None:
     assert duration(text) == seconds
+
+
+def test_milliseconds_are_whole_and_given_as_durations_are() -> None:
+    assert [milliseconds(it) for it in ("0.5", "1500ms", "0.4ms", "2m")] == [500, 1500, 0, 120_000]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +182,17 @@ def test_what_is_no_duration_and_no_rate_is_refused(text: str) -> None:
         ("dlq", "replay", "7", "--rate", "5/s"),
         ("dlq", "replay", "--all", "--yes", "--rate", "0"),
         ("dlq", "purge", "--yes", "--older-than", "soon"),
+        ("jobs", "cancel"),
+        ("queues", "pause"),
+        ("queues", "resume"),
+        ("schedules",),
+        ("schedules", "next"),
+        ("schedules", "next", "x", "-n", "0"),
+        ("schedules", "run"),
+        ("schedules", "rm", "--yes"),
+        ("emit", "x", "--debounce", "soon"),
+        ("emit", "x", "--debounce-mode", "trailing"),
+        ("emit", "x", "--debounce", "1", "--idempotency-key", "7"),
         ("emit", "x", "--delay", "soon"),
         ("emit", "x", "--delay", "400d"),
         ("emit", "x", "--timeout", "0"),
@@ -191,7 +206,9 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("dlq", "purge"), ("dlq", "replay", "--all")])
+@pytest.mark.parametrize(
+    "arguments", [("dlq", "purge"), ("dlq", "replay", "--all"), ("schedules", "rm", "x")]
+)
 def test_what_destroys_needs_a_terminal_or_yes(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
 
@@ -204,7 +221,10 @@ def test_what_destroys_needs_a_terminal_or_yes(arguments: tuple[str, ...]) -> No
     [
         ("queues", "ls"), ("queues", "show", "x"), ("jobs", "show", "7"), ("jobs", "logs", "7"),
         ("dlq", "ls"), ("dlq", "show", "7"), ("dlq", "replay", "7"), ("dlq", "purge", "--yes"),
-        ("dlq", "replay", "--all", "--yes"),
+        ("dlq", "replay", "--all", "--yes"), ("jobs", "cancel", "7"), ("queues", "pause", "x"),
+        ("queues", "resume", "x"), ("schedules", "ls"), ("schedules", "next", "x"),
+        ("schedules", "run", "x"), ("schedules", "pause", "x"), ("schedules", "resume", "x"),
+        ("schedules", "rm", "x", "--yes"),
     ],
 )  # fmt: skip
 def test_an_unreachable_redis_exits_3_with_one_line(arguments: tuple[str, ...]) -> None:

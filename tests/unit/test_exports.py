@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import consumers.errors
+import consumers.operator
+import processors.cron_pattern
 import taskmanager
 import taskmanager.errors
 from taskmanager import TaskManagerError
@@ -27,9 +29,9 @@ def test_every_name_can_be_imported() -> None:
 
 
 def test_every_error_is_exported() -> None:
-    errors = _errors_of(consumers.errors) | _errors_of(taskmanager.errors)
+    modules = (consumers.errors, consumers.operator, processors.cron_pattern, taskmanager.errors)
 
-    assert errors <= set(taskmanager.__all__)
+    assert set().union(*map(_errors_of, modules)) <= set(taskmanager.__all__)
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

@@ -168,8 +168,8 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         ((), {"event": "a", "options": 7}, "the options of registerHandler's options 7 is not"),
         (
             (),
-            {"event": "a", "options": {"repeat": {"pattern": "* * * * *"}}},
-            "unknown option 'repeat' in registerHandler's options; allowed: max_retries",
+            {"event": "a", "options": {"every": {"pattern": "* * * * *"}}},
+            "unknown option 'every' in registerHandler's options; allowed: max_retries",
         ),
     ],
 )
