@@ -13,6 +13,9 @@ its errors. Where the standard library comes without its tests, which have such
 files, the installed packages are indexed as well, and three files in broken/;
 as PACKAGE these are named site-packages/NAME and broken.
 
+A schedule takes a snapshot of the queue every second while all this goes on: one,
+though each of the worker processes looks after the schedule.
+
 It needs no Redis: it starts a private one and stops it at the end, or with
 --keep at Ctrl-C.
 """
@@ -68,6 +71,16 @@ class Counted(Source, Count):
     pass
 
 
+class Snapshot(TypedDict):
+    """How many jobs were where at a time: two are completed for each file that parses."""
+
+    at: str
+    waiting: int
+    active: int
+    completed: int
+    dead: int
+
+
 # --- What the workers run ----------------------------------------------------------------
 
 
@@ -96,6 +109,24 @@ def index_file(job: Job[Source], ctx: Context) -> None:
 async def add_totals(job: Job[Counted], ctx: Context) -> None:
     counted = {name: job.data[name] for name in ("lines", "functions", "classes")}
     await ctx.redis.hset(f"counted:{job.data['package']}", job.data["file"], json.dumps(counted))
+
+
+# In a queue of its own, so that it counts what it looks at and not itself.
+@tm.registerHandler(
+    event="snapshot",
+    queue="snapshots",
+    repeat={"pattern": "* * * * * *", "priority": 50, "overlap": "skip"},
+)
+async def take_snapshot(job: Job[dict[str, str]], ctx: Context) -> None:
+    stats = await tm.stats("default")
+    snapshot: Snapshot = {
+        "at": f"{job.created_at:%H:%M:%SZ}",
+        "waiting": stats.waiting,
+        "active": stats.active,
+        "completed": stats.completed_total,
+        "dead": stats.dead,
+    }
+    await ctx.redis.hsetnx("snapshots", job.id, json.dumps(snapshot))
 
 
 def count(path: Path) -> Count:
@@ -187,7 +218,10 @@ def workers() -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """Run two worker processes, one slot each: parsing is all work and no waiting."""
     command = [sys.executable, "-m", "taskmanager", "worker", "stdlib_index:tm", "-p2", "-c1"]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=Path(__file__).parent, stderr=log, text=True)
+        # In a session of their own: Ctrl-C is for this process, which then ends them.
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parent, stderr=log, text=True, start_new_session=True
+        )
         try:
             yield process, log
         finally:
@@ -211,6 +245,7 @@ async def index(
             if process.poll() is not None:
                 log.seek(0)
                 sys.exit(f"the workers ended with exit code {process.returncode}:\n{log.read()}")
+            await show_snapshots(redis, progress)
             await asyncio.sleep(0.1)
         letters = await tm.dlq.list(limit=len(sources))
         await print_table(redis, packages)
@@ -228,12 +263,24 @@ async def finished(redis: Redis, packages: Collection[str]) -> int:
     return counted + (await tm.stats()).dead
 
 
+async def show_snapshots(redis: Redis, progress: Progress) -> None:
+    """Show the snapshots that are new; the jobs' ids are in the order of their fire times."""
+    for job_id, value in sorted((await redis.hgetall("snapshots")).items()):
+        it: Snapshot = json.loads(value)
+        progress.note(
+            job_id,
+            f"snapshot {it['at']}  {it['waiting']:,} waiting, {it['active']} active, "
+            f"{it['completed']:,} completed, {it['dead']} dead",
+        )
+
+
 class Progress:
     """A bar on a terminal, a few lines anywhere else."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.quarter = -1
+        self.noted: set[object] = set()
 
     def show(self, done: int) -> bool:
         """Show how many files are done and return whether that is all."""
@@ -246,6 +293,14 @@ class Progress:
             self.quarter = quarter
             print(text, file=sys.stderr, flush=True)
         return done == self.total
+
+    def note(self, key: object, text: str) -> None:
+        """Show a line above the bar, once for each key."""
+        if key in self.noted:
+            return
+        self.noted.add(key)
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}{text}", file=sys.stderr, flush=True)
 
 
 async def print_table(redis: Redis, packages: Collection[str]) -> None:
@@ -277,6 +332,7 @@ def print_what_next(url: str, letters: list[DeadLetter], *, keep: bool) -> None:
     commands = [["queues", "ls"], ["dlq", "ls"]]
     if letters:
         commands += [["dlq", "show", letters[0].id], ["dlq", "replay", letters[0].id]]
+    commands.append(["schedules", "ls"])
     print("\nRedis and the workers run on until Ctrl-C. What to type in another terminal:")
     print(f"  export TASKMANAGER_REDIS_URL={shlex.quote(url)}")
     for command in commands:

@@ -13,6 +13,7 @@ from taskmanager.cli.emit import emit
 from taskmanager.cli.exits import FAILURE, LastWord
 from taskmanager.cli.jobs import jobs
 from taskmanager.cli.queues import queues
+from taskmanager.cli.schedules import schedules
 from taskmanager.cli.worker import worker
 
 
@@ -33,6 +34,7 @@ cli.add_command(worker)
 cli.add_command(emit)
 cli.add_command(queues)
 cli.add_command(jobs)
+cli.add_command(schedules)
 cli.add_command(dlq)
 
 

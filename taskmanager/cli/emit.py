@@ -10,7 +10,7 @@ import click
 
 from taskmanager.cli.exits import USAGE, Exit, reported
 from taskmanager.cli.session import manager
-from taskmanager.cli.units import duration
+from taskmanager.cli.units import duration, milliseconds
 
 if TYPE_CHECKING:
     from taskmanager.handle import JobHandle
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @click.option("--delay", type=duration, metavar="SECONDS", help="Not before then; also 5m, 2h, 7d.")
 @click.option("--max-retries", type=int, metavar="N", help="Runs after a first one that failed.")
 @click.option("--timeout", type=duration, metavar="SECONDS", help="How long a run may take.")
+@click.option("--idempotency-key", metavar="TEXT", help="One job a key, for 24 h after its end.")
+@click.option("--debounce", type=milliseconds, metavar="SECONDS", help="Many emits, one run.")
+@click.option("--debounce-key", metavar="TEXT", help="What is debounced together.  [default: id]")
+@click.option("--debounce-max-wait", type=duration, metavar="SECONDS", help="[default: 10 windows]")
+@click.option(
+    "--debounce-mode", type=click.Choice(["trailing", "leading"]), help="[default: trailing]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print id, queue and created as one object.")
 @click.pass_context
 def emit(
@@ -41,8 +48,9 @@ def emit(
 ) -> None:
     """Emit a job and print its id.
 
-    A job whose id is live already is not added again: its id is printed, and a
-    note on stderr. No app is needed; with --app its settings are used.
+    Where another job stands for this one (its id is live, it has the idempotency
+    key, a storm is being debounced) the id of that one is printed, and a note on
+    stderr. No app is needed; with --app its settings are used.
     """
     # What is left is named as emit names it; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
@@ -54,7 +62,15 @@ def emit(
         handle = asyncio.run(_emit(manager(context), event, options))
     click.echo(_shown(handle, as_json))
     if not handle.created and not as_json:
-        click.echo("a job with this id was live already; nothing was added", err=True)
+        click.echo(_why_not_added(given), err=True)
+
+
+def _why_not_added(given: dict[str, Any]) -> str:
+    if given["debounce"] is not None:
+        return "it became part of a storm; this job stands for all of it"
+    if given["idempotency_key"] is not None:
+        return "there is a job with this idempotency key or id already; nothing was added"
+    return "a job with this id was live already; nothing was added"
 
 
 def _parse(data: str) -> Any:

@@ -1,4 +1,4 @@
-"""``jobs``: what became of a job, and what it wrote."""
+"""``jobs``: what became of a job, what it wrote, and an end to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FACTS = (
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs."""
+    """Look at jobs, cancel them."""
 
 
 @jobs.command("show")
@@ -51,6 +51,31 @@ def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> Non
         return
     for line in lines:
         click.echo(f"{time_of(line.at)}  {escaped(line.message)}")
+
+
+@jobs.command("cancel")
+@click.argument("job_id", metavar="ID")
+@click.option("-q", "--queue", default="default", show_default=True)
+@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@click.pass_context
+def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
+    """Cancel a job that has not ended, and print what that came to.
+
+    cancelled: it was waiting and will not run. requested: it is running and its
+    worker is told; it can only end as cancelled. too_late: it has ended, or there
+    is none; the exit code is 1 then.
+    """
+    outcome = answer(context, lambda tm: tm.handle(job_id, queue).cancel())
+    if as_object:
+        click.echo(as_json({"id": job_id, "queue": queue, "outcome": str(outcome)}))
+    else:
+        click.echo(str(outcome))
+    if not outcome:
+        raise Exit(
+            f"job {job_id!r} of queue {queue!r} was not cancelled: it has ended, or there is none. "
+            "Another queue: -q QUEUE",
+            FAILURE,
+        )
 
 
 async def _job(tm: TaskManager[Any], queue: str, job_id: str) -> tuple[JobInfo, Progress | None]:

@@ -1,4 +1,4 @@
-"""What ``--json`` prints: jobs, dead letters and queues as plain objects.
+"""What ``--json`` prints: jobs, dead letters, queues and schedules as plain objects.
 
 Times are ISO-8601 in UTC, durations end in ``_ms``, bytes are base64.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from consumers.dead_letters import DeadLetter
     from consumers.inspector import QueueStats
-    from taskmanager.facts import JobInfo, LogLine, Progress
+    from taskmanager.facts import JobInfo, LogLine, Progress, ScheduleInfo
 
 
 def as_json(value: Any) -> str:
@@ -44,6 +44,12 @@ def letter_object(letter: DeadLetter) -> dict[str, Any]:
     found = plain(letter)
     del found["entry"]
     return {**found, "errors": [error_object(it) for it in letter.errors]}
+
+
+def schedule_object(info: ScheduleInfo) -> dict[str, Any]:
+    """Return what is known of a schedule."""
+    found: dict[str, Any] = plain(info)
+    return found
 
 
 def line_object(line: LogLine) -> dict[str, Any]:

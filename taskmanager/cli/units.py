@@ -6,20 +6,25 @@ import re
 
 import click
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([smhdw]?)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(ms|[smhdw]?)")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/([smh]))?")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+_SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
 def duration(text: str | float) -> float:
-    """Return a duration in seconds: 90, 0.5, 30s, 5m, 2h, 7d, 1w; BadParameter otherwise."""
+    """Return a duration in seconds: 90, 0.5, 50ms, 30s, 5m, 2h, 7d; BadParameter otherwise."""
     found = _DURATION.fullmatch(str(text))
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is not a duration: give seconds, or a number with s, m, h, d or w "
+            f"{text!r} is not a duration: give seconds, or a number with ms, s, m, h, d or w "
             "behind it, for example 90 or 7d"
         )
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def milliseconds(text: str | float) -> int:
+    """Return a duration, written as above, in whole milliseconds."""
+    return round(duration(text) * 1000)
 
 
 def rate(text: str | float) -> float:

@@ -91,9 +91,9 @@ def test_queues_are_listed_with_their_figures(run: Run, work: Work) -> None:
     found = json.loads(run("queues", "ls", "--json").stdout)
 
     assert text[0].split() == [
-        "queue", "waiting", "delayed", "active", "dead", "completed", "oldest",
+        "queue", "waiting", "delayed", "active", "dead", "completed", "oldest", "paused",
     ]  # fmt: skip
-    assert text[1].split() == ["default", "0", "1", "0", "0", "1", "-"]
+    assert text[1].split() == ["default", "0", "1", "0", "0", "1", "-", "-"]
     assert text[2].split()[:6] == ["mail", "1", "0", "0", "2", "0"]
     assert [(it["queue"], it["dead"], it["failed_total"]) for it in found] == [
         ("default", 0, 0),

@@ -113,6 +113,15 @@ def test_the_table_of_the_whole_library_is_that_of_a_single_process(
     assert bool(set(filter(is_added, shown))) == ("test" not in table)
     dead = {file for file in dead_letters(example.text) if not Path(file).is_absolute()}
     assert dead == unparsed
+    # One a second, whichever process fired it, in the order of their fire times.
+    snapshots = re.findall(
+        r"^snapshot \S+Z  [\d,]+ waiting, \d+ active, ([\d,]+) completed",
+        example.text,
+        re.MULTILINE,
+    )
+    completed = [int(number.replace(",", "")) for number in snapshots]
+    assert completed
+    assert completed == sorted(completed)
 
 
 def is_added(package: str) -> bool:
@@ -152,11 +161,12 @@ def test_what_it_says_to_type_next_works(spawn: Spawner, tmp_path: Path) -> None
     kept.interrupt()
 
     assert kept.wait(within=30) == 0, kept.text
-    assert len(shown) == 4
+    assert len(shown) == 5
     assert re.search(r"^default +0 +0 +0 +3 ", shown[0], re.MULTILINE)
     assert shown[1].count("index-file") == 3
     assert "attempt 3, delivery 3" in shown[2]
     assert commands[3].endswith(shown[3].strip())
+    assert re.search(r"^snapshot +snapshots +snapshot +(\* ){6}", shown[4], re.MULTILINE)
 
 
 def commands_after(text: str, title: str) -> list[str]:

@@ -1,0 +1,42 @@
+"""The small examples run by themselves, and do what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.processes import Spawner
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def output_of(spawn: Spawner, name: str, folder: Path) -> str:
+    """Return what an example writes when it is run in an empty folder."""
+    example = spawn.python(str(EXAMPLES / name), cwd=folder)
+    assert example.wait(within=50) == 0, example.text
+    return example.text
+
+
+def test_the_nightly_report_shows_when_it_fires_and_what_was_sold(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    text = output_of(spawn, "nightly_report.py", tmp_path)
+
+    # In the night in which clocks go forward it is three.
+    assert len(re.findall(r"^  \w{3} \d\d \w{3} 20\d\d (02:30|03:00) \(", text, re.MULTILINE)) == 5
+    assert re.search(r"^  coffee +12 sold +30\.00$", text, re.MULTILINE)
+    assert re.search(r"^  tea +7 sold +14\.00$", text, re.MULTILINE)
+
+
+def test_the_search_index_has_the_last_texts_after_few_updates(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    text = output_of(spawn, "search_index.py", tmp_path)
+
+    edits, part_of_another, updates = map(int, re.findall(r"^\d+", text, re.MULTILINE))
+    assert edits == 300
+    # Three on a machine that is quick enough; each edit has an update of its own or shares one.
+    assert 3 <= updates == edits - part_of_another
+    assert "draft  is in nothing" in text
+    assert "beans  is in coffee\n" in text
+    assert "water  is in coffee, soup, tea\n" in text
