@@ -34,7 +34,7 @@ class Held:
         """Return what is to be started next, without taking it."""
         while self._heap:
             delivery = self._heap[0][3]
-            if delivery.key in self._leases.held:
+            if delivery in self._leases.held:
                 return delivery
             heapq.heappop(self._heap)
         return None

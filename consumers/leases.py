@@ -45,12 +45,15 @@ class Leases:
     """The deliveries in our hands. Both the event loop and the renewal thread use it.
 
     held: fetched, not started. Taking one out of held decides whether it is
-    started here or goes back; dict.pop is atomic, so only one side gets it.
+    started here or goes back; dict.pop is atomic, so only one side gets it. An
+    entry may be delivered to us again while the outcome of its first delivery
+    is still on the way, so deliveries count here, not entries.
     """
 
     def __init__(self) -> None:
         self.all: dict[tuple[str, str], Delivery] = {}
-        self.held: dict[tuple[str, str], tuple[Delivery, float]] = {}
+        # Since when, in monotonic seconds.
+        self.held: dict[Delivery, float] = {}
         # Lease of each queue in seconds; a property of the queue, not of the worker.
         self.seconds: dict[str, float] = {}
 
@@ -60,22 +63,22 @@ class Leases:
     def add(self, delivery: Delivery) -> None:
         """Take in a delivery that was just fetched, as held."""
         self.all[delivery.key] = delivery
-        self.held[delivery.key] = (delivery, time.monotonic())
+        self.held[delivery] = time.monotonic()
 
     def start(self, delivery: Delivery) -> bool:
         """Whether the delivery is still held; it is not held any more afterwards."""
-        return self.held.pop(delivery.key, None) is not None
+        return self.held.pop(delivery, None) is not None
 
     def drop(self, delivery: Delivery) -> None:
         """Forget a delivery: it was settled or lost."""
         if self.all.get(delivery.key) is delivery:
             del self.all[delivery.key]
-        self.held.pop(delivery.key, None)
+        self.held.pop(delivery, None)
 
     def overdue(self, *, after: float) -> Iterator[Delivery]:
         """Take out of held what has waited longer than ``after`` seconds for a start."""
         before = time.monotonic() - after
-        for delivery, since in list(self.held.values()):
+        for delivery, since in list(self.held.items()):
             if since <= before and self.start(delivery):
                 yield delivery
 
@@ -229,7 +232,7 @@ class Keeper:
                     self._call_loop(self._on_cancelled, delivery)
 
     def _lose(self, delivery: Delivery) -> None:
-        self._leases.held.pop(delivery.key, None)
+        self._leases.held.pop(delivery, None)
         self._call_loop(self._on_lost, delivery)
 
     def _hand_back(self, channel: SyncChannel) -> None:

@@ -1,0 +1,51 @@
+"""What a process holds is told apart by delivery, not only by entry."""
+
+from __future__ import annotations
+
+import time
+
+from consumers.delivery import Delivery, Stream
+from consumers.held import Held
+from consumers.job import Envelope
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.leases import Leases
+
+_STREAM = Stream(Keys("default"), Lane("default"), "workers", front=False)
+
+
+def delivery(count: int) -> Delivery:
+    """The same entry, handed out for the count-th time."""
+    envelope = Envelope("a", "e", b"{}", b"", 1, 1, 0, 0, 0, 0)
+    return Delivery(_STREAM, "1-0", count, envelope, time.monotonic())
+
+
+def test_g7_a_job_taken_over_again_is_started_although_its_first_run_is_still_unsettled() -> None:
+    leases = Leases()
+    held = Held(leases)
+    first, second = delivery(1), delivery(2)
+    held.push(first)
+    assert held.pop() is first
+    # Its lease is lost while its outcome is on the way; then this worker takes it over.
+    leases.drop(first)
+    held.push(second)
+
+    # The outcome of the first delivery is refused.
+    leases.drop(first)
+
+    assert held.pop() is second
+    assert second.key in leases
+
+
+def test_what_was_handed_back_is_not_started_in_place_of_its_next_delivery() -> None:
+    leases = Leases()
+    held = Held(leases)
+    first, second = delivery(1), delivery(2)
+    held.push(first)
+    leases.drop(first)
+    held.push(second)
+
+    assert held.top() is second
+    assert held.pop() is second
+    assert held.pop() is None
+    assert not leases.start(first)
