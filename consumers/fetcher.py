@@ -157,7 +157,8 @@ class Fetcher:
         else:
             await self._gather_slots()
             if self.reclaimer.is_due:
-                self._take(await self.reclaimer.sweep(self._wanted()), reclaimed=True)
+                taken_over = await self.reclaimer.sweep(self._wanted())
+                self._take(await self._in_time(taken_over), reclaimed=True)
             await self._fetch()
 
     def _free(self) -> int:
@@ -259,7 +260,7 @@ class Fetcher:
             if self._dirty or self._stopping:
                 return
             asked, block = time.monotonic(), self._block_for()
-            deliveries = await self.reader.read(streams, count, block=block)
+            deliveries = await self._in_time(await self.reader.read(streams, count, block=block))
         finally:
             self._blocked = False
             self.passes += 1
@@ -291,6 +292,7 @@ class Fetcher:
     async def _read(self, start: int, end: int, count: int) -> int:
         """Read some levels; where a stream gave all it was asked for, there may be more."""
         deliveries = await self.reader.read(self.levels.streams(start, end), count)
+        deliveries = await self._in_time(deliveries)
         self._take(deliveries)
         given = Counter(delivery.stream for delivery in deliveries)
         full = [self._level_at(stream) for stream, number in given.items() if number >= count]
@@ -305,6 +307,12 @@ class Fetcher:
     def _level_at(self, stream: Stream) -> int:
         known = self.levels.by_key.get(stream.key.encode())
         return known[0] if known is not None else 0
+
+    async def _in_time(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Return those that are ours: what lay in the socket meanwhile was not renewed (G8)."""
+        if self.leases.came_late(deliveries):
+            return await self.reader.renew(deliveries)
+        return deliveries
 
     def _take(self, deliveries: Sequence[Delivery], *, reclaimed: bool = False) -> None:
         for delivery in deliveries:

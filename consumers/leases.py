@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TypeVar
 
@@ -118,6 +118,13 @@ class Leases:
         """Whether the lease may have run out: then nothing may be committed any more."""
         lease = self.seconds[delivery.stream.lane.queue]
         return time.monotonic() - delivery.renewed_at >= (1 - MARGIN) * lease
+
+    def came_late(self, deliveries: Sequence[Delivery]) -> bool:
+        """Whether leases of what one request brought may have run out on the way."""
+        if not deliveries:
+            return False
+        asked = min(delivery.renewed_at for delivery in deliveries)
+        return time.monotonic() - asked >= (1 - MARGIN) * min(self.seconds.values())
 
 
 class Keeper:

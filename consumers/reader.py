@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from consumers.connection import Connector
 from consumers.delivery import Delivery, Stream, foreign_envelope, read_envelope
 from consumers.keys import Keys
 from consumers.levels import Levels
-from consumers.transitions import Call, repair
+from consumers.transitions import BATCH_ITEMS, Call, renew, repair
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,25 @@ class Reader:
         if isinstance(reply, ResponseError):
             raise reply
         return reply
+
+    async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Renew deliveries, between two reads, and return those that are still ours."""
+        queues: defaultdict[Keys, list[Delivery]] = defaultdict(list)
+        for delivery in deliveries:
+            queues[delivery.stream.keys].append(delivery)
+        ours = []
+        for found in queues.values():
+            for start in range(0, len(found), BATCH_ITEMS):
+                ours += await self._renew(found[start : start + BATCH_ITEMS])
+        return ours
+
+    async def _renew(self, batch: list[Delivery]) -> list[Delivery]:
+        asked = time.monotonic()
+        flags = (await self.run(renew(self.consumer, batch))).decode()
+        ours = [delivery for delivery, flag in zip(batch, flags, strict=True) if flag == "1"]
+        for delivery in ours:
+            delivery.renewed_at = asked
+        return ours
 
     def look_again(self) -> None:
         """Read streams again that were left out long enough."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from itertools import count
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -18,6 +21,7 @@ from tests.support.engine import (
     working_thread,
 )
 from tests.support.proxy import FaultProxy
+from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -111,3 +115,87 @@ async def test_g8_a_hand_back_that_did_not_reach_redis_is_repeated(
     [(started, attempt)] = ran
     assert started - blocked[0] < 3.5
     assert attempt == 1
+
+
+class Late:
+    """Blocks its worker's loop while a job that Redis gives that worker lies in the socket."""
+
+    def __init__(self, redis: redis_py.Redis, ran: list[tuple[str, int]]) -> None:
+        self.ran = ran
+        # The job, once it is delivered to the blocked worker.
+        self.job = ""
+        self.may_end = threading.Event()
+        self._redis = redis
+        self._emit = Queue(redis).emit
+        self._view = QueueView(redis)
+
+    @property
+    def handlers(self) -> dict[str, Any]:
+        return {"block": self.block, "work": self.work}
+
+    async def block(self, job: Job[None]) -> None:
+        for number in count(1):
+            await asyncio.sleep(0.01)
+            # The read that waits may just end: then another job is tried.
+            if self._a_read_waits() and self._is_delivered(f"late-{number}"):
+                self.job = f"late-{number}"
+                break
+        while not self.may_end.is_set():
+            block_the_loop(0.01)
+
+    async def work(self, job: Job[None]) -> None:
+        self.ran.append((job.id, job.delivery))
+
+    def _a_read_waits(self) -> bool:
+        return any("b" in client["flags"] for client in self._redis.client_list())
+
+    def _is_delivered(self, job_id: str) -> bool:
+        self._emit(new_job(job_id, "work"))
+        until = time.monotonic() + 0.1
+        while len(self._view.pending()) < 2 and time.monotonic() < until:
+            block_the_loop(0.001)
+        return len(self._view.pending()) == 2
+
+    def runs(self) -> list[int]:
+        """Return the deliveries with which the late job was run."""
+        return [delivery for job, delivery in self.ran if job == self.job]
+
+
+async def test_g8_what_came_while_the_loop_was_blocked_is_not_run_a_second_time(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    late = Late(redis, [])
+    options: dict[str, Any] = {"lease": SHORT_LEASE, "concurrency": 2}
+    async with emitting(server.url) as emit:
+        with working_thread(server.url, late.handlers, **options) as one:
+            try:
+                await emit("block")
+                await aeventually(lambda: late.job)
+                with working_thread(server.url, late.handlers, **options):
+                    await aeventually(late.runs, within=4 * SHORT_LEASE)
+            finally:
+                late.may_end.set()
+            settled = one.settled
+            await emit("work")
+            await aeventually(lambda: one.settled == settled + 2)
+
+    assert late.runs() == [2]
+
+
+async def test_g8_what_came_while_the_loop_was_blocked_is_run_when_nobody_else_has_it(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    late = Late(redis, [])
+    options: dict[str, Any] = {"lease": SHORT_LEASE, "concurrency": 2}
+    async with emitting(server.url) as emit:
+        with working_thread(server.url, late.handlers, **options):
+            try:
+                await emit("block")
+                await aeventually(lambda: late.job)
+                # Longer than the lease of what nobody here knows of yet.
+                await asyncio.sleep(1.2 * SHORT_LEASE)
+            finally:
+                late.may_end.set()
+            await aeventually(QueueView(redis).is_empty)
+
+    assert late.runs() == [1]
