@@ -23,6 +23,7 @@ from consumers.lanes import DEFAULT_TYPE
 from consumers.names import check_name
 from consumers.outcome import Buried
 from consumers.policy import Policy, ServiceMaker
+from consumers.telemetry import Telemetry
 from consumers.transitions import DeadLetterBounds, Settlement
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Consumer:
         name: str | None = None,
         results: object | None = None,
         services: Mapping[str, ServiceMaker] = MappingProxyType({}),
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.connector = Connector.of(redis)
         self.results = None if results is None else Connector.of(results)
@@ -100,6 +102,7 @@ class Consumer:
         self.dead_letters = dead_letters
         self.services = services
         self.on_dead = on_dead
+        self.telemetry = telemetry
         self.fleet = Fleet(check_name("namespace", namespace))
         self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]
         # Set when it stops by itself because it cannot go on; broken_because says why.
@@ -175,7 +178,9 @@ class Consumer:
             await self._parts.opener.refresh()
 
     def settled_one(self, settlement: Settlement, recorded: bool) -> None:
-        """Count an outcome that Redis has answered, and tell of a death."""
+        """Count an outcome that Redis has answered, and tell of it."""
+        if self.telemetry is not None:
+            self._tell(self.telemetry, settlement, recorded)
         if not recorded:
             self.fenced += 1
             job_id = settlement.delivery.envelope.id
@@ -184,6 +189,13 @@ class Consumer:
         self.settled += 1
         if self.on_dead is not None and isinstance(settlement.outcome, Buried):
             self.on_dead(settlement.delivery, settlement.outcome)
+
+    def _tell(self, telemetry: Telemetry, settlement: Settlement, recorded: bool) -> None:
+        # The outcome is recorded: whoever listens must not keep others from being so.
+        try:
+            telemetry.settled(settlement, recorded)
+        except Exception:
+            logger.exception("telemetry failed for job %s", settlement.delivery.envelope.id)
 
     def new_archive(self) -> Archive | None:
         """Return where results are kept when they have a Redis of their own."""

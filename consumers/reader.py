@@ -103,17 +103,19 @@ class Reader:
         for delivery in deliveries:
             queues[delivery.stream.keys].append(delivery)
         ours = []
-        for found in queues.values():
+        for keys, found in queues.items():
             for start in range(0, len(found), BATCH_ITEMS):
-                ours += await self._renew(found[start : start + BATCH_ITEMS])
+                ours += await self._renew(keys, found[start : start + BATCH_ITEMS])
         return ours
 
-    async def _renew(self, batch: list[Delivery]) -> list[Delivery]:
-        asked = time.monotonic()
-        flags = (await self.run(renew(self.consumer, batch))).decode()
-        ours = [delivery for delivery, flag in zip(batch, flags, strict=True) if flag == "1"]
-        for delivery in ours:
-            delivery.renewed_at = asked
+    async def _renew(self, keys: Keys, batch: list[Delivery]) -> list[Delivery]:
+        asked, ours = time.monotonic(), []
+        flags = (await self.run(renew(keys, self.consumer, batch))).decode()
+        for delivery, flag in zip(batch, flags, strict=True):
+            if flag != "0":
+                delivery.renewed_at = asked
+                delivery.cancelled = delivery.cancelled or flag == "C"
+                ours.append(delivery)
         return ours
 
     def look_again(self) -> None:

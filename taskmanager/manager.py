@@ -19,6 +19,7 @@ from consumers.keys import Keys
 from consumers.names import check_name
 from consumers.outcome import Buried
 from consumers.producer import Producer
+from consumers.telemetry import Telemetry
 from consumers.wire import Wire
 from processors.debounce import RanBefore
 from processors.processor import Processor
@@ -66,7 +67,8 @@ class TaskManager(Registrar, Generic[T]):
     function that returns an async context manager, entered once a worker process.
     include names modules with handlers, imported when a worker starts. processor
     says what counts for all handlers: {"retry": {...}, "dlq": {...}, "debounce": 300};
-    the last skips a job whose id has completed a run within so many seconds.
+    the last skips a job whose id has completed a run within so many seconds. telemetry
+    is told by the worker of each recorded outcome, see consumers.telemetry.
     The other arguments and their defaults are in taskmanager.settings: durations
     are in seconds or a timedelta; what is not given comes from the environment's
     TASKMANAGER_<NAME>. Nothing is connected before the first use.
@@ -98,6 +100,7 @@ class TaskManager(Registrar, Generic[T]):
         shutdown_timeout: Seconds | None = None,
         max_queue_depth: int | None = None,
         no_handler_deadline: Seconds | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._configuration = Configuration(
             redis,
@@ -122,6 +125,7 @@ class TaskManager(Registrar, Generic[T]):
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         self._lifespan = lifespan
         self._ran_before: RanBefore | None = None
+        self._telemetry = telemetry
         super().__init__(include)
         self._clients = Clients(self._open_client)
         self._desk = Desk(self._clients)
@@ -380,6 +384,7 @@ class TaskManager(Registrar, Generic[T]):
             name=chosen.name,
             results=self._configuration.kept_connector,
             services={"cron": self._new_scheduler},
+            telemetry=self._telemetry,
         )
 
     def _died(self, delivery: Delivery, buried: Buried) -> None:

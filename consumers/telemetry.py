@@ -1,0 +1,19 @@
+"""What a consumer tells of its work while it works: for metrics, traces and audits."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from consumers.transitions import Settlement
+
+
+class Telemetry(Protocol):
+    """Is told on the event loop, so it must not block. What it raises is logged."""
+
+    def settled(self, settlement: Settlement, recorded: bool) -> None:
+        """Called with each outcome that Redis has answered.
+
+        Not recorded means that the delivery was not ours any more: nothing was
+        written. An outcome whose answer was lost is told once, with the answer
+        of its repetition; one that a crash cut off is told by nobody.
+        """

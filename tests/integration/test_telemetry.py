@@ -1,0 +1,99 @@
+"""Whoever listens to a consumer hears of every outcome, and cannot hurt it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis as redis_py
+
+from consumers.job import Job
+from consumers.outcome import Buried, Completed, Outcome
+from consumers.transitions import Settlement
+from taskmanager import TaskManager
+from tests.support.engine import QueueView, emitting, working
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+
+class Heard:
+    """Keeps what it is told: job, kind of outcome, and whether it was recorded."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, type[Outcome], bool]] = []
+
+    def settled(self, settlement: Settlement, recorded: bool) -> None:
+        self.told.append((settlement.delivery.envelope.id, type(settlement.outcome), recorded))
+
+
+async def test_each_recorded_outcome_is_told_once(server: RedisServer) -> None:
+    heard = Heard()
+
+    async def work(job: Job[None]) -> None:
+        if job.id == "bad":
+            raise ValueError
+
+    async with emitting(server.url) as emit, working(server.url, {"work": work}, telemetry=heard):
+        await emit("work", id="good")
+        await emit("work", id="bad")
+        await aeventually(lambda: len(heard.told) == 2)
+
+    assert heard.told == [("good", Completed, True), ("bad", Buried, True)]
+
+
+async def test_a_refused_outcome_is_told_as_such(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    heard, queue = Heard(), QueueView(redis)
+    stolen = asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        await stolen.wait()
+
+    async with emitting(server.url) as emit, working(server.url, {"work": work}, telemetry=heard):
+        await emit("work", id="job")
+        [(_, entry, _, _)] = await aeventually(queue.pending)
+        queue.steal(entry)
+        stolen.set()
+        await aeventually(lambda: heard.told)
+
+    assert heard.told == [("job", Completed, False)]
+
+
+async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Deaf:
+        def settled(self, settlement: Settlement, recorded: bool) -> None:
+            raise ValueError("deaf")
+
+    async def work(job: Job[None]) -> None:
+        pass
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"work": work}, telemetry=Deaf()) as worker,
+    ):
+        await emit("work")
+        await emit("work")
+        await aeventually(lambda: worker.settled == 2)
+
+    assert "telemetry failed for job work-1" in caplog.text
+
+
+async def test_a_task_manager_hands_its_telemetry_to_its_worker(server: RedisServer) -> None:
+    heard = Heard()
+    tm = TaskManager(server.url, telemetry=heard)
+
+    @tm.registerHandler(event="work")
+    async def work(job: Job[None]) -> None:
+        pass
+
+    await tm.start()
+    try:
+        await tm.emit("work", id="job", data=None)
+        await aeventually(lambda: heard.told)
+    finally:
+        await tm.stop()
+
+    assert heard.told == [("job", Completed, True)]
