@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from consumers.scripts import Script
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
@@ -208,3 +210,45 @@ def test_a_paused_server_is_like_new_for_the_next_test(server: RedisServer) -> N
         assert client.config_get("maxmemory") == {"maxmemory": "0"}
         assert client.acl_users() == ["default"]
         assert client.dbsize() == 0
+
+
+def test_a_dropped_reply_of_a_script_is_found_by_digest_and_by_text(
+    proxy: FaultProxy, redis: redis_py.Redis
+) -> None:
+    text = "return redis.call('INCR', KEYS[1])"
+    script = Script("incr", text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    proxy.drop_reply_of(script, times=2)
+
+    for command in (script.by_source(["n"], []), script.by_sha(["n"], [])):
+        with connect(proxy) as client, pytest.raises(redis_py.ConnectionError):
+            client.execute_command(*command)
+
+    with connect(proxy) as client:
+        assert client.execute_command(*script.by_sha(["n"], [])) == 3
+    assert proxy.dropped == 2
+    assert redis.get("n") == b"3"
+
+
+def test_a_narrow_line_takes_its_time_and_changes_nothing(
+    proxy: FaultProxy, through: redis_py.Redis
+) -> None:
+    value = bytes(range(256)) * 4
+    through.set("a", value)
+    proxy.bandwidth(4096)
+
+    asked = time.monotonic()
+    answer = through.get("a")
+    took = time.monotonic() - asked
+
+    assert answer == value
+    assert took >= 0.2
+
+
+def test_bytes_that_come_one_by_one_are_still_the_same(
+    proxy: FaultProxy, through: redis_py.Redis
+) -> None:
+    value = bytes(range(256))
+    proxy.slices()
+
+    assert through.set("a", value)
+    assert through.get("a") == value

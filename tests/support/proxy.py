@@ -8,8 +8,11 @@ import socket
 import struct
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from consumers.scripts import Script
+from tests.support.resp import arguments, did_something, frames, is_pushed, name_of
 
 T = TypeVar("T")
 
@@ -17,25 +20,28 @@ _CHUNK = 256 * 1024
 # SO_LINGER with 0 s: closing sends a reset instead of a polite end.
 _RESET = struct.pack("ii", 1, 0)
 _SUBSCRIBES = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"})
-_PUSHED = (b"message", b"pmessage", b"smessage")
-_AGGREGATES = b"*~>%|"
-_BULKS = b"$=!"
+# A narrow line passes what fits into so many seconds at a time.
+_NARROW_STEP = 0.05
 
 
 class _Drop:
-    """What drop_reply asked for: how many replies to which requests are still to be lost."""
+    """How many replies to which requests are still to be lost.
 
-    def __init__(self, command: str, times: int, containing: bytes | None) -> None:
-        self.command = command.upper()
+    asked has commands, each with what one of its arguments must contain.
+    """
+
+    def __init__(self, times: int, *asked: tuple[str, bytes | None]) -> None:
         self.left = times
-        self.containing = containing
+        self._asked = [(command.upper(), part) for command, part in asked]
 
     def takes(self, request: list[bytes], reply: bytes) -> bool:
-        return (
-            self.left > 0
-            and _name(request) == self.command
-            and (self.containing is None or any(self.containing in part for part in request))
-            and _did_something(reply)
+        return self.left > 0 and self._is_asked(request) and did_something(reply)
+
+    def _is_asked(self, request: list[bytes]) -> bool:
+        name = name_of(request)
+        return any(
+            command == name and (part is None or any(part in word for word in request))
+            for command, part in self._asked
         )
 
 
@@ -43,10 +49,10 @@ class FaultProxy:
     """Passes everything until told otherwise, for every connection alike.
 
     Use it as a context manager and hand its url to what is tested. Each method
-    has taken effect when it returns. Modes: pass_all, drop_reply, swallow,
-    refuse, mute_pubsub, latency, and reset_all for once; pass_all ends them
-    all. dropped counts the replies that were lost, requests what was asked by
-    command name, open the connections.
+    has taken effect when it returns. Modes: pass_all, drop_reply, drop_reply_of,
+    swallow, refuse, mute_pubsub, latency, bandwidth, slices, and reset_all for
+    once; pass_all ends them all. dropped counts the replies that were lost,
+    requests what was asked by command name, open the connections.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -63,6 +69,8 @@ class FaultProxy:
         self.refusing: bool = False
         self.muted: bool = False
         self.delay: float = 0.0
+        self.rate: float | None = None
+        self.slicing: bool = False
 
     @property
     def url(self) -> str:
@@ -88,8 +96,8 @@ class FaultProxy:
 
         def act() -> None:
             self.drops.clear()
-            self.swallowing = self.refusing = self.muted = False
-            self.delay = 0.0
+            self.swallowing = self.refusing = self.muted = self.slicing = False
+            self.delay, self.rate = 0.0, None
 
         self._call(act)
 
@@ -102,7 +110,12 @@ class FaultProxy:
         be lost. With `containing`, one argument of the request must contain it.
         """
         part = containing.encode() if isinstance(containing, str) else containing
-        self._call(lambda: self.drops.append(_Drop(command, times, part)))
+        self._call(lambda: self.drops.append(_Drop(times, (command, part))))
+
+    def drop_reply_of(self, script: Script, times: int = 1) -> None:
+        """Lose replies likewise, to the next calls of a script by its digest or its text."""
+        asked = (("EVALSHA", script.sha.encode()), ("EVAL", script.source.encode()))
+        self._call(lambda: self.drops.append(_Drop(times, *asked)))
 
     def swallow(self) -> None:
         """Half-open: connections stay open and new ones are accepted, but no byte passes."""
@@ -138,6 +151,22 @@ class FaultProxy:
 
         def act() -> None:
             self.delay = seconds
+
+        self._call(act)
+
+    def bandwidth(self, bytes_per_second: float) -> None:
+        """Pass so many bytes a second, each way and for each connection."""
+
+        def act() -> None:
+            self.rate = bytes_per_second
+
+        self._call(act)
+
+    def slices(self) -> None:
+        """Pass every byte both ways in a packet of its own."""
+
+        def act() -> None:
+            self.slicing = True
 
         self._call(act)
 
@@ -236,14 +265,14 @@ class _Connection:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 buffer += data
-                frames = list(_frames(buffer))
+                asked = list(frames(buffer))
                 if self._proxy.delay:
                     await asyncio.sleep(self._proxy.delay)
                 if self._loses_bytes():
                     continue
-                for frame in frames:
-                    self._note(_arguments(frame))
-                    writer.write(frame)
+                for frame in asked:
+                    self._note(arguments(frame))
+                    await self._pass(frame, writer)
                 await writer.drain()
 
     async def _pump_replies(self) -> None:
@@ -252,28 +281,40 @@ class _Connection:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 buffer += data
-                for frame in _frames(buffer):
+                for frame in frames(buffer):
                     if self._loses_bytes():
                         continue
-                    if not self._forward(frame, writer):
+                    if not await self._forward(frame, writer):
                         return
                 await writer.drain()
 
-    def _forward(self, frame: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _forward(self, frame: bytes, writer: asyncio.StreamWriter) -> bool:
         """Pass one reply; False when it was dropped and the connection reset."""
         if self._subscribed or frame.startswith(b">"):
-            if not (self._proxy.muted and _is_pushed(frame)):
-                writer.write(frame)
+            if not (self._proxy.muted and is_pushed(frame)):
+                await self._pass(frame, writer)
             return True
         request = self._waiting.popleft() if self._waiting else []
         if self._proxy.take_drop(request, frame):
             self.reset()
             return False
-        writer.write(frame)
+        await self._pass(frame, writer)
         return True
 
+    async def _pass(self, frame: bytes, writer: asyncio.StreamWriter) -> None:
+        proxy = self._proxy
+        if proxy.rate is None and not proxy.slicing:
+            writer.write(frame)
+            return
+        size = 1 if proxy.slicing else max(1, int((proxy.rate or 0) * _NARROW_STEP))
+        for at in range(0, len(frame), size):
+            writer.write(frame[at : at + size])
+            await writer.drain()
+            # Asked anew for each piece: the mode may have ended meanwhile.
+            await asyncio.sleep(size / proxy.rate if proxy.rate else 0)
+
     def _note(self, request: list[bytes]) -> None:
-        name = _name(request)
+        name = name_of(request)
         self._proxy.requests[name] += 1
         if name in _SUBSCRIBES:
             self._subscribed = True
@@ -290,58 +331,3 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
-
-
-def _name(request: list[bytes]) -> str:
-    return request[0].decode(errors="replace").upper() if request else ""
-
-
-def _did_something(reply: bytes) -> bool:
-    return not reply.startswith((b"-", b"!", b"$-1", b"*-1", b"_"))
-
-
-def _is_pushed(frame: bytes) -> bool:
-    parts = frame.split(b"\r\n", 3)
-    return len(parts) > 2 and parts[2].lower() in _PUSHED
-
-
-def _arguments(frame: bytes) -> list[bytes]:
-    """Return the words of a request, a RESP array of bulk strings or one inline line."""
-    if not frame.startswith(b"*"):
-        return frame.split()
-    words = []
-    at = frame.index(b"\r\n") + 2
-    while at < len(frame):
-        start = frame.index(b"\r\n", at) + 2
-        length = int(frame[at + 1 : start - 2])
-        words.append(frame[start : start + length])
-        at = start + length + 2
-    return words
-
-
-def _frames(buffer: bytearray) -> Iterator[bytes]:
-    """Take every complete RESP value out of the front of buffer."""
-    at = 0
-    while (end := _frame_end(buffer, at)) is not None:
-        yield bytes(buffer[at:end])
-        at = end
-    del buffer[:at]
-
-
-def _frame_end(buffer: bytearray, start: int) -> int | None:
-    """Return where the value at start ends, None when it is not complete yet."""
-    at, values = start, 1
-    while values:
-        line_end = buffer.find(b"\r\n", at)
-        if line_end < 0:
-            return None
-        kind, head = buffer[at], buffer[at + 1 : line_end]
-        at = line_end + 2
-        values -= 1
-        if kind in _AGGREGATES:
-            values += max(int(head), 0) * (2 if kind in b"%|" else 1)
-            # An attribute stands before the value it belongs to.
-            values += kind in b"|"
-        elif kind in _BULKS and int(head) >= 0:
-            at += int(head) + 2
-    return at if at <= len(buffer) else None
