@@ -97,9 +97,23 @@ class Stage:
 
     def waiting(self) -> int:
         """Return how many jobs lie in the queue's lanes, those that are running included."""
-        with self.server.client() as client:
+        return len(self.waiting_ids())
+
+    def waiting_ids(self) -> list[str]:
+        """Return the ids of the jobs that lie in the queue's lanes."""
+        with self.server.client(decode_responses=True) as client:
             lanes = client.scan_iter(f"{self.keys.base}lane:*", count=1000)
-            return sum(int(client.xlen(lane)) for lane in lanes)
+            return [fields["id"] for lane in lanes for _, fields in client.xrange(lane)]
+
+    def writers(self) -> int:
+        """Return how many writers have emitted lately."""
+        with self.server.client() as client:
+            return len(list(client.scan_iter(f"{self.keys.base}prod:*", count=1000)))
+
+
+def nap(number: int, *, seconds: float) -> dict[str, object]:
+    """Return job-<number>, as emit_many takes it, that does nothing for so long."""
+    return {"event": "nap", "data": {"seconds": seconds}, "id": f"job-{number}"}
 
 
 def stop(child: Child, within: float = SLACK) -> float:

@@ -1,10 +1,9 @@
-"""Processes that emit: the same ids at once, after a fork, while Redis restarts, many at a time."""
+"""Processes that emit: the same ids at once, while Redis restarts, many at a time."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
 import redis as redis_py
 
 from taskmanager import TaskManager
@@ -13,9 +12,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 
 
-def test_ids_that_two_processes_emit_at_once_are_jobs_once(
-    stage: Stage, redis: redis_py.Redis
-) -> None:
+def test_ids_that_two_processes_emit_at_once_are_jobs_once(stage: Stage) -> None:
     jobs = 200
     scripts = [stage.script("emits.py", str(jobs)) for _ in range(2)]
 
@@ -23,35 +20,10 @@ def test_ids_that_two_processes_emit_at_once_are_jobs_once(
 
     assert [script.wait(30.0) for script in scripts] == [0, 0]
     assert sum(new) == stage.stat("emitted") == stage.waiting() == jobs
-    assert len(writers(redis)) == 2
+    assert stage.writers() == 2
     assert stage.starting("jobs", "-c", "8", "--burst").wait(30.0) == 0
     ran = sorted(it.job for it in stage.witness.started())
     assert ran == sorted(f"job-{number}" for number in range(jobs))
-
-
-@pytest.mark.parametrize("manner", ["blocking", "awaiting", "within_a_loop"])
-def test_a_forked_process_emits_through_a_writer_of_its_own(
-    stage: Stage, redis: redis_py.Redis, manner: str
-) -> None:
-    jobs = 50
-
-    script = stage.script("forks.py", str(jobs), manner)
-
-    assert script.wait(30.0) == 0, script.text
-    assert "Traceback" not in script.text
-    ids = {"before"} | {f"{side}-{n}" for side in ("parent", "child") for n in range(jobs)}
-    assert set(waiting_ids(stage, redis)) == ids
-    # In one manner the parent has two loops, one after the other.
-    assert len(writers(redis)) == (3 if manner == "awaiting" else 2)
-
-
-def waiting_ids(stage: Stage, redis: redis_py.Redis) -> list[str]:
-    entries = redis.xrange(f"{stage.keys.base}lane:workers:default:0")
-    return [fields[b"id"].decode() for _, fields in entries]
-
-
-def writers(redis: redis_py.Redis) -> list[bytes]:
-    return list(redis.scan_iter("tm:{default}:prod:*", count=1000))
 
 
 def test_g4_what_is_emitted_while_replies_are_lost_and_redis_restarts_is_run_once(

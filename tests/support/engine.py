@@ -14,13 +14,14 @@ import redis as redis_py
 
 from consumers.connection import Connector
 from consumers.consumer import Consumer
-from consumers.job import NewJob
+from consumers.job import Job, NewJob
 from consumers.keys import Keys
 from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
 from consumers.policy import Handler
 from consumers.producer import Emitted, Producer
 from processors.processor import Processor, Registration
 from processors.retry import RetryPolicy
+from tests.support.waiting import aeventually
 
 Handlers = Mapping[str | tuple[str, str], Callable[..., Any]]
 
@@ -153,6 +154,31 @@ async def emit_one_to_run_and_one_to_hold(emit: Emitter, first: str, held: str) 
         while worker.settled < 2:
             await asyncio.sleep(0.01)
     await asyncio.gather(emit(first, priority=5), emit(held, priority=4))
+
+
+async def letter_of(
+    url: str, redis: redis_py.Redis, handler: Callable[..., Any]
+) -> dict[str, bytes]:
+    """Run a handler between neighbours that have to complete, and return its dead letter."""
+    queue = QueueView(redis)
+    ran: list[str] = []
+
+    async def work(job: Job[Any]) -> None:
+        ran.append(job.id)
+
+    async with emitting(url) as emit:
+        await asyncio.gather(emit("work"), emit("bad"), emit("work"))
+        async with working(url, {"work": work, "bad": handler}, concurrency=3) as worker:
+            letter = await aeventually(lambda: queue.letter("bad-1"))
+            await aeventually(lambda: len(ran) == 2)
+            await asyncio.gather(*(emit("work") for _ in range(5)))
+            await aeventually(lambda: len(ran) == 7)
+            await aeventually(queue.is_empty)
+
+            assert worker.running == 0
+    assert letter is not None
+    assert len(queue.letters()) == 1
+    return letter
 
 
 class QueueView:
