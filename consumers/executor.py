@@ -185,8 +185,6 @@ class Executor:
 
     def _time_out(self, delivery: Delivery) -> None:
         """Cancel a run whose time is up; settle it without waiting long for its end."""
-        if delivery.given_up:
-            return
         _, run = self._runs[delivery]
         run.timed_out = True
         self._cancel(delivery)
@@ -194,9 +192,20 @@ class Executor:
 
     def _abandon(self, delivery: Delivery) -> None:
         """Settle a run that does not end and leave it behind: a thread cannot be killed."""
-        if delivery not in self._runs or delivery.given_up:
+        if delivery not in self._runs or self._abandoning:
             return
-        delivery.given_up = True
+        run = self._leave_behind(delivery)
+        if delivery.given_up:
+            # Lost before its time was up: the outcome is not ours, the slot is.
+            self.leases.drop(delivery)
+        else:
+            delivery.given_up = True
+            self.settler.settle(delivery, self._decide(run.job, self._timeout(run)))
+        self._on_free()
+        if self.leaked > self._max_leaked:
+            self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
+
+    def _leave_behind(self, delivery: Delivery) -> Run:
         task, run = self._runs.pop(delivery)
         self._left_behind.add(task)
         task.add_done_callback(self._left_behind.discard)
@@ -204,10 +213,7 @@ class Executor:
         if handler is not None and not handler.is_async:
             self.threads.replace_one()
         logger.error("job %s goes on after its timeout, it is left behind", delivery.envelope.id)
-        self.settler.settle(delivery, self._decide(run.job, self._timeout(run)))
-        self._on_free()
-        if self.leaked > self._max_leaked:
-            self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
+        return run
 
     def _timeout(self, run: Run) -> Raised:
         return Raised(JobTimeout(run.job.id, run.job.timeout or 0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
+from consumers.job import Job
 from consumers.reclaimer import Reclaimer
 from consumers.transitions import SETTLE
 from tests.catalogue.rude_handlers import RUDE
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
-from tests.support.engine import QueueView, emitting, letter_of, working
+from tests.support.engine import SHORT_LEASE, QueueView, emitting, letter_of, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
 
@@ -238,6 +240,41 @@ def check_runs_that_do_not_end(stage: Stage, event: str) -> None:
     stage.worker(FAULTS)
     stage.emit("nap", id="elsewhere")
     stage.completed(slots + 1)
+
+
+async def test_row_a8_a_run_that_lost_its_lease_and_hears_nothing_gives_its_slot_back(
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its timeout, as any other run: until then its handler may still be cleaning up."""
+    monkeypatch.setattr("consumers.executor.END_PATIENCE", 0.2)
+    queue, may_end, ran = QueueView(redis), threading.Event(), list[str]()
+
+    def hang(job: Job[None]) -> None:
+        may_end.wait(30.0)
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    handlers = {"hang": hang, "work": work}
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, handlers, lease=SHORT_LEASE) as worker,
+    ):
+        await emit.producer.emit(new_job("hang", id="hang", options={"timeout": 3.0}))
+        await aeventually(lambda: worker.running == 1)
+        [(stream, entry, _, _)] = queue.pending()
+        # Another worker took it over and settled it.
+        redis.xack(stream, "workers", entry)
+        redis.xdel(stream, entry)
+        await emit("work")
+        try:
+            await aeventually(lambda: ran == ["work-1"], within=10.0)
+        finally:
+            may_end.set()
+        await aeventually(queue.is_empty)
+
+    assert queue.letters() == []
+    assert queue.stats("completed") == 1
 
 
 # A9 to A13: what handlers raise, and jobs that kill
