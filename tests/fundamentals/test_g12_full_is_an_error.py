@@ -10,7 +10,7 @@ import redis as redis_py
 
 from consumers.errors import QueueFull
 from consumers.job import Job
-from tests.support.engine import SHORT_LEASE, QueueView, emitting, new_job, working
+from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -65,45 +65,6 @@ async def test_g12_what_waits_outside_emits_is_not_held_up_by_the_depth_limit(
             await emit("parent")
 
     assert all(queue.live(f"child-{n}") for n in range(5))
-
-
-@pytest.mark.parametrize("fills_up", ["before_the_worker_starts", "while_it_works"])
-async def test_g12_when_memory_is_full_emits_fail_and_jobs_are_worked_off(
-    server: RedisServer, redis: redis_py.Redis, fills_up: str
-) -> None:
-    queue = QueueView(redis)
-    jobs = 200
-    ran: list[int] = []
-    may_start = asyncio.Event()
-
-    async def work(job: Job[int]) -> None:
-        await may_start.wait()
-        # Long enough for renewals under full memory.
-        await asyncio.sleep(SHORT_LEASE if job.data == 0 else 0)
-        ran.append(job.data)
-        if job.data % 50 == 1:
-            raise ValueError("a dead letter under full memory")
-
-    async with emitting(server.url) as emit:
-        await asyncio.gather(*(emit("work", n) for n in range(jobs)))
-        if fills_up == "before_the_worker_starts":
-            _fill(redis)
-        handlers = {"work": work}
-        async with working(server.url, handlers, concurrency=8, lease=SHORT_LEASE) as worker:
-            await aeventually(lambda: worker.running == 8)
-            _fill(redis)
-            may_start.set()
-            with pytest.raises(QueueFull, match="memory"):
-                await emit("work", 1000)
-            await aeventually(lambda: worker.settled >= jobs, within=10.0)
-            assert queue.is_empty()
-            assert queue.stats("fenced") == 0
-        redis.config_set("maxmemory", 0)
-        assert (await emit("work", 1001)).created
-
-    assert sorted(ran) == list(range(jobs))
-    assert len(queue.letters()) == 4
-    assert queue.stats("completed") == jobs - 4
 
 
 async def test_g12_a_stop_and_a_take_over_work_while_memory_is_full(

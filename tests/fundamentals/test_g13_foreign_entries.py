@@ -147,27 +147,3 @@ async def test_g13_a_foreign_name_among_the_lanes_stops_nobody(
             await emit("work", priority=3)
             await aeventually(lambda: ran == ["work-1"])
             await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
-
-
-@pytest.mark.foreign_keys
-async def test_g13_a_lane_of_the_wrong_type_does_not_stop_the_others(
-    server: RedisServer, redis: redis_py.Redis
-) -> None:
-    queue = QueueView(redis)
-    ran: list[str] = []
-
-    async def work(job: Job[None]) -> None:
-        ran.append(job.id)
-
-    async with emitting(server.url) as emit:
-        await emit("work", priority=5)
-        redis.delete(queue.lane(5))
-        redis.set(queue.lane(5), "foreign")
-        async with working(server.url, {"work": work}):
-            await emit("work", priority=6)
-            await emit("work", priority=4)
-            await aeventually(lambda: ran == ["work-2", "work-3"])
-            redis.delete(queue.lane(5))
-            await emit("work", priority=5)
-            # A lane that was left out is looked at again after 5 s.
-            await aeventually(lambda: ran[2:] == ["work-4"], within=12.0)

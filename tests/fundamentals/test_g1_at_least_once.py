@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 import redis as redis_py
 
 from consumers.job import Job
@@ -74,31 +73,6 @@ async def test_g1_a_worker_that_starts_again_goes_on_where_it_was(
     assert ran == {*range(60), 1020, 1040}
 
 
-@pytest.mark.parametrize("when", ["before_the_start", "while_blocked"])
-async def test_g1_a_group_that_an_operator_destroyed_is_made_again_from_the_start(
-    server: RedisServer, redis: redis_py.Redis, when: str
-) -> None:
-    ran: list[str] = []
-    queue = QueueView(redis)
-
-    async def work(job: Job[None]) -> None:
-        ran.append(job.id)
-
-    async with emitting(server.url) as emit:
-        if when == "before_the_start":
-            await emit("work")
-            redis.xgroup_destroy(queue.lane(), "workers")
-        async with working(server.url, {"work": work}):
-            if when == "while_blocked":
-                await aeventually(lambda: _is_blocked(redis))
-                redis.xgroup_destroy(queue.lane(), "workers")
-                await emit("work")
-            await aeventually(lambda: ran == ["work-1"])
-            await aeventually(queue.is_empty)
-            await emit("work")
-            await aeventually(lambda: ran == ["work-1", "work-2"])
-
-
 async def test_g1_a_lost_group_raises_the_epoch(server: RedisServer, redis: redis_py.Redis) -> None:
     fences: list[int] = []
     queue = QueueView(redis)
@@ -118,24 +92,3 @@ async def test_g1_a_lost_group_raises_the_epoch(server: RedisServer, redis: redi
     assert int(redis.hget(queue.keys.meta, "epoch") or 0) == epoch + 1
     assert fences[1] > fences[0]
     assert fences[1] >> 56 == epoch + 1
-
-
-async def test_g1_after_everything_in_redis_was_lost_new_jobs_run(
-    server: RedisServer, redis: redis_py.Redis
-) -> None:
-    ran: list[int] = []
-
-    async def work(job: Job[int]) -> None:
-        ran.append(job.data)
-
-    async with emitting(server.url) as emit, working(server.url, {"work": work}):
-        await emit("work", 1)
-        await aeventually(lambda: ran == [1])
-        await aeventually(lambda: _is_blocked(redis))
-        redis.flushall()
-        await emit("work", 2)
-        await aeventually(lambda: ran == [1, 2])
-
-
-def _is_blocked(redis: redis_py.Redis) -> bool:
-    return bool(redis.info("clients")["blocked_clients"])

@@ -22,7 +22,6 @@ from consumers.door import Door, writer_id
 from consumers.errors import (
     BrokenKey,
     LayoutMismatch,
-    QueueFull,
     RedisUnavailable,
     TaskManagerError,
     WriterRefused,
@@ -306,25 +305,6 @@ def _refusals(queue: Queue) -> int:
 
 
 # What stands in the way
-
-
-async def test_g12_full_memory_is_told_as_a_full_queue(queue: Queue, door: Door) -> None:
-    queue.emit(new_job("before"))
-
-    with full_memory(queue.redis), pytest.raises(QueueFull, match="out of memory"):
-        await door.send(emit_of(new_job("a")), until=soon())
-
-    assert queue.ids() == ["before"]
-    assert await door.send(emit_of(new_job("a")), until=soon()) == b"+2"
-
-
-async def test_g12_full_memory_is_told_as_a_full_queue_to_the_first_emit_ever(
-    queue: Queue, door: Door
-) -> None:
-    with full_memory(queue.redis), pytest.raises(QueueFull, match="out of memory"):
-        await door.send(emit_of(new_job("a")), until=soon())
-
-    assert queue.snapshot() == {}
 
 
 async def test_g12_a_settle_goes_through_in_full_memory_although_its_reply_is_lost(
