@@ -140,8 +140,7 @@ class Opener:
 
     async def _follow(self, keys: Keys, meta: Any, names: Any) -> None:
         if None in meta or self.default_lane(keys).name.encode() not in names:
-            # Without a lease only, it was opened while memory was full.
-            if meta[0] is None or meta[1] is not None:
+            if self._is_lost(keys, *meta):
                 logger.error("queue %s has lost its data in Redis, it is made anew", keys.queue)
             await self._open(keys)
             (names,) = await self.reader.ask(("ZRANGE", keys.lanes, 0, -1))
@@ -149,6 +148,15 @@ class Opener:
             self.executor.epochs[keys.queue] = int(meta[0])
             self._adopt_lease(keys, int(meta[1]) / 1000)
         self.levels.set_lanes(keys, listed_lanes(keys.queue, names))
+
+    def _is_lost(self, keys: Keys, epoch: bytes | None, lease: bytes | None) -> bool:
+        """Whether a queue that is not as we opened it has lost what it held."""
+        known = self.executor.epochs.get(keys.queue, 0)
+        if not known or lease is not None:
+            return known != 0
+        # Somebody who emits may have begun it anew before us: with an epoch of its own.
+        # In ours and without a lease, it was opened while memory was full.
+        return epoch is None or int(epoch) != known
 
     async def _open(self, keys: Keys) -> None:
         opened = open_queue(keys, self.default_lane(keys), round(self.lease * 1000))

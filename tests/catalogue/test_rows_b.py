@@ -26,6 +26,7 @@ from tests.support.engine import (
     new_job,
     working,
 )
+from tests.support.proxy import FaultProxy
 from tests.support.queue import Queue, foreign_value, full_memory
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
@@ -127,6 +128,65 @@ async def test_row_b1_a_redis_that_is_loading_is_waited_for(start: Start) -> Non
         await aeventually(lambda: ran == ["work-1", "work-2"], within=15.0)
         with own.client() as client:
             assert refusals(client, "LOADING") > 0
+
+
+def test_row_b2_workers_go_on_with_a_redis_that_came_back_empty(stage: Stage) -> None:
+    worker = stage.worker("jobs", "-c", "4", lease=LEASE)
+    stage.emit_many(*(nap(number, seconds=5) for number in range(8)))
+    eventually(lambda: len(stage.witness.started()) == 4, SLACK)
+    with stage.server.client() as client:
+        eventually(lambda: has_an_old_epoch(client))
+
+    stage.server.kill()
+    stage.server.start()
+    stage.emit("nap", id="afterwards")
+
+    eventually(lambda: stage.witness.finished("afterwards"), SLACK)
+    # What ran when everything was lost has nowhere to be recorded.
+    stage.completed(1)
+    worker.wait_for_line("queue default has lost its data in Redis")
+    assert len(stage.witness.started()) == 5
+    assert stage.waiting() == 0
+    stop(worker)
+
+
+@pytest.mark.parametrize("first", ["worker", "emitter"])
+async def test_row_b3_g1_after_everything_in_redis_was_lost_new_jobs_run_and_the_loss_is_told(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    """Whoever comes first makes the queue anew: the worker, or somebody who emits."""
+    queue, ran, may_end = QueueView(redis), list[str](), asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+        if job.id == "running":
+            await may_end.wait()
+
+    with FaultProxy(server.port) as proxy:
+        async with (
+            emitting(server.url) as emit,
+            working(proxy.url, {"work": work}, concurrency=2) as worker,
+        ):
+            await emit("work", id="running")
+            await aeventually(lambda: worker.running == 1)
+            await aeventually(lambda: is_blocked(redis) and has_an_old_epoch(redis))
+            if first == "emitter":
+                proxy.refuse()
+            redis.flushall()
+            if first == "worker":
+                # On 6.2 a blocked reader does not notice: not before its block is over.
+                await aeventually(lambda: redis.exists(queue.keys.meta), within=10.0)
+            await emit("work", id="new")
+            proxy.pass_all()
+            await aeventually(lambda: ran == ["running", "new"], within=10.0)
+            may_end.set()
+            await aeventually(lambda: worker.running == 0)
+            await aeventually(lambda: worker.settled == worker.fenced == 1)
+
+    assert queue.stats("completed") == 1
+    assert [it for it in caplog.messages if "lost its data" in it] == [
+        "queue default has lost its data in Redis, it is made anew"
+    ]
 
 
 async def test_row_b4_scripts_that_are_flushed_all_the_time_are_noticed_by_nobody(
