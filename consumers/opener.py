@@ -18,6 +18,7 @@ from redis.exceptions import (
 
 from consumers.backoff import pause_before
 from consumers.errors import LayoutMismatch, RedisUnavailable, TaskManagerError
+from consumers.eviction import warn_of_eviction
 from consumers.executor import Executor
 from consumers.keys import Keys
 from consumers.lanes import Lane, listed_lanes
@@ -83,6 +84,7 @@ class Opener:
                 await check_rights(self.wire, self.queues[0])
                 for keys in self.queues:
                     await self._open(keys)
+                await warn_of_eviction(self.wire)
                 return
             except (ConnectionError, TimeoutError) as error:
                 attempt += 1

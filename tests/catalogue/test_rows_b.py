@@ -359,6 +359,20 @@ async def test_row_b8_g12_when_memory_is_full_jobs_are_worked_off_and_leases_ren
     assert queue.stats("completed") == jobs - 4
 
 
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru", "volatile-ttl"])
+async def test_row_b9_a_policy_that_may_evict_jobs_is_warned_of_at_the_start(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture, policy: str
+) -> None:
+    redis.config_set("maxmemory-policy", policy)
+
+    async with working(server.url, {"work": print}):
+        pass
+
+    warnings = [it for it in caplog.messages if "maxmemory-policy" in it]
+    assert len(warnings) == (policy != "noeviction")
+    assert all(policy in it and "noeviction" in it for it in warnings)
+
+
 FOREIGN = ["lanes", "meta", "stats", "live", "lane", "front", "delayed", "dead", "outbox"]
 
 
