@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import math
 import os
-import re
 import secrets
 import time
 from typing import NamedTuple
@@ -14,15 +13,11 @@ from typing import NamedTuple
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    ClusterDownError,
     ConnectionError,
-    NoScriptError,
     OutOfMemoryError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,
-    TryAgainError,
 )
 
 from consumers.backoff import pause_before
@@ -36,15 +31,11 @@ from consumers.errors import (
 )
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
+from consumers.refusals import is_for_now
 from consumers.scripts import call
 from consumers.transitions import Call
 from consumers.wire import NotSent, Wire
 
-# Redis says these before it writes anything: the same batch may be tried again.
-# redis-py takes the words of the errors that it has a class for out of the text;
-# inside a script Redis puts others before them.
-_NOT_NOW = re.compile(r"\b(BUSY|LOADING|MISCONF|NOREPLICAS|READONLY)\b")
-_NOT_NOW_ERRORS = (ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 _EXPECTED = (
     ("meta", "hash"), ("lanes", "zset"), ("stats", "hash"),
     ("waiters", "hash"), ("dead", "stream"), ("dead_index", "hash"),
@@ -139,7 +130,7 @@ class Door:
 
     async def _refused(self, error: ResponseError, batch: Call, *, repeated: bool) -> _Lost:
         text = str(error)
-        if isinstance(error, _NOT_NOW_ERRORS) or _NOT_NOW.search(text):
+        if is_for_now(error):
             return _Lost(text, perhaps_executed=False)
         if "WRITERREFUSED" in text:
             return self._renamed(batch, text, repeated=repeated)

@@ -27,6 +27,7 @@ from consumers.levels import Levels
 from consumers.pauses import FIELDS, Pauses, PauseState
 from consumers.preflight import check_rights
 from consumers.reader import Reader
+from consumers.refusals import is_for_now, told_apart
 from consumers.scripts import call
 from consumers.transitions import BATCH_ITEMS, open_queue
 from consumers.wire import Wire
@@ -104,6 +105,8 @@ class Opener:
             commands.append(("ZRANGE", keys.lanes, 0, -1))
             commands.append(("SCARD", keys.cancelling))
         time_told, *replies = await self.reader.ask(*commands)
+        if isinstance(time_told, ResponseError):
+            raise told_apart(time_told)
         self.executor.clock.told(*map(int, time_told))
         news = False
         for keys, *told in zip(self.queues, *(replies[at::3] for at in range(3)), strict=True):
@@ -165,6 +168,8 @@ class Opener:
         try:
             epoch, lease_ms = await call(self.wire, opened.script, opened.keys, opened.args)
         except ResponseError as error:
+            if is_for_now(error):
+                raise told_apart(error) from error
             if not (isinstance(error, OutOfMemoryError) or "OOM" in str(error)):
                 raise self._explained(keys, error) from error
             epoch, lease_ms = await self._open_without_room(keys)

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from consumers import schedules, transitions
 from consumers.errors import TaskManagerError
 from consumers.keys import Keys
+from consumers.refusals import is_for_now, told_apart
 from consumers.scripts import call, load
 from consumers.wire import Wire
 
@@ -41,6 +42,8 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     try:
         refused = await call(wire, load("preflight"), [f"{keys.base}preflight"], commands())
     except ResponseError as error:
+        if is_for_now(error):
+            raise told_apart(error) from error
         raise TaskManagerError(f"scripts cannot be run by this Redis user: {error}") from error
     if refused:
         names = ", ".join(name.decode() for name in refused)

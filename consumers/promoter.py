@@ -8,6 +8,7 @@ import logging
 from redis.exceptions import RedisError, ResponseError
 
 from consumers.keys import Keys
+from consumers.refusals import is_for_now
 from consumers.scripts import call
 from consumers.transitions import promote
 from consumers.wire import Wire
@@ -43,7 +44,8 @@ class Promoter:
             try:
                 wait = await self.step()
             except ResponseError as error:
-                logger.error("delayed jobs of %s wait: %s", self._keys.queue, error)
+                level = logging.DEBUG if is_for_now(error) else logging.ERROR
+                logger.log(level, "delayed jobs of %s wait: %s", self._keys.queue, error)
                 wait = LOOK
             except RedisError as error:
                 logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)

@@ -17,6 +17,7 @@ from consumers.connection import Connector
 from consumers.delivery import Delivery, Stream, foreign_envelope, read_envelope
 from consumers.keys import Keys
 from consumers.levels import Levels
+from consumers.refusals import is_for_now, told_apart
 from consumers.transitions import BATCH_ITEMS, Call, renew, repair
 
 logger = logging.getLogger(__name__)
@@ -89,12 +90,12 @@ class Reader:
         return await self.channel.ask(*commands, timeout=PATIENCE)
 
     async def run(self, call: Call) -> Any:
-        """Run a script between two reads; raises its ResponseError."""
+        """Run a script between two reads; raises its ResponseError, or NotNow."""
         (reply,) = await self.ask(call.by_sha)
         if isinstance(reply, NoScriptError):
             (reply,) = await self.ask(call.by_source)
         if isinstance(reply, ResponseError):
-            raise reply
+            raise told_apart(reply)
         return reply
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -150,6 +151,8 @@ class Reader:
             self.outdated = True
         elif "WRONGTYPE" in text:
             await self._leave_out_wrong(streams)
+        elif is_for_now(error):
+            raise told_apart(error)
         else:
             logger.error("reading failed: %s", text)
             await asyncio.sleep(1.0)

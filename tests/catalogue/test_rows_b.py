@@ -447,12 +447,86 @@ def _endless(client: redis_py.Redis) -> None:
         client.eval("while true do end", 0)
 
 
+@pytest.mark.parametrize("stall", [stall_by_sleep, stall_by_script])
+async def test_row_b11_a_redis_that_stalls_for_less_than_the_lease_costs_no_lease(
+    start: Start, caplog: pytest.LogCaptureFixture, stall: Callable[[RedisServer, float], None]
+) -> None:
+    own, ran, may_end = start_with_debug(start), Counter[str](), asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        ran[job.id] += 1
+        if job.id == "slow":
+            await may_end.wait()
+
+    async with (
+        emitting(own.url, emit_timeout=30.0) as emit,
+        # Without a free slot it looks at its queues all the same.
+        working(own.url, {"work": work}, lease=10.0) as worker,
+    ):
+        await emit("work", id="slow")
+        await aeventually(lambda: worker.running == 1)
+        stalling = asyncio.create_task(asyncio.to_thread(stall, own, 3.0))
+        await asyncio.sleep(0.5)
+        late = [emit("work") for _ in range(10)]
+        await stalling
+        await asyncio.gather(*late)
+        may_end.set()
+        await aeventually(lambda: worker.settled == 11, within=15.0)
+        assert worker.fenced == 0
+
+    assert set(ran.values()) == {1}
+    assert "Traceback" not in caplog.text
+    # Each part says once what it waits for.
+    assert len(caplog.messages) < 6, caplog.messages
+
+
 def start_with_debug(start: Start) -> RedisServer:
     """Start a server that takes DEBUG, and that calls a script slow after 0.1 s."""
     plain = start(lua_time_limit="100")
     if plain.version < (7,):
         return plain
     return start(lua_time_limit="100", enable_debug_command="local")
+
+
+async def test_row_b12_a_redis_that_cannot_save_takes_nothing_until_it_can(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, ran, may_end = Queue(redis), list[tuple[str, int]](), asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        ran.append((job.id, job.delivery))
+        await may_end.wait()
+
+    async with (
+        emitting(server.url, emit_timeout=1.0) as emit,
+        working(server.url, {"work": work}) as worker,
+    ):
+        await emit("work")
+        await aeventually(lambda: worker.running == 1)
+        with unable_to_save(server, redis):
+            before = queue.writes()
+            with pytest.raises(RedisUnavailable, match="MISCONF") as refused:
+                await emit("work", id="refused")
+            assert refused.value.outcome == "not_sent"
+            assert queue.writes() == before
+            may_end.set()
+            await aeventually(lambda: worker.running == 0)
+            redis.config_resetstat()
+            # What is measured is a time in which nothing can be done.
+            await asyncio.sleep(2.0)
+            assert calls(redis, "eval", "evalsha", "xreadgroup") < 40
+            starting = consumer_of(server.url, {("new", "work"): work}, name="second")
+            started = asyncio.create_task(starting.start())
+            await aeventually(lambda: connected(redis, "second"))
+        await asyncio.wait_for(started, 10.0)
+        await starting.stop()
+        await aeventually(lambda: worker.settled == 1)
+        await emit("work")
+        await aeventually(lambda: worker.settled == 2)
+
+    assert ran == [("work-1", 1), ("work-2", 1)]
+    assert "Traceback" not in caplog.text
+    assert len(caplog.messages) < 10, caplog.messages
 
 
 @contextlib.contextmanager
