@@ -161,7 +161,7 @@ class SyncChannel:
         takes at most timeout, at most CONNECT_TIMEOUT). Errors as Channel.ask.
         """
         packed = b"".join([_pack(command) for command in commands])
-        connection = self._connection or self._connect(timeout)
+        connection = self._still_open() or self._connect(timeout)
         try:
             return _exchange(connection, packed, len(commands), time.monotonic() + timeout)
         except BaseException:
@@ -172,6 +172,19 @@ class SyncChannel:
         """Close the connection; later questions fail. Idempotent."""
         self._closed = True
         self._drop()
+
+    def _still_open(self) -> AbstractConnection | None:
+        """Return the connection, unless the server closed it while it was idle."""
+        if self._connection is None:
+            return None
+        try:
+            # Nobody asked, so whatever there is to be read is its end.
+            over = self._connection.can_read(timeout=0)
+        except ConnectionError:
+            over = True
+        if over:
+            self._drop()
+        return self._connection
 
     def _connect(self, timeout: float) -> AbstractConnection:
         if self._closed:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 import redis as redis_py
+import redis.asyncio as redis_async
 from redis.credentials import CredentialProvider
 
 from consumers.errors import BrokenKey, QueueFull, RedisUnavailable
@@ -634,6 +635,37 @@ async def test_row_b14_connections_that_are_killed_again_and_again_leave_nobody_
     assert queue.stats("emitted") == 151
 
 
+async def test_row_b15_idle_connections_that_are_closed_make_no_noise(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_end = asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        await may_end.wait()
+
+    redis.config_set("timeout", 1)
+    async with (
+        emitting(server.url) as emit,
+        # Renewed less often than connections are closed.
+        working(server.url, {"work": work}, concurrency=2, lease=6.0) as worker,
+    ):
+        await emit("work")
+        await aeventually(lambda: worker.running == 1)
+        with server.client() as client:
+            before = facts(client, "stats")["total_connections_received"]
+        # What is measured is a time in which connections idle.
+        await asyncio.sleep(6.0)
+        with server.client() as client:
+            made = facts(client, "stats")["total_connections_received"] - before
+        may_end.set()
+        await aeventually(lambda: worker.settled == 1)
+        await emit("work")
+        await aeventually(lambda: worker.settled == 2)
+
+    assert caplog.messages == []
+    assert made < 20
+
+
 async def test_row_b16_a_redis_without_room_for_clients_is_asked_again_with_patience(
     server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -681,6 +713,41 @@ class Rotating(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str, str]:
         return self.get_credentials()
+
+
+@pytest.mark.parametrize("given", ["provider", "url"])
+async def test_row_b17_a_password_that_was_changed_is_asked_for_or_missed_once(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    """With a URL the old one is all there is: the worker waits until it is accepted again."""
+    provider, ran = Rotating("old-secret"), list[str]()
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    url = server.url.replace("redis://", "redis://worker:old-secret@")
+    with_provider = redis_async.Redis(port=server.port, credential_provider=provider)
+    set_password(redis, "old-secret")
+    async with (
+        emitting(server.url) as emit,
+        working(with_provider if given == "provider" else url, {"work": work}) as worker,
+    ):
+        await emit("work")
+        await aeventually(lambda: worker.settled == 1)
+        set_password(redis, "new-secret")
+        provider.password = "new-secret"
+        redis.execute_command("CLIENT", "KILL", "USER", "worker")
+        await emit("work")
+        if given == "url":
+            # What is measured is a time in which it is not let in.
+            await asyncio.sleep(4.0)
+            assert ran == ["work-1"]
+            set_password(redis, "old-secret")
+        await aeventually(lambda: worker.settled == 2, within=10.0)
+
+    assert ran == ["work-1", "work-2"]
+    assert "secret" not in caplog.text
+    assert len(caplog.messages) < 6, caplog.messages
 
 
 def set_password(redis: redis_py.Redis, password: str) -> None:
