@@ -210,6 +210,12 @@ class Parts:
             await asyncio.wait({self._fetching}, timeout=LAST_WORDS)
             self._fetching.cancel()
 
+    async def start_no_more(self) -> None:
+        """Let nothing begin any more, and say so to those who wait for a pause."""
+        self.pauses.closed = True
+        with contextlib.suppress(RedisError, asyncio.TimeoutError):
+            await asyncio.wait_for(self.heartbeat.beat(), 1.0)
+
     async def run_down(self) -> None:
         """Return when nothing runs any more or the grace period is over."""
         while self.executor.running:

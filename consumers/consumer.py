@@ -235,8 +235,10 @@ class Consumer:
         parts.fetcher.release_held()
         await parts.fetched()
         parts.fetcher.release_held()
+        await parts.start_no_more()
         await parts.run_down()
         await parts.executor.release_all(patience=CANCEL_PATIENCE)
+        parts.settler.hurry()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(parts.settler.flushed(), LAST_WORDS)
 

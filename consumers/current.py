@@ -17,7 +17,9 @@ _PRUNE_AT = 64
 class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
-    __slots__ = ("_prune_at", "ended", "job", "loop", "owner", "pending", "timed_out")
+    __slots__ = (
+        "_prune_at", "ended", "job", "loop", "owner", "pending", "put_back", "timed_out",
+    )  # fmt: skip
 
     def __init__(
         self, job: Job[Any], loop: asyncio.AbstractEventLoop, owner: object = None
@@ -27,6 +29,8 @@ class Run:
         # Whose handler it is; see Handler.
         self.owner = owner
         self.timed_out = False
+        # Set when the handler was not called after all: what it is for was paused meanwhile.
+        self.put_back = False
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind

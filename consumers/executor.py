@@ -42,6 +42,10 @@ END_PATIENCE = 2.0
 _CANCELLED = Cancelled("cancelled")
 
 
+class PutBack(BaseException):
+    """Raised through middleware in place of a run that may not begin now."""
+
+
 class Executor:
     """Runs what it is given at once; whoever gives it deliveries minds the slots.
 
@@ -102,8 +106,8 @@ class Executor:
         if delivery.cancelled:
             self.settler.settle(delivery, _CANCELLED)
             return
-        if self.pauses.any and self.pauses.of(queue).holds(envelope.event):
-            self._put_back(delivery)
+        if not self.pauses.permit(queue, envelope.event):
+            self.settler.settle(delivery, self._put_back(delivery))
             return
         handler = self.policy.handler(queue, envelope.event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
@@ -255,12 +259,15 @@ class Executor:
         logger.error("entry %s of %s is no job: %s", delivery.entry, delivery.stream.key, why)
         self.settler.settle(delivery, Buried("foreign", why, raw))
 
-    def _put_back(self, delivery: Delivery) -> None:
-        # The queue's lanes are not read while it is paused; one event's jobs go out of
-        # the way of the others, to its own lane, which is not read then.
+    def _put_back(self, delivery: Delivery) -> Released:
+        """Return where a job goes that may not begin now."""
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
-        whole = self.pauses.of(queue).whole
-        self.settler.settle(delivery, Released("paused", None if whole else event))
+        state = self.pauses.of(queue)
+        if state.whole or not state.holds(event):
+            # A paused queue's lanes are not read; else this worker has to look first, or stops.
+            return Released("paused" if state.whole else "held")
+        # One event's jobs go out of the way of the others, to its own lane, not read then.
+        return Released("paused", event)
 
     def _pass_on(self, delivery: Delivery) -> None:
         # G14: somebody newer, or with the handler, will run it.
@@ -301,6 +308,8 @@ class Executor:
             return None
         if delivery.cancelled:
             return _CANCELLED
+        if run.put_back:
+            return self._put_back(delivery)
         if run.timed_out:
             return self._decide(run.job, self._timeout(run))
         if run.job.cancelled:
@@ -318,6 +327,10 @@ class Executor:
             return Raised(error)
 
     async def _call(self, handler: Handler, run: Run) -> Ended:
+        # Since the start the loop may have been blocked, or middleware may have waited.
+        if not self.pauses.permit(run.job.queue, run.job.event):
+            run.put_back = True
+            return Raised(PutBack())
         if handler.is_async:
             return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(handler, run)
@@ -334,13 +347,20 @@ class Executor:
 
     async def _in_thread(self, handler: Handler, run: Run) -> Ended:
         """Run a synchronous handler to its end: a thread cannot be cancelled, only told."""
-        working = self.threads.submit(handler.call, run.job, *handler.extra)
+        working = self.threads.submit(self._begin, handler, run)
         while True:
             try:
                 return await asyncio.shield(working)
             except asyncio.CancelledError:
                 if working.cancelled() or self._abandoning:
                     raise
+
+    def _begin(self, handler: Handler, run: Run) -> Any:
+        # In the thread, which may have waited for its turn.
+        if not self.pauses.permit(run.job.queue, run.job.event):
+            run.put_back = True
+            raise PutBack
+        return handler.call(run.job, *handler.extra)
 
     async def _after_pending(self, run: Run, ended: Ended) -> Ended:
         """Await what the handler started and did not await; a failure of it fails the run."""

@@ -35,9 +35,6 @@ _HELD_LOOK = 0.25
 _NO_BLOCK_PAUSE = 0.02
 # Outcomes that Redis does not take must not pile up without a bound.
 _MOST_UNSETTLED = 2000
-# What is paused is known from the last look at the queues. A process that was stopped for
-# longer than this looks again before it starts anything; `pause` waits twice as long for it.
-_MOST_STALE = 30.0
 
 
 class Fetcher:
@@ -347,7 +344,7 @@ class Fetcher:
                 return
 
     def _start_held(self, number: int) -> None:
-        if time.monotonic() - self._refreshed > _MOST_STALE:
+        if not self.executor.pauses.are_fresh:
             self._dirty = True
             return
         for _ in range(number):

@@ -104,6 +104,7 @@ class Opener:
             commands.append(("HMGET", keys.meta, "epoch", "lease", *FIELDS))
             commands.append(("ZRANGE", keys.lanes, 0, -1))
             commands.append(("SCARD", keys.cancelling))
+        asked = time.monotonic()
         time_told, *replies = await self.reader.ask(*commands)
         if isinstance(time_told, ResponseError):
             raise told_apart(time_told)
@@ -115,6 +116,7 @@ class Opener:
             except ValueError as error:
                 # Somebody wrote into it. The other queues go on.
                 logger.error("the properties of queue %s cannot be read: %s", keys.queue, error)
+        self.pauses.looked(asked)
         if news:
             await self.confirm()
 

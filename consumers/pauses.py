@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 # The fields of a queue's meta that a state is read from.
 FIELDS = ("paused", "paused_events", "pause_state")
+# What was read counts for so long (s). A process that was stopped or blocked for longer looks
+# again before it starts anything; who pauses a queue waits twice as long for a silent worker.
+MOST_STALE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,33 @@ class PauseState:
 
 
 _NOTHING = PauseState()
+_EVERY = 2**53
 
 
 class Pauses:
-    """The pause states of a worker's queues. What is not known yet is not paused."""
+    """The pause states of a worker's queues, asked before each start, also by threads."""
 
     def __init__(self) -> None:
         self._states: dict[str, PauseState] = {}
+        self._looked = float("-inf")
         # Whether anything is paused at all; the hot path asks this first.
         self.any = False
+        # Set for good when the worker winds down: what has not begun does not begin any more.
+        self.closed = False
+
+    @property
+    def are_fresh(self) -> bool:
+        """Whether what is known was read lately enough to start anything on it."""
+        return time.monotonic() - self._looked < MOST_STALE
+
+    def looked(self, at: float) -> None:
+        """All states were read; at is the monotonic time at which that was asked."""
+        self._looked = at
+
+    def permit(self, queue: str, event: str) -> bool:
+        """Whether a job may begin to run now."""
+        held = self.closed or (self.any and self.of(queue).holds(event))
+        return not held and self.are_fresh
 
     def tell(self, queue: str, state: PauseState) -> bool:
         """Take over what was read; return whether it is news."""
@@ -53,4 +75,7 @@ class Pauses:
 
     def numbers(self) -> dict[str, int]:
         """Return which state of each queue is obeyed here, for the worker's heartbeat."""
-        return {queue: state.number for queue, state in self._states.items()}
+        # Where nothing begins any more, whatever will be paused is obeyed.
+        return {
+            queue: _EVERY if self.closed else state.number for queue, state in self._states.items()
+        }

@@ -83,6 +83,11 @@ class Settler:
             queue = self._queues[keys] = _QueueSettler(self, keys)
         queue.add(Settlement(delivery, outcome, children))
 
+    def hurry(self) -> None:
+        """Ask once more, at once, for what Redis has refused for now."""
+        for queue in self._queues.values():
+            queue.hurry()
+
     async def flushed(self) -> None:
         """Return when every outcome given so far is recorded or refused."""
         await asyncio.gather(*(queue.flushed() for queue in self._queues.values()))
@@ -103,10 +108,12 @@ class _QueueSettler:
         # How many of those that wait go alone: one in their batch cannot be sent.
         self._singly = 0
         self._flushing: asyncio.Task[None] | None = None
+        # Refused for now, and asked again after a pause.
+        self._postponed: list[Settlement] = []
 
     @property
     def backlog(self) -> int:
-        return len(self._waiting) + len(self._under_way)
+        return len(self._waiting) + len(self._under_way) + len(self._postponed)
 
     def add(self, settlement: Settlement) -> None:
         self._waiting.append(settlement)
@@ -218,9 +225,23 @@ class _QueueSettler:
             self._later(settlement)
 
     def _later(self, settlement: Settlement) -> None:
+        self._postponed.append(settlement)
         asyncio.get_running_loop().call_later(_PAUSE_AFTER_BROKEN_KEY, self._again, settlement)
 
+    def hurry(self) -> None:
+        """Ask again at once for what was refused: after this nobody here will."""
+        for settlement in list(self._postponed):
+            outcome = settlement.outcome
+            if isinstance(outcome, Released):
+                # Its own lane has room for it.
+                outcome = Released("shutdown")
+            self._postponed.remove(settlement)
+            self.add(Settlement(settlement.delivery, outcome, settlement.children))
+
     def _again(self, settlement: Settlement) -> None:
+        if settlement not in self._postponed:
+            return
+        self._postponed.remove(settlement)
         for ours in self._still_ours([settlement]):
             self.add(ours)
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from taskmanager import TaskManager
 from tests.processes.stage import LEASE, SLACK, Stage
 from tests.support.servers import RedisServer
@@ -76,24 +78,25 @@ def test_a_thousand_debounced_emits_of_four_processes_are_one_run_with_the_last_
     assert stage.waiting() == 0
 
 
+@pytest.mark.parametrize("event", ["nap", "nap-in-thread"])
 def test_nothing_starts_after_a_pause_was_confirmed_by_four_workers_under_load(
-    stage: Stage,
+    stage: Stage, event: str
 ) -> None:
     for _ in range(4):
         stage.worker("jobs", "-c", "10", lease=LEASE)
-    emitted = asyncio.run(_pause_again_and_again(stage))
+    emitted = asyncio.run(_pause_again_and_again(stage, event))
 
     stage.completed(emitted, within=60.0)
 
 
-async def _pause_again_and_again(stage: Stage, rounds: int = 6) -> int:
+async def _pause_again_and_again(stage: Stage, event: str, rounds: int = 6) -> int:
     emitted = 0
 
     async def load(tm: TaskManager[Any]) -> None:
         nonlocal emitted
         while True:
             await tm.emit_many(
-                {"event": "nap", "data": {"seconds": 0.01}, "id": f"job-{emitted + n}"}
+                {"event": event, "data": {"seconds": 0.01}, "id": f"job-{emitted + n}"}
                 for n in range(20)
             )
             emitted += 20
