@@ -21,7 +21,7 @@ WORKERS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test chaos check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ demo: $(STAMP) ## Index the Python standard library with two worker processes
 
 test: $(STAMP) ## Run all tests on every Redis found here (ARGS="-k name" narrows)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# Several seeds: SEED="7 8". The mutants are run with the seeds of the default only.
+chaos: $(STAMP) ## Break it for 60 s a seed on every Redis (SEED=7 SECONDS=600 repeats one)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(foreach it,$(SEED),--seed $(it)) $(ARGS)
+	@$(if $(SEED),true,CHAOS_TESTS=whole $(BIN)/python -m pytest -n 2 tests/chaos/test_mutants.py)
 
 check: $(STAMP) ## Check format, lint, types and the import rules
 	$(BIN)/ruff format --check .

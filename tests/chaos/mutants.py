@@ -1,0 +1,107 @@
+"""The engine with one guarantee taken away: what the checker must see.
+
+A process becomes a mutant before it starts. Nothing in the engine knows of
+this: the texts of scripts and single methods are replaced from here. Each
+replacement names what it replaces, so that it fails loudly when that changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from consumers import leases, reader, transitions
+from consumers.channel import SyncChannel
+from consumers.delivery import Delivery, Stream
+from consumers.scripts import Script
+
+_OWNERSHIP = "local function owns(stream, group, entry, consumer, count)\n"
+_OWNED_BY_ANYBODY = f"{_OWNERSHIP}  if true then return true end\n"
+_MEMORY = "local function remembered(door, number, digest)\n"
+_NO_MEMORY = f"{_MEMORY}  if true then return nil end\n"
+
+# Script, text in it, and what stands there instead.
+_TEXTS: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "no-fence": [("SETTLE", _OWNERSHIP, _OWNED_BY_ANYBODY)],
+    "no-memory": [("SETTLE", _MEMORY, _NO_MEMORY), ("EMIT", _MEMORY, _NO_MEMORY)],
+    "early-ack": [
+        ("SETTLE", _OWNERSHIP, _OWNED_BY_ANYBODY),
+        ("RENEW", _OWNERSHIP, _OWNED_BY_ANYBODY),
+    ],
+    "group-at-end": [("REPAIR", "ARGV[2], '0', 'MKSTREAM'", "ARGV[2], '$', 'MKSTREAM'")],
+}
+
+
+def scripts(mutant: str = "") -> dict[str, Script]:
+    """Return the engine's scripts by name, as a mutant has them (none: as they are)."""
+    found = {script.name: script for script in transitions.ALL}
+    for name, old, new in _TEXTS.get(mutant, ()):
+        script = found[name.lower()]
+        assert script.source.count(old) == 1, f"{name} does not have this once: {old!r}"
+        found[script.name] = _with_source(script, script.source.replace(old, new))
+    return found
+
+
+def become(mutant: str) -> None:
+    """Make this process a mutant; an empty name leaves it as it is."""
+    if not mutant:
+        return
+    changed = scripts(mutant)
+    for name, _, _ in _TEXTS.get(mutant, ()):
+        setattr(transitions, name, changed[name.lower()])
+    _DEEDS.get(mutant, _nothing)()
+
+
+def _with_source(script: Script, source: str) -> Script:
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return dataclasses.replace(script, source=source, sha=sha)
+
+
+def _nothing() -> None: ...
+
+
+def _acknowledge_before_running() -> None:
+    read = reader.Reader.read
+
+    async def read_and_acknowledge(
+        self: reader.Reader, streams: Sequence[Stream], count: int, *, block: float = 0.0
+    ) -> list[Delivery]:
+        deliveries = await read(self, streams, count, block=block)
+        for it in deliveries:
+            await self.ask(("XACK", it.stream.key, self.group, it.entry))
+        return deliveries
+
+    reader.Reader.read = read_and_acknowledge  # type: ignore[method-assign]
+
+
+def _renew_on_the_loop() -> None:
+    def start(self: Any) -> None:
+        channel = SyncChannel(self._connector, name=f"keeper-{self._consumer}")
+
+        async def run() -> None:
+            while not self._stopping.is_set():
+                await asyncio.sleep(self._tick())
+                self._step(channel)
+            channel.close()
+
+        self._running = asyncio.get_running_loop().create_task(run())
+
+    assert callable(leases.Keeper._run)
+    leases.Keeper.start = start  # type: ignore[method-assign]
+
+
+_DEEDS: Mapping[str, Callable[[], None]] = {
+    "early-ack": _acknowledge_before_running,
+    "renew-on-loop": _renew_on_the_loop,
+}
+# Each mutant with the profile of faults that it does not survive.
+PROFILES: Mapping[str, str] = {
+    "no-fence": "partitions",
+    "no-memory": "lost-replies",
+    "early-ack": "kills",
+    "group-at-end": "lost-groups",
+    "renew-on-loop": "blocked-loops",
+}

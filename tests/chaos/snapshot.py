@@ -1,0 +1,138 @@
+"""What Redis holds when a run is over, read once, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis as redis_py
+
+from consumers.keys import Fleet, Keys
+from consumers.lanes import listed_lanes
+from tests.support.keyspace import is_ours, may_stay
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run of a job ended, as Redis tells it: completed, dead or cancelled.
+
+    value is the result of a completed one (a dict), else the reason.
+    """
+
+    queue: str
+    job: str
+    generation: int
+    state: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """ends are those of the results and of the dead letters.
+
+    left has what still waits, runs or is on its way, as text and number; stray
+    the keys that nobody makes, that should have an expiry, or that do not fit
+    together. completed is each queue's counter.
+    """
+
+    ends: list[End] = field(default_factory=list)
+    left: Mapping[str, int] = field(default_factory=dict)
+    stray: list[str] = field(default_factory=list)
+    completed: Mapping[str, int] = field(default_factory=dict)
+
+
+def take(client: redis_py.Redis) -> Snapshot:
+    """Read everything of the namespace; client decodes its replies."""
+    names = sorted(client.scan_iter("*", count=1000))
+    queues = [Keys(queue) for queue in sorted(client.smembers(Fleet().queues))]
+    ends = [*_letters(client, queues), *_results(client, names)]
+    stray = [*_stray_keys(client, names), *_misfits(client, names, queues)]
+    completed = {keys.queue: int(client.hget(keys.stats, "completed") or 0) for keys in queues}
+    return Snapshot(ends, left(client), stray, completed)
+
+
+def left(client: redis_py.Redis) -> dict[str, int]:
+    """Return what is not over yet: nothing at all when a run is drained."""
+    found: dict[str, int] = {}
+    for name in client.scan_iter("*", count=1000):
+        kind = name.partition("}:")[2]
+        if kind.startswith("lane:"):
+            found[name] = client.xlen(name)
+            found[f"pending in {name}"] = _pending(client, name)
+        elif kind.startswith("live:") or kind == "delayed:envelopes" or kind == "delayed:lanes":
+            found[name] = client.hlen(name)
+        elif kind == "delayed":
+            found[name] = client.zcard(name)
+        elif kind == "outbox":
+            found[name] = client.xlen(name)
+    return {name: number for name, number in found.items() if number}
+
+
+def _pending(client: redis_py.Redis, stream: str) -> int:
+    return sum(group["pending"] for group in client.xinfo_groups(stream))
+
+
+def _results(client: redis_py.Redis, names: list[str]) -> list[End]:
+    stored = [name for name in names if "}:result:" in name]
+    values = client.mget(stored) if stored else []
+    return [_result(name, value) for name, value in zip(stored, values, strict=True) if value]
+
+
+def _result(name: str, value: str) -> End:
+    queue = name.partition("{")[2].partition("}")[0]
+    generation, state, told = value.split(" ", 2)
+    held = json.loads(told) if state == "completed" else told
+    return End(queue, name.partition("}:result:")[2], int(generation), state, held)
+
+
+def _letters(client: redis_py.Redis, queues: list[Keys]) -> list[End]:
+    return [
+        End(keys.queue, letter["job"], int(letter["head"].split(":")[1]), "dead", letter["reason"])
+        for keys in queues
+        for _, letter in client.xrange(keys.dead)
+        if "head" in letter
+    ]
+
+
+def _stray_keys(client: redis_py.Redis, names: list[str]) -> list[str]:
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.pttl(name)
+        expiries = pipe.execute()
+    strange = [f"{name} is no key of ours" for name in names if not is_ours(name)]
+    return strange + [
+        f"{name} has no expiry"
+        for name, expiry in zip(names, expiries, strict=True)
+        if expiry == -1 and is_ours(name) and not may_stay(name)
+    ]
+
+
+def _misfits(client: redis_py.Redis, names: list[str], queues: list[Keys]) -> list[str]:
+    known = {keys.base for keys in queues}
+    found = [
+        f"{name} is of a queue that is not listed"
+        for name in names
+        if "}:" in name and name[: name.index("}:") + 2] not in known
+    ]
+    for keys in queues:
+        found += _unlisted_lanes(client, names, keys) + _unlisted_letters(client, keys)
+    return found
+
+
+def _unlisted_lanes(client: redis_py.Redis, names: list[str], keys: Keys) -> list[str]:
+    listed = [name.encode() for name in client.zrange(keys.lanes, 0, -1)]
+    lanes = listed_lanes(keys.queue, listed)
+    streams = {it for lane in lanes for it in (keys.lane(lane), keys.front(lane))}
+    return [
+        f"{name} is no lane of its queue's list"
+        for name in names
+        if name.startswith(f"{keys.base}lane:") and name not in streams
+    ]
+
+
+def _unlisted_letters(client: redis_py.Redis, keys: Keys) -> list[str]:
+    letters = {letter["job"] for _, letter in client.xrange(keys.dead)}
+    indexed = set(client.hkeys(keys.dead_index))
+    return [f"{keys.dead_index} and {keys.dead} differ in {it}" for it in letters ^ indexed]

@@ -1,0 +1,47 @@
+"""An engine without one of its guarantees is found out; the same run with it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import mutants
+from tests.chaos.depth import SECONDS, SEEDS, SERVERS, WHOLE
+from tests.chaos.report import explanation, headline
+from tests.chaos.rig import Plan, run
+from tests.support.servers import Binary
+
+pytestmark = pytest.mark.timeout(180)
+
+BROKEN = {
+    "no-fence": {"committed twice"},
+    "no-memory": {"fenced but recorded", "emitted twice"},
+    "early-ack": {"lost", "drained"},
+    "group-at-end": {"lost", "drained"},
+    "renew-on-loop": {"run again"},
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("binary", SERVERS, ids=lambda it: it.id)
+@pytest.mark.parametrize("mutant", sorted(mutants.PROFILES))
+def test_a_mutant_is_found_out(mutant: str, binary: Binary, seed: int, tmp_path: Path) -> None:
+    plan = Plan(binary, seed, SECONDS, mutants.PROFILES[mutant], mutant, hasty=True)
+
+    result = run(plan, tmp_path)
+
+    found = {violation.check for violation in result.violations}
+    assert found & BROKEN[mutant], headline(result)
+
+
+# Without it a mutant might be found out for something that it has not done.
+CONTROLS = sorted(mutants.PROFILES) if WHOLE else ["renew-on-loop"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("mutant", CONTROLS)
+def test_the_same_run_without_the_mutation_is_good(mutant: str, seed: int, tmp_path: Path) -> None:
+    result = run(Plan(SERVERS[0], seed, SECONDS, mutants.PROFILES[mutant]), tmp_path)
+
+    assert not result.violations, explanation(result)

@@ -1,0 +1,146 @@
+"""The kinds of jobs in a run: how often, how they are emitted, how they must end.
+
+A kind has its handler in app.py, under the same name. Jobs are of kinds that
+producers emit, or children, which handlers emit. A kind that appears otherwise
+(a schedule fires it, or several emits become one run) gets its own Source here,
+and in checks.py what must be true of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+WORK, OTHER, LINE = "work", "other", "line"
+QUEUES = (WORK, OTHER, LINE)
+PRIORITIES = (-10, 0, 0, 0, 5, 20)
+
+# What emit takes beside event, id and queue.
+Arguments = dict[str, Any]
+
+
+class Source(Enum):
+    """Who makes jobs of a kind appear."""
+
+    PRODUCER = "producer"
+    PARENT = "parent"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job to emit. arguments are those of emit, delay (s) among them."""
+
+    event: str
+    id: str
+    queue: str
+    arguments: Arguments
+
+    @property
+    def delay(self) -> float:
+        """How many seconds it must not start before."""
+        return float(self.arguments.get("delay", 0.0))
+
+
+def _plain(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {}, "priority": dice.choice(PRIORITIES)}
+
+
+def _taking(least: float, most: float) -> Callable[[random.Random, float], Arguments]:
+    """Return orders of jobs that take some seconds."""
+
+    def order(dice: random.Random, lease: float) -> Arguments:
+        return {
+            "data": {"seconds": round(dice.uniform(least, most), 3)},
+            "priority": dice.choice(PRIORITIES),
+        }
+
+    return order
+
+
+def _taking_leases(least: float, most: float) -> Callable[[random.Random, float], Arguments]:
+    def order(dice: random.Random, lease: float) -> Arguments:
+        return {"data": {"seconds": round(lease * dice.uniform(least, most), 3)}}
+
+    return order
+
+
+def _delayed(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {}, "delay": round(dice.uniform(0.2, 3.0), 3)}
+
+
+def _failing(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {"failures": dice.randint(1, 2)}, "priority": dice.choice(PRIORITIES)}
+
+
+def _with_children(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {"same": dice.randint(0, 2), "other": dice.randint(0, 2)}}
+
+
+def _in_line(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {}, "priority": dice.choice((0, 0, 5))}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """share is how often it comes, relative to the others; end how its jobs must end."""
+
+    name: str
+    share: float = 0.0
+    order: Callable[[random.Random, float], Arguments] = _plain
+    end: str = "completed"
+    queue: str = WORK
+    source: Source = field(default=Source.PRODUCER)
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("quick", 20),
+        Kind("nap", 15, _taking(0.005, 0.1)),
+        Kind("long", 8, _taking(0.3, 1.5)),
+        Kind("thread", 8, _taking(0.005, 0.1)),
+        Kind("parent", 15, _with_children),
+        Kind("thread-parent", 4, _with_children),
+        Kind("flaky", 8, _failing),
+        Kind("retried", 4),
+        Kind("doomed", 4, end="dead"),
+        Kind("bad-result", 2, end="dead"),
+        Kind("snoozed", 3),
+        Kind("discarded", 3, end="cancelled"),
+        Kind("delayed", 6, _delayed),
+        Kind("line", 8, _in_line, queue=LINE),
+        # It keeps the event loop, and what runs beside it, waiting.
+        Kind("block", 1, _taking(0.1, 0.4)),
+        Kind("long-block", 0.1, _taking_leases(1.2, 1.6)),
+        Kind("child", source=Source.PARENT),
+    )
+}
+
+
+def shares(given: Mapping[str, float]) -> dict[str, float]:
+    """Return how often each kind is emitted: as given, else as the table says."""
+    emitted = {it.name: it.share for it in KINDS.values() if it.source is Source.PRODUCER}
+    return dict(given) or emitted
+
+
+def orders(setting_kinds: Mapping[str, float], lease: float, name: str, dice: random.Random) -> Any:
+    """Yield orders for ever; name makes their ids this producer's own."""
+    chosen = shares(setting_kinds)
+    number = 0
+    while True:
+        number += 1
+        (event,) = dice.choices(list(chosen), list(chosen.values()))
+        kind = KINDS[event]
+        yield Order(event, f"{event}-{name}-{number}", kind.queue, kind.order(dice, lease))
+
+
+def children_of(job_id: str, data: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return queue and id of each child that a parent declares."""
+    return [
+        (queue, f"{job_id}.{key}-{number}")
+        for key, queue in (("same", WORK), ("other", OTHER))
+        for number in range(data[key])
+    ]
