@@ -11,7 +11,6 @@ import redis as redis_py
 
 from consumers.job import Job
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, crash, emitting, working
-from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -48,33 +47,6 @@ async def test_g7_an_orphan_starts_within_lease_and_sweep(
             await aeventually(queue.is_empty)
 
     assert SHORT_LEASE * 0.9 < started["orphan-1"] - abandoned < BOUND
-
-
-async def test_g7_an_entry_whose_hand_out_was_lost_on_the_way_runs_once(
-    server: RedisServer, redis: redis_py.Redis
-) -> None:
-    ran: list[tuple[str, int]] = []
-
-    async def work(job: Job[None]) -> None:
-        ran.append((job.id, job.attempt))
-
-    async with emitting(server.url) as emit:
-        with FaultProxy(server.port) as proxy:
-            async with working(proxy.url, {"work": work}, lease=SHORT_LEASE) as worker:
-                await aeventually(lambda: worker._parts.fetcher.idle)  # type: ignore[union-attr]
-                proxy.drop_reply("XREADGROUP")
-                await emit("work")
-                emitted = time.monotonic()
-                await aeventually(lambda: ran, within=BOUND * 2)
-                took = time.monotonic() - emitted
-                await emit("work")
-                await aeventually(lambda: len(ran) == 2)
-
-                assert proxy.dropped == 1
-
-    assert ran == [("work-1", 1), ("work-2", 1)]
-    assert took < BOUND
-    assert QueueView(redis).stats("completed") == 2
 
 
 async def test_g7_more_orphans_than_one_step_looks_at_all_run(

@@ -29,7 +29,6 @@ from consumers.errors import (
 from consumers.job import NewJob
 from consumers.keys import Keys
 from consumers.outcome import Completed
-from consumers.producer import Producer
 from consumers.transitions import Call, Settlement
 from consumers.wire import Wire
 from tests.support.proxy import FaultProxy
@@ -159,21 +158,6 @@ async def test_g4_the_reply_to_a_script_sent_as_text_may_be_lost_too(
     assert await door.send(emit_of(new_job("a")), until=soon()) == b"+1"
 
     assert (proxy.dropped, queue.ids()) == (1, ["a"])
-
-
-async def test_g4_a_producer_says_created_although_the_reply_was_lost(
-    queue: Queue, proxy: FaultProxy
-) -> None:
-    producer = Producer(Connector.of(proxy.url))
-    proxy.drop_reply("EVALSHA")
-
-    first = await producer.emit(new_job("a"))
-    second = await producer.emit(new_job("a"))
-    await producer.close()
-
-    assert (first.created, second.created, first.run, second.run) == (True, False, 1, 1)
-    assert proxy.dropped == 1
-    assert queue.ids() == ["a"]
 
 
 async def test_g4_a_settle_is_repeated_until_redis_is_back(

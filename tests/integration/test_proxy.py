@@ -140,6 +140,20 @@ def test_a_reset_reaches_every_open_connection_once(proxy: FaultProxy) -> None:
             assert held.ping() is True
 
 
+def test_a_request_that_is_met_with_a_reset_is_not_executed(
+    proxy: FaultProxy, through: redis_py.Redis, redis: redis_py.Redis
+) -> None:
+    proxy.reset_on("INCRBY", times=2)
+
+    for _ in range(2):
+        assert through.ping() is True
+        with pytest.raises((redis_py.ConnectionError, OSError)):
+            through.incr("n")
+
+    assert through.incr("n") == 1
+    assert proxy.resets.total() == 0
+
+
 def test_refused_connections_are_reset_until_it_passes_again(
     proxy: FaultProxy, through: redis_py.Redis
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import shutil
 import ssl
 import subprocess
@@ -99,22 +98,6 @@ async def test_large_commands_behind_a_full_socket_keep_their_order(wire: Wire) 
         await asyncio.sleep(0)
 
     assert await asyncio.gather(*sent) == values
-
-
-async def test_1000_cancelled_commands_never_shift_replies(wire: Wire) -> None:
-    futures = [wire.send("ECHO", n) for n in range(10_000)]
-    cancelled = set(random.sample(range(10_000), 1000))
-    # Some before they are written, some in flight.
-    for n in list(cancelled)[:500]:
-        futures[n].cancel()
-    await futures[min(set(range(10_000)) - cancelled)]
-    for n in cancelled:
-        futures[n].cancel()
-
-    replies = await asyncio.gather(*futures, return_exceptions=True)
-
-    for n, reply in enumerate(replies):
-        assert reply == b"%d" % n or (n in cancelled and isinstance(reply, asyncio.CancelledError))
 
 
 async def test_an_error_reply_does_not_disturb_its_neighbours(wire: Wire) -> None:

@@ -26,10 +26,16 @@ SLACK = 15.0
 
 
 class Stage:
-    """Workers are started through the command line; settings reach them as environment."""
+    """Workers are started through the command line; settings reach them as environment.
 
-    def __init__(self, spawn: Spawner, server: RedisServer, folder: Path) -> None:
+    They find the server at url, if it is given: the way there may be broken.
+    """
+
+    def __init__(
+        self, spawn: Spawner, server: RedisServer, folder: Path, *, url: str | None = None
+    ) -> None:
         self.server = server
+        self.url = url or server.url
         self.witness = Witness(folder / "witness.log")
         self.keys = Keys("default")
         self._spawn = spawn
@@ -49,7 +55,7 @@ class Stage:
         """Start a worker of an app without waiting for it."""
         environment = {f"TASKMANAGER_{name.upper()}": str(it) for name, it in settings.items()}
         child = self._spawn(
-            "--url", self.server.url, "worker", f"{app}:tm", *arguments,
+            "--url", self.url, "worker", f"{app}:tm", *arguments,
             cwd=APPS, env=self.witness.environment | environment | dict(told or {}),
         )  # fmt: skip
         self._children.append(child)
@@ -57,7 +63,7 @@ class Stage:
 
     def script(self, name: str, *arguments: str, url: str | None = None) -> Child:
         """Start one of the scripts beside the apps, with the server's URL as its first argument."""
-        child = self._spawn.python(str(APPS / name), url or self.server.url, *arguments)
+        child = self._spawn.python(str(APPS / name), url or self.url, *arguments)
         self._children.append(child)
         return child
 

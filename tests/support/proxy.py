@@ -50,14 +50,17 @@ class FaultProxy:
 
     Use it as a context manager and hand its url to what is tested. Each method
     has taken effect when it returns. Modes: pass_all, drop_reply, drop_reply_of,
-    swallow, refuse, mute_pubsub, latency, bandwidth, slices, and reset_all for
-    once; pass_all ends them all. dropped counts the replies that were lost,
-    requests what was asked by command name, open the connections.
+    reset_on, swallow, refuse, mute_pubsub, latency, bandwidth, slices, and
+    reset_all for once; pass_all ends them all. dropped counts the replies that
+    were lost, refused the connections that were, requests what was asked by
+    command name, resets what is still to be reset on by command name, open the
+    connections.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = 0
         self.dropped = 0
+        self.refused = 0
         self.requests: Counter[str] = Counter()
         self._upstream = (host, port)
         self._loop = asyncio.new_event_loop()
@@ -65,6 +68,7 @@ class FaultProxy:
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self.drops: list[_Drop] = []
+        self.resets: Counter[str] = Counter()
         self.swallowing: bool = False
         self.refusing: bool = False
         self.muted: bool = False
@@ -96,6 +100,7 @@ class FaultProxy:
 
         def act() -> None:
             self.drops.clear()
+            self.resets.clear()
             self.swallowing = self.refusing = self.muted = self.slicing = False
             self.delay, self.rate = 0.0, None
 
@@ -116,6 +121,10 @@ class FaultProxy:
         """Lose replies likewise, to the next calls of a script by its digest or its text."""
         asked = (("EVALSHA", script.sha.encode()), ("EVAL", script.source.encode()))
         self._call(lambda: self.drops.append(_Drop(times, *asked)))
+
+    def reset_on(self, command: str, times: int = 1) -> None:
+        """Reset the connections of the next `times` requests of a command, before they execute."""
+        self._call(lambda: self.resets.update({command.upper(): times}))
 
     def swallow(self) -> None:
         """Half-open: connections stay open and new ones are accepted, but no byte passes."""
@@ -170,6 +179,14 @@ class FaultProxy:
 
         self._call(act)
 
+    def take_reset(self, request: list[bytes]) -> bool:
+        """Whether this request is to be met with a reset; counts it when it is."""
+        name = _name(request)
+        if not self.resets[name]:
+            return False
+        self.resets[name] -= 1
+        return True
+
     def take_drop(self, request: list[bytes], reply: bytes) -> bool:
         """Whether this reply is to be lost; counts it when it is."""
         for drop in self.drops:
@@ -194,6 +211,7 @@ class FaultProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
+            self.refused += 1
             _reset(writer)
             return
         try:
@@ -271,7 +289,11 @@ class _Connection:
                 if self._loses_bytes():
                     continue
                 for frame in asked:
-                    self._note(arguments(frame))
+                    request = arguments(frame)
+                    if self._proxy.take_reset(request):
+                        self.reset()
+                        return
+                    self._note(request)
                     await self._pass(frame, writer)
                 await writer.drain()
 

@@ -1,0 +1,44 @@
+"""Ask pytest which tests there are: some tests see to it that none is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from tests.support.servers import find_binaries
+
+_TESTS = Path(__file__).parents[1]
+
+
+def missing_tests(labels: Iterable[str]) -> list[str]:
+    """Return what is missing for labels like g1 or row_a1.
+
+    Each needs on every server a test that carries it between underscores in its name.
+    """
+    servers = [binary.id for binary in find_binaries()]
+    return [
+        f"{label} on {server} (a test named test_..._{label}_... that uses the fixture `server`)"
+        for label in labels
+        for server in servers
+        if not any(_covers(test, label, server) for test in _collected())
+    ]
+
+
+def _covers(test: str, label: str, server: str) -> bool:
+    name, _, parameters = test.rpartition("::")[2].partition("[")
+    return f"_{label}_" in name and (
+        re.search(rf"(^|-){re.escape(server)}(-|\]$)", parameters) is not None
+    )
+
+
+@cache
+def _collected() -> list[str]:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist"]
+    command += ["-p", "no:cacheprovider", str(_TESTS)]
+    done = subprocess.run(command, cwd=_TESTS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"the tests cannot be collected:\n{done.stdout}{done.stderr}"
+    return [line for line in done.stdout.splitlines() if "::" in line]
