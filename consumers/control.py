@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from consumers.connection import Connector
 from consumers.link import Link
+from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class ControlChannel:
         self._serving: asyncio.Task[None] | None = None
         self._was_subscribed = False
         self._stopped = False
-        self._trouble = ""
+        self._trouble = Trouble(logger, f"no hints from {self.where}")
 
     @property
     def where(self) -> str:
@@ -110,7 +111,7 @@ class ControlChannel:
 
     async def _listen(self, subscription: _Subscription) -> None:
         self.subscribed.set()
-        self._trouble = ""
+        self._trouble.over()
         if self._was_subscribed:
             logger.info("hints from %s are back", self.where)
             _call(self._on_reconnect)
@@ -125,11 +126,9 @@ class ControlChannel:
             _call(self._on_hint, queue, payload.decode(errors="replace"))
 
     def _log_retry(self, state: RetryCallState) -> None:
-        trouble = str(state.outcome.exception() if state.outcome else None)
-        # An outage lasts for many attempts: one line for each reason, not for each attempt.
-        level = logging.DEBUG if trouble == self._trouble else logging.WARNING
-        logger.log(level, "no hints from %s: %s", self.where, trouble)
-        self._trouble = trouble
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, RedisError):
+            self._trouble.say(error)
 
 
 class _Subscription(Link):

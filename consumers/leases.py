@@ -25,6 +25,7 @@ from consumers.delivery import Delivery
 from consumers.keys import Keys
 from consumers.outcome import Released
 from consumers.transitions import BATCH_ITEMS, Call, Settlement, renew, settle_items, words
+from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +157,7 @@ class Keeper:
         self._turned = time.monotonic()
         self._asked = self._turned
         self._said = False
-        # Why leases could not be renewed when it was last tried.
-        self._trouble = ""
+        self._trouble = Trouble(logger, "leases could not be renewed")
         # Taken out of held and not handed back yet: Redis may be away just then.
         self._returning: list[Delivery] = []
         # The longest time, in seconds, that the loop was seen not to turn.
@@ -196,17 +196,11 @@ class Keeper:
             if self._returning:
                 self._hand_back(channel)
         except RedisError as error:
-            self._say_trouble(str(error))
+            self._trouble.say(error)
         except Exception:
             logger.exception("the lease keeper failed a step")
         for delivery in self._leases.expired():
             self._lose(delivery)
-
-    def _say_trouble(self, why: str) -> None:
-        # An outage lasts for many steps: one line for each reason.
-        level = logging.DEBUG if why == self._trouble else logging.WARNING
-        logger.log(level, "leases could not be renewed: %s", why)
-        self._trouble = why
 
     def _look_at_loop(self) -> float:
         now = time.monotonic()
@@ -238,7 +232,7 @@ class Keeper:
         for batch in _chunks(deliveries):
             asked = time.monotonic()
             flags = _ask(channel, renew(keys, self._consumer, batch), patience)
-            self._trouble = ""
+            self._trouble.over()
             for delivery, flag in zip(batch, flags.decode(), strict=True):
                 if flag == "0":
                     self._lose(delivery)

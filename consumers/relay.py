@@ -18,6 +18,7 @@ from consumers.lanes import listed_lanes
 from consumers.names import check_job_id, check_name
 from consumers.scripts import Argument, call
 from consumers.transitions import DeadLetterBounds, quarantine, relay
+from consumers.trouble import Trouble
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -56,8 +57,7 @@ class Relay:
         self._batch = batch
         self._token = secrets.token_hex(16)
         self._posted = asyncio.Event()
-        # Why the outbox waits, said once: an outage lasts for many steps.
-        self._trouble = ""
+        self._trouble = Trouble(logger, f"the outbox of {keys.queue} waits")
         # Queues that took nothing when they were last asked; said once.
         self._blocked: set[str] = set()
 
@@ -71,9 +71,9 @@ class Relay:
             self._posted.clear()
             try:
                 await self.step()
-                self._trouble = ""
+                self._trouble.over()
             except RedisError as error:
-                self._say_waiting(str(error))
+                self._trouble.say(error)
             except Exception:
                 logger.exception("the relay of %s failed", self._keys.queue)
             await self._sleep()
@@ -128,11 +128,6 @@ class Relay:
         if dealt < len(posted):
             self._say_blocked(queue, "a foreign value is in their way")
         return dealt == len(posted)
-
-    def _say_waiting(self, why: str) -> None:
-        level = logging.DEBUG if why == self._trouble else logging.WARNING
-        logger.log(level, "the outbox of %s waits: %s", self._keys.queue, why)
-        self._trouble = why
 
     def _say_blocked(self, queue: str, why: str) -> None:
         level = logging.DEBUG if queue in self._blocked else logging.ERROR

@@ -181,7 +181,7 @@ class FaultProxy:
 
     def take_reset(self, request: list[bytes]) -> bool:
         """Whether this request is to be met with a reset; counts it when it is."""
-        name = _name(request)
+        name = name_of(request)
         if not self.resets[name]:
             return False
         self.resets[name] -= 1
