@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from consumers.keys import Fleet
-from consumers.scripts import Argument
+from consumers.scripts import Argument, call, load
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 BEAT = 5.0
 # A worker that was silent for a minute is not listed any more.
 FORGET_AFTER = 60.0
+_FORGET_AFTER_MS = int(FORGET_AFTER * 1000)
+
+_BEAT, _DESCRIBE = load("beat"), load("describe")
+ALL = (_BEAT, _DESCRIBE)
 
 
 def _version() -> str:
@@ -74,9 +78,14 @@ class Heartbeat:
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:
-        """Write the worker's facts once, with the time of Redis: machines' clocks differ."""
-        now = await _now_ms(self._wire)
-        await asyncio.gather(*(self._wire.send(*command) for command in self._commands(now)))
+        """List the worker and write its facts once, also while memory is full."""
+        events = self._events()
+        # Two scripts: on a cluster list and facts lie in different slots.
+        await asyncio.gather(
+            call(self._wire, _BEAT, [self._fleet.workers], [self.worker_id, _FORGET_AFTER_MS]),
+            call(self._wire, _DESCRIBE, [self._fleet.worker(self.worker_id)], self._facts(events)),
+            self._list_queues(sorted(events)),
+        )
 
     async def remove(self) -> None:
         """Take the worker off the list."""
@@ -86,8 +95,7 @@ class Heartbeat:
             self._wire.send("DEL", key),
         )
 
-    def _commands(self, now: int) -> list[tuple[Argument, ...]]:
-        key, events = self._fleet.worker(self.worker_id), self._events()
+    def _facts(self, events: dict[str, list[str]]) -> list[Argument]:
         facts = {
             **self._fixed,
             "events": json.dumps(events),
@@ -95,14 +103,14 @@ class Heartbeat:
             "started": json.dumps(self._started()),
             "pauses": json.dumps(self._pauses()),
         }
-        flat = [part for pair in facts.items() for part in pair]
-        return [
-            ("ZADD", self._fleet.workers, now, self.worker_id),
-            ("HSET", key, *flat),
-            ("EXPIRE", key, int(FORGET_AFTER)),
-            ("ZREMRANGEBYSCORE", self._fleet.workers, "-inf", now - int(FORGET_AFTER * 1000)),
-            ("SADD", self._fleet.queues, *sorted(events)),
-        ]
+        return [_FORGET_AFTER_MS, *(part for pair in facts.items() for part in pair)]
+
+    async def _list_queues(self, names: list[str]) -> None:
+        try:
+            await self._wire.send("SADD", self._fleet.queues, *names)
+        except OutOfMemoryError as error:
+            # Nobody waits for a queue that is not listed yet: the next beat says it again.
+            logger.debug("queues are not listed: %s", error)
 
 
 async def _now_ms(wire: Wire) -> int:
@@ -112,7 +120,7 @@ async def _now_ms(wire: Wire) -> int:
 
 async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes | None]]:
     """Return some facts of each worker that was heard of within the last minute."""
-    since = await _now_ms(wire) - int(FORGET_AFTER * 1000)
+    since = await _now_ms(wire) - _FORGET_AFTER_MS
     workers = await wire.send("ZRANGEBYSCORE", fleet.workers, since, "+inf")
     return await asyncio.gather(
         *(wire.send("HMGET", fleet.worker(worker.decode()), *names) for worker in workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ INTERVAL = 30.0
 UNUSED_MS = 10 * 60 * 1000
 # How many marks of cancelled entries are looked at in a round.
 _SAMPLE = 100
+# A stream without the prefix of lanes, and an entry.
+_MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
 
 
 class Janitor:
@@ -99,14 +102,25 @@ class Janitor:
         """Drop the marks of cancelled entries that somebody deleted: nobody else ever would."""
         for marks in (keys.cancelled, keys.cancelling):
             try:
-                for mark in await self._wire.send("SRANDMEMBER", marks, _SAMPLE):
-                    if not await self._is_there(keys, *mark.decode().split(" ")):
-                        await self._wire.send("SREM", marks, mark)
-            except (ResponseError, ValueError, TypeError) as error:
-                logger.debug("%s holds what is no mark: %s", marks, error)
+                sample = await self._wire.send("SRANDMEMBER", marks, _SAMPLE)
+            except ResponseError as error:
+                logger.debug("%s holds no marks: %s", marks, error)
+                continue
+            for mark in sample:
+                if not await self._marks_something(keys, mark):
+                    await self._wire.send("SREM", marks, mark)
 
-    async def _is_there(self, keys: Keys, stream: str, entry: str) -> bool:
-        return bool(await self._wire.send("XRANGE", f"{keys.base}lane:{stream}", entry, entry))
+    async def _marks_something(self, keys: Keys, mark: bytes) -> bool:
+        parts = _MARK.fullmatch(mark)
+        if parts is None or not _is_entry(parts[2]):
+            return False
+        stream, entry = f"{keys.base}lane:{parts[1].decode()}", parts[2]
+        try:
+            return bool(await self._wire.send("XRANGE", stream, entry, entry))
+        except ResponseError as error:
+            # What cannot be looked at may be there: a foreign value may be taken away again.
+            logger.debug("%s cannot be looked at: %s", stream, error)
+            return True
 
     def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
         return (
@@ -168,6 +182,10 @@ class Janitor:
     async def _now_ms(self) -> float:
         seconds, micros = await self._wire.send("TIME")
         return int(seconds) * 1000 + int(micros) / 1000
+
+
+def _is_entry(text: bytes) -> bool:
+    return all(len(half) <= 20 and int(half) < 2**64 for half in text.split(b"-"))
 
 
 def _ms(entries: Any) -> float:

@@ -10,7 +10,7 @@ import re
 
 from redis.exceptions import ResponseError
 
-from consumers import schedules, transitions
+from consumers import heartbeat, schedules, transitions
 from consumers.errors import TaskManagerError
 from consumers.keys import Keys
 from consumers.refusals import is_for_now, told_apart
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def commands() -> list[str]:
     """Return every command that a script runs, with its subcommand where it has one."""
     found = set()
-    for script in (*transitions.ALL, *schedules.ALL):
+    for script in (*transitions.ALL, *schedules.ALL, *heartbeat.ALL):
         for command, subcommand in _CALLED.findall(script.source):
             known = command in _WITH_SUBCOMMAND
             found.add(f"{command} {subcommand}" if known else command)

@@ -12,8 +12,10 @@ from redis.exceptions import RedisError
 from consumers.guards import Mode, debounced, digest_of
 from consumers.job import Job
 from consumers.keys import Keys
+from consumers.outcome import Completed
 from consumers.policy import CallNext
-from consumers.scripts import Argument
+from consumers.scripts import Argument, load
+from consumers.transitions import Settlement
 from consumers.wire import Wire
 from processors.signals import Discard
 
@@ -21,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 # The longest wait of a storm that does not end, in windows.
 DEFAULT_LONGEST = 10
+
+_UNRUN = load("unrun")
+ALL = (_UNRUN,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,11 @@ class DebounceManager:
 class RanBefore:
     """Skips a job whose id has completed a run within the last window_ms.
 
-    A run that is repeated (after a crash, a failure) is no other run, and a dead letter
-    that is replayed has not completed one. What is skipped ends as cancelled.
+    A run that is repeated (after a crash, a failure) is no other run, and what became a dead
+    letter or was cancelled has not completed one. What is skipped ends as cancelled.
+
+    A run is marked before it is recorded: an emit may be fetched elsewhere as soon as that
+    is done. So it is the telemetry of its consumer as well, to take marks back.
     """
 
     def __init__(self, wire: Wire, namespace: str, window_ms: int) -> None:
@@ -68,12 +76,23 @@ class RanBefore:
         if ran is not None and ran.decode() != generation:
             raise Discard(f"debounced: the same id ran within the last {self._window_ms} ms")
         result = await call_next()
-        await self._ask("SET", key, generation, "PX", self._window_ms)
+        # What returns after it was cancelled cannot end as completed.
+        if not job.cancelled:
+            await self._ask("SET", key, generation, "PX", self._window_ms)
         return result
 
-    def forget(self, queue: str, job_id: str) -> None:
-        """Take back that an id ran: what its run returned could not be recorded."""
-        self._wire.send("DEL", self._key(queue, job_id)).add_done_callback(_ignore)
+    def settled(self, settlement: Settlement, recorded: bool) -> None:
+        """Take back that an id ran when this run of it was not recorded as completed."""
+        completed = isinstance(settlement.outcome, Completed)
+        # A completed run that was refused was marked as well: whoever runs it again marks it
+        # again. Of any other refused outcome the run elsewhere says more.
+        if completed == recorded:
+            return
+        job = settlement.delivery.envelope
+        key = self._key(settlement.delivery.stream.lane.queue, job.id)
+        # As text, it is a short one: nobody waits here to send it when Redis has not got it.
+        command = _UNRUN.by_source([key], [job.generation])
+        self._wire.send(*command).add_done_callback(_ignore)
 
     def _key(self, queue: str, job_id: str) -> str:
         return Keys(queue, self._namespace).ran(job_id)

@@ -13,11 +13,9 @@ from typing_extensions import TypeVar
 
 from consumers.connection import Connector
 from consumers.consumer import Consumer
-from consumers.delivery import Delivery
 from consumers.inspector import QueueStats
 from consumers.keys import Keys
 from consumers.names import check_name
-from consumers.outcome import Buried
 from consumers.producer import Producer
 from consumers.telemetry import Telemetry
 from consumers.wire import Wire
@@ -41,6 +39,7 @@ from taskmanager.errors import (
 from taskmanager.facts import JobInfo, ScheduleInfo
 from taskmanager.handle import JobHandle
 from taskmanager.lifecycle import LifeCycle
+from taskmanager.listeners import Listeners
 from taskmanager.options import naming_options, same
 from taskmanager.policies import read_policies
 from taskmanager.registrar import Registrar
@@ -380,17 +379,17 @@ class TaskManager(Registrar, Generic[T]):
             connect_timeout=chosen.connect_timeout,
             no_handler_deadline=chosen.no_handler_deadline,
             dead_letters=self._policies.bounds,
-            on_dead=self._died,
+            on_dead=self._alerts,
             name=chosen.name,
             results=self._configuration.kept_connector,
             services={"cron": self._new_scheduler},
-            telemetry=self._telemetry,
+            telemetry=self._listeners(),
         )
 
-    def _died(self, delivery: Delivery, buried: Buried) -> None:
-        self._alerts(delivery, buried)
-        if self._ran_before is not None:
-            self._ran_before.forget(delivery.stream.lane.queue, delivery.envelope.id)
+    def _listeners(self) -> Telemetry | None:
+        # Ours is first: whatever the application's does, it is told.
+        found = [it for it in (self._ran_before, self._telemetry) if it is not None]
+        return Listeners(*found) if found else None
 
     def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
         return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))

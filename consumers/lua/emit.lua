@@ -45,6 +45,7 @@ local function length(stream)
   return type(found) == 'number' and found or 0
 end
 
+-- What was cancelled while it waited lies in its lane until it is delivered, but runs no more.
 local function depth()
   local put_off = redis.pcall('ZCARD', base .. 'delayed')
   local held = type(put_off) == 'number' and put_off or 0
@@ -52,11 +53,12 @@ local function depth()
     local lane = base .. 'lane:' .. name
     held = held + length(lane) + length(lane .. ':front')
   end
-  return held
+  local cancelled = redis.pcall('SCARD', base .. 'cancelled')
+  return math.max(0, held - (type(cancelled) == 'number' and cancelled or 0))
 end
 
 room = room == 0 and math.huge or room - depth()
-local now, words, added = now_ms(), {}, 0
+local now, words, added, dropped = now_ms(), {}, 0, {}
 for at = 6, #ARGV, JOB_FIELDS do
   local job = job_at(at)
   local found, refusal = look(base, job)
@@ -66,7 +68,11 @@ for at = 6, #ARGV, JOB_FIELDS do
   if refusal then
     words[#words + 1] = refusal
   elseif found then
-    absorb(base, lanes, stats, job, found, now)
+    if is_dropped(found) then
+      dropped[#dropped + 1] = { job, found }
+    else
+      absorb(base, lanes, stats, job, found, now)
+    end
     words[#words + 1] = found.guard and '~' .. found.generation .. ':' .. found.id
       or '=' .. found.generation
   elseif added >= room then
@@ -79,6 +85,8 @@ for at = 6, #ARGV, JOB_FIELDS do
   end
 end
 
+-- Last, because full memory allows them: as a first write they would let all others pass it.
+for _, met in ipairs(dropped) do absorb(base, lanes, stats, met[1], met[2], now) end
 if added > 0 then
   redis.call('HSET', meta, 'generation', generation)
   name_epoch(meta, now)

@@ -20,7 +20,7 @@ local harmless = {
   ['XINFO CONSUMERS'] = { 'CONSUMERS', key, 'g' }, ['XINFO GROUPS'] = { 'GROUPS', key },
   ['XINFO STREAM'] = { 'STREAM', key },
   ZADD = { key, 'XX', 0, 'm' }, ZCARD = { key }, ZRANGE = { key, 0, 0 }, ZREM = { key, 'm' },
-  ZRANGEBYSCORE = { key, 0, 0 }, ZSCORE = { key, 'm' },
+  ZRANGEBYSCORE = { key, 0, 0 }, ZREMRANGEBYSCORE = { key, 0, 0 }, ZSCORE = { key, 'm' },
 }
 
 -- How 6.2 and 7.0 word a refusal.

@@ -52,19 +52,19 @@ local function revived(letter)
     if not first then facts[fields[at]] = fields[at + 1] end
   end
   if not first or facts.raw or fields[first + 2] ~= 'id' then return nil end
-  local version, old, created, rest =
-    string.match(fields[first + 1], '^(%d+):(%d+):(%d+):%d+:%d+:%d+(.*)$')
+  local version, created, rest =
+    string.match(fields[first + 1], '^(%d+):%d+:(%d+):%d+:%d+:%d+(.*)$')
   if not (version and string.find(facts.lane or '', '^[^:]+:[^:]+:%-?%d+$') and facts.group) then
     return nil
   end
   local entry = { 'head', version .. ':' .. (generation + 1) .. ':' .. created .. ':0:0:0' .. rest }
   for at = first + 2, #fields do entry[#entry + 1] = fields[at] end
-  return facts.lane, facts.group, entry, old
+  return facts.lane, facts.group, entry
 end
 
 local replayed = 0
 
-local function bring_back(bucket, id, letter, lane, group, fields, old)
+local function bring_back(bucket, id, letter, lane, group, fields)
   local stream = base .. 'lane:' .. lane
   generation, replayed = generation + 1, replayed + 1
   room = room - drop_letter(base, letter[1], letter[2])
@@ -72,7 +72,7 @@ local function bring_back(bucket, id, letter, lane, group, fields, old)
   local entry = redis.call('XADD', stream, '*', unpack(fields))
   redis.call('HSET', bucket, id, pointer_to(generation, 0, lane, entry))
   -- While it lives again its idempotency key must not run out.
-  keep_guard(base, idempotency_of(fields[2]), bucket, id, old, generation, now_ms())
+  keep_guard(base, idempotency_of(fields[2]), bucket, id, generation, now_ms())
   return '+' .. generation
 end
 
@@ -84,11 +84,11 @@ local function replay(bucket, id)
   local entry = redis.call('HGET', dead_index, id)
   local letter = entry and redis.call('XRANGE', dead, entry, entry)[1]
   if not letter then return '-' end
-  local lane, group, fields, old = revived(letter)
+  local lane, group, fields = revived(letter)
   if not lane then return 'X' end
   local stream = base .. 'lane:' .. lane
   local why_not = lane_refusal(base, lanes, stream, most) or (exhausted(stream) and 'T' .. stream)
-  return why_not or bring_back(bucket, id, letter, lane, group, fields, old)
+  return why_not or bring_back(bucket, id, letter, lane, group, fields)
 end
 
 local words = {}

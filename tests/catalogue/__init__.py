@@ -57,6 +57,27 @@ The network (test_rows_c.py)
     C8   little bandwidth, and packets of one byte
     C9   10,000 commands cancelled in the middle
 
+Schedules and time (test_rows_e.py, and over processes tests/processes/test_schedules.py)
+
+    E4   a fixed time in the gap of a clock change
+    E5   a time that a clock change repeats
+    E6   a zone whose clocks skip midnight
+    E7   29 February, and a day that never comes
+    E8   many workers, one schedule
+    E9   no worker for three hours of an hourly schedule
+    E10  a worker dies around a fire
+    E11  a definition changes while old workers run
+
+Storms, cancel and pause (test_rows_g.py)
+
+    G1   a crash around an emit with an idempotency key
+    G2   a key whose job has vanished
+    G3   two debounced emits at once from two hosts
+    G4   an emit during the run of its storm
+    G5   a storm without an end
+    G8   a cancel that races with the start
+    G9   a pause while jobs run
+
 Two more in test_long_hauls.py: what an idle worker uses, and how soon a worker is
 back after a minute without Redis.
 """

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import redis as redis_py
 
+from consumers.connection import Connector
 from consumers.keys import Keys
+from consumers.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
+from consumers.transitions import Settlement
+from consumers.wire import Wire
+from processors.debounce import RanBefore
 from taskmanager import CallNext, Context, Job, JobCancelled, JobFailed, TaskManager
+from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
 Make = Callable[..., TaskManager]
 KEYS = Keys("default")
 SKIPPED = "debounced: the same id ran within the last"
+
+
+class Listener:
+    """Keeps the kinds of the recorded outcomes."""
+
+    def __init__(self, heard: list[type[Outcome]]) -> None:
+        self._heard = heard
+
+    def settled(self, settlement: Settlement, recorded: bool) -> None:
+        if recorded:
+            self._heard.append(type(settlement.outcome))
 
 
 def counting(tm: TaskManager, *, failures: int = 0) -> list[str]:
@@ -106,6 +124,114 @@ async def test_a_dead_letter_that_is_replayed_runs(make: Make) -> None:
 
     assert await again.result(timeout=10) == 2
     assert len(ran) == 2
+
+
+async def test_a_run_that_returned_and_ended_as_cancelled_skips_nothing(
+    make: Make, redis: redis_py.Redis
+) -> None:
+    heard: list[type[Outcome]] = []
+    tm = make(processor={"debounce": 300}, telemetry=Listener(heard))
+    ran: list[Any] = []
+
+    @tm.registerHandler(event="work")
+    async def work(job: Job[Any]) -> None:
+        ran.append(job.data)
+        if len(ran) == 1:
+            # Nothing is awaited behind this: the run comes to its end before it is told.
+            assert Queue(redis).cancel(job.id)[0] == "requested"
+
+    await tm.start()
+    cancelled = await tm.emit("work", id="7", data=1)
+    with pytest.raises(JobCancelled):
+        await cancelled.result(timeout=10)
+    await aeventually(lambda: not redis.exists(KEYS.ran("7")))
+
+    assert [await skipped(tm, id="7", data=n) for n in (2, 3)] == [False, True]
+    assert ran == [1, 2]
+    await aeventually(lambda: heard == [Cancelled, Completed, Cancelled])
+
+
+async def test_a_run_that_is_taken_back_leaves_the_mark_of_a_later_one(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    wire = Wire(Connector.from_url(server.url), name=None)
+    ran_before = RanBefore(wire, "tm", 300_000)
+    queue = Queue(redis)
+    earlier = queue.one(new_job("7"))
+    redis.set(KEYS.ran("7"), earlier.envelope.generation + 1)
+
+    ran_before.settled(Settlement(earlier, Cancelled("cancelled")), recorded=True)
+    # On one connection: this is answered behind what the line before it sent.
+    await wire.send("PING")
+    await wire.close()
+
+    assert redis.getdel(KEYS.ran("7")) == b"%d" % (earlier.envelope.generation + 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "recorded", "stays"),
+    [
+        (Completed(), True, True),
+        # Not ours any more: whoever runs it again sets the mark again.
+        (Completed(), False, False),
+        (Cancelled("cancelled"), True, False),
+        (Buried("bad_outcome"), True, False),
+        (RetryAt(0), True, False),
+        # It ran elsewhere meanwhile: this worker knows nothing of its end.
+        (RetryAt(0), False, True),
+    ],
+)
+async def test_only_a_recorded_completion_counts_as_a_run(
+    server: RedisServer, redis: redis_py.Redis, outcome: Outcome, recorded: bool, stays: bool
+) -> None:
+    wire = Wire(Connector.from_url(server.url), name=None)
+    ran_before = RanBefore(wire, "tm", 300_000)
+    delivery = Queue(redis).one(new_job("7"))
+    redis.set(KEYS.ran("7"), delivery.envelope.generation, px=300_000)
+
+    ran_before.settled(Settlement(delivery, outcome), recorded)
+    await wire.send("PING")
+    await wire.close()
+
+    assert redis.exists(KEYS.ran("7")) == stays
+
+
+async def test_a_run_that_returns_because_it_was_cancelled_is_not_marked_at_all(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    wire = Wire(Connector.from_url(server.url), name=None)
+    job = SimpleNamespace(queue="default", id="7", generation=1, cancelled=False)
+
+    async def stopped() -> str:
+        job.cancelled = True
+        return "stopped"
+
+    assert await RanBefore(wire, "tm", 300_000)(cast("Job[Any]", job), stopped) == "stopped"
+    await wire.close()
+
+    # An emit of the id may be fetched while the cancelled run is ending.
+    assert not redis.exists(KEYS.ran("7"))
+
+
+async def test_a_telemetry_that_fails_does_not_keep_a_dead_run_from_being_taken_back(
+    make: Make, redis: redis_py.Redis
+) -> None:
+    class Deaf:
+        def settled(self, settlement: Settlement, recorded: bool) -> None:
+            raise ValueError("deaf")
+
+    tm = make(processor={"debounce": 300}, telemetry=Deaf())
+
+    @tm.registerHandler(event="work")
+    async def work(job: Job[Any]) -> object:
+        return object()
+
+    await tm.start()
+    handle = await tm.emit("work", id="7")
+    with pytest.raises(JobFailed):
+        await handle.result(timeout=10)
+
+    await aeventually(lambda: not redis.exists(KEYS.ran("7")))
 
 
 async def test_what_is_skipped_reaches_neither_middleware_nor_handler(make: Make) -> None:

@@ -246,6 +246,28 @@ def test_the_depth_limit_counts_fronts_and_lanes_of_events_and_what_runs(queue: 
     assert queue.emit(new_job("e"), depth=5) == ["+5"]
 
 
+def test_the_depth_limit_does_not_count_what_was_cancelled_while_it_waited(queue: Queue) -> None:
+    queue.emit(new_job("a"), new_job("b"))
+    queue.cancel("a")
+
+    assert queue.emit(new_job("c"), new_job("d"), depth=2) == ["+3", "F"]
+
+
+def test_marks_without_entries_give_no_more_room_than_the_depth_limit(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    queue.redis.sadd(queue.keys.cancelled, *(f"workers:default:0 1-{n}" for n in range(9)))
+
+    assert queue.emit(new_job("b"), new_job("c"), depth=1) == ["+2", "F"]
+
+
+@pytest.mark.foreign_keys
+def test_a_foreign_value_in_place_of_the_marks_does_not_lift_the_depth_limit(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+
+    with foreign_value(queue.redis, queue.keys.cancelled):
+        assert queue.emit(new_job("b"), new_job("c"), depth=2) == ["+2", "F"]
+
+
 @pytest.mark.foreign_keys
 def test_a_broken_lane_does_not_stop_emits_to_others_under_a_depth_limit(queue: Queue) -> None:
     queue.emit(new_job("a"), new_job("b", priority=1))

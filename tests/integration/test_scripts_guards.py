@@ -297,6 +297,58 @@ def test_a_dead_letter_that_comes_back_leaves_the_key_of_another_job_alone(queue
     queue.redis.pexpire(queue.keys.idempotency("key"), DAY_MS)
 
 
+def key_ran_out(queue: Queue) -> None:
+    queue.redis.delete(queue.keys.idempotency("key"))
+
+
+def key_of_another_run_of_the_id(queue: Queue) -> None:
+    key_ran_out(queue)
+    queue.settle((queue.one(keyed()), Completed()))
+
+
+def key_of_a_job_that_vanished(queue: Queue) -> None:
+    key_ran_out(queue)
+    queue.emit(keyed("b", priority=1))
+    queue.redis.delete(queue.stream(Lane("default", priority=1)).key)
+
+
+def key_that_is_none(queue: Queue) -> None:
+    queue.redis.set(queue.keys.idempotency("key"), "somebody else's")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [key_ran_out, key_of_another_run_of_the_id, key_of_a_job_that_vanished, key_that_is_none],
+)
+def test_a_dead_letter_that_comes_back_takes_its_key_again_when_that_is_free(
+    queue: Queue, left: Life
+) -> None:
+    dead(queue)
+    left(queue)
+
+    (word,) = queue.replay("a")
+
+    assert queue.emit(keyed("c")) == [f"~{word[1:]}:a"]
+    assert key_ttl(queue) == -1
+    (delivery,) = queue.deliver()
+    queue.settle((delivery, Completed()))
+    assert expires_in_a_day(queue)
+
+
+def test_a_foreign_value_in_the_place_of_its_key_does_not_keep_a_dead_letter_back(
+    queue: Queue,
+) -> None:
+    dead(queue)
+    key = queue.keys.idempotency("key")
+    queue.redis.delete(key)
+    queue.redis.rpush(key, "somebody else's")
+
+    assert queue.replay("a") == ["+2"]
+
+    assert queue.redis.lrange(key, 0, -1) == [b"somebody else's"]
+    assert queue.ids() == ["a"]
+
+
 @pytest.mark.parametrize("due", ["", LATER])
 def test_a_key_is_bound_for_a_day_to_the_job_that_lives_under_its_id_already(
     queue: Queue, due: str
@@ -921,6 +973,21 @@ def test_g12_the_first_of_a_storm_into_full_memory_leaves_nothing(queue: Queue) 
         queue.emit(first("a"))
 
     assert queue.snapshot() == before
+
+
+@pytest.mark.parametrize("behind", [new_job("x"), new_job("x", due=LATER), keyed("lane")])
+def test_g12_nothing_passes_full_memory_behind_an_emit_that_is_dropped(
+    queue: Queue, behind: NewJob
+) -> None:
+    queue.emit(new_job("lane"), first("a"))
+    queue.redis.pexpire(queue.keys.debounce("storm"), 5000)
+    before = queue.snapshot()
+
+    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
+        queue.emit(first("b"), behind)
+
+    assert queue.snapshot() == before
+    assert left(queue) <= 5000
 
 
 def test_a_child_of_a_leading_storm_is_dropped_and_counted(queue: Queue) -> None:

@@ -7,11 +7,12 @@ from importlib import resources
 
 import pytest
 
-from consumers import archive, preflight, schedules, transitions
+from consumers import archive, heartbeat, preflight, schedules, transitions
 from consumers.scripts import Script, load
+from processors import debounce
 
-ENGINE = (*transitions.ALL, *schedules.ALL)
-SCRIPTS = (*ENGINE, *archive.ALL, load("preflight"))
+ENGINE = (*transitions.ALL, *schedules.ALL, *heartbeat.ALL)
+SCRIPTS = (*ENGINE, *archive.ALL, *debounce.ALL, load("preflight"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 INCLUDED = {it.name for it in resources.files("consumers").joinpath("lua/include").iterdir()}
 

@@ -40,6 +40,9 @@ end
 -- emit out keeps this out.
 local function is_changed(found) return found.guard ~= nil and found.guard.kind == 't' end
 
+-- Whether an emit that met a job is dropped: nothing but the storm's end changes then.
+local function is_dropped(found) return found.guard ~= nil and found.guard.kind == 'l' end
+
 -- Returns why a job may not enter its lane or be put off, nil when it may.
 local function entry_refusal(base, lanes, job, most, opening)
   local waits = job.due ~= '' or string.sub(job.guard, 1, 1) == 't'

@@ -119,10 +119,14 @@ local function expire_guard(base, hash, id, generation)
   if key then redis.call('PEXPIRE', key, KEPT_AFTER_END) end
 end
 
--- A job that came back as another run keeps its idempotency key as long as it lives.
-local function keep_guard(base, hash, bucket, id, old, generation, now)
-  local key = key_of(base, hash, id, old)
-  if key then hold({ key = key }, { bucket = bucket, id = id }, generation, now) end
+-- A job that came back as another run has its idempotency key as long as it lives, unless
+-- the key stands for another job by now.
+local function keep_guard(base, hash, bucket, id, generation, now)
+  if not hash then return end
+  local guard = { kind = 'i', key = base .. GUARD_KEYS.i .. hash }
+  if not is_a(guard.key, 'string') then return end
+  local held = held_by(base, guard)
+  if not held or held.id == id then hold(guard, { bucket = bucket, id = id }, generation, now) end
 end
 
 -- The hash of the idempotency key in the head of an entry, nil when it has none.

@@ -1,0 +1,77 @@
+"""The janitor on real Redis: what it drops, and what does not keep it from the rest."""
+
+from __future__ import annotations
+
+import pytest
+import redis as redis_py
+
+from consumers.job import Job
+from tests.support.engine import QueueView, emitting, working
+from tests.support.queue import foreign_value
+from tests.support.servers import RedisServer
+
+LANE = "workers:default:0"
+MISSING = f"{LANE} 1-1"
+NO_MARKS = [
+    b"",
+    b"no-mark",
+    b"three words here",
+    b"\xff\xfe 1-1",
+    f"{LANE} no-entry".encode(),
+    f"{LANE} -".encode(),
+    f"{LANE} 99999999999999999999-0".encode(),
+]
+
+
+async def work(job: Job[None]) -> None:
+    pass
+
+
+async def tidy(server: RedisServer, queue: QueueView) -> None:
+    """Let the janitor of a worker that runs nothing do one round."""
+    async with working(server.url, {"other": work}, queues=["idle"]) as worker:
+        await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("marks", ["cancelled", "cancelling"])
+async def test_what_is_no_mark_is_dropped_with_the_marks_of_missing_entries(
+    server: RedisServer, redis: redis_py.Redis, marks: str
+) -> None:
+    queue = QueueView(redis)
+    async with emitting(server.url) as emit:
+        await emit("work")
+    ((entry, _),) = redis.xrange(queue.lane())  # type: ignore[misc]
+    there = f"{LANE} {entry.decode()}"
+    redis.sadd(getattr(queue.keys, marks), there, MISSING, *NO_MARKS)
+
+    await tidy(server, queue)
+
+    assert redis.smembers(getattr(queue.keys, marks)) == {there.encode()}
+
+
+async def test_a_mark_in_a_lane_that_cannot_be_read_stays_and_does_not_keep_the_others(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    with foreign_value(redis, queue.lane()):
+        redis.sadd(queue.keys.cancelled, MISSING, *(f"{LANE} 1-{n}" for n in range(2, 9)))
+        redis.sadd(queue.keys.cancelled, "workers:default:1 1-1")
+
+        await tidy(server, queue)
+
+        assert redis.smembers(queue.keys.cancelled) == {
+            f"{LANE} 1-{n}".encode() for n in range(1, 9)
+        }
+
+
+@pytest.mark.foreign_keys
+async def test_a_foreign_value_in_place_of_one_set_does_not_keep_the_other_one(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    redis.sadd(queue.keys.cancelling, MISSING)
+
+    with foreign_value(redis, queue.keys.cancelled):
+        await tidy(server, queue)
+
+    assert not redis.exists(queue.keys.cancelling)
