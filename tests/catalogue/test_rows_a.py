@@ -228,10 +228,11 @@ def check_runs_that_do_not_end(stage: Stage, event: str) -> None:
     eventually(lambda: len(stage.letters()) == slots, SLACK)
     assert all("JobTimeout" in letter["error"] for letter in stage.letters().values())
 
-    # No slot is lost: as many as before run at a time.
-    stage.emit_many(*(nap(number, seconds=1) for number in range(slots)))
+    # No slot and no thread is lost: as many as before run at a time.
+    quick = {"event": "nap-in-thread", "data": {"seconds": 1}}
+    stage.emit_many(*({**quick, "id": f"quick-{n}"} for n in range(slots)))
     stage.completed(slots)
-    begun = [it.monotonic for it in stage.witness.started() if it.event == "nap"]
+    begun = [it.monotonic for it in stage.witness.started() if it.event == quick["event"]]
     assert max(begun) < min(it.monotonic for it in stage.witness.finished())
 
     stage.emit_many(*stuck[slots:])

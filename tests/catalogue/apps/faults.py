@@ -21,6 +21,12 @@ async def nap(job: Job[Any]) -> None:
         await asyncio.sleep(job.data.get("seconds", 0))
 
 
+@tm.registerHandler(event="nap-in-thread")
+def nap_in_thread(job: Job[Any]) -> None:
+    with witnessed(job):
+        time.sleep(job.data["seconds"])
+
+
 @tm.registerHandler(event="parent")
 async def parent(job: Job[Any], ctx: Context[Any]) -> None:
     """Have a child when it succeeds."""
