@@ -330,6 +330,8 @@ class _Connection:
             return
         size = 1 if proxy.slicing else max(1, int((proxy.rate or 0) * _NARROW_STEP))
         for at in range(0, len(frame), size):
+            if writer.is_closing():
+                return
             writer.write(frame[at : at + size])
             await writer.drain()
             # Asked anew for each piece: the mode may have ended meanwhile.
