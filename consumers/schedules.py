@@ -5,7 +5,8 @@ What a definition means is known above only; here it is bytes with a digest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.job import NewJob
@@ -17,9 +18,15 @@ from consumers.wire import Wire
 
 # Every one is looked at when it is due and listed as a whole: more are a mistake of a loop.
 MAX_SCHEDULES = 10_000
+# The highest version that Redis' scripts tell from the next, and the last time that has a date.
+MAX_VERSION = 2**53 - 1
+MAX_TIME = 253_402_300_799_999
 
 _SCHEDULE, _RESCHEDULE, _FIRE = load("schedule"), load("reschedule"), load("fire")
 ALL = (_SCHEDULE, _RESCHEDULE, _FIRE)
+_NUMBER = re.compile(rb"[0-9]{1,16}")
+# Of what somebody put there, enough to find it.
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,8 @@ class Record:
     slot is the next fire, None when there is none; fired the latest that was dealt with.
     paused says why, None when it is not. source is handler or emit; registered is when a
     worker last said that the definition is in use. last is the id of its latest job; fires
-    counts its jobs, skipped its fire times without one.
+    counts its jobs, skipped its fire times without one. unreadable says what somebody
+    spoiled; such a record has a name and a digest only, and no definition.
     """
 
     name: str
@@ -44,32 +52,76 @@ class Record:
     last: str | None
     fires: int
     skipped: int
+    unreadable: str | None = None
 
     @classmethod
     def read(cls, name: str, flat: Sequence[bytes]) -> Record | None:
         """Return the record in an answer of HGETALL; None when there is no such schedule."""
-        found = {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        found = {key.decode(errors="replace"): value for key, value in pairs}
         if "digest" not in found:
             return None
-        text = {key: value.decode() for key, value in found.items() if key != "definition"}
+        try:
+            return cls._read(name, found)
+        except ValueError as error:
+            digest = found["digest"].decode(errors="replace")
+            return cls.spoiled(name, str(error), digest=digest)
+
+    @classmethod
+    def spoiled(cls, name: str, why: str, *, digest: str = "") -> Record:
+        """Return the record of a schedule that cannot be read, and why."""
+        return cls(
+            name, digest, version=0, definition=b"", source="", slot=None, fired=None,
+            paused=None, registered=0, last=None, fires=0, skipped=0, unreadable=why,
+        )  # fmt: skip
+
+    @classmethod
+    def _read(cls, name: str, found: Mapping[str, bytes]) -> Record:
         return cls(
             name=name,
-            digest=text["digest"],
-            version=int(text.get("version", 0)),
+            digest=_text(found, "digest") or "",
+            version=_number(found, "version", MAX_VERSION) or 0,
             definition=found.get("definition", b""),
-            source=text.get("source", ""),
-            slot=_number(text.get("slot")),
-            fired=_number(text.get("fired")),
-            paused=text.get("paused"),
-            registered=int(text.get("registered", 0)),
-            last=text.get("last"),
-            fires=int(text.get("fires", 0)),
-            skipped=int(text.get("skipped", 0)),
+            source=_text(found, "source") or "",
+            slot=_number(found, "slot", MAX_TIME),
+            fired=_number(found, "fired", MAX_TIME),
+            paused=_text(found, "paused"),
+            registered=_time(found, "registered"),
+            last=_text(found, "last"),
+            fires=_count(found, "fires"),
+            skipped=_count(found, "skipped"),
         )
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text else None
+def _text(found: Mapping[str, bytes], field: str) -> str | None:
+    value = found.get(field)
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"its {field} {value!r:.{_MOST_SHOWN}} is no text") from None
+
+
+def _number(found: Mapping[str, bytes], field: str, most: int) -> int | None:
+    value = found.get(field)
+    if not value:
+        return None
+    if not _NUMBER.fullmatch(value) or int(value) > most:
+        shown = f"{value!r:.{_MOST_SHOWN}}"
+        raise ValueError(f"its {field} {shown} is no whole number of at most {most:,}")
+    return int(value)
+
+
+def _time(found: Mapping[str, bytes], field: str) -> int:
+    at = _number(found, field, MAX_TIME)
+    if at is None:
+        raise ValueError(f"its {field} is missing")
+    return at
+
+
+def _count(found: Mapping[str, bytes], field: str) -> int:
+    """Return a counter; it only informs, so a spoiled one spoils nothing else."""
+    value = found.get(field, b"")
+    return int(value) if _NUMBER.fullmatch(value) else 0
 
 
 async def record(wire: Wire, keys: Keys, name: str) -> Record | None:
@@ -79,7 +131,8 @@ async def record(wire: Wire, keys: Keys, name: str) -> Record | None:
 
 async def names(wire: Wire, keys: Keys) -> list[str]:
     """Return the names of a queue's schedules, paused ones too, sorted."""
-    return sorted(name.decode() for name in await wire.send("SMEMBERS", keys.schedule_names))
+    found = await wire.send("SMEMBERS", keys.schedule_names)
+    return sorted(name.decode(errors="replace") for name in found)
 
 
 def register(
@@ -107,9 +160,14 @@ def register(
     )  # fmt: skip
 
 
-def pause(keys: Keys, name: str, why: str, *, digest: str = "") -> Call:
-    """Return the pausing of a schedule; answers 1, or 0 when there is none (with that digest)."""
-    return _reschedule(keys, name, "pause", why, digest)
+def pause(
+    keys: Keys, name: str, why: str, *, digest: str = "", registered: int | None = None
+) -> Call:
+    """Return the pausing of a schedule, only while it has that digest and registration.
+
+    See reschedule.lua for the words it answers.
+    """
+    return _reschedule(keys, name, "pause", why, digest, _slot(registered))
 
 
 def resume(keys: Keys, name: str, slot: int | None, *, digest: str) -> Call:
@@ -150,11 +208,13 @@ def fire(
     return Call(_FIRE, streams.keys, args)
 
 
-def _reschedule(keys: Keys, name: str, what: str, given: str, digest: str) -> Call:
+def _reschedule(
+    keys: Keys, name: str, what: str, given: str, digest: str, registered: str = ""
+) -> Call:
     return Call(
         _RESCHEDULE,
         [keys.schedules, keys.schedule(name), keys.schedule_names],
-        [keys.base, name, what, given, digest],
+        [keys.base, name, what, given, digest, registered],
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from consumers.job import NewJob
 from consumers.lanes import Lane
 from consumers.names import check_name
+from consumers.schedules import MAX_VERSION
 from processors.cron import CronSpec
 from processors.cron_pattern import InvalidSchedule
 
@@ -18,7 +19,9 @@ Missed = Literal["skip", "one", "all"]
 # What becomes of a fire while the job of an earlier one lives.
 Overlap = Literal["allow", "skip", "queue"]
 
-# A fire that is late by less was not missed: a deploy takes about as long.
+# What is late by no more was not missed, whatever the policy: a loop was busy, a hint was lost.
+IN_TIME_MS = 10_000
+# The latest fire is late by no more after a deploy: "skip" fires it.
 GRACE_MS = 60_000
 # "all" catches up on the latest ones; what is left out is counted.
 MOST_CAUGHT_UP = 100
@@ -63,8 +66,9 @@ class Schedule:
         check_name("event", self.event)
         _check_choice("missed", self.missed, get_args(Missed))
         _check_choice("overlap", self.overlap, get_args(Overlap))
-        if type(self.version) is not int or self.version < 0:
-            raise InvalidSchedule("version", self.version, "give a whole number of at least 0")
+        if type(self.version) is not int or not 0 <= self.version <= MAX_VERSION:
+            allowed = f"give a whole number of at least 0 and at most {MAX_VERSION:,} (2**53 - 1)"
+            raise InvalidSchedule("version", self.version, allowed)
 
     @property
     def definition(self) -> bytes:
@@ -104,7 +108,7 @@ class Schedule:
                 overlap=found["overlap"],
                 version=version,
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"the definition of schedule {name!r} has no {error}") from error
 
     def job(self, fire_ms: int) -> NewJob:
@@ -112,24 +116,29 @@ class Schedule:
         return NewJob(fire_id(self.name, fire_ms), self.event, self.data, self.lane, self.options)
 
     def fires(self, slot: int, now_ms: int) -> Fires:
-        """Return what is due at now_ms when slot is the first that was not dealt with."""
-        due = self.spec.missed(slot - 1, now_ms, _MOST_COUNTED) or [slot]
-        if self.missed == "all":
-            return self._catch_up(due)
-        latest = due[-1]
-        chosen = [latest]
-        if self.missed == "skip" and now_ms - latest > GRACE_MS:
-            chosen = []
-        return Fires(chosen, len(due) - len(chosen), latest, self.spec.next_after(latest))
+        """Return what is due at now_ms when slot is the first that was not dealt with.
 
-    def _catch_up(self, due: list[int]) -> Fires:
-        """Choose as many as may be added at once; the next look goes on behind them."""
-        wanted = due[-MOST_CAUGHT_UP:]
+        When not all of it may be added at once, the next look goes on behind what was chosen.
+        """
+        due = self.spec.missed(slot - 1, now_ms, _MOST_COUNTED) or [slot]
+        wanted = self._wanted(due, now_ms)
         # Where runs must not overlap, each fire has to see the run of the one before.
         at_once = 1 if self.overlap != "allow" else _MOST_BYTES // max(1, len(self.data))
         chosen = wanted[: max(1, at_once)]
-        passed_over = len(due) - len(wanted)
-        return Fires(chosen, passed_over, chosen[-1], self.spec.next_after(chosen[-1]))
+        latest = chosen[-1] if chosen else due[-1]
+        return Fires(chosen, len(due) - len(wanted), latest, self.spec.next_after(latest))
+
+    def _wanted(self, due: list[int], now_ms: int) -> list[int]:
+        """Return which of them get a job, always the latest so many.
+
+        Those in time stand for the ones that were missed before them.
+        """
+        if self.missed == "all":
+            return due[-MOST_CAUGHT_UP:]
+        in_time = [fire_ms for fire_ms in due if now_ms - fire_ms <= IN_TIME_MS]
+        if not in_time and (self.missed == "one" or now_ms - due[-1] <= GRACE_MS):
+            return due[-1:]
+        return in_time
 
 
 def fire_id(name: str, fire_ms: int) -> str:

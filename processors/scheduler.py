@@ -7,16 +7,17 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from redis.exceptions import RedisError, ResponseError
 
 from consumers import schedules
 from consumers.keys import Keys
+from consumers.refusals import is_for_now
 from consumers.schedules import Record
-from consumers.scripts import call
 from consumers.wire import Wire
 from processors.schedule import Schedule
-from processors.timetable import Timetable
+from processors.timetable import Registered, Timetable
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,12 @@ LOOK = 2.0
 CONFIRM = 60.0
 # A definition that no worker has confirmed for so long (ms) is that of code that has gone.
 FORGOTTEN_AFTER_MS = 7 * 24 * 3600 * 1000
+# What this version cannot fire is left alone for so long, and until a schedule is changed.
+_LEFT_ALONE = 30.0
 _AT_A_TIME = 32
+
+# A schedule's name with when it is to be looked at: once that is changed, it is another look.
+_Look: TypeAlias = tuple[bytes, bytes]
 
 
 class Scheduler:
@@ -42,13 +48,19 @@ class Scheduler:
         self._keys = keys
         self._own = own
         self._woken = asyncio.Event()
-        self._registered = False
-        self._confirm_at = 0.0
-        # What was said already; a schedule in trouble is looked at every other second.
+        self._registered: set[str] = set()
+        # When (monotonic) each of ours is registered or confirmed next.
+        self._confirm_at: dict[str, float] = {}
+        # Another one means that Redis has lost everything.
+        self._epoch: bytes | None = None
+        # When (monotonic) each of those that are due and could not be fired is tried again.
+        self._passed_by: dict[_Look, float] = {}
+        # What was said already; a schedule in trouble is looked at again and again.
         self._said: set[tuple[str, str]] = set()
 
     def wake(self) -> None:
         """A schedule was changed."""
+        self._passed_by = dict.fromkeys(self._passed_by, 0.0)
         self._woken.set()
 
     async def run(self) -> None:
@@ -69,78 +81,152 @@ class Scheduler:
         self._woken.clear()
         await self._keep_registered()
         now = await self._timetable.now_ms()
-        due = await self._wire.send(
-            "ZRANGEBYSCORE", self._keys.schedules, "-inf", now, "LIMIT", 0, _AT_A_TIME
+        for look in await self._due(now):
+            await self._try(look, now)
+        return await self._until_next()
+
+    async def _due(self, now: int) -> list[_Look]:
+        """Return what to look at now; what is in trouble comes behind what is not."""
+        flat = await self._wire.send(
+            "ZRANGEBYSCORE", self._keys.schedules, "-inf", now, "WITHSCORES",
+            "LIMIT", 0, _AT_A_TIME + len(self._passed_by),
+        )  # fmt: skip
+        due = list(zip(flat[::2], flat[1::2], strict=True))
+        fresh = [look for look in due if look not in self._passed_by]
+        now_here = time.monotonic()
+        again = [look for look in due if self._passed_by.get(look, now_here + 1) <= now_here]
+        return fresh[:_AT_A_TIME] + again[:_AT_A_TIME]
+
+    async def _until_next(self) -> float:
+        """Return the seconds until the first that is not in trouble, or one is tried again."""
+        flat = await self._wire.send(
+            "ZRANGE", self._keys.schedules, 0, len(self._passed_by), "WITHSCORES"
         )
-        for name in due:
-            await self._try(name.decode(errors="replace"), now)
-        head = await self._wire.send("ZRANGE", self._keys.schedules, 0, 0, "WITHSCORES")
-        if not head:
-            return LOOK
-        wait = (int(float(head[1])) - await self._timetable.now_ms() + 1) / 1000
-        # What was due and still is needs a person: looking at it without end helps nobody.
-        return LOOK / 4 if wait <= 0 and head[0] in due else min(LOOK, max(wait, 0.0))
+        looks = list(zip(flat[::2], flat[1::2], strict=True))
+        # Another worker fired the rest, or somebody changed it.
+        self._passed_by = {it: self._passed_by[it] for it in looks if it in self._passed_by}
+        now_here = time.monotonic()
+        # What needs a person is no reason to hurry.
+        waits = [LOOK, *(max(at - now_here, LOOK / 4) for at in self._passed_by.values())]
+        head = next((look for look in looks if look not in self._passed_by), None)
+        if head is not None:
+            waits.append((float(head[1]) - await self._timetable.now_ms() + 1) / 1000)
+        return max(min(waits), 0.0)
+
+    # What is registered here
 
     async def _keep_registered(self) -> None:
-        """Register what is ours; again after Redis has lost it."""
-        if not self._own:
-            return
-        if self._registered and not await self._wire.send(
-            "EXISTS", self._keys.schedule(self._own[0].name)
-        ):
-            self._registered = False
-        if self._registered and time.monotonic() < self._confirm_at:
-            return
-        for schedule in self._own:
-            await self._register(schedule, confirm_only=self._registered)
-        self._registered = True
-        self._confirm_at = time.monotonic() + CONFIRM * random.uniform(0.75, 1.25)
+        """Register what is ours; again after Redis has lost it.
 
-    async def _register(self, schedule: Schedule, *, confirm_only: bool) -> None:
-        done = await self._timetable.register(schedule, source="handler", confirm_only=confirm_only)
-        # Redis has lost it; or it fired while its next time was computed.
-        if done.word == "unknown" or (done.word == "other" and not confirm_only):
-            done = await self._timetable.register(schedule, source="handler")
-        if done.word in ("created", "replaced"):
-            logger.info("schedule %s of %s: %s", schedule.name, self._keys.queue, done.word)
-        elif done.word == "full":
+        What is refused keeps neither another one nor the firing.
+        """
+        if self._own:
+            await self._notice_losses()
+        for schedule in self._own:
+            if time.monotonic() >= self._confirm_at.get(schedule.name, 0.0):
+                await self._keep(schedule)
+
+    async def _notice_losses(self) -> None:
+        """Register all anew when Redis lost everything; when one is gone, only confirm."""
+        ours = [self._keys.schedule(name) for name in self._registered]
+        try:
+            epoch = await self._wire.send("HGET", self._keys.meta, "epoch")
+            left = await self._wire.send("EXISTS", *ours) if ours else 0
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            return  # registering will say what it is
+        if self._epoch is not None and epoch != self._epoch:
+            self._registered.clear()
+            self._confirm_at.clear()
+        self._epoch = epoch
+        if left < len(ours):
+            self._confirm_at.clear()
+
+    async def _keep(self, schedule: Schedule) -> None:
+        self._confirm_at[schedule.name] = time.monotonic() + LOOK
+        try:
+            done = await self._confirm(schedule)
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            self._say(schedule.name, f"cannot be registered: {error}")
+            return
+        if done.word == "past":
+            self._say(schedule.name, "is not registered: it fires whenever that is tried")
+            return
+        if done.word != "full":
+            self._registered.add(schedule.name)
+        self._confirm_at[schedule.name] = time.monotonic() + CONFIRM * random.uniform(0.75, 1.25)
+
+    async def _confirm(self, schedule: Schedule) -> Registered:
+        """Say that it is in use, or register it; an older one never replaces another here."""
+        if schedule.name in self._registered:
+            done = await self._timetable.register(schedule, source="handler", confirm_only=True)
+            if done.word != "unknown":
+                return done
+            self._registered.discard(schedule.name)
+        done = await self._timetable.register(schedule, source="handler")
+        self._tell(schedule, done.word)
+        return done
+
+    def _tell(self, schedule: Schedule, word: str) -> None:
+        if word in ("created", "replaced"):
+            logger.info("schedule %s of %s: %s", schedule.name, self._keys.queue, word)
+        elif word == "full":
             self._say(schedule.name, f"is not registered, {schedules.MAX_SCHEDULES} others are")
-        elif done.word == "older":
+        elif word == "older":
             self._say(schedule.name, "has a definition of a higher version, ours does not count")
 
-    async def _try(self, name: str, now: int) -> None:
-        """Look at a schedule; what is wrong with it must not keep the others."""
-        try:
-            await self._look_at(name, now)
-        except ResponseError as error:
-            self._say(name, f"cannot fire: {error}")
+    # What is due
 
-    async def _look_at(self, name: str, now: int) -> None:
+    async def _try(self, look: _Look, now: int) -> None:
+        """Look at a schedule; what is wrong with it must not keep the others."""
+        name = look[0].decode(errors="replace")
+        try:
+            done, pause = await self._look_at(name, look, now), LOOK / 4
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            self._say(name, f"cannot fire: {error}")
+            done, pause = False, LOOK
+        except (RedisError, OSError):
+            raise
+        except Exception as error:
+            self._say(name, f"cannot be fired by this version: {error}")
+            done, pause = False, _LEFT_ALONE
+        self._passed_by.pop(look, None)
+        if not done:
+            at = time.monotonic() + pause * random.uniform(0.75, 1.25)
+            # Changed while it was looked at: what was read may be of before that.
+            self._passed_by[look] = 0.0 if self._woken.is_set() else at
+
+    async def _look_at(self, name: str, look: _Look, now: int) -> bool:
+        """Return whether that look is dealt with; ValueError when it cannot be read."""
         record = await self._timetable.record(name)
         if record is None:
             # Somebody deleted it.
-            await self._wire.send("ZREM", self._keys.schedules, name)
-        elif record.slot is None or record.slot > now or record.paused is not None:
-            return
-        elif record.source == "handler" and now - record.registered > FORGOTTEN_AFTER_MS:
-            await self._forget(record)
-        else:
-            await self._fire(record, now)
+            await self._wire.send("ZREM", self._keys.schedules, look[0])
+            self._said = {said for said in self._said if said[0] != name}
+            return True
+        if record.unreadable is not None:
+            raise ValueError(record.unreadable)
+        if record.slot is None or record.slot > now or record.paused is not None:
+            return False
+        if record.source == "handler" and now - record.registered > FORGOTTEN_AFTER_MS:
+            return await self._forget(record)
+        return await self._fire(record, self._timetable.schedule_of(record), now)
 
-    async def _forget(self, record: Record) -> None:
-        step = schedules.pause(self._keys, record.name, "unregistered", digest=record.digest)
-        await call(self._wire, step.script, step.keys, step.args)
+    async def _forget(self, record: Record) -> bool:
+        if not await self._timetable.forget(record):
+            return False
         logger.error(
             "schedule %s of %s is paused: no worker has registered it for 7 days",
             record.name, self._keys.queue,
         )  # fmt: skip
+        return True
 
-    async def _fire(self, record: Record, now: int) -> None:
-        try:
-            schedule = self._timetable.schedule_of(record)
-        except ValueError as error:
-            self._say(record.name, f"cannot be fired by this version: {error}")
-            return
+    async def _fire(self, record: Record, schedule: Schedule, now: int) -> bool:
         word, added = await self._timetable.fire(record, schedule, now)
         if word == "fired":
             logger.debug("schedule %s fired %d jobs", record.name, added)
@@ -149,6 +235,7 @@ class Scheduler:
             self._say(record.name, "cannot fire: its queue has no lane left")
         elif word[0] == "T":
             self._say(record.name, f"cannot fire: a foreign value is in {word[1:]}")
+        return word == "fired"
 
     def _say(self, name: str, trouble: str) -> None:
         if (name, trouble) not in self._said:

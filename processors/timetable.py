@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from consumers import schedules
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
@@ -13,6 +15,9 @@ from consumers.scripts import call
 from consumers.transitions import Call
 from consumers.wire import Wire
 from processors.schedule import Schedule
+
+# How often a change is tried again because the schedule was changed or fired meanwhile.
+_TRIES = 5
 
 
 class Registered(NamedTuple):
@@ -40,15 +45,28 @@ class Timetable:
     async def register(
         self, schedule: Schedule, *, source: str, confirm_only: bool = False
     ) -> Registered:
-        """Put a definition in force, or only say that it is still in use."""
-        slot = schedule.spec.next_after(await self.now_ms())
+        """Put a definition in force, or only say that it is still in use.
+
+        The next fire is after the last one, also when Redis' clock was set back since.
+        """
+        after = await self.now_ms()
+        for _ in range(_TRIES):
+            done = await self._register(schedule, after, source, confirm_only)
+            if done.word != "past" or done.slot is None:
+                break
+            after = max(after, done.slot)
+        return done
+
+    async def _register(
+        self, schedule: Schedule, after: int, source: str, confirm_only: bool
+    ) -> Registered:
         step = schedules.register(
             self.keys,
             schedule.name,
             digest=schedule.digest,
             version=schedule.version,
             definition=schedule.definition,
-            slot=slot,
+            slot=schedule.spec.next_after(after),
             source=source,
             confirm_only=confirm_only,
         )
@@ -60,31 +78,66 @@ class Timetable:
         return await schedules.record(self.wire, self.keys, name)
 
     async def records(self) -> list[Record]:
-        """Return all schedules of the queue, by name."""
+        """Return all schedules of the queue, by name; also those that cannot be read."""
         names = await schedules.names(self.wire, self.keys)
-        found = await asyncio.gather(*(self.record(name) for name in names))
+        found = await asyncio.gather(*(self._listed(name) for name in names))
         return [record for record in found if record is not None]
 
+    async def _listed(self, name: str) -> Record | None:
+        try:
+            return await self.record(name)
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return Record.spoiled(name, f"a foreign value is in {self.keys.schedule(name)}")
+
     def schedule_of(self, record: Record) -> Schedule:
-        """Return the schedule of a record; ValueError when this version does not know it."""
+        """Return the schedule of a record; ValueError when this version cannot read it."""
+        if record.unreadable is not None:
+            raise ValueError(record.unreadable)
         return Schedule.read(self.keys.queue, record.name, record.definition, record.version)
 
     async def pause(self, name: str, why: str = "paused") -> bool:
         """Fire no more until resumed; return whether there is such a schedule."""
-        return bool(await self._call(schedules.pause(self.keys, name, why)))
+        return await self._change(schedules.pause(self.keys, name, why)) == "done"
 
-    async def resume(self, name: str) -> bool:
-        """Go on with the next fire time from now; those that passed meanwhile are left out."""
-        while (record := await self.record(name)) is not None:
-            slot = self.schedule_of(record).spec.next_after(await self.now_ms())
-            step = schedules.resume(self.keys, name, slot, digest=record.digest)
-            if await self._call(step):
-                return True
-        return False
+    async def forget(self, record: Record) -> bool:
+        """Pause what no worker registers any more; return whether nobody did so meanwhile."""
+        step = schedules.pause(
+            self.keys,
+            record.name,
+            "unregistered",
+            digest=record.digest,
+            registered=record.registered,
+        )
+        return await self._change(step) == "done"
+
+    async def resume(self, name: str) -> str:
+        """Go on with the next fire time from now; those that passed meanwhile are left out.
+
+        Returns done; unknown, there is no such schedule; other or past, it is replaced or
+        fires whenever that is tried. ValueError when this version cannot read it.
+        """
+        word = "unknown"
+        for _ in range(_TRIES):
+            record = await self.record(name)
+            if record is None:
+                return "unknown"
+            word = await self._resume(record)
+            if word == "done":
+                break
+        return word
+
+    async def _resume(self, record: Record) -> str:
+        # Redis' clock may have been set back since its last fire.
+        after = max(await self.now_ms(), record.fired or 0)
+        slot = self.schedule_of(record).spec.next_after(after)
+        step = schedules.resume(self.keys, record.name, slot, digest=record.digest)
+        return await self._change(step)
 
     async def remove(self, name: str) -> bool:
         """Forget a schedule; a handler's comes back where a worker with it runs: pause that."""
-        return bool(await self._call(schedules.remove(self.keys, name)))
+        return await self._change(schedules.remove(self.keys, name)) == "done"
 
     async def fire(self, record: Record, schedule: Schedule, now_ms: int) -> tuple[str, int]:
         """Emit what is due; return a word of fire.lua and how many jobs were added."""
@@ -104,6 +157,10 @@ class Timetable:
         word, added = await self._call(step)
         cut("fire.answered")
         return word.decode(), added
+
+    async def _change(self, step: Call) -> str:
+        word: bytes = await self._call(step)
+        return word.decode()
 
     async def _call(self, step: Call) -> Any:
         return await call(self.wire, step.script, step.keys, step.args)

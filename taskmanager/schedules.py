@@ -36,7 +36,8 @@ Infos: TypeAlias = list[ScheduleInfo]
 _REFUSALS = {
     "older": "a definition of a higher version is in force; give a version that is as high",
     "full": f"the queue has its most of {MAX_SCHEDULES:,}; remove some",
-    "other": "it fired later than Redis' clock says now; was that set back?",
+    "other": "it is replaced again and again meanwhile; try it again",
+    "past": "it fires again and again meanwhile; try it again",
 }
 
 
@@ -96,11 +97,13 @@ class Schedules:
         client = self._clients.here()
         timetable = client.timetable(queue)
         with changing(client.where, queue):
-            record = await timetable.record(name)
-            if record is None:
-                return False
-            _readable(timetable, record)
-            return await timetable.resume(name)
+            try:
+                word = await timetable.resume(name)
+            except ValueError as error:
+                raise _unreadable(queue, name, error) from None
+        if word in _REFUSALS:
+            raise ScheduleRefused(name, queue, _REFUSALS[word])
+        return word == "done"
 
     async def remove(self, queue: str, name: str) -> bool:
         """Forget a schedule; return whether there was one."""
@@ -124,9 +127,6 @@ class Schedules:
         timetable = client.timetable(queue)
         with refusing(client.where, queue):
             done = await timetable.register(schedule, source="emit")
-            if done.word == "other":
-                # It fired meanwhile: the next fire is a later one.
-                done = await timetable.register(schedule, source="emit")
         if done.word in _REFUSALS or done.slot is None:
             reason = _REFUSALS.get(done.word, "it has no fire time within 50 years")
             raise ScheduleRefused(schedule.name, queue, reason)
@@ -165,15 +165,25 @@ class ScheduleHandle:
 
 async def _listed(timetable: Timetable) -> Infos:
     records, now_ms = await timetable.records(), await timetable.now_ms()
-    return [schedule_info_of(timetable.keys.queue, record, now_ms) for record in records]
+    queue = timetable.keys.queue
+    for record in records:
+        if record.unreadable is not None:
+            logger.warning(
+                "schedule %s of %s cannot be read, remove it: %s",
+                record.name, queue, record.unreadable,
+            )  # fmt: skip
+    return [schedule_info_of(queue, record, now_ms) for record in records]
 
 
 def _readable(timetable: Timetable, record: Record) -> Schedule:
     try:
         return timetable.schedule_of(record)
     except ValueError as error:
-        queue = timetable.keys.queue
-        raise ScheduleRefused(record.name, queue, f"this version cannot read it: {error}") from None
+        raise _unreadable(timetable.keys.queue, record.name, error) from None
+
+
+def _unreadable(queue: str, name: str, error: ValueError) -> ScheduleRefused:
+    return ScheduleRefused(name, queue, f"this version cannot read it: {error}")
 
 
 def _job_now(schedule: Schedule) -> NewJob:

@@ -44,7 +44,7 @@ local found = redis.call('HMGET', schedule, 'digest', 'slot', 'fired', 'paused',
 local now = now_ms()
 
 if found[1] ~= digest or found[2] ~= slot or slot == '' or found[4] then return { 'stale', 0 } end
-if found[3] and tonumber(slot) <= tonumber(found[3]) then return { 'stale', 0 } end
+if is_past(slot, found[3]) then return { 'stale', 0 } end
 if tonumber(last_slot) > now then return { 'early', 0 } end
 
 local function runs_still()

@@ -18,30 +18,39 @@
 --   created, replaced   this definition is in force from now on
 --   kept                it was in force, and its next fire stays
 --   older               one of a higher version is in force
---   other, unknown      asked to confirm only, and another one is in force, or none;
---                       other, too, when its next fire is not after the last one
+--   other, unknown      asked to confirm only, and another one is in force, or none
+--   past                its next fire is not after the last one, which comes in its place:
+--                       nothing is written
 --   full                the queue has its most schedules
 -- A fire time is never given twice, whatever is registered: the next one is after the last.
+-- A version or times that somebody spoiled are put right.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
 -- include lane
 -- include meta
 -- include schedule
 local meta, schedules, schedule, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local base, name, digest, version = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+-- The version stays the string that it is: as a number Lua would write it rounded.
+local base, name, digest, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local definition, slot, source = ARGV[5], ARGV[6], ARGV[7]
 local _, refusal = last_generation(meta)
 refusal = refusal or schedules_refusal(schedules, schedule, names)
 if refusal then return refusal end
-local found = redis.call('HMGET', schedule, 'digest', 'version', 'slot', 'fired', 'paused')
+local found = redis.call('HMGET', schedule, 'digest', 'version', 'slot', 'fired', 'paused',
+  'registered')
 local now = now_ms()
+
+local known = is_number(found[2] or '', MOST_VERSION) and found[2] or '0'
+local mended = found[2] ~= known or not found[6] or not is_number(found[6], LAST_TIME)
+local spoiled = not (is_time(found[3]) and is_time(found[4]))
+-- A fire that was computed before the last one happened, or by a clock that was set back.
+local past = is_time(found[4]) and is_past(slot, found[4])
 
 local function unpaused() return not found[5] or found[5] == UNREGISTERED end
 
 local function put_in_force()
-  -- A fire that was computed before the last one happened is in the past.
-  if slot ~= '' and found[4] and tonumber(slot) <= tonumber(found[4]) then return false end
   redis.call('HSET', schedule, 'digest', digest, 'version', version, 'definition', definition,
     'slot', slot, 'source', source, 'registered', now)
+  if not is_time(found[4]) then redis.call('HDEL', schedule, 'fired') end
   redis.call('SADD', names, name)
   if unpaused() then
     redis.call('HDEL', schedule, 'paused')
@@ -49,18 +58,24 @@ local function put_in_force()
   end
   name_epoch(meta, now)
   redis.call('PUBLISH', base .. 'control', 'cron')
-  return true
 end
 
 if found[1] == digest then
   -- The highest version that uses it counts: one between must not replace it.
-  version = math.max(version, tonumber(found[2]) or 0)
+  if tonumber(known) > tonumber(version) then version = known end
+  local comes_back = found[5] == UNREGISTERED or spoiled
+  if comes_back and past then return { 'past', found[4] } end
   redis.call('HSET', schedule, 'registered', now, 'version', version)
-  local is_back = found[5] == UNREGISTERED and put_in_force()
-  return { 'kept', is_back and slot or found[3] or '' }
+  if comes_back then
+    put_in_force()
+  elseif mended then
+    redis.call('PUBLISH', base .. 'control', 'cron')
+  end
+  return { 'kept', comes_back and slot or found[3] or '' }
 end
 if ARGV[8] == '0' then return { found[1] and 'other' or 'unknown', '' } end
-if found[1] and version < tonumber(found[2]) then return { 'older', found[3] or '' } end
+if found[1] and tonumber(version) < tonumber(known) then return { 'older', found[3] or '' } end
 if not found[1] and redis.call('SCARD', names) >= tonumber(ARGV[9]) then return { 'full', '' } end
-if not put_in_force() then return { 'other', '' } end
+if past then return { 'past', found[4] } end
+put_in_force()
 return { found[1] and 'replaced' or 'created', slot }

@@ -17,6 +17,7 @@ from taskmanager import (
     BrokenKey,
     CancelOutcome,
     Context,
+    InvalidSchedule,
     Job,
     JobHandle,
     NoSuchSchedule,
@@ -411,6 +412,63 @@ async def test_a_definition_of_a_newer_version_is_listed_and_not_run(
             await ask()
     assert await schedule.pause()
     assert await schedule.remove()
+
+
+async def test_a_schedule_that_somebody_spoiled_is_listed_and_can_be_removed(
+    tm: TaskManager, redis: redis_py.Redis
+) -> None:
+    await tm.emit("tick", repeat=YEARLY)
+    for name, field, value in (
+        ("a", "slot", "soon"),
+        ("b", "version", "1e99"),
+        ("c", "last", b"\xff"),
+    ):
+        await tm.emit("tick", repeat={**YEARLY, "name": name})
+        redis.hset(KEYS.schedule(name), field, value)
+    redis.set(KEYS.schedule("foreign"), "value")
+    redis.sadd(KEYS.schedule_names, "foreign", b"\xff")
+
+    found = {info.name: info for info in await tm.schedules()}
+
+    assert set(found) == {"a", "b", "c", "foreign", "tick"}
+    assert [info.pattern for info in found.values()].count("") == 4
+    for name in "abc":
+        schedule = tm.schedule(name)
+        info = await schedule.info()
+        assert info is not None
+        assert (info.event, info.next_fires) == ("", [])
+        with pytest.raises(ScheduleRefused, match="this version cannot read it: its "):
+            await schedule.run()
+        assert await schedule.remove()
+    assert len(await tm.schedules()) == 2
+
+
+async def test_a_version_that_redis_cannot_compare_is_refused(tm: TaskManager) -> None:
+    with pytest.raises(InvalidSchedule, match=r"version \d+ is not allowed: give a"):
+        await tm.emit("tick", repeat={**YEARLY, "version": time.time_ns()})
+
+    most = 2**53 - 1
+    await tm.emit("tick", repeat={**YEARLY, "version": most})
+    assert (await only(tm)).version == most
+
+
+async def test_a_schedule_is_emitted_and_resumed_after_the_clock_was_set_back(
+    tm: TaskManager, redis: redis_py.Redis
+) -> None:
+    every_minute = {"pattern": "* * * * *", "name": "s"}
+    await tm.emit("tick", repeat=every_minute)
+    ahead = (int(time.time()) + 3600) * 1000
+    redis.hset(KEYS.schedule("s"), "fired", ahead)
+    schedule = tm.schedule("s")
+    assert await schedule.pause()
+
+    assert await asyncio.wait_for(schedule.resume(), 10)
+
+    assert int(redis.hget(KEYS.schedule("s"), "slot") or 0) > ahead
+    handle = await tm.emit("tick", data=2, repeat=every_minute)
+    fire = fire_of(handle.id)
+    assert fire is not None
+    assert fire[1] > ahead
 
 
 async def test_a_removed_schedule_of_a_handler_comes_back_where_the_handler_is(

@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 from consumers import guards, schedules
 from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Completed, RetryAt
-from consumers.schedules import Record
+from consumers.schedules import MAX_TIME, Record
+from consumers.transitions import Call
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 from tests.support.servers import RedisServer
 
@@ -41,25 +42,35 @@ def listed(queue: Queue) -> set[str]:
     return {name.decode() for name in queue.redis.smembers(queue.keys.schedule_names)}
 
 
-def pause(queue: Queue, why: str = "paused", *, name: str = "s", digest: str = "") -> int:
-    done: int = queue.run(schedules.pause(queue.keys, name, why, digest=digest))
-    return done
+def word(queue: Queue, call: Call) -> str:
+    answer: bytes = queue.run(call)
+    return answer.decode()
 
 
-def resume(queue: Queue, slot: int | None, *, name: str = "s", digest: str = "d1") -> int:
-    done: int = queue.run(schedules.resume(queue.keys, name, slot, digest=digest))
-    return done
+def pause(
+    queue: Queue,
+    why: str = "paused",
+    *,
+    name: str = "s",
+    digest: str = "",
+    registered: int | None = None,
+) -> str:
+    call = schedules.pause(queue.keys, name, why, digest=digest, registered=registered)
+    return word(queue, call)
 
 
-def remove(queue: Queue, name: str = "s") -> int:
-    done: int = queue.run(schedules.remove(queue.keys, name))
-    return done
+def resume(queue: Queue, slot: int | None, *, name: str = "s", digest: str = "d1") -> str:
+    return word(queue, schedules.resume(queue.keys, name, slot, digest=digest))
+
+
+def remove(queue: Queue, name: str = "s") -> str:
+    return word(queue, schedules.remove(queue.keys, name))
 
 
 def due(queue: Queue, ago_ms: int = 1000, **registered: Any) -> Record:
     """Register a schedule that was due some time ago and return what is known of it."""
-    word, _ = queue.register(slot=queue.now_ms() - ago_ms, **registered)
-    assert word in ("created", "replaced")
+    done, _ = queue.register(slot=queue.now_ms() - ago_ms, **registered)
+    assert done in ("created", "replaced")
     return known(queue, registered.get("name", "s"))
 
 
@@ -165,7 +176,7 @@ def test_no_more_schedules_are_kept_than_may_be(
 
     assert queue.snapshot() == before
     assert queue.register("a", slot=slot, digest="d2")[0] == "replaced"
-    assert remove(queue, "a") == 1
+    assert remove(queue, "a") == "done"
     assert queue.register("c", slot=slot)[0] == "created"
 
 
@@ -188,8 +199,8 @@ def test_g9_a_new_definition_never_gets_a_fire_time_that_was_dealt_with(queue: Q
     before = queue.snapshot()
 
     # Its next fire was computed before the other fired.
-    assert queue.register(slot=record.slot, digest="d2") == ("other", None)
-    assert queue.register(slot=record.slot - 1, digest="d2") == ("other", None)
+    assert queue.register(slot=record.slot, digest="d2") == ("past", record.slot)
+    assert queue.register(slot=record.slot - 1, digest="d2") == ("past", record.slot)
 
     assert queue.snapshot() == before
     assert queue.register(slot=record.slot + 1, digest="d2") == ("replaced", record.slot + 1)
@@ -220,7 +231,7 @@ def test_g9_a_schedule_that_nobody_registered_does_not_come_back_with_a_past_fir
     queue.fire(record, new_job("f"), following=following)
     pause(queue, "unregistered")
 
-    assert queue.register(slot=record.slot) == ("kept", following)
+    assert queue.register(slot=record.slot) == ("past", record.slot)
     assert (known(queue).paused, looked_at(queue)) == ("unregistered", None)
 
     assert queue.register(slot=following) == ("kept", following)
@@ -260,13 +271,111 @@ def test_a_schedule_that_a_user_paused_is_not_brought_back_by_being_forgotten(
     pause(queue, "for the migration")
 
     # By a worker that read the record before that.
-    assert pause(queue, "unregistered", digest="d1") == 0
+    assert pause(queue, "unregistered", digest="d1") == "kept"
 
     queue.register(slot=slot)
     assert (known(queue).paused, looked_at(queue)) == ("for the migration", None)
 
 
+@pytest.mark.parametrize("confirm_only", [False, True])
+@pytest.mark.parametrize("version", [2**53 - 1, 10**15 + 1, 100_000_000_000_000])
+def test_a_version_is_kept_as_it_was_given(queue: Queue, version: int, confirm_only: bool) -> None:
+    slot = queue.now_ms() + HOUR_MS
+    queue.register(slot=slot, version=version - 1)
+    queue.register(slot=slot, version=version, confirm_only=confirm_only)
+    queue.register(slot=slot, version=1)
+
+    kept = queue.redis.hget(queue.keys.schedule("s"), "version")
+    assert kept == str(version).encode()
+    assert queue.register(slot=slot, version=version - 1, digest="d2")[0] == "older"
+
+
+@pytest.mark.parametrize("value", ["", "x", "1.7e+18", "1" * 30])
+def test_a_version_that_is_none_is_put_right_by_the_next_registration(
+    queue: Queue, value: str
+) -> None:
+    slot = queue.now_ms() + HOUR_MS
+    for digest in ("d1", "d2"):
+        queue.register(slot=slot)
+        queue.redis.hset(queue.keys.schedule("s"), "version", value)
+        with listening(queue.redis, queue.keys.control) as hints:
+            done = queue.register(slot=slot, digest=digest, version=3)
+        assert done[0] in ("kept", "replaced")
+        assert (known(queue).version, hints) == (3, ["cron"])
+
+
+@pytest.mark.parametrize("confirm_only", [False, True])
+@pytest.mark.parametrize("spoiled", ["slot", "fired"])
+def test_times_that_are_none_are_put_right_by_the_next_registration(
+    queue: Queue, spoiled: str, confirm_only: bool
+) -> None:
+    slot = queue.now_ms() + HOUR_MS
+    queue.register(slot=slot)
+    queue.redis.hset(queue.keys.schedule("s"), spoiled, "1e9")
+    assert known(queue).unreadable
+
+    assert queue.register(slot=slot + 5, confirm_only=confirm_only) == ("kept", slot + 5)
+
+    found = known(queue)
+    assert (found.unreadable, found.slot, found.fired) == (None, slot + 5, None)
+    assert looked_at(queue) == slot + 5
+
+
+SPOILED: list[tuple[str, bytes]] = [
+    ("digest", b"\xff"),
+    ("version", b"1.7e+18"),
+    ("source", b"\xff"),
+    ("slot", b"soon"),
+    ("slot", b"-1"),
+    ("slot", str(MAX_TIME + 1).encode()),
+    ("fired", b"9" * 5000),
+    ("paused", b"\xff"),
+    ("registered", b"0x10"),
+    ("registered", b""),
+    ("last", b"\xff"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), SPOILED)
+def test_a_record_that_somebody_spoiled_is_read_as_one_that_cannot_be_read(
+    queue: Queue, field: str, value: bytes
+) -> None:
+    queue.register(slot=queue.now_ms() + HOUR_MS)
+    queue.redis.hset(queue.keys.schedule("s"), field, value)
+
+    found = known(queue)
+
+    assert found.unreadable is not None
+    assert found.unreadable.startswith(f"its {field} ")
+    assert (found.name, found.definition, found.slot, found.registered) == ("s", b"", None, 0)
+    assert len(found.unreadable) < 200
+
+
+def test_what_else_is_in_a_record_does_not_spoil_it(queue: Queue) -> None:
+    slot = queue.now_ms() + HOUR_MS
+    queue.register(slot=slot)
+    more = {b"\xff": b"\xff", "fires": "x", "skipped": b"\xff"}
+    queue.redis.hset(queue.keys.schedule("s"), mapping=more)
+
+    found = known(queue)
+
+    assert (found.unreadable, found.slot, found.fires, found.skipped) == (None, slot, 0, 0)
+
+
 # Pause, resume, remove
+
+
+def test_a_schedule_that_was_registered_meanwhile_is_not_taken_for_forgotten(
+    queue: Queue,
+) -> None:
+    queue.register(slot=queue.now_ms() + HOUR_MS)
+    before = queue.snapshot()
+    registered = known(queue).registered
+
+    assert pause(queue, "unregistered", digest="d1", registered=registered - 1) == "kept"
+
+    assert queue.snapshot() == before
+    assert pause(queue, "unregistered", digest="d1", registered=registered) == "done"
 
 
 def test_a_paused_schedule_is_not_looked_at_until_it_is_resumed(queue: Queue) -> None:
@@ -274,13 +383,13 @@ def test_a_paused_schedule_is_not_looked_at_until_it_is_resumed(queue: Queue) ->
     queue.register(slot=slot)
 
     with listening(queue.redis, queue.keys.control) as hints:
-        assert pause(queue, "why") == 1
+        assert pause(queue, "why") == "done"
     assert (known(queue).paused, looked_at(queue), hints) == ("why", None, ["cron"])
-    assert pause(queue, "another reason") == 1
+    assert pause(queue, "another reason") == "done"
     assert known(queue).paused == "another reason"
 
     with listening(queue.redis, queue.keys.control) as hints:
-        assert resume(queue, slot + 5) == 1
+        assert resume(queue, slot + 5) == "done"
     found = known(queue)
     assert (found.paused, found.slot) == (None, slot + 5)
     assert (looked_at(queue), hints) == (slot + 5, ["cron"])
@@ -290,7 +399,7 @@ def test_a_schedule_without_a_next_fire_is_resumed_and_not_looked_at(queue: Queu
     queue.register(slot=queue.now_ms() + HOUR_MS)
     pause(queue)
 
-    assert resume(queue, None) == 1
+    assert resume(queue, None) == "done"
 
     assert (known(queue).slot, known(queue).paused, looked_at(queue)) == (None, None, None)
 
@@ -302,13 +411,13 @@ def test_g9_a_schedule_is_not_resumed_with_a_fire_time_that_was_dealt_with(queue
     pause(queue)
     before = queue.snapshot()
 
-    assert resume(queue, record.slot) == 0
+    assert resume(queue, record.slot) == "past"
 
     assert queue.snapshot() == before
-    assert resume(queue, record.slot + 1) == 1
+    assert resume(queue, record.slot + 1) == "done"
 
 
-CHANGES: dict[str, Callable[..., int]] = {
+CHANGES: dict[str, Callable[..., str]] = {
     "pause": lambda queue, name="s", digest="d2": pause(queue, name=name, digest=digest),
     "resume": lambda queue, name="s", digest="d2": resume(
         queue, queue.now_ms() + HOUR_MS, name=name, digest=digest
@@ -319,22 +428,22 @@ CHANGE = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 
 @CHANGE
 def test_a_definition_that_was_replaced_meanwhile_is_not_changed(
-    queue: Queue, change: Callable[..., int]
+    queue: Queue, change: Callable[..., str]
 ) -> None:
     queue.register(slot=queue.now_ms() + HOUR_MS)
     before = queue.snapshot()
 
-    assert change(queue, digest="d2") == 0
+    assert change(queue, digest="d2") == "other"
 
     assert queue.snapshot() == before
-    assert change(queue, digest="d1") == 1
+    assert change(queue, digest="d1") == "done"
 
 
 def test_a_schedule_that_there_is_not_can_be_neither_paused_resumed_nor_removed(
     queue: Queue,
 ) -> None:
-    assert (pause(queue), resume(queue, 5), resume(queue, 5, digest="")) == (0, 0, 0)
-    assert remove(queue) == 0
+    assert (pause(queue), resume(queue, 5), resume(queue, 5, digest="")) == ("unknown",) * 3
+    assert remove(queue) == "unknown"
 
     assert queue.snapshot() == {}
 
@@ -345,11 +454,11 @@ def test_a_removed_schedule_leaves_nothing_behind(queue: Queue) -> None:
     queue.register("other", slot=queue.now_ms() + HOUR_MS)
 
     with listening(queue.redis, queue.keys.control) as hints:
-        assert remove(queue) == 1
+        assert remove(queue) == "done"
 
     assert (queue.schedule(), looked_at(queue), listed(queue)) == (None, None, {"other"})
     assert hints == ["cron"]
-    assert remove(queue) == 0
+    assert remove(queue) == "unknown"
     assert queue.ids() == ["f"]
 
 
@@ -363,11 +472,11 @@ def test_g12_a_schedule_is_paused_resumed_and_removed_in_full_memory(
         pause(queue)
 
     with full_memory(queue.redis):
-        assert pause(queue) == 1
+        assert pause(queue) == "done"
         assert (known(queue).paused, looked_at(queue)) == ("paused", None)
-        assert resume(queue, slot) == 1
+        assert resume(queue, slot) == "done"
         assert (known(queue).paused, looked_at(queue)) == (None, slot)
-        assert remove(queue) == 1
+        assert remove(queue) == "done"
 
     assert queue.schedule() is None
 
@@ -422,7 +531,7 @@ def test_a_foreign_value_keeps_a_schedule_from_being_registered(
 def test_a_foreign_value_keeps_a_schedule_as_it_is(queue: Queue, name: str, change: str) -> None:
     slot = queue.now_ms() + HOUR_MS
     queue.register(slot=slot)
-    changes: dict[str, Callable[[], int]] = {
+    changes: dict[str, Callable[[], str]] = {
         "pause": lambda: pause(queue),
         "resume": lambda: resume(queue, slot + 5),
         "remove": lambda: remove(queue),
@@ -784,9 +893,8 @@ def test_of_several_fire_times_all_are_put_off_when_one_cannot_be_fired(queue: Q
     queue.emit(*(new_job(f"lane-{n}", priority=n) for n in range(MAX_LANES)))
     record = due(queue)
 
-    word, added = queue.fire(record, new_job("f"), new_job("g", priority=99))
+    assert queue.fire(record, new_job("f"), new_job("g", priority=99)) == ("L", 0)
 
-    assert (word, added) == ("L", 0)
     assert (queue.pointer("f"), known(queue)) == (None, record)
 
 

@@ -10,11 +10,14 @@ import pytest
 from consumers.errors import InvalidInput
 from consumers.lanes import Lane
 from consumers.names import check_job_id
+from consumers.schedules import MAX_VERSION
 from processors.cron import CronSpec
 from processors.schedule import (
     GRACE_MS,
+    IN_TIME_MS,
     MOST_CAUGHT_UP,
     Missed,
+    Overlap,
     Schedule,
     fire_id,
     fire_of,
@@ -68,6 +71,64 @@ def test_skip_fires_the_latest_one_when_that_is_hardly_late() -> None:
     assert due("skip", 3 * HOUR + GRACE_MS + 1) == ([], 4, 3 * HOUR, T0 + 4 * HOUR)
 
 
+SECONDLY = replace(HOURLY, spec=CronSpec("* * * * * *"))
+
+
+@pytest.mark.parametrize("missed", ["skip", "one", "all"])
+@pytest.mark.parametrize("late_ms", [0, 999, 3000, IN_TIME_MS])
+def test_a_hiccup_of_a_few_seconds_loses_no_fire_time(missed: Missed, late_ms: int) -> None:
+    fires = replace(SECONDLY, missed=missed).fires(T0, T0 + late_ms)
+
+    assert fires.chosen == list(range(T0, T0 + late_ms + 1, 1000))
+    assert (fires.passed_over, fires.latest) == (0, fires.chosen[-1])
+    assert fires.following == fires.latest + 1000
+
+
+OUTAGES: list[tuple[str, Missed, int, int]] = [
+    # pattern, missed, how long nobody lived, how many jobs there are then
+    ("* * * * * *", "one", 12_000, 11),
+    ("* * * * * *", "one", HOUR, 11),
+    ("* * * * * *", "skip", HOUR, 11),
+    ("* * * * * *", "all", HOUR, 100),
+    ("* * * * *", "one", 30_000, 1),
+    ("* * * * *", "skip", 30_000, 1),
+    ("* * * * *", "one", HOUR + 30_000, 1),
+    ("0 * * * *", "one", 3 * HOUR, 1),  # the latest is in time: it stands for the others
+    ("0 * * * *", "one", 3 * HOUR + 15_000, 1),
+    ("0 * * * *", "one", 3 * HOUR + 10 * MINUTE, 1),
+    ("0 * * * *", "skip", 3 * HOUR + 15_000, 1),
+    ("0 * * * *", "skip", 3 * HOUR + 10 * MINUTE, 0),
+    ("0 * * * *", "all", 3 * HOUR + 10 * MINUTE, 4),
+]
+
+
+@pytest.mark.parametrize(("pattern", "missed", "late_ms", "jobs"), OUTAGES)
+def test_how_many_jobs_there_are_after_an_outage(
+    pattern: str, missed: Missed, late_ms: int, jobs: int
+) -> None:
+    schedule = replace(HOURLY, spec=CronSpec(pattern), missed=missed)
+    now = T0 + late_ms
+    due = schedule.spec.missed(T0 - 1, now, 1000)
+
+    fires = schedule.fires(T0, now)
+
+    assert fires.chosen == due[len(due) - jobs :]
+    assert (fires.passed_over, fires.latest) == (len(due) - jobs, due[-1])
+    assert fires.following == schedule.spec.next_after(now)
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_fire_times_that_must_not_overlap_are_given_one_at_a_time(overlap: Overlap) -> None:
+    schedule = replace(SECONDLY, overlap=overlap)
+
+    first = schedule.fires(T0, T0 + 15_000)
+    assert first.following is not None
+    second = schedule.fires(first.following, T0 + 15_000)
+
+    assert (first.chosen, first.passed_over, first.latest) == ([T0 + 5000], 5, T0 + 5000)
+    assert (second.chosen, second.passed_over, second.latest) == ([T0 + 6000], 0, T0 + 6000)
+
+
 def test_all_catches_up_on_the_latest_hundred_and_counts_the_rest() -> None:
     chosen, passed_over, latest, following = due("all", 149 * HOUR)
 
@@ -82,7 +143,8 @@ def test_a_year_of_seconds_costs_no_more_than_a_thousand() -> None:
 
     fires = every_second.fires(T0, now)
 
-    assert (fires.chosen, fires.passed_over) == ([now], 999)
+    assert fires.chosen == [now - n * 1000 for n in range(10, -1, -1)]
+    assert fires.passed_over == 1000 - 11
     assert (fires.latest, fires.following) == (now, now + 1000)
 
 
@@ -103,6 +165,7 @@ def test_a_slot_of_an_earlier_definition_is_fired_as_it_was_promised() -> None:
         ({"overlap": True}, "overlap True is not allowed: give one of allow, skip, queue"),
         ({"overlap": "wait"}, "overlap 'wait' is not allowed: give one of allow, skip, queue"),
         ({"version": -1}, "version -1 is not allowed: give a whole number of at least 0"),
+        ({"version": MAX_VERSION + 1}, "version 9007199254740992 is not allowed: give .* at most"),
         ({"version": True}, "version True is not allowed"),
         ({"version": 1.0}, "version 1.0 is not allowed"),
         ({"name": "a b"}, "schedule 'a b' is not allowed: use 1 to 128"),
