@@ -13,7 +13,7 @@ from consumers.transitions import Settlement
 from taskmanager import Context, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
 from tests.chaos.setting import Setting
-from tests.chaos.workload import LINE, OTHER, WORK, children_of
+from tests.chaos.workload import EVERY_SECOND, LINE, OTHER, WORK, children_of
 from tests.support.oracle import Recorder
 
 _setting = Setting.of_process()
@@ -78,6 +78,8 @@ async def emit_children(job: Job[Any], ctx: Context[Any]) -> None:
 @tm.registerHandler(event="delayed", queue=WORK)
 @tm.registerHandler(event="child", queue=WORK)
 @tm.registerHandler(event="child", queue=OTHER)
+@tm.registerHandler(event="storm", queue=WORK)
+@tm.registerHandler(event="tick", queue=WORK, repeat={"pattern": EVERY_SECOND, "missed": "all"})
 @tm.registerHandler(event="line", queue=LINE)
 async def quick(job: Job[Any]) -> object:
     with running(job) as result:

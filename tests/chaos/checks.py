@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.history import History, run_of
-from tests.chaos.workload import KINDS, LINE
+from processors.schedule import fire_of
+from tests.chaos.history import History, Name, run_of
+from tests.chaos.workload import KINDS, LINE, Source
 from tests.support.oracle import Record
 
 # What an outage may still cause after it is over: watchdogs give a silent
@@ -20,6 +21,8 @@ from tests.support.oracle import Record
 _AFTERMATH = 12.0
 # Wall clocks of two processes of a machine are one, but it may be set meanwhile.
 _CLOCK_SLACK = 0.05
+# Of the schedule, EVERY_SECOND.
+_FIRE_MS = 1000
 # Of a server without persistence.
 _LOSSES = frozenset({"flush-all", "kill-redis"})
 
@@ -87,7 +90,7 @@ def nothing_lost(history: History, rules: Rules) -> Iterator[Violation]:
     """What was acknowledged has ended."""
     ended = {generation.name for generation in history.states()}
     for name, outcomes in history.outcomes.items():
-        if outcomes["ack"] and name not in ended:
+        if outcomes["ack"] and not history.became.get(name, {name}) <= ended:
             text = f"{name} was acknowledged and never ended"
             yield Violation("lost", text, name.job, history.tried_at[name])
 
@@ -107,13 +110,41 @@ def nothing_unexpected(history: History, rules: Rules) -> Iterator[Violation]:
     declared = {child for children in history.children.values() for child in children}
     for generation in history.starts:
         name = generation.name
-        if name in declared:
+        if name in declared or _source(history, name) in (Source.STORM, Source.SCHEDULE):
             continue
         outcomes = history.outcomes.get(name)
         if outcomes is None:
             yield Violation("unexpected", f"{name} ran and was never emitted", name.job)
         elif outcomes["refused"] + outcomes["not_sent"] == outcomes["tried"]:
             yield Violation("unexpected", f"{name} ran although its emit was refused", name.job)
+
+
+def no_storm_unexpected(history: History, rules: Rules) -> Iterator[Violation]:
+    """What runs for a storm is what its emits became, as far as somebody was told."""
+    ran = {it.name for it in history.starts if _source(history, it.name) is Source.STORM}
+    told = {job for jobs in history.became.values() for job in jobs}
+    untold = sum(
+        outcomes["tried"] - outcomes["ack"] - outcomes["refused"]
+        for name, outcomes in history.outcomes.items()
+        if _source(history, name) is Source.STORM
+    )
+    if len(ran - told) > untold:
+        text = f"{len(ran - told)} runs of storms are nobody's, {untold} emits were not told of"
+        yield Violation("unexpected", text, next(iter(ran - told)).job)
+
+
+def every_fire_once(history: History, rules: Rules) -> Iterator[Violation]:
+    """Each fire time between the first and the last has its job (G9); one: see emitted twice."""
+    fires = (fire_of(it.job) for it in {*history.starts, *history.states()})
+    times = sorted({fire[1] for fire in fires if fire is not None})
+    for before, after in itertools.pairwise(times):
+        if after - before != _FIRE_MS:
+            yield Violation("fire missing", f"nothing was fired between {before} and {after}")
+
+
+def _source(history: History, name: Name) -> Source | None:
+    kind = KINDS.get(history.events.get(name, ""))
+    return None if kind is None else kind.source
 
 
 def no_generation_too_many(history: History, rules: Rules) -> Iterator[Violation]:
@@ -289,6 +320,8 @@ CHECKS: Sequence[Check] = (
     Check(nothing_lost, of_data=True),
     Check(lost_with_the_data_only),
     Check(nothing_unexpected, needs_end=False),
+    Check(no_storm_unexpected, of_data=True),
+    Check(every_fire_once, of_data=True),
     Check(no_generation_too_many, needs_end=False, of_data=True),
     Check(children_with_their_parents, of_data=True),
     Check(the_right_state, needs_end=False),

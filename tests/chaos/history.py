@@ -68,6 +68,8 @@ class History:
         self.outcomes: defaultdict[Name, Counter[str]] = defaultdict(Counter)
         self.events: dict[Name, str] = {}
         self.due: dict[Name, float] = {}
+        # The jobs that an emit became part of, where they have ids of their own.
+        self.became: defaultdict[Name, set[Name]] = defaultdict(set)
         # When it was first tried, in monotonic seconds.
         self.tried_at: dict[Name, float] = {}
         self.starts: defaultdict[Generation, list[Record]] = defaultdict(list)
@@ -135,6 +137,9 @@ class History:
                 if record.due:
                     # Of several tries it may be the first that counted.
                     self.due.setdefault(name_of(record), record.due)
+            case "ack" if record.on not in ("", record.job):
+                self.outcomes[name_of(record)]["ack"] += 1
+                self.became[name_of(record)].add(Name(record.queue, record.on))
             case "ack" | "refused" | "unknown" | "not_sent" | "error":
                 self.outcomes[name_of(record)][record.what] += 1
             case "start":

@@ -52,7 +52,9 @@ class Producer:
     def acknowledged(self, order: Order, handle: JobHandle | Any) -> None:
         """Note an order that Redis has."""
         detail = "created" if handle.created else "existing"
-        self.recorder.note("ack", job=order.id, queue=order.queue, event=order.event, detail=detail)
+        self.recorder.note(
+            "ack", job=order.id, queue=order.queue, event=order.event, detail=detail, on=handle.id
+        )
 
     def failed(self, order: Order, error: Exception) -> bool:
         """Note an order that is not known to be stored; return whether it may be repeated."""

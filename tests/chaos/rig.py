@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import redis as redis_py
 
+from taskmanager import TaskManager
 from tests.chaos import mutants, snapshot
 from tests.chaos.actors import Actor
 from tests.chaos.checks import Rules, Violation, check, losses
@@ -19,10 +21,12 @@ from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PROFILES, Profile, Step, plan
 from tests.chaos.setting import Setting
+from tests.chaos.workload import WORK
 from tests.support.oracle import Recorder, read_records
 from tests.support.processes import Child, Spawner
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Binary, RedisServer
+from tests.support.waiting import eventually
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
 # The only one of the queue whose order is looked at; one slot.
@@ -138,8 +142,18 @@ class Rig:
             else:
                 actor.start()
         if not self._early:
+            eventually(self._pause_schedule, _START_PATIENCE)
             self._wait_until_drained()
         self._stop_all()
+
+    def _pause_schedule(self) -> bool:
+        """Let nothing be fired any more; a queue that is filled each second is never drained."""
+
+        async def pause() -> bool:
+            async with TaskManager(self.server.url) as tm:
+                return await tm.schedule("tick", WORK).pause()
+
+        return asyncio.run(pause())
 
     def judge(self) -> Result:
         """Compare what was written down with what Redis holds."""

@@ -67,6 +67,8 @@ def left(client: redis_py.Redis) -> dict[str, int]:
             found[name] = client.zcard(name)
         elif kind == "outbox":
             found[name] = client.xlen(name)
+        elif kind in ("cancelled", "cancelling"):
+            found[name] = client.scard(name)
     return {name: number for name, number in found.items() if number}
 
 

@@ -269,3 +269,53 @@ def test_while_a_run_goes_on_only_what_cannot_be_mended_is_told() -> None:
     assert Story().emitted().violations(None) == []
     assert parent("completed").violations(None) == []
     assert Story().run(W1).violations(None)[0].check == "unexpected"
+
+
+def storm(story: Story, *ids: str, became: str) -> Story:
+    """Emits of one storm, each told what it became part of."""
+    for job in ids:
+        story.note("try", job=job, event="storm").note("ack", job=job, event="storm", on=became)
+    return story
+
+
+def test_emits_of_a_storm_are_well_when_the_job_that_they_became_has_ended() -> None:
+    story = storm(Story(), "a", "b", became="s").run(W1, "completed", job="s", event="storm")
+
+    assert story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1})) == []
+
+
+def test_an_emit_of_a_storm_whose_job_never_ran_is_lost() -> None:
+    story = storm(Story(), "a", became="s")
+    storm(story, "b", became="t").run(W1, "completed", job="s", event="storm")
+
+    assert story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1})) == ["lost"]
+
+
+def test_a_run_of_a_storm_that_no_emit_became_is_unexpected() -> None:
+    story = Story().run(W1, "completed", job="s", event="storm")
+
+    found = story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1}))
+
+    assert found == ["unexpected"]
+
+
+def fired(*times: int) -> Story:
+    """Runs of fire times."""
+    story = Story()
+    for time in times:
+        story.run(W1, "completed", job=f"cron:tick:{time}", event="tick")
+    return story
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [((1000, 2000, 3000), []), ((1000, 3000), ["fire missing"])],
+)
+def test_each_fire_time_has_its_job(times: tuple[int, ...], expected: list[str]) -> None:
+    assert fired(*times).found(Snapshot(completed={WORK: len(times)})) == expected
+
+
+def test_a_fire_time_with_two_jobs_is_emitted_twice() -> None:
+    story = fired(1000).run(W2, "completed", job="cron:tick:1000", event="tick", generation=2)
+
+    assert "emitted twice" in story.found(Snapshot(completed={WORK: 2}))

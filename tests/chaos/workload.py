@@ -1,9 +1,8 @@
 """The kinds of jobs in a run: how often, how they are emitted, how they must end.
 
 A kind has its handler in app.py, under the same name. Jobs are of kinds that
-producers emit, or children, which handlers emit. A kind that appears otherwise
-(a schedule fires it, or several emits become one run) gets its own Source here,
-and in checks.py what must be true of it.
+producers emit, one job each or many for one run, children, which handlers emit,
+and what a schedule fires. checks.py says what must be true of each.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import Any
 
 WORK, OTHER, LINE = "work", "other", "line"
 QUEUES = (WORK, OTHER, LINE)
+# When the one schedule of a run fires.
+EVERY_SECOND = "* * * * * *"
 PRIORITIES = (-10, 0, 0, 0, 5, 20)
 
 # What emit takes beside event, id and queue.
@@ -26,7 +27,10 @@ class Source(Enum):
     """Who makes jobs of a kind appear."""
 
     PRODUCER = "producer"
+    # Producers too, but many of their emits become one job, with an id of its own.
+    STORM = "storm"
     PARENT = "parent"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,15 @@ def _with_children(dice: random.Random, lease: float) -> Arguments:
     return {"data": {"same": dice.randint(0, 2), "other": dice.randint(0, 2)}}
 
 
+def _stormy(dice: random.Random, lease: float) -> Arguments:
+    return {
+        "data": {},
+        "debounce": 200,
+        "debounce_key": f"group-{dice.randrange(3)}",
+        "debounce_max_wait": 1.0,
+    }
+
+
 def _in_line(dice: random.Random, lease: float) -> Arguments:
     return {"data": {}, "priority": dice.choice((0, 0, 5))}
 
@@ -115,14 +128,16 @@ KINDS: Mapping[str, Kind] = {
         # It keeps the event loop, and what runs beside it, waiting.
         Kind("block", 1, _taking(0.1, 0.4)),
         Kind("long-block", 0.1, _taking_leases(1.2, 1.6)),
+        Kind("storm", 10, _stormy, source=Source.STORM),
         Kind("child", source=Source.PARENT),
+        Kind("tick", source=Source.SCHEDULE),
     )
 }
 
 
 def shares(given: Mapping[str, float]) -> dict[str, float]:
     """Return how often each kind is emitted: as given, else as the table says."""
-    emitted = {it.name: it.share for it in KINDS.values() if it.source is Source.PRODUCER}
+    emitted = {it.name: it.share for it in KINDS.values() if it.share}
     return dict(given) or emitted
 
 
