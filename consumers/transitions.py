@@ -199,7 +199,7 @@ def solo(delivery: Delivery, consumer: str, limit: int) -> Call:
         [stream.key, stream.keys.live(envelope.id)],
         [
             stream.group, consumer, delivery.entry, delivery.count,
-            envelope.id, envelope.generation, stream.name, limit,
+            envelope.id, envelope.generation, stream.name, limit, stream.keys.base,
         ],
     )  # fmt: skip
 

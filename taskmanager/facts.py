@@ -89,7 +89,8 @@ class ScheduleInfo:
     it is not. source is "handler" or "emit"; registered_at is when a worker or an emit last
     said that the definition is in use. last_fired is the latest fire time that was dealt
     with, last_id the id of the latest job; fires counts jobs, skipped the fire times
-    without one. event and pattern are empty when a newer version, or somebody else, has written the definition.
+    without one. event and pattern are empty when a newer version, or somebody else,
+    has written the definition.
     """
 
     name: str

@@ -33,14 +33,14 @@ for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash
 end
 
 -- The job has ended for everybody who asks. HDEL is first: full memory allows it.
-local function record_end(head)
+local function record_end(head, counted)
   redis.call('HDEL', bucket, id)
   expire_guard(base, idempotency_of(head), id, generation)
   tell_waiters(base, id, generation, 'cancelled', 'cancelled')
   if result_ttl ~= '0' then
     redis.call('SET', base .. 'result:' .. id, generation .. ' cancelled cancelled', 'PX', result_ttl)
   end
-  redis.pcall('HINCRBY', stats, 'cancelled', 1)
+  if not counted then redis.pcall('HINCRBY', stats, 'cancelled', 1) end
 end
 
 local function cancel_put_off()
@@ -61,7 +61,9 @@ local function cancel_entry()
   local found = redis.pcall('XRANGE', stream, entry, entry)[1]
   if not found then return { 'too_late', 0 } end
   if holder(stream, entry) == '' then
-    record_end(found[2][2])
+    -- It may have been asked for while somebody had it: then it is counted already.
+    local counted = redis.call('SREM', base .. 'cancelling', mark) == 1
+    record_end(found[2][2], counted)
     redis.call('SADD', base .. 'cancelled', mark)
     return { 'cancelled', tonumber(generation) }
   end

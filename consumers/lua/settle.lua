@@ -71,8 +71,36 @@ local born = 0
 
 local function count(what, by) counted[what] = (counted[what] or 0) + by end
 
+-- The entries that were deleted, by their stream.
+local deleted = {}
+
+-- Whether the entry that a group was given last is deleted now, and Redis counts its lag.
+local function has_lost_track(stream, group)
+  local last, counts_lag = nil, false
+  for at = 1, #group, 2 do
+    if group[at] == 'last-delivered-id' then last = group[at + 1] end
+    counts_lag = counts_lag or group[at] == 'lag'
+  end
+  return counts_lag and deleted[stream][last]
+end
+
+-- When that entry is deleted while an older one runs, Redis 7 does not know any more how many
+-- wait behind it: its lag is NULL until the next delivery. Since nobody deletes what waits,
+-- Redis may forget instead that anything was deleted.
+local function keep_lag(stream)
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    if has_lost_track(stream, group) and redis.call('XLEN', stream) > 0 then
+      local facts = stream_facts(stream)
+      redis.pcall('XSETID', stream, facts['last-generated-id'],
+        'ENTRIESADDED', facts['entries-added'], 'MAXDELETEDID', '0-1')
+    end
+  end
+end
+
 -- XACK first: it is allowed under maxmemory, and what follows it then is too.
 local function take(delivery)
+  deleted[delivery.stream] = deleted[delivery.stream] or {}
+  deleted[delivery.stream][delivery.entry] = true
   redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
   redis.call('XDEL', delivery.stream, delivery.entry)
 end
@@ -347,6 +375,7 @@ while at <= #ARGV do
   at = at + 8 + kind.step(at + 8)
 end
 
+for stream in pairs(deleted) do keep_lag(stream) end
 if counted.dead then trim_letters(base, most_dead, most_dead_bytes, now - dead_max_age) end
 if born > 0 then
   redis.call('HSET', meta, 'generation', generation)

@@ -339,7 +339,7 @@ def test_g5_at_the_limit_nothing_more_is_recorded(queue: Queue) -> None:
     assert queue.snapshot() == before
 
 
-@pytest.mark.parametrize("pointer", [None, "garbage", "7 5 workers:default:0 1-1"])
+@pytest.mark.parametrize("pointer", [None, "garbage"])
 def test_g5_a_solo_run_is_recorded_although_the_index_lost_the_job(
     queue: Queue, pointer: str | None
 ) -> None:
@@ -351,6 +351,18 @@ def test_g5_a_solo_run_is_recorded_although_the_index_lost_the_job(
     assert mark_solo(queue, delivery) == 0
 
     assert mark_solo(queue, delivery) == 1
+
+
+def test_g5_a_run_whose_id_is_anothers_counts_as_having_run_solo_often_enough(
+    queue: Queue,
+) -> None:
+    delivery = queue.one()
+    other = "7 5 workers:default:0 1-1"
+    queue.redis.hset(queue.keys.live("a"), "a", other)
+
+    assert mark_solo(queue, delivery, limit=2) == 2
+
+    assert queue.redis.hget(queue.keys.live("a"), "a") == other.encode()
 
 
 def test_g12_a_solo_run_is_recorded_in_full_memory(queue: Queue) -> None:
