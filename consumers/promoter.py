@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from redis.exceptions import RedisError, ResponseError
 
+from consumers.alarm import Alarm
 from consumers.keys import Keys
 from consumers.refusals import is_for_now
 from consumers.scripts import call
@@ -32,11 +32,11 @@ class Promoter:
     def __init__(self, wire: Wire, keys: Keys) -> None:
         self._wire = wire
         self._keys = keys
-        self._nearer = asyncio.Event()
+        self._alarm = Alarm()
 
     def wake(self) -> None:
         """A job is due earlier than any that was known."""
-        self._nearer.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         """Promote until cancelled; an error delays the next step, it never ends the loop."""
@@ -53,11 +53,11 @@ class Promoter:
             except Exception:
                 logger.exception("the promoter of %s failed", self._keys.queue)
                 wait = LOOK
-            await self._sleep(wait)
+            await self._alarm.sleep(wait)
 
     async def step(self) -> float:
         """Promote one batch; return the seconds until the next job is due, at most LOOK."""
-        self._nearer.clear()
+        self._alarm.reset()
         step = promote(self._keys, BATCH)
         moved, wait_ms = await call(self._wire, step.script, step.keys, step.args)
         if wait_ms == 0:
@@ -65,10 +65,3 @@ class Promoter:
             return 0.0 if moved else _STUCK
         # A millisecond more: Redis compares whole ones, and early is not due.
         return LOOK if wait_ms < 0 else min(LOOK, (int(wait_ms) + 1) / 1000)
-
-    async def _sleep(self, seconds: float) -> None:
-        timer = asyncio.get_running_loop().call_later(seconds, self._nearer.set)
-        try:
-            await self._nearer.wait()
-        finally:
-            timer.cancel()

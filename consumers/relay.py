@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import secrets
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
+from consumers.alarm import Alarm
 from consumers.delivery import foreign_envelope
 from consumers.errors import InvalidName
 from consumers.faults import cut, cut_in_flight
@@ -56,19 +56,19 @@ class Relay:
         self._bounds = bounds
         self._batch = batch
         self._token = secrets.token_hex(16)
-        self._posted = asyncio.Event()
+        self._alarm = Alarm()
         self._trouble = Trouble(logger, f"the outbox of {keys.queue} waits")
         # Queues that took nothing when they were last asked; said once.
         self._blocked: set[str] = set()
 
     def wake(self) -> None:
         """Something was posted."""
-        self._posted.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         """Relay until cancelled; an error delays the next step, it never ends the loop."""
         while True:
-            self._posted.clear()
+            self._alarm.reset()
             try:
                 await self.step()
                 self._trouble.over()
@@ -76,7 +76,7 @@ class Relay:
                 self._trouble.say(error)
             except Exception:
                 logger.exception("the relay of %s failed", self._keys.queue)
-            await self._sleep()
+            await self._alarm.sleep(LOOK)
 
     async def step(self) -> None:
         """Relay all that the outbox holds now, except for queues that take nothing."""
@@ -162,13 +162,6 @@ class Relay:
         # Another's lock may have replaced ours after it expired: then it is theirs to end.
         if await self._wire.send("GET", self._keys.relay_lock) == self._token.encode():
             await self._wire.send("DEL", self._keys.relay_lock)
-
-    async def _sleep(self) -> None:
-        timer = asyncio.get_running_loop().call_later(LOOK, self._posted.set)
-        try:
-            await self._posted.wait()
-        finally:
-            timer.cancel()
 
 
 def _read(fields: Sequence[bytes]) -> tuple[str, list[Argument]]:

@@ -110,6 +110,8 @@ class _QueueSettler:
         self._flushing: asyncio.Task[None] | None = None
         # Refused for now, and asked again after a pause.
         self._postponed: list[Settlement] = []
+        # Set at the stop: nobody will ask later.
+        self._hurried = False
 
     @property
     def backlog(self) -> int:
@@ -215,6 +217,8 @@ class _QueueSettler:
         elif word == "L" and settlement.outcome == Released("paused", delivery.envelope.event):
             # It stays with us until another event's lane has gone, or the pause is over.
             self._later(settlement)
+            if self._hurried:
+                self.hurry()
         elif word == "L":
             self._waiting.append(Settlement(delivery, self._without_room(settlement)))
         elif word == "M":
@@ -230,6 +234,7 @@ class _QueueSettler:
 
     def hurry(self) -> None:
         """Ask again at once for what was refused: after this nobody here will."""
+        self._hurried = True
         for settlement in list(self._postponed):
             outcome = settlement.outcome
             if isinstance(outcome, Released):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
@@ -12,9 +11,11 @@ from typing import TypeAlias
 from redis.exceptions import RedisError, ResponseError
 
 from consumers import schedules
+from consumers.alarm import Alarm
 from consumers.keys import Keys
 from consumers.refusals import is_for_now
 from consumers.schedules import Record
+from consumers.trouble import Trouble
 from consumers.wire import Wire
 from processors.schedule import Schedule
 from processors.timetable import Registered, Timetable
@@ -47,7 +48,8 @@ class Scheduler:
         self._wire = wire
         self._keys = keys
         self._own = own
-        self._woken = asyncio.Event()
+        self._alarm = Alarm()
+        self._trouble = Trouble(logger, f"schedules of {keys.queue} wait")
         self._registered: set[str] = set()
         # When (monotonic) each of ours is registered or confirmed next.
         self._confirm_at: dict[str, float] = {}
@@ -61,24 +63,25 @@ class Scheduler:
     def wake(self) -> None:
         """A schedule was changed."""
         self._passed_by = dict.fromkeys(self._passed_by, 0.0)
-        self._woken.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         """Fire until cancelled; an error delays the next step, it never ends the loop."""
         while True:
             try:
                 wait = await self.step()
+                self._trouble.over()
             except RedisError as error:
-                logger.warning("schedules of %s wait: %s", self._keys.queue, error)
+                self._trouble.say(error)
                 wait = LOOK / 2
             except Exception:
                 logger.exception("the scheduler of %s failed", self._keys.queue)
                 wait = LOOK
-            await self._sleep(wait)
+            await self._alarm.sleep(wait)
 
     async def step(self) -> float:
         """Fire what is due; return the seconds until the next is, at most LOOK."""
-        self._woken.clear()
+        self._alarm.reset()
         await self._keep_registered()
         now = await self._timetable.now_ms()
         for look in await self._due(now):
@@ -199,7 +202,7 @@ class Scheduler:
         if not done:
             at = time.monotonic() + pause * random.uniform(0.75, 1.25)
             # Changed while it was looked at: what was read may be of before that.
-            self._passed_by[look] = 0.0 if self._woken.is_set() else at
+            self._passed_by[look] = 0.0 if self._alarm.has_rung else at
 
     async def _look_at(self, name: str, look: _Look, now: int) -> bool:
         """Return whether that look is dealt with; ValueError when it cannot be read."""
@@ -241,10 +244,3 @@ class Scheduler:
         if (name, trouble) not in self._said:
             self._said.add((name, trouble))
             logger.error("schedule %s of %s %s", name, self._keys.queue, trouble)
-
-    async def _sleep(self, seconds: float) -> None:
-        timer = asyncio.get_running_loop().call_later(seconds, self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()

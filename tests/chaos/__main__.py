@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -57,4 +58,6 @@ def _good(plan: Plan, keep: bool) -> bool:
 
 
 if __name__ == "__main__":
+    # Told to end, it ends what it has started as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()
