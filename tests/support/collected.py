@@ -39,7 +39,7 @@ def _covers(test: str, label: str, server: str) -> bool:
 
 @cache
 def _collected() -> list[str]:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0"]
     command += ["-p", "no:cacheprovider", str(_TESTS)]
     done = subprocess.run(command, cwd=_TESTS.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the tests cannot be collected:\n{done.stdout}{done.stderr}"
