@@ -442,7 +442,9 @@ async def test_row_a16_many_workers_that_start_at_once_sweep_at_different_times(
     per_slice = Counter(int((at - began) / 0.25) for _, at in sweeps)
     assert max(per_slice.values()) < workers / 2, per_slice
     assert used / seconds < 0.2
-    assert calls / seconds / workers < 10
+    # Commands in scripts count as well; the promoter, the scheduler and the looks at the queue
+    # come every other second each.
+    assert calls / seconds / workers < 15
 
 
 def cpu_seconds(redis: redis_py.Redis) -> float:
