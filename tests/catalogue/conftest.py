@@ -1,5 +1,17 @@
-"""The stages of the tests with processes, for the rows that need them."""
+"""The stages of the tests with processes, for the rows that need them, and what is seen of logs."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
 
 from tests.processes.conftest import durable_stage, stage
 
 __all__ = ["durable_stage", "stage"]
+
+
+@pytest.fixture(autouse=True)
+def _only_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    # A test before may have set up logging as a worker does, with what it has to tell.
+    caplog.set_level(logging.WARNING)
