@@ -39,6 +39,7 @@
 -- written then.
 -- include door
 -- include fence
+-- include holdings
 -- include live
 -- include lane
 -- include cancelled
@@ -97,12 +98,24 @@ local function keep_lag(stream)
   end
 end
 
--- XACK first: it is allowed under maxmemory, and what follows it then is too.
-local function take(delivery)
+-- Takes deliveries out of their streams, those of one stream and group at a time: XDEL looks
+-- for the stream's new first entry only once then. XACK first: it is allowed under maxmemory,
+-- and what follows it then is too.
+local function take_all(deliveries)
+  for _, share in ipairs(by_group(deliveries)) do
+    redis.call('XACK', share.stream, share.group, unpack(share.entries))
+    redis.call('XDEL', share.stream, unpack(share.entries))
+  end
+end
+
+local function note_taken(delivery)
   deleted[delivery.stream] = deleted[delivery.stream] or {}
   deleted[delivery.stream][delivery.entry] = true
-  redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
-  redis.call('XDEL', delivery.stream, delivery.entry)
+end
+
+local function take(delivery)
+  note_taken(delivery)
+  take_all({ delivery })
 end
 
 -- Whether the index leads to this very run.
@@ -346,33 +359,87 @@ end
 local marked = any_cancelled(base)
 local kinds = { complete = complete, bury = bury, release = release, retry = retry, cancel = cancel }
 
-local function settle(delivery, kind, at)
-  if not owns(delivery.stream, delivery.group, delivery.entry, consumer, delivery.count) then
+-- Whether a delivery is still ours; what another outcome in this batch took is not.
+local function is_ours(delivery)
+  local taken = deleted[delivery.stream]
+  return not (taken and taken[delivery.entry])
+    and holds(delivery.stream, delivery.group, delivery.entry, consumer, delivery.count)
+end
+
+-- Whether whoever ends this delivery can only record that it was cancelled.
+local function is_over(delivery)
+  return marked and is_cancelled(base, lane_name(base, delivery.stream), delivery.entry)
+end
+
+-- Reads where the index says that the job is; false when a foreign value is in the way.
+local function find(delivery)
+  local pointer = redis.pcall('HGET', delivery.bucket, delivery.id)
+  if type(pointer) == 'table' then return false end
+  delivery.pointer = pointer
+  return true
+end
+
+local function settle(delivery)
+  if not is_ours(delivery) then
     count('fenced', 1)
     return '0'
   end
-  local pointer = redis.pcall('HGET', delivery.bucket, delivery.id)
-  if type(pointer) == 'table' then return 'T' .. delivery.bucket end
-  delivery.pointer = pointer
-  local name = marked and lane_name(base, delivery.stream)
-  if name and is_cancelled(base, name, delivery.entry) then return end_cancelled(delivery, name) end
-  local refusal = kind.refusal(delivery, at)
+  if not find(delivery) then return 'T' .. delivery.bucket end
+  if is_over(delivery) then return end_cancelled(delivery, lane_name(base, delivery.stream)) end
+  local refusal = delivery.kind.refusal(delivery, delivery.at)
   if refusal then return refusal end
-  kind.write(delivery, at)
+  delivery.kind.write(delivery, delivery.at)
   return '1'
 end
 
-local at, words = 11, {}
-while at <= #ARGV do
-  local kind = kinds[ARGV[at]]
-  local delivery = {
-    stream = KEYS[tonumber(ARGV[at + 1])], group = ARGV[at + 2], entry = ARGV[at + 3],
-    count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
-    generation = string.match(ARGV[at + 7], '^%d+'),
-    idempotency = string.match(ARGV[at + 7], ' (.+)$'),
+-- A completion without children asks nothing of any lane.
+local function is_plain(delivery)
+  return delivery.kind == complete and complete.step(delivery.at) == 3
+    and is_ours(delivery) and not is_over(delivery) and find(delivery)
+end
+
+local function complete_all(deliveries)
+  take_all(deliveries)
+  for _, delivery in ipairs(deliveries) do
+    leave_live(delivery)
+    keep_end(delivery, 'completed', ARGV[delivery.at])
+  end
+  count('completed', #deliveries)
+end
+
+local function delivery_at(at)
+  local run = ARGV[at + 7]
+  local key = string.find(run, ' ', 1, true)
+  return {
+    kind = kinds[ARGV[at]], stream = KEYS[tonumber(ARGV[at + 1])], group = ARGV[at + 2],
+    entry = ARGV[at + 3], count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5],
+    id = ARGV[at + 6], generation = key and string.sub(run, 1, key - 1) or run,
+    idempotency = key and string.sub(run, key + 1), at = at + 8,
   }
-  words[#words + 1] = settle(delivery, kind, at + 8)
-  at = at + 8 + kind.step(at + 8)
+end
+
+local deliveries, at = {}, 11
+while at <= #ARGV do
+  local delivery = delivery_at(at)
+  deliveries[#deliveries + 1] = delivery
+  at = delivery.at + delivery.kind.step(delivery.at)
+end
+look_up(by_group(deliveries), consumer)
+
+-- Most outcomes are plain: they are written together and first, the others one after another.
+-- Of two outcomes of one delivery the first counts.
+local words, plain, others = {}, {}, {}
+for number, delivery in ipairs(deliveries) do
+  if is_plain(delivery) and not others[delivery.stream .. delivery.entry] then
+    plain[#plain + 1], words[number] = delivery, '1'
+    note_taken(delivery)
+  else
+    others[delivery.stream .. delivery.entry] = true
+  end
+end
+if #plain > 0 then complete_all(plain) end
+for number, delivery in ipairs(deliveries) do
+  words[number] = words[number] or settle(delivery)
 end
 
 for stream in pairs(deleted) do keep_lag(stream) end

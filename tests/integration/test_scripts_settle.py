@@ -513,6 +513,38 @@ def test_g2_two_outcomes_for_one_delivery_in_a_batch_count_once(queue: Queue, ki
     assert queue.stat("completed") == (1 if kind.startswith("complete") else 0)
 
 
+@pytest.mark.parametrize("every", [1, 2, 5, 60])
+def test_g2_a_batch_is_told_from_all_else_that_the_consumer_holds(queue: Queue, every: int) -> None:
+    queue.emit(*[new_job(f"j{number}") for number in range(300)])
+    held = queue.deliver()
+    mine, kept = held[::every], [it for it in held if it not in held[::every]]
+    stolen, recounted = mine[-1], mine[-2]
+    queue.hand_over(stolen)
+    recounted.count += 1
+
+    words = queue.settle(*[(it, Completed()) for it in mine])
+
+    assert words == ["1"] * (len(mine) - 2) + ["0", "0"]
+    assert queue.stat("fenced") == 2
+    assert queue.redis.xlen(queue.keys.lane(queue.lane)) == len(kept) + 2
+    assert all(queue.pending(it) == (ME, 1) for it in [*kept, recounted])
+
+
+def test_a_batch_with_much_else_in_it_completes_the_plain_ones(queue: Queue) -> None:
+    queue.emit(*[new_job(f"j{number}") for number in range(40)])
+    deliveries = queue.deliver()
+    kinds = list(OUTCOMES)
+    batch = [settlement(it, kinds[at % len(kinds)]) for at, it in enumerate(deliveries)]
+
+    assert set(queue.settle(*batch)) == {"1"}
+
+    for one in batch:
+        ended = isinstance(one.outcome, Completed | Buried | Cancelled)
+        assert queue.pending(one.delivery) is None
+        assert (queue.pointer(one.delivery.envelope.id) is None) == ended
+    assert queue.stat("completed") == sum(isinstance(it.outcome, Completed) for it in batch)
+
+
 # Twice in a row
 
 

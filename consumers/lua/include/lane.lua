@@ -36,13 +36,21 @@ local function lanes_alike(lanes, name)
   return count
 end
 
+-- The lanes that were seen to exist, each looked at once a script: no script takes one away
+-- that it adds to.
+local admits, is_open = {}, {}
+
 -- Returns nil when jobs may enter the lane, else why not: L (too many lanes)
 -- or T<key> (a foreign value is in the way). most is the limit of each sort;
 -- opening, where given, collects the new lanes of a batch that is looked at whole.
 local function lane_refusal(base, lanes, key, most, opening)
+  if admits[key] then return nil end
   if not is_a(key, 'stream') then return 'T' .. key end
   local name = lane_name(base, key)
-  if redis.call('ZSCORE', lanes, name) then return nil end
+  if redis.call('ZSCORE', lanes, name) then
+    admits[key] = true
+    return nil
+  end
   if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
   if opening and opening[key] then return nil end
   local more = opening and opening.count or 0
@@ -57,6 +65,8 @@ end
 -- Creates a lane that is not listed yet. The group starts at 0, never at $: what
 -- lies in the stream already was emitted by somebody and is still owed a run.
 local function open_lane(base, lanes, key, group)
+  if is_open[key] then return end
+  is_open[key] = true
   local name = lane_name(base, key)
   if redis.call('ZSCORE', lanes, name) then return end
   for _, stream in ipairs({ key, key .. ':front' }) do
