@@ -6,13 +6,12 @@ import asyncio
 import time
 from typing import Any, TypeAlias
 
-from hiredis import pack_command
 from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import CONNECT_TIMEOUT, Connector
-from consumers.link import CLOSED, Link
+from consumers.link import CLOSED, Link, pack
 
 Command: TypeAlias = tuple[bytes | str | int | float, ...]
 
@@ -54,7 +53,7 @@ class Channel:
         """
         if self._asking:
             raise RuntimeError("a channel takes one question at a time: await the first one")
-        packed = b"".join([_pack(command) for command in commands])
+        packed = b"".join([pack(command) for command in commands])
         self._asking = True
         try:
             exchange = self._exchange
@@ -160,7 +159,7 @@ class SyncChannel:
         Blocks for at most timeout seconds, connecting excepted (each of its steps
         takes at most timeout, at most CONNECT_TIMEOUT). Errors as Channel.ask.
         """
-        packed = b"".join([_pack(command) for command in commands])
+        packed = b"".join([pack(command) for command in commands])
         connection = self._still_open() or self._connect(timeout)
         try:
             return _exchange(connection, packed, len(commands), time.monotonic() + timeout)
@@ -232,9 +231,4 @@ def _checked_client_id(reply: Any) -> int:
     raise ConnectionError(f"the server does not tell the number of the connection: {reply}")
 
 
-def _pack(command: Command) -> bytes:
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # it means any tuple
-    return packed
-
-
-_CLIENT_ID = _pack(("CLIENT", "ID"))
+_CLIENT_ID = pack(("CLIENT", "ID"))

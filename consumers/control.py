@@ -8,12 +8,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hiredis import pack_command
 from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from consumers.connection import Connector
-from consumers.link import Link
+from consumers.link import Link, pack
 from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ PING_INTERVAL = 5.0
 # Two pings without an answer.
 SILENCE_LIMIT = 10.0
 
-_PING = pack_command((b"PING",))
+_PING = pack((b"PING",))
 
 
 class ControlChannel:
@@ -147,7 +146,7 @@ class _Subscription(Link):
         """Return when the server has confirmed every channel."""
         self._heard_at = self._loop.time()
         self.watch()
-        self.write(pack_command((b"SUBSCRIBE", *channels)))  # type: ignore[arg-type]
+        self.write(pack((b"SUBSCRIBE", *channels)))
         await self._ready
 
     def replied(self, reply: Any) -> None:

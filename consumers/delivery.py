@@ -50,7 +50,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "cancelled", "count", "entry", "envelope", "given_up", "renewed_at", "solo", "stream",
+        "cancelled", "count", "entry", "envelope", "given_up", "key", "renewed_at", "solo",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -61,16 +62,13 @@ class Delivery:
         self.count = count
         self.envelope = envelope
         self.renewed_at = renewed_at
+        # What identifies the entry in the whole of Redis.
+        self.key = (stream.key, entry)
         self.solo = False
         # Set when somebody cancelled the job: whatever is recorded, it ends as cancelled.
         self.cancelled = False
         # Set when this run no longer decides the outcome: lost, or already released.
         self.given_up = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What identifies the entry in the whole of Redis."""
-        return (self.stream.key, self.entry)
 
     @property
     def crashes(self) -> int:

@@ -8,6 +8,7 @@ import math
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from redis.exceptions import (
@@ -31,6 +32,7 @@ from consumers.errors import (
 )
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
+from consumers.link import pack
 from consumers.refusals import is_for_now
 from consumers.scripts import call
 from consumers.transitions import Call
@@ -58,6 +60,18 @@ def writer_id() -> str:
     return f"{os.getpid()}-{id(asyncio.get_running_loop()):x}-{secrets.token_hex(16)}"
 
 
+class Sealed(NamedTuple):
+    """A batch with the digest of what it asks, ready to be numbered and sent."""
+
+    batch: Call
+    digest: str
+
+
+def seal(batch: Call) -> Sealed:
+    """Return the batch as the door sends it. Raises TypeError for what cannot be sent."""
+    return Sealed(batch, hashlib.blake2b(pack(batch.args), digest_size=16).hexdigest())
+
+
 class Door:
     """Sends the batches of one writer to one queue, one at a time.
 
@@ -71,9 +85,12 @@ class Door:
         self._where = where
         self._rename()
 
-    async def send(self, batch: Call, *, until: float) -> bytes:
+    async def send(
+        self, batch: Call | Sealed, *, until: float, meanwhile: Callable[[], None] | None = None
+    ) -> bytes:
         """Return the batch's answer; repeat it until the monotonic time ``until``.
 
+        meanwhile is called while Redis works on the batch, once a try of it.
         Raises RedisUnavailable when no answer came by then, QueueFull when
         memory is full, BrokenKey or LayoutMismatch when nothing can be written.
         """
@@ -81,10 +98,10 @@ class Door:
             # Forked: our parent goes on numbering its batches under the old id.
             self._rename()
         self._number += 1
-        batch = self._numbered(batch)
+        batch = self._numbered(batch if isinstance(batch, Sealed) else seal(batch))
         attempt, executed = 0, False
         while True:
-            answer = await self._try(batch, until, repeated=executed)
+            answer = await self._try(batch, until, meanwhile, repeated=executed)
             if isinstance(answer, bytes):
                 return answer
             executed = executed or answer.perhaps_executed
@@ -99,21 +116,27 @@ class Door:
     def _rename(self) -> None:
         self._writer, self._pid, self._number = writer_id(), os.getpid(), 0
 
-    def _numbered(self, batch: Call) -> Call:
+    def _numbered(self, sealed: Sealed) -> Call:
+        batch, digest = sealed
         keys = [self._keys.writer(self._writer), *batch.keys[1:]]
-        digest = hashlib.blake2b(digest_size=16)
-        for part in batch.args:
-            digest.update(part if isinstance(part, bytes) else str(part).encode())
-            digest.update(b"\0")
-        args = [self._keys.base, self._number, digest.hexdigest(), *batch.args]
+        args = [self._keys.base, self._number, digest, *batch.args]
         return Call(batch.script, keys, args)
 
-    async def _try(self, batch: Call, until: float, *, repeated: bool) -> bytes | _Lost:
+    async def _try(
+        self,
+        batch: Call,
+        until: float,
+        meanwhile: Callable[[], None] | None,
+        *,
+        repeated: bool,
+    ) -> bytes | _Lost:
         script = batch.script
         cut(f"{script.name}.before_send")
         cut_in_flight(f"{script.name}.in_flight")
         try:
-            answer: bytes = await call(self._wire, script, batch.keys, batch.args, until=until)
+            answer: bytes = await call(
+                self._wire, script, batch.keys, batch.args, until=until, meanwhile=meanwhile
+            )
             cut(f"{script.name}.answered")
             return answer
         except AuthenticationError as error:

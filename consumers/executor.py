@@ -74,7 +74,9 @@ class Executor:
         self.threads = HandlerThreads(slots)
         self.epochs: dict[str, int] = {}
         self.clock = ServerClock()
-        self._log_ttl_ms = round(log_ttl * 1000)
+        self._notes = NoteWriter(
+            settler.wire, settler.consumer, round(log_ttl * 1000), settler.archive
+        )
         self._max_leaked = max_leaked
         self._on_free = on_free
         self._on_broken = on_broken
@@ -234,15 +236,11 @@ class Executor:
 
     def _job(self, delivery: Delivery, handler: Handler) -> Job[Any] | None:
         stream, envelope = delivery.stream, delivery.envelope
-        settler = self.settler
-        notes = NoteWriter(
-            settler.wire, delivery, settler.consumer, self._log_ttl_ms, settler.archive
-        )
         epoch = self.epochs.get(stream.lane.queue, 0)
         try:
             return Job(
                 envelope, stream.lane, type=stream.group, delivered=delivery.count,
-                epoch=epoch, notes=notes, decode=handler.decode,
+                epoch=epoch, notes=self._notes, delivery=delivery, decode=handler.decode,
             )  # fmt: skip
         except ValidationError as error:
             if error.errors(include_url=False)[0]["type"] != "json_invalid":
@@ -282,7 +280,11 @@ class Executor:
     async def _run(self, delivery: Delivery, handler: Handler, run: Run) -> None:
         current_run.set(run)
         try:
-            outcome = await self._outcome(delivery, handler, run)
+            ended = await self._end(handler, run)
+            if run.pending:
+                ended = await self._after_pending(run, ended)
+            run.ended = True
+            outcome = self._outcome(delivery, run, ended)
             if outcome is not None:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
@@ -297,12 +299,8 @@ class Executor:
             self.leases.drop(delivery)
         self._on_free()
 
-    async def _outcome(self, delivery: Delivery, handler: Handler, run: Run) -> Outcome | None:
-        """Run the handler; return None when the outcome is not ours to decide any more."""
-        ended = await self._end(handler, run)
-        if run.pending:
-            ended = await self._after_pending(run, ended)
-        run.ended = True
+    def _outcome(self, delivery: Delivery, run: Run, ended: Ended) -> Outcome | None:
+        """Return what becomes of a run; None when that is not ours to decide any more."""
         if delivery.given_up or self.leases.has_expired(delivery):
             self._note_lost(delivery)
             return None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import from_json
 
@@ -23,8 +22,7 @@ _DELIVERY_BITS = 16
 _GENERATION_BITS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job that is ready to be emitted: checked, encoded, with its lane.
 
     data and options are JSON bytes; options is empty when all are default. due
@@ -42,8 +40,7 @@ class NewJob:
     guard: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What an entry of a lane holds.
 
     created_at is in ms of Redis' clock. failures, deliveries and crashes are
@@ -69,13 +66,13 @@ class Envelope:
 class Notes(Protocol):
     """Where a running job writes its log and progress."""
 
-    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
-        """Append a line to the job's log."""
+    def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
+        """Append a line to the log of a delivery's job."""
 
     def progress(
-        self, job: Job[Any], done: float, total: float | None, note: str | None
+        self, delivery: Any, done: float, total: float | None, note: str | None
     ) -> Awaitable[None]:
-        """Record how far the job is."""
+        """Record how far a delivery's job is."""
 
 
 class Job(Generic[D_co]):
@@ -90,6 +87,7 @@ class Job(Generic[D_co]):
 
     __slots__ = (
         "_created_at_ms",
+        "_delivery",
         "_errors",
         "_notes",
         "attempt",
@@ -120,6 +118,7 @@ class Job(Generic[D_co]):
         delivered: int,
         epoch: int,
         notes: Notes,
+        delivery: object = None,
         decode: Callable[[bytes], Any] = from_json,
     ) -> None:
         self.id = envelope.id
@@ -148,6 +147,8 @@ class Job(Generic[D_co]):
         self._created_at_ms = envelope.created_at
         self._errors = envelope.errors
         self._notes = notes
+        # What the notes know it by.
+        self._delivery = delivery
 
     @property
     def name(self) -> str:
@@ -193,7 +194,7 @@ class Job(Generic[D_co]):
         repeated, and may then be there twice. Refused with LeaseLost when the
         job was taken over meanwhile.
         """
-        return self._notes.log(self, message)
+        return self._notes.log(self._delivery, message)
 
     def progress(
         self, done: float, total: float | None = None, note: str | None = None
@@ -204,7 +205,7 @@ class Job(Generic[D_co]):
         0 to 2^53 and for a note that is no text; of a note 4 KiB are kept.
         """
         check_progress(done, total, note)
-        return self._notes.progress(self, done, total, note)
+        return self._notes.progress(self._delivery, done, total, note)
 
     @staticmethod
     def fake(data: D, **fields: Any) -> FakeJob[D]:
@@ -249,12 +250,12 @@ class _Recorded:
         self.logged: list[Any] = []
         self.progressed: list[tuple[float, float | None, str | None]] = []
 
-    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
+    def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
         self.logged.append(message)
         return _Noted()
 
     def progress(
-        self, job: Job[Any], done: float, total: float | None, note: str | None
+        self, delivery: Any, done: float, total: float | None, note: str | None
     ) -> Awaitable[None]:
         self.progressed.append((done, total, note))
         return _Noted()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import hiredis
@@ -20,6 +21,15 @@ GRACE = 0.1
 CLOSED = "the connection was closed"
 
 _MORE = object()
+
+
+def pack(command: Sequence[bytes | str | int | float]) -> bytes:
+    """Return the bytes that a command is sent as; numbers are sent as text.
+
+    Raises TypeError for other types of arguments.
+    """
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it means any
+    return packed
 
 
 class Link(asyncio.Protocol):

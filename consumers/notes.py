@@ -14,7 +14,6 @@ from consumers.backoff import pause_before
 from consumers.current import current_run
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
-from consumers.job import Job
 from consumers.scripts import call
 from consumers.transitions import Call, log, progress
 from consumers.wire import Wire
@@ -23,34 +22,26 @@ LINE_LIMIT = 4096
 
 
 class NoteWriter:
-    """The notes of one delivery."""
-
-    __slots__ = ("_archive", "_consumer", "_delivery", "_ttl_ms", "_wire")
+    """The notes of all deliveries of a consumer."""
 
     def __init__(
-        self,
-        wire: Wire,
-        delivery: Delivery,
-        consumer: str,
-        ttl_ms: int,
-        archive: Archive | None = None,
+        self, wire: Wire, consumer: str, ttl_ms: int, archive: Archive | None = None
     ) -> None:
         self._archive = archive
         self._wire = wire if archive is None else archive.wire
-        self._delivery = delivery
         self._consumer = consumer
         self._ttl_ms = ttl_ms
 
-    def log(self, job: Job[Any], message: str | object) -> Awaitable[None]:
+    def log(self, delivery: Delivery, message: str | object) -> Awaitable[None]:
         """Append a line to the job's log; see Job.logger."""
         text = message if isinstance(message, str) else to_json(message, fallback=str).decode()
         line = _shortened(text)
         if self._archive is not None:
-            return self._write(self._archive.log(self._delivery, self._ttl_ms, line))
-        return self._write(log(self._delivery, self._consumer, self._ttl_ms, line))
+            return self._write(delivery, self._archive.log(delivery, self._ttl_ms, line))
+        return self._write(delivery, log(delivery, self._consumer, self._ttl_ms, line))
 
     def progress(
-        self, job: Job[Any], done: float, total: float | None, note: str | None
+        self, delivery: Delivery, done: float, total: float | None, note: str | None
     ) -> Awaitable[None]:
         """Record how far the job is; see Job.progress."""
         fields: list[str | float] = ["done", done]
@@ -59,27 +50,27 @@ class NoteWriter:
         if note is not None:
             fields += ["note", _shortened(note)]
         if self._archive is not None:
-            return self._write(self._archive.progress(self._delivery, self._ttl_ms, fields))
-        return self._write(progress(self._delivery, self._consumer, self._ttl_ms, fields))
+            return self._write(delivery, self._archive.progress(delivery, self._ttl_ms, fields))
+        return self._write(delivery, progress(delivery, self._consumer, self._ttl_ms, fields))
 
-    def _write(self, note: Call) -> Awaitable[None]:
+    def _write(self, delivery: Delivery, note: Call) -> Awaitable[None]:
         run = current_run.get()
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             if run is None:
                 raise
-            run.block_on(self._send(note))
+            run.block_on(self._send(delivery, note))
             return _done()
-        written = asyncio.ensure_future(self._send(note))
+        written = asyncio.ensure_future(self._send(delivery, note))
         if run is not None:
             run.track(written)
         return written
 
-    async def _send(self, note: Call) -> None:
+    async def _send(self, delivery: Delivery, note: Call) -> None:
         """Write until Redis has answered or the job is lost: an outage is no failure of a job."""
         attempt = 0
-        while not self._delivery.given_up:
+        while not delivery.given_up:
             try:
                 if await call(self._wire, note.script, note.keys, note.args):
                     return
@@ -87,7 +78,7 @@ class NoteWriter:
             except (ConnectionError, TimeoutError):
                 attempt += 1
                 await asyncio.sleep(pause_before(attempt))
-        raise LeaseLost(self._delivery.envelope.id)
+        raise LeaseLost(delivery.envelope.id)
 
 
 def _shortened(text: str) -> str:

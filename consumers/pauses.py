@@ -58,8 +58,9 @@ class Pauses:
 
     def permit(self, queue: str, event: str) -> bool:
         """Whether a job may begin to run now."""
-        held = self.closed or (self.any and self.of(queue).holds(event))
-        return not held and self.are_fresh
+        if self.closed or (self.any and self.of(queue).holds(event)):
+            return False
+        return time.monotonic() - self._looked < MOST_STALE
 
     def tell(self, queue: str, state: PauseState) -> bool:
         """Take over what was read; return whether it is news."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
 from typing import NamedTuple
 
 from consumers.connection import Connector
-from consumers.door import Door
+from consumers.door import Door, Sealed, seal
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
 from consumers.job import NewJob
 from consumers.keys import Fleet, Keys
@@ -32,6 +33,14 @@ class _Waiting(NamedTuple):
     job: NewJob
     until: float
     done: asyncio.Future[Emitted]
+
+
+class _Batch:
+    """Jobs that leave together; sealed is how, once that was made."""
+
+    def __init__(self, waiting: list[_Waiting]) -> None:
+        self.waiting = waiting
+        self.sealed: Sealed | None = None
 
 
 class Producer:
@@ -91,6 +100,10 @@ class _QueueWriter:
         self._keys = Keys(queue, producer.namespace)
         self._door = Door(producer.wire, self._keys, where=producer.where)
         self._waiting: deque[_Waiting] = deque()
+        # The batch that leaves next, made ready while the one before was under way.
+        self._next: _Batch | None = None
+        # What was answered and is not told yet.
+        self._answered: tuple[list[_Waiting], bytes] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._listed = False
         self._listing: asyncio.Future[object] | None = None
@@ -107,13 +120,14 @@ class _QueueWriter:
             await asyncio.shield(self._flushing)
 
     async def _flush(self) -> None:
-        batch: list[_Waiting] = []
+        batch = _Batch([])
         try:
-            while self._waiting:
-                batch = self._take()
+            while self._next or self._waiting:
+                batch = self._next or _Batch(self._take())
+                self._next = None
                 await self._send(batch)
         except asyncio.CancelledError:
-            self._abandon(batch)
+            self._abandon(batch.waiting)
             raise
         finally:
             self._flushing = None
@@ -121,6 +135,8 @@ class _QueueWriter:
     def _abandon(self, batch: list[_Waiting]) -> None:
         # Nobody but the end of an event loop cancels the tasks of others.
         reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
+        self._tell()
+        self._put_back()
         for waiting in [*batch, *self._waiting]:
             where = self._producer.where
             _fail(waiting.done, RedisUnavailable(where, reason, outcome="unknown"))
@@ -141,22 +157,50 @@ class _QueueWriter:
         batch.sort(key=lambda waiting: -waiting.job.lane.priority)
         return batch
 
-    async def _send(self, batch: list[_Waiting]) -> None:
-        jobs = [waiting.job for waiting in batch]
-        until = max(waiting.until for waiting in batch)
-        items = emit_items(self._keys, jobs, depth=self._producer.max_queue_depth)
+    async def _send(self, batch: _Batch) -> None:
+        until = max(waiting.until for waiting in batch.waiting)
         try:
             await self._list_queue()
-            answer = await self._door.send(items, until=until)
+            sealed = batch.sealed or self._sealed(batch)
+            answer = await self._door.send(sealed, until=until, meanwhile=self._meanwhile)
         except TaskManagerError as error:
-            self._fail(batch, error)
+            self._fail(batch.waiting, error)
             return
         except Exception as error:
             logger.exception("an emit to queue %s failed", self._keys.queue)
-            self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+            self._fail(batch.waiting, TaskManagerError(f"emit failed: {error}"))
             return
+        self._answered = batch.waiting, answer
+        if self._next is None:
+            self._tell()
+
+    def _sealed(self, batch: _Batch) -> Sealed:
+        jobs = [waiting.job for waiting in batch.waiting]
+        return seal(emit_items(self._keys, jobs, depth=self._producer.max_queue_depth))
+
+    def _meanwhile(self) -> None:
+        """Use the time while Redis works: tell of the batch before, make the next one ready.
+
+        Only a full one: others may yet join a smaller one.
+        """
+        self._tell()
+        if self._next is None and len(self._waiting) >= BATCH_ITEMS:
+            self._next = _Batch(self._take())
+            # What cannot be packed is told of when it is to leave.
+            with contextlib.suppress(Exception):
+                self._next.sealed = self._sealed(self._next)
+
+    def _tell(self) -> None:
+        if self._answered is None:
+            return
+        (batch, answer), self._answered = self._answered, None
         for waiting, word in zip(batch, words(answer), strict=True):
             self._resolve(waiting, word)
+
+    def _put_back(self) -> None:
+        if self._next is not None:
+            self._waiting.extendleft(reversed(self._next.waiting))
+            self._next = None
 
     async def _list_queue(self) -> None:
         # The set of queues lies in another slot than the queue: no script may
@@ -175,6 +219,7 @@ class _QueueWriter:
         for waiting in batch:
             _fail(waiting.done, error)
         if isinstance(error, RedisUnavailable):
+            self._put_back()
             # What waited behind this batch has waited as long, for the same Redis.
             now = time.monotonic()
             while self._waiting and self._waiting[0].until <= now:
@@ -196,6 +241,8 @@ class _QueueWriter:
 
 
 def _emitted(job_id: str, word: str) -> Emitted:
+    if word[0] == "+":
+        return Emitted(job_id, True, int(word[1:]))
     run, _, other = word[1:].partition(":")
     return Emitted(other or job_id, word[0] == "+", int(run))
 

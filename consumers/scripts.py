@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -51,6 +51,9 @@ class Sends(Protocol):
     def withdraw(self, reply: asyncio.Future[Any]) -> bool:
         """Take back a command that is not written yet; return whether it was not."""
 
+    def hurry(self) -> None:
+        """Write what was sent now, not at the end of this turn of the loop."""
+
 
 def _read(path: str) -> str:
     return resources.files("consumers").joinpath("lua", path).read_text("utf-8")
@@ -73,15 +76,20 @@ async def call(
     args: Sequence[Argument],
     *,
     until: float = math.inf,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
 
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
-    been executed, or may yet be.
+    been executed, or may yet be. meanwhile is called once the script is on its way.
     """
+    reply = wire.send(*script.by_sha(keys, args))
+    if meanwhile is not None:
+        wire.hurry()
+        meanwhile()
     try:
-        return await _in_time(wire, wire.send(*script.by_sha(keys, args)), until)
+        return await _in_time(wire, reply, until)
     except NoScriptError:
         return await _in_time(wire, wire.send(*script.by_source(keys, args)), until)
 

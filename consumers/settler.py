@@ -65,7 +65,8 @@ class Settler:
         self.bounds = bounds
         # Where results are kept when that is not where the queue is.
         self.archive = archive
-        self._queues: dict[Keys, _QueueSettler] = {}
+        # By the prefix of their keys.
+        self._queues: dict[str, _QueueSettler] = {}
 
     @property
     def backlog(self) -> int:
@@ -78,9 +79,9 @@ class Settler:
         Children are added in the same step, and only with Completed.
         """
         keys = delivery.stream.keys
-        queue = self._queues.get(keys)
+        queue = self._queues.get(keys.base)
         if queue is None:
-            queue = self._queues[keys] = _QueueSettler(self, keys)
+            queue = self._queues[keys.base] = _QueueSettler(self, keys)
         queue.add(Settlement(delivery, outcome, children))
 
     def hurry(self) -> None:

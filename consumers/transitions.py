@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumers.delivery import Delivery, Stream
 from consumers.errors import BrokenKey
@@ -94,8 +94,7 @@ def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call
     return Call(EMIT, streams.keys, args)
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """A delivery, its outcome, and the jobs to add with it when it is completed."""
 
     delivery: Delivery

@@ -9,11 +9,10 @@ import asyncio
 from collections import deque
 from typing import Any, TypeAlias
 
-from hiredis import pack_command
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from consumers.connection import Connector
-from consumers.link import CLOSED, Link
+from consumers.link import CLOSED, Link, pack
 
 Argument: TypeAlias = bytes | str | int | float
 _Reply: TypeAlias = "asyncio.Future[Any]"
@@ -61,7 +60,7 @@ class Wire:
         A cancelled future does not take its command back. Raises TypeError for
         other types of arguments; then nothing is sent.
         """
-        packed: bytes = pack_command(args)  # type: ignore[arg-type]  # its annotation is a tuple of one
+        packed = pack(args)
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -83,6 +82,11 @@ class Wire:
         at = self._waiting.index(reply)
         del self._waiting[at], self._packed[at]
         return True
+
+    def hurry(self) -> None:
+        """Write what was sent now, not at the end of this turn of the loop, if connected."""
+        if self._pipe is not None and not self._closed:
+            self._write()
 
     async def close(self) -> None:
         """Close the connection; what is in flight fails, later sends fail. Idempotent.
@@ -109,8 +113,12 @@ class Wire:
             self._fail(ConnectionError(CLOSED))
         elif self._pipe is None:
             self._connect_soon()
+        else:
+            self._write()
+
+    def _write(self) -> None:
         # A paused socket calls back: meanwhile everything joins the next write.
-        elif not self._pipe.paused and self._packed:
+        if self._pipe is not None and not self._pipe.paused and self._packed:
             packed, self._packed = self._packed, []
             waiting, self._waiting = self._waiting, []
             self._pipe.put(b"".join(packed), waiting)

@@ -69,6 +69,10 @@ class Processor:
         }
         self._retry = retry
         self._shape = retry or RetryPolicy()
+        # What a handler's jobs get that ask for nothing themselves: retries, and a timeout (s).
+        self._budgets = {
+            name: (self._max_retries(it), it.timeout) for name, it in self._registrations.items()
+        }
         events: defaultdict[str, set[str]] = defaultdict(set)
         for queue, event in self._registrations:
             events[queue].add(event)
@@ -85,18 +89,8 @@ class Processor:
 
     def prepare(self, job: Job[Any], now_ms: int) -> Outcome | None:
         """Give the job its budget and timeout; return the outcome when it is not to run."""
-        if (expires_at := job.expires_at_ms) is not None and now_ms >= expires_at:
-            return Cancelled("expired")
-        registration = self._registration(job)
-        job.max_retries = _first(
-            job.options.get("max_retries"),
-            registration.max_retries,
-            self._policy(registration).max_retries,
-            self._shape.max_retries,
-            self._default_retries(registration),
-        )
-        job.timeout = job.options.get("timeout", registration.timeout)
-        return None
+        job.max_retries, job.timeout = self._budgets[job.queue, job.event]
+        return _prepare_as_asked(job, now_ms) if job.options else None
 
     def decide(self, job: Job[Any], ended: Ended) -> Outcome:
         """Return the outcome to record."""
@@ -152,9 +146,14 @@ class Processor:
         )
         return policy.delay_ms(job.attempt, base_ms)
 
-    def _default_retries(self, registration: Registration) -> int:
+    def _max_retries(self, registration: Registration) -> int:
         asked = self._retry is not None or registration.retry is not None
-        return DEFAULT_MAX_RETRIES if asked else 0
+        return _first(
+            registration.max_retries,
+            self._policy(registration).max_retries,
+            self._shape.max_retries,
+            DEFAULT_MAX_RETRIES if asked else 0,
+        )
 
     def _registration(self, job: Job[Any]) -> Registration:
         return self._registrations[job.queue, job.event]
@@ -162,6 +161,15 @@ class Processor:
     def _policy(self, registration: Registration) -> RetryPolicy:
         own = registration.retry
         return own if isinstance(own, RetryPolicy) else self._shape
+
+
+def _prepare_as_asked(job: Job[Any], now_ms: int) -> Outcome | None:
+    """Let what the job's emit said go before what its handler says."""
+    if (expires_at := job.expires_at_ms) is not None and now_ms >= expires_at:
+        return Cancelled("expired")
+    job.max_retries = _first(job.options.get("max_retries"), job.max_retries)
+    job.timeout = job.options.get("timeout", job.timeout)
+    return None
 
 
 def _ms(seconds: float) -> int:

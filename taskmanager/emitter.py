@@ -118,12 +118,14 @@ class Emitter:
         errors: dict[int, Exception] = {}
         for chunk in _chunks(jobs):
             producer = self._clients.here().producer
-            for emission in [Emission(job, producer.emit(job), self._desk) for job in chunk]:
+            for job, future in [(job, producer.emit(job)) for job in chunk]:
                 try:
-                    handles.append(await emission)
+                    job_id, created, run = await future
                 except TaskManagerError as error:
                     errors[len(handles)] = error
                     handles.append(None)
+                else:
+                    handles.append(JobHandle(job_id, job.lane.queue, created, run, desk=self._desk))
         if errors:
             raise EmitManyError(handles, errors)
         return [handle for handle in handles if handle is not None]

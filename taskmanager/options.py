@@ -36,6 +36,7 @@ class Table:
     def __init__(self, where: str, *options: Option) -> None:
         self.where = where
         self.options = options
+        self._one_names = frozenset(option.name for option in options)
         self._names = {
             spelling: option.name
             for option in options
@@ -65,6 +66,8 @@ class Table:
         """
         if not isinstance(values, Mapping):
             raise InvalidOption(f"the options of {self.where}", values, "give a dict")
+        if self._one_names.issuperset(values):
+            return dict(values)
         found: dict[str, tuple[str, Any]] = {}
         for given, value in values.items():
             name = self.name_of(given)

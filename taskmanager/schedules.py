@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from redis.exceptions import ConnectionError, RedisError
@@ -188,7 +188,7 @@ def _unreadable(queue: str, name: str, error: ValueError) -> ScheduleRefused:
 
 def _job_now(schedule: Schedule) -> NewJob:
     """Return a job beside those of the fire times: its id is none of theirs."""
-    return replace(schedule.job(0), id=f"cron:{schedule.name}:now-{secrets.token_hex(4)}")
+    return schedule.job(0)._replace(id=f"cron:{schedule.name}:now-{secrets.token_hex(4)}")
 
 
 async def _list_queue(client: Client, queue: str) -> None:

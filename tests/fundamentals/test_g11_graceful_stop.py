@@ -113,9 +113,10 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue = QueueView(redis)
-    may_end, cancelled = threading.Event(), list[bool]()
+    begun_to_run, may_end, cancelled = threading.Event(), threading.Event(), list[bool]()
 
     def work(job: Job[None]) -> str:
+        begun_to_run.set()
         may_end.wait(30.0)
         cancelled.append(job.cancelled)
         return "too late"
@@ -123,7 +124,8 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
     async with emitting(server.url) as emit:
         await emit("work")
         async with working(server.url, {"work": work}) as worker:
-            await aeventually(lambda: worker.running == 1)
+            # One that only waits for its thread does not begin any more after a stop.
+            await aeventually(begun_to_run.is_set)
             begun = time.monotonic()
             await worker.stop(timeout=0.1)
             took = time.monotonic() - begun

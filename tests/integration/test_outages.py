@@ -13,6 +13,7 @@ from consumers.errors import RedisUnavailable
 from consumers.heartbeat import live_events
 from consumers.job import Job
 from consumers.keys import Fleet
+from consumers.transitions import BATCH_ITEMS, EMIT
 from consumers.wire import Wire
 from tests.support.engine import QueueView, emitting, working
 from tests.support.proxy import FaultProxy
@@ -62,6 +63,43 @@ async def test_an_emit_fails_in_time_although_redis_is_silent(server: RedisServe
     assert caught.value.outcome == "unknown"
     # The timeout, and some room for a busy machine; the watchdog's 10 s are not waited for.
     assert took < 5.0
+
+
+async def test_a_batch_that_was_only_made_ready_was_not_sent_when_redis_falls_silent(
+    server: RedisServer,
+) -> None:
+    async with emitting(server.url, emit_timeout=1.0) as emit:
+        await emit("work")
+        server.pause()
+        try:
+            emits = [emit("many") for _ in range(2 * BATCH_ITEMS)]
+            ends = await asyncio.gather(*emits, return_exceptions=True)
+        finally:
+            server.resume()
+        again = [await emit("many", id=f"many-{at + 1}") for at in range(2 * BATCH_ITEMS)]
+
+    assert all(isinstance(end, RedisUnavailable) for end in ends)
+    outcomes = [end.outcome for end in ends if isinstance(end, RedisUnavailable)]
+    assert outcomes == ["unknown"] * BATCH_ITEMS + ["not_sent"] * BATCH_ITEMS
+    assert all(emitted.created for emitted in again[BATCH_ITEMS:])
+
+
+async def test_many_emits_are_applied_once_and_in_order_while_replies_are_lost(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    with FaultProxy(server.port) as proxy:
+        async with emitting(proxy.url, emit_timeout=20.0) as emit:
+            await emit("work")
+            proxy.drop_reply_of(EMIT, times=3)
+            emitted = await asyncio.gather(*[emit("many") for _ in range(5 * BATCH_ITEMS)])
+        assert proxy.dropped == 3
+
+    assert all(it.created for it in emitted)
+    entries = redis.xrange(QueueView(redis).lane())
+    assert [fields[b"id"].decode() for _, fields in entries] == [
+        "work-1",
+        *(it.id for it in emitted),
+    ]
 
 
 async def test_a_refused_login_is_told_at_once_and_stored_nothing(
