@@ -17,8 +17,9 @@ from redis.exceptions import RedisError
 from consumers.backoff import pause_before
 from consumers.connection import Connector
 from consumers.delivery import Delivery
+from consumers.link import Argument
 from consumers.outcome import Buried, Cancelled, Completed
-from consumers.scripts import Argument, call, load
+from consumers.scripts import call, load
 from consumers.transitions import LOG_LINES, Call, Settlement
 from consumers.wire import Wire
 

@@ -9,7 +9,7 @@ from consumers.job import ENVELOPE_VERSION, Envelope
 from consumers.keys import Keys
 from consumers.lanes import Lane
 
-_FIELDS = (b"head", b"id", b"event", b"data", b"options")
+_FIELDS = [b"head", b"id", b"event", b"data", b"options"]
 # A sixth field is there once the job has failed.
 _ERRORS = b"errors"
 # Six numbers; a newer version may add more behind them. Scripts read the same
@@ -82,7 +82,7 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     Of an envelope newer than this version only id, event and the first numbers
     are relied upon: these stay where they are in every version.
     """
-    if tuple(fields[0:10:2]) != _FIELDS or len(fields) > _MOST_FIELDS:
+    if fields[0:10:2] != _FIELDS or len(fields) > _MOST_FIELDS:
         return None
     head = _HEAD.fullmatch(fields[1])
     if head is None:

@@ -32,9 +32,9 @@ from consumers.errors import (
 )
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
-from consumers.link import pack
+from consumers.link import Argument, Packed, pack_arguments
 from consumers.refusals import is_for_now
-from consumers.scripts import call
+from consumers.scripts import Script, call
 from consumers.transitions import Call
 from consumers.wire import NotSent, Wire
 
@@ -61,15 +61,26 @@ def writer_id() -> str:
 
 
 class Sealed(NamedTuple):
-    """A batch with the digest of what it asks, ready to be numbered and sent."""
+    """A batch with its arguments packed and the digest of them, ready to be numbered and sent."""
 
     batch: Call
+    arguments: Packed
     digest: str
+
+
+class _Numbered(NamedTuple):
+    """A batch as it is sent: the number is the second of args."""
+
+    script: Script
+    keys: list[str]
+    args: list[Argument]
+    rest: Packed
 
 
 def seal(batch: Call) -> Sealed:
     """Return the batch as the door sends it. Raises TypeError for what cannot be sent."""
-    return Sealed(batch, hashlib.blake2b(pack(batch.args), digest_size=16).hexdigest())
+    arguments = pack_arguments(batch.args)
+    return Sealed(batch, arguments, hashlib.blake2b(arguments.sent, digest_size=16).hexdigest())
 
 
 class Door:
@@ -98,10 +109,10 @@ class Door:
             # Forked: our parent goes on numbering its batches under the old id.
             self._rename()
         self._number += 1
-        batch = self._numbered(batch if isinstance(batch, Sealed) else seal(batch))
+        numbered = self._numbered(batch if isinstance(batch, Sealed) else seal(batch))
         attempt, executed = 0, False
         while True:
-            answer = await self._try(batch, until, meanwhile, repeated=executed)
+            answer = await self._try(numbered, until, meanwhile, repeated=executed)
             if isinstance(answer, bytes):
                 return answer
             executed = executed or answer.perhaps_executed
@@ -116,15 +127,15 @@ class Door:
     def _rename(self) -> None:
         self._writer, self._pid, self._number = writer_id(), os.getpid(), 0
 
-    def _numbered(self, sealed: Sealed) -> Call:
-        batch, digest = sealed
+    def _numbered(self, sealed: Sealed) -> _Numbered:
+        batch, arguments, digest = sealed
         keys = [self._keys.writer(self._writer), *batch.keys[1:]]
-        args = [self._keys.base, self._number, digest, *batch.args]
-        return Call(batch.script, keys, args)
+        args: list[Argument] = [self._keys.base, self._number, digest]
+        return _Numbered(batch.script, keys, args, arguments)
 
     async def _try(
         self,
-        batch: Call,
+        batch: _Numbered,
         until: float,
         meanwhile: Callable[[], None] | None,
         *,
@@ -135,8 +146,9 @@ class Door:
         cut_in_flight(f"{script.name}.in_flight")
         try:
             answer: bytes = await call(
-                self._wire, script, batch.keys, batch.args, until=until, meanwhile=meanwhile
-            )
+                self._wire, script, batch.keys, batch.args,
+                until=until, rest=batch.rest, meanwhile=meanwhile,
+            )  # fmt: skip
             cut(f"{script.name}.answered")
             return answer
         except AuthenticationError as error:
@@ -151,7 +163,7 @@ class Door:
         except ResponseError as error:
             return await self._refused(error, batch, repeated=repeated)
 
-    async def _refused(self, error: ResponseError, batch: Call, *, repeated: bool) -> _Lost:
+    async def _refused(self, error: ResponseError, batch: _Numbered, *, repeated: bool) -> _Lost:
         text = str(error)
         if is_for_now(error):
             return _Lost(text, perhaps_executed=False)
@@ -161,7 +173,7 @@ class Door:
             text = f"OOM {text}"
         raise await self._explained(text)
 
-    def _renamed(self, batch: Call, text: str, *, repeated: bool) -> _Lost:
+    def _renamed(self, batch: _Numbered, text: str, *, repeated: bool) -> _Lost:
         # Somebody sends under our id. Under a new one the batch goes through,
         # unless an earlier try of it may already have been applied.
         self._rename()

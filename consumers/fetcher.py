@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.backoff import pause_before
 from consumers.crash_loop import SoloGate
-from consumers.delivery import Delivery, Stream
+from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
 from consumers.executor import Executor
 from consumers.held import Held
@@ -115,8 +115,8 @@ class Fetcher:
         self._prefetching = True
         if self.gate.suspect is None and self.held and not self._stopping:
             top = self.held.top()
-            if top is not None and self._is_highest(top):
-                self._start_held(1)
+            if top is not None and self._level_of(top) == 0 and self._free() > 0:
+                self._start(top)
         self._freed.set()
 
     def wake(self) -> None:
@@ -292,18 +292,15 @@ class Fetcher:
         deliveries = await self._in_time(deliveries)
         self._take(deliveries)
         given = Counter(delivery.stream for delivery in deliveries)
-        full = [self._level_at(stream) for stream, number in given.items() if number >= count]
+        levels = self.levels
+        full = [levels.level_of(stream) for stream, number in given.items() if number >= count]
         self._asked_above = min(full, default=end)
         if given:
-            self._depth = min(full) if full else max(map(self._level_at, given))
+            self._depth = min(full) if full else max(map(levels.level_of, given))
         return len(deliveries)
 
     def _level_of(self, delivery: Delivery) -> int:
-        return self._level_at(delivery.stream)
-
-    def _level_at(self, stream: Stream) -> int:
-        known = self.levels.by_key.get(stream.key.encode())
-        return known[0] if known is not None else 0
+        return self.levels.level_of(delivery.stream)
 
     async def _in_time(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Return those that are ours: what lay in the socket meanwhile was not renewed (G8)."""
@@ -327,9 +324,6 @@ class Fetcher:
 
     # Starting
 
-    def _is_highest(self, delivery: Delivery) -> bool:
-        return self._level_of(delivery) == 0
-
     def _start_startable(self) -> None:
         """Start what is held and higher than every level that was not asked just now."""
         while self._free() > 0 and self.gate.suspect is None and not self._stopping:
@@ -339,21 +333,19 @@ class Fetcher:
             level = self._level_of(top)
             if level > 0 and level > self._asked_above:
                 return
-            self._start_held(1)
+            self._start(top)
             if self._dirty:
                 return
 
-    def _start_held(self, number: int) -> None:
+    def _start(self, top: Delivery) -> None:
+        """Start what is on top of what is held, unless somebody handed it back meanwhile."""
         if not self.executor.pauses.are_fresh:
             self._dirty = True
-            return
-        for _ in range(number):
-            if self._free() <= 0 or (delivery := self.held.pop()) is None:
-                return
-            if self.gate.is_suspect(delivery):
-                self.gate.hold(delivery)
-                return
-            self.executor.start(delivery)
+        elif self.held.take(top):
+            if self.gate.is_suspect(top):
+                self.gate.hold(top)
+            else:
+                self.executor.start(top)
 
     async def _run_suspect(self) -> None:
         """Run a job that crashed before by itself, once the others have ended."""

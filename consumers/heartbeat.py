@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from consumers.keys import Fleet
-from consumers.scripts import Argument, call, load
+from consumers.link import Argument
+from consumers.scripts import call, load
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)

@@ -39,10 +39,7 @@ class Held:
             heapq.heappop(self._heap)
         return None
 
-    def pop(self) -> Delivery | None:
-        """Take what is to be started next; nobody else will start or hand it back."""
-        while self._heap:
-            delivery = heapq.heappop(self._heap)[3]
-            if self._leases.start(delivery):
-                return delivery
-        return None
+    def take(self, top: Delivery) -> bool:
+        """Whether what top returned just now is ours to start: nobody else will hand it back."""
+        heapq.heappop(self._heap)
+        return self._leases.start(top)

@@ -49,7 +49,9 @@ class Levels:
         self._lanes: dict[Keys, tuple[Lane, ...]] = {}
         self._left_out: set[str] = set()
         self.levels: list[Level] = []
-        self.by_key: dict[bytes, tuple[int, Stream]] = {}
+        # The streams that are read, by their key, and the level of each.
+        self.by_key: dict[bytes, Stream] = {}
+        self._level_of: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -70,6 +72,10 @@ class Levels:
         if stream_keys != self._left_out:
             self._left_out = set(stream_keys)
             self._rebuild()
+
+    def level_of(self, stream: Stream) -> int:
+        """Return the number of a stream's level, from 0 for the highest; 0 for one not read."""
+        return self._level_of.get(stream.key, 0)
 
     def lanes(self, keys: Keys) -> tuple[Lane, ...]:
         """Return the lanes of a queue that are read."""
@@ -97,8 +103,9 @@ class Levels:
         ]
         for level in self.levels:
             level.streams = [s for s in level.streams if s.key not in self._left_out]
-        self.by_key = {
-            stream.key.encode(): (index, stream)
-            for index, level in enumerate(self.levels)
+        self.by_key = {s.key.encode(): s for level in self.levels for s in level.streams}
+        self._level_of = {
+            stream.key: number
+            for number, level in enumerate(self.levels)
             for stream in level.streams
         }

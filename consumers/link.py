@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
 from redis._parsers import BaseParser
@@ -20,14 +20,35 @@ GRACE = 0.1
 
 CLOSED = "the connection was closed"
 
+Argument: TypeAlias = bytes | str | int | float
+
 _MORE = object()
 
 
-def pack(command: Sequence[bytes | str | int | float]) -> bytes:
-    """Return the bytes that a command is sent as; numbers are sent as text.
+class Packed(NamedTuple):
+    """Some arguments of a command as they are sent, and how many they are."""
+
+    number: int
+    sent: bytes
+
+
+def pack_arguments(arguments: Sequence[Argument]) -> Packed:
+    """Return arguments as they are sent; numbers are sent as text.
 
     Raises TypeError for other types of arguments.
     """
+    packed = pack(arguments)
+    return Packed(len(arguments), packed[packed.index(b"\n") + 1 :])
+
+
+def pack(command: Sequence[Argument], rest: Packed | None = None) -> bytes:
+    """Return the bytes that a command is sent as, with the rest of its arguments behind it.
+
+    Raises TypeError for arguments that are neither text nor numbers.
+    """
+    if rest is not None:
+        number, head = pack_arguments(command)
+        return b"*%d\r\n%b%b" % (number + rest.number, head, rest.sent)
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it means any
     return packed
 

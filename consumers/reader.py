@@ -134,7 +134,7 @@ class Reader:
     def _deliveries(self, reply: Any, asked: float) -> list[Delivery]:
         found = []
         for key, entries in reply or ():
-            stream = self.levels.by_key[key][1]
+            stream = self.levels.by_key[key]
             for entry, fields in entries:
                 found.append(delivery_of(stream, entry.decode(), 1, fields, asked))
         return found
@@ -159,7 +159,7 @@ class Reader:
 
     async def _make_group(self, stream_key: str) -> None:
         self.outdated = True
-        stream = self.levels.by_key[stream_key.encode()][1]
+        stream = self.levels.by_key[stream_key.encode()]
         if stream.lane.event is not None and await self._has_groups(stream_key):
             # Another type's jobs: a group of ours would get them all.
             self._leave_out(stream_key, "it has no group of ours")

@@ -15,8 +15,9 @@ from consumers.errors import InvalidName
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Fleet, Keys, bucket
 from consumers.lanes import listed_lanes
+from consumers.link import Argument
 from consumers.names import check_job_id, check_name
-from consumers.scripts import Argument, call
+from consumers.scripts import call
 from consumers.transitions import DeadLetterBounds, quarantine, relay
 from consumers.trouble import Trouble
 from consumers.wire import Wire

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from consumers.job import NewJob
 from consumers.keys import Keys
 from consumers.lanes import MAX_LANES
-from consumers.scripts import Argument, load
+from consumers.link import Argument
+from consumers.scripts import load
 from consumers.transitions import Call, Streams, job_fields
 from consumers.wire import Wire
 

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError, TimeoutError
 
+from consumers.link import Argument, Packed
 from consumers.wire import NotSent
-
-Argument = str | bytes | int | float
 
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
 # refuses writes after commands like TIME and XPENDING. Later versions ignore it.
@@ -45,8 +44,8 @@ class Script:
 class Sends(Protocol):
     """A connection on which one command is sent and its reply awaited."""
 
-    def send(self, *args: Argument) -> Any:
-        """Send one command and return the future of its reply."""
+    def send(self, *args: Argument, rest: Packed | None = None) -> Any:
+        """Send one command, rest behind args, and return the future of its reply."""
 
     def withdraw(self, reply: asyncio.Future[Any]) -> bool:
         """Take back a command that is not written yet; return whether it was not."""
@@ -76,22 +75,25 @@ async def call(
     args: Sequence[Argument],
     *,
     until: float = math.inf,
+    rest: Packed | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
+
+    rest are more arguments behind args.
 
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
     """
-    reply = wire.send(*script.by_sha(keys, args))
+    reply = wire.send(*script.by_sha(keys, args), rest=rest)
     if meanwhile is not None:
         wire.hurry()
         meanwhile()
     try:
         return await _in_time(wire, reply, until)
     except NoScriptError:
-        return await _in_time(wire, wire.send(*script.by_source(keys, args)), until)
+        return await _in_time(wire, wire.send(*script.by_source(keys, args), rest=rest), until)
 
 
 async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:

@@ -11,8 +11,9 @@ from consumers.errors import BrokenKey
 from consumers.job import NewJob
 from consumers.keys import Keys, bucket
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
+from consumers.link import Argument
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.scripts import Argument, Script, load
+from consumers.scripts import Script, load
 
 # A script blocks Redis while it runs: 500 items take about 2 ms.
 BATCH_ITEMS = 500

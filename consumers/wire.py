@@ -12,9 +12,8 @@ from typing import Any, TypeAlias
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from consumers.connection import Connector
-from consumers.link import CLOSED, Link, pack
+from consumers.link import CLOSED, Argument, Link, Packed, pack
 
-Argument: TypeAlias = bytes | str | int | float
 _Reply: TypeAlias = "asyncio.Future[Any]"
 
 
@@ -51,16 +50,17 @@ class Wire:
         """Whether there is a connection now."""
         return self._pipe is not None
 
-    def send(self, *args: Argument) -> _Reply:
+    def send(self, *args: Argument, rest: Packed | None = None) -> _Reply:
         """Send one command and return the future of its reply (bytes, int, list or None).
 
-        Acts at once; numbers are sent as text. The future fails with the server's
-        ResponseError, or with redis.exceptions.ConnectionError when no connection
-        could be made, it broke, or no reply came within reply_timeout seconds.
+        rest are more arguments behind args. Acts at once; numbers are sent as text.
+        The future fails with the server's ResponseError, or with
+        redis.exceptions.ConnectionError when no connection could be made, it broke,
+        or no reply came within reply_timeout seconds.
         A cancelled future does not take its command back. Raises TypeError for
         other types of arguments; then nothing is sent.
         """
-        packed = pack(args)
+        packed = pack(args, rest)
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()

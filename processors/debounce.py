@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 from consumers.guards import Mode, debounced, digest_of
 from consumers.job import Job
 from consumers.keys import Keys
+from consumers.link import Argument
 from consumers.outcome import Completed
 from consumers.policy import CallNext
-from consumers.scripts import Argument, load
+from consumers.scripts import load
 from consumers.transitions import Settlement
 from consumers.wire import Wire
 from processors.signals import Discard

@@ -39,7 +39,7 @@
 -- written then.
 -- include door
 -- include fence
--- include holdings
+-- include shares
 -- include live
 -- include lane
 -- include cancelled
@@ -72,25 +72,22 @@ local born = 0
 
 local function count(what, by) counted[what] = (counted[what] or 0) + by end
 
--- The entries that were deleted, by their stream.
-local deleted = {}
-
 -- Whether the entry that a group was given last is deleted now, and Redis counts its lag.
-local function has_lost_track(stream, group)
+local function has_lost_track(group, taken)
   local last, counts_lag = nil, false
   for at = 1, #group, 2 do
     if group[at] == 'last-delivered-id' then last = group[at + 1] end
     counts_lag = counts_lag or group[at] == 'lag'
   end
-  return counts_lag and deleted[stream][last]
+  return counts_lag and taken[last]
 end
 
 -- When that entry is deleted while an older one runs, Redis 7 does not know any more how many
 -- wait behind it: its lag is NULL until the next delivery. Since nobody deletes what waits,
 -- Redis may forget instead that anything was deleted.
-local function keep_lag(stream)
+local function keep_lag(stream, taken)
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    if has_lost_track(stream, group) and redis.call('XLEN', stream) > 0 then
+    if has_lost_track(group, taken) and redis.call('XLEN', stream) > 0 then
       local facts = stream_facts(stream)
       redis.pcall('XSETID', stream, facts['last-generated-id'],
         'ENTRIESADDED', facts['entries-added'], 'MAXDELETEDID', '0-1')
@@ -98,30 +95,16 @@ local function keep_lag(stream)
   end
 end
 
--- Takes deliveries out of their streams, those of one stream and group at a time: XDEL looks
--- for the stream's new first entry only once then. XACK first: it is allowed under maxmemory,
--- and what follows it then is too.
-local function take_all(deliveries)
-  for _, share in ipairs(by_group(deliveries)) do
-    redis.call('XACK', share.stream, share.group, unpack(share.entries))
-    redis.call('XDEL', share.stream, unpack(share.entries))
-  end
-end
-
-local function note_taken(delivery)
-  deleted[delivery.stream] = deleted[delivery.stream] or {}
-  deleted[delivery.stream][delivery.entry] = true
-end
-
+-- XACK first: it is allowed under maxmemory, and what follows it then is too.
 local function take(delivery)
-  note_taken(delivery)
-  take_all({ delivery })
+  delivery.share.taken[delivery.entry] = true
+  redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
+  redis.call('XDEL', delivery.stream, delivery.entry)
 end
 
 -- Whether the index leads to this very run.
 local function is_listed(delivery)
-  local current = delivery.pointer and parse_pointer(delivery.pointer)
-  return current == delivery.generation
+  return delivery.pointer and generation_in(delivery.pointer) == delivery.generation
 end
 
 local function leave_live(delivery)
@@ -359,11 +342,8 @@ end
 local marked = any_cancelled(base)
 local kinds = { complete = complete, bury = bury, release = release, retry = retry, cancel = cancel }
 
--- Whether a delivery is still ours; what another outcome in this batch took is not.
 local function is_ours(delivery)
-  local taken = deleted[delivery.stream]
-  return not (taken and taken[delivery.entry])
-    and holds(delivery.stream, delivery.group, delivery.entry, consumer, delivery.count)
+  return holds(delivery.share, delivery.entry, consumer, delivery.count)
 end
 
 -- Whether whoever ends this delivery can only record that it was cancelled.
@@ -398,8 +378,14 @@ local function is_plain(delivery)
     and is_ours(delivery) and not is_over(delivery) and find(delivery)
 end
 
+-- Those of a share leave together: XDEL looks for a stream's new first entry only once then.
 local function complete_all(deliveries)
-  take_all(deliveries)
+  for _, share in ipairs(shares) do
+    if #share.plain > 0 then
+      redis.call('XACK', share.stream, share.group, unpack(share.plain))
+      redis.call('XDEL', share.stream, unpack(share.plain))
+    end
+  end
   for _, delivery in ipairs(deliveries) do
     leave_live(delivery)
     keep_end(delivery, 'completed', ARGV[delivery.at])
@@ -408,12 +394,13 @@ local function complete_all(deliveries)
 end
 
 local function delivery_at(at)
-  local run = ARGV[at + 7]
-  local key = string.find(run, ' ', 1, true)
+  local stream, group, entry, run = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
+  local share, key = share_of(stream, group), string.find(run, ' ', 1, true)
+  share.entries[#share.entries + 1] = entry
   return {
-    kind = kinds[ARGV[at]], stream = KEYS[tonumber(ARGV[at + 1])], group = ARGV[at + 2],
-    entry = ARGV[at + 3], count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5],
-    id = ARGV[at + 6], generation = key and string.sub(run, 1, key - 1) or run,
+    kind = kinds[ARGV[at]], stream = stream, group = group, entry = entry, share = share,
+    count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
+    generation = key and string.sub(run, 1, key - 1) or run,
     idempotency = key and string.sub(run, key + 1), at = at + 8,
   }
 end
@@ -424,17 +411,19 @@ while at <= #ARGV do
   deliveries[#deliveries + 1] = delivery
   at = delivery.at + delivery.kind.step(delivery.at)
 end
-look_up(by_group(deliveries), consumer)
+look_up(consumer)
 
 -- Most outcomes are plain: they are written together and first, the others one after another.
 -- Of two outcomes of one delivery the first counts.
 local words, plain, others = {}, {}, {}
 for number, delivery in ipairs(deliveries) do
-  if is_plain(delivery) and not others[delivery.stream .. delivery.entry] then
+  local share, entry = delivery.share, delivery.entry
+  if is_plain(delivery) and not (others[share] and others[share][entry]) then
     plain[#plain + 1], words[number] = delivery, '1'
-    note_taken(delivery)
+    share.plain[#share.plain + 1], share.taken[entry] = entry, true
   else
-    others[delivery.stream .. delivery.entry] = true
+    others[share] = others[share] or {}
+    others[share][entry] = true
   end
 end
 if #plain > 0 then complete_all(plain) end
@@ -442,7 +431,9 @@ for number, delivery in ipairs(deliveries) do
   words[number] = words[number] or settle(delivery)
 end
 
-for stream in pairs(deleted) do keep_lag(stream) end
+for _, share in ipairs(shares) do
+  if next(share.taken) then keep_lag(share.stream, share.taken) end
+end
 if counted.dead then trim_letters(base, most_dead, most_dead_bytes, now - dead_max_age) end
 if born > 0 then
   redis.call('HSET', meta, 'generation', generation)

@@ -28,6 +28,7 @@ from consumers.errors import (
 )
 from consumers.job import NewJob
 from consumers.keys import Keys
+from consumers.link import Argument, Packed
 from consumers.outcome import Completed
 from consumers.transitions import Call, Settlement
 from consumers.wire import Wire
@@ -93,16 +94,16 @@ class BreakingWire:
         self.asked = 0
         self.before_error: Callable[[], Any] = lambda: None
 
-    def send(self, *args: transitions.Argument) -> asyncio.Future[Any]:
+    def send(self, *args: Argument, rest: Packed | None = None) -> asyncio.Future[Any]:
         self.asked += 1
-        return asyncio.ensure_future(self._answer(args))
+        return asyncio.ensure_future(self._answer(args, rest))
 
-    async def _answer(self, args: tuple[transitions.Argument, ...]) -> Any:
+    async def _answer(self, args: tuple[Argument, ...], rest: Packed | None) -> Any:
         if not self._errors:
-            return await self._wire.send(*args)
+            return await self._wire.send(*args, rest=rest)
         error = self._errors.pop(0)
         if self._executes:
-            await self._wire.send(*args)
+            await self._wire.send(*args, rest=rest)
         self.before_error()
         raise error
 

@@ -7,6 +7,9 @@ local function parse_pointer(pointer)
   return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$')
 end
 
+-- Returns the generation of a pointer; nil when broken.
+local function generation_in(pointer) return string.match(pointer, '^(%d+) %d+ %S+ %S+$') end
+
 local function pointer_to(generation, solo, place, entry)
   return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
 end
