@@ -21,10 +21,10 @@ WORKERS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos check format clean
+.PHONY: help demo test chaos bench bench-peers check format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Index the Python standard library with two worker processes
 	@$(BIN)/python examples/stdlib_index.py $(ARGS)
@@ -37,6 +37,12 @@ chaos: $(STAMP) ## Break it for 60 s a seed on every Redis (SEED=7 SECONDS=600 r
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(foreach it,$(SEED),--seed $(it)) $(ARGS)
 	@$(if $(SEED),true,CHAOS_TESTS=whole $(BIN)/python -m pytest -n 2 tests/chaos/test_mutants.py)
 
+bench: $(STAMP) ## Measure this and the peers that are installed (ARGS="--quick --help")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(STAMP) ## Install the peers, each in a virtual environment under .peers
+	@$(BIN)/python -m benchmarks.install $(ARGS)
+
 check: $(STAMP) ## Check format, lint, types and the import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -48,7 +54,7 @@ format: $(STAMP) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

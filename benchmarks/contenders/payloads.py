@@ -1,0 +1,35 @@
+"""The payload of each handler's jobs. Each has a number of its own, so no two jobs are equal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import told
+from orders import order
+
+Payload = dict[str, Any]
+
+
+def payload(number: int) -> Payload:
+    """Return the payload of a job for the handler that we were told."""
+    return _OF[told.HANDLER](number)
+
+
+def _small(number: int) -> Payload:
+    return {"n": number, "text": _PADDING} if _PADDING else {"n": number}
+
+
+def _moment(_: int) -> Payload:
+    return {"sent_ns": time.time_ns()}
+
+
+_PADDING = "x" * told.PADDING
+_OF: Mapping[str, Callable[[int], Payload]] = {
+    "noop": _small,
+    "sleep": _small,
+    "sync": _small,
+    "typed": order,
+    "wait": _moment,
+}
