@@ -87,7 +87,7 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     head = _HEAD.fullmatch(fields[1])
     if head is None:
         return None
-    version, generation, created_at, failures, deliveries, crashes = map(int, head.groups()[:6])
+    version = int(head[1])
     try:
         job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
     except ValueError:
@@ -95,10 +95,11 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
     if len(fields) != (12 if errors else 10) and version <= ENVELOPE_VERSION:
         return None
+    _, generation, created_at, failures, deliveries, crashes, more = head.groups()
     return Envelope(
         job_id, event, fields[7], fields[9],
-        version, generation, created_at, failures, deliveries, crashes, errors,
-        _idempotency(head[7]),
+        version, int(generation), int(created_at), int(failures), int(deliveries), int(crashes),
+        errors, _idempotency(more),
     )  # fmt: skip
 
 

@@ -123,7 +123,10 @@ class Executor:
             self.settler.settle(delivery, outcome)
             return
         run = Run(job, self._loop, handler.owner)
-        self._runs[delivery] = (self._loop.create_task(self._run(delivery, handler, run)), run)
+        self._runs[delivery] = (
+            self._loop.create_task(self._run(delivery, handler, run), name=envelope.id),
+            run,
+        )
         if job.timeout is not None:
             self._deadlines.add(delivery, job.timeout)
 

@@ -132,7 +132,9 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
         bucket(envelope.id), envelope.id, run,
     ]  # fmt: skip
     if isinstance(outcome, Completed):
-        return ["complete", *token, outcome.result, *_children(keys, streams, settlement.children)]
+        children = settlement.children
+        born = _children(keys, streams, children) if children else _NO_CHILDREN
+        return ["complete", *token, outcome.result, *born]
     if isinstance(outcome, Buried):
         errors = outcome.errors or envelope.errors
         return ["bury", *token, outcome.reason, outcome.error, outcome.raw or b"", errors]
@@ -143,6 +145,10 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
         delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
         return ["retry", *token, where, delay, uses, outcome.errors]
     return _release(keys, streams, delivery, outcome, token)
+
+
+# Of this queue and of others.
+_NO_CHILDREN: tuple[Argument, ...] = (0, 0)
 
 
 def _children(keys: Keys, streams: Streams, jobs: Sequence[NewJob]) -> list[Argument]:
