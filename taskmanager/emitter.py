@@ -12,6 +12,7 @@ from consumers.current import Run, current_run
 from consumers.errors import TaskManagerError, TooLarge
 from consumers.job import Job, NewJob
 from consumers.producer import Emitted
+from consumers.transitions import BATCH_ITEMS
 from processors.schedule import Schedule
 from taskmanager.clients import Clients
 from taskmanager.desk import Desk
@@ -117,8 +118,7 @@ class Emitter:
         handles: list[JobHandle | None] = []
         errors: dict[int, Exception] = {}
         for chunk in _chunks(jobs):
-            producer = self._clients.here().producer
-            for job, future in [(job, producer.emit(job)) for job in chunk]:
+            for job, future in zip(chunk, await self._hand_over(chunk), strict=True):
                 try:
                     job_id, created, run = await future
                 except TaskManagerError as error:
@@ -129,6 +129,14 @@ class Emitter:
         if errors:
             raise EmitManyError(handles, errors)
         return [handle for handle in handles if handle is not None]
+
+    async def _hand_over(self, jobs: list[NewJob]) -> list[asyncio.Future[Emitted]]:
+        """Give jobs to the producer, which sends the first while it is given the others."""
+        producer, futures = self._clients.here().producer, list[asyncio.Future[Emitted]]()
+        for start in range(0, len(jobs), BATCH_ITEMS):
+            futures += map(producer.emit, jobs[start : start + BATCH_ITEMS])
+            await asyncio.sleep(0)
+        return futures
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()

@@ -130,7 +130,7 @@ def new_job(
     inherited is the correlation id of the job that emits this one.
     """
     refuse_unknown(arguments)
-    return _checked(_new_job(event, inherited=inherited, known=known, **arguments), known)
+    return _checked(_new_job(event, dict(arguments), inherited, known), known)
 
 
 def refuse_unknown(arguments: EmitArguments) -> None:
@@ -170,23 +170,18 @@ def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJ
     if not isinstance(item, Mapping):
         raise InvalidOption("item", item, 'give a dict like {"event": "send-email", "data": {}}')
     given = EMIT_ITEM.read(item)
-    arguments = {
-        name: value for name, value in given.items() if value is not None or name == "data"
-    }
-    return _new_job(arguments.pop("event", None), inherited=inherited, known=known, **arguments)
+    for name in [name for name in given if given[name] is None and name != "data"]:
+        # As if it was not given; but data may be null.
+        del given[name]
+    return _new_job(given.pop("event", None), given, inherited, known)
 
 
 def _new_job(
-    event: str,
-    *,
-    inherited: str | None,
-    known: Known | None,
-    queue: str = DEFAULT_QUEUE,
-    data: object = NO_DATA,
-    options: Mapping[str, Any] | None = None,
-    **given: Any,
+    event: Any, given: dict[str, Any], inherited: str | None, known: Known | None
 ) -> NewJob:
-    given = merged(options, given)
+    """Return the job of known arguments, of which given is used up."""
+    queue, data = given.pop("queue", DEFAULT_QUEUE), given.pop("data", NO_DATA)
+    given = merged(given.pop("options", None), given)
     if given.get("repeat") is not None:
         raise InvalidOption("repeat", given["repeat"], _NO_SCHEDULE)
     check_name("event", event)
@@ -194,15 +189,8 @@ def _new_job(
     lane = lane_of(queue, given)
     storm = emit_storm(given, None if known is None else known.debounce_of(queue, event))
     job_id, guard = _identity(event, lane.partition, body, given, storm)
-    return NewJob(
-        job_id,
-        event,
-        body,
-        lane,
-        envelope_options(given, inherited),
-        _due(given.get("delay"), given.get("delay_until")),
-        guard,
-    )
+    due = _due(given.get("delay"), given.get("delay_until"))
+    return NewJob(job_id, event, body, lane, envelope_options(given, inherited), due, guard)
 
 
 def merged(options: Mapping[str, Any] | None, given: dict[str, Any]) -> dict[str, Any]:

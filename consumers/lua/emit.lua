@@ -77,11 +77,10 @@ for at = 6, #ARGV, JOB_FIELDS do
       or '=' .. found.generation
   elseif added >= room then
     words[#words + 1] = 'F'
-  elseif admit(base, lanes, job, generation + 1, now) then
-    generation, added = generation + 1, added + 1
-    words[#words + 1] = '+' .. generation
   else
-    words[#words + 1] = 'T' .. job.stream
+    local run = admit(base, lanes, job, generation + 1, now)
+    if run then generation, added = generation + 1, added + 1 end
+    words[#words + 1] = run and '+' .. run or 'T' .. job.stream
   end
 end
 

@@ -27,6 +27,16 @@ end
 
 local function lane_name(base, key) return string.sub(key, #base + 6) end
 
+-- Returns name and group of a lane; each is cut out once a script.
+local named = {}
+local function lane_of(base, key)
+  if not named[key] then
+    local name = lane_name(base, key)
+    named[key] = { name, string.match(name, '^[^:]+') }
+  end
+  return named[key][1], named[key][2]
+end
+
 -- How many lanes of this lane's sort (an event's own, or a type's) exist.
 local function lanes_alike(lanes, name)
   local of_event, count = string.find(name, '^event%.') ~= nil, 0
