@@ -1,5 +1,6 @@
 """The lower floor: fetch jobs from Redis Streams, run them, record their outcomes."""
 
+from consumers.batches import Emitted
 from consumers.connection import Connector
 from consumers.consumer import Consumer
 from consumers.errors import TaskManagerError
@@ -16,7 +17,7 @@ from consumers.outcome import (
     Returned,
 )
 from consumers.policy import CallNext, Handler, Policy
-from consumers.producer import Emitted, Producer
+from consumers.producer import Producer
 
 __all__ = [
     "Buried",

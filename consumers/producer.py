@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from typing import NamedTuple
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from consumers.batches import Batch, Bulk, Emitted, Outcome, Shared, Single
 from consumers.connection import Connector
 from consumers.door import Door, Sealed, seal
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
@@ -19,28 +21,6 @@ from consumers.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
-
-
-class Emitted(NamedTuple):
-    """What an emit came to: run is the generation of the live job, created whether it is new."""
-
-    id: str
-    created: bool
-    run: int
-
-
-class _Waiting(NamedTuple):
-    job: NewJob
-    until: float
-    done: asyncio.Future[Emitted]
-
-
-class _Batch:
-    """Jobs that leave together; sealed is how, once that was made."""
-
-    def __init__(self, waiting: list[_Waiting]) -> None:
-        self.waiting = waiting
-        self.sealed: Sealed | None = None
 
 
 class Producer:
@@ -73,8 +53,26 @@ class Producer:
         Its errors: QueueFull, TooManyLanes, BrokenKey, RedisUnavailable.
         """
         done: asyncio.Future[Emitted] = self._loop.create_future()
-        self._writer(job.lane.queue).add(_Waiting(job, time.monotonic() + self.emit_timeout, done))
+        self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
         return done
+
+    async def emit_all(self, jobs: Sequence[NewJob]) -> list[Outcome]:
+        """Send many jobs in batches; return what became of each, in their order.
+
+        One that failed has its error in the list: those of emit. A batch is told
+        as a whole, so that a job costs less than an emit of its own does.
+        """
+        until = time.monotonic() + self.emit_timeout
+        positions = defaultdict[str, list[int]](list)
+        for at, job in enumerate(jobs):
+            positions[job.lane.queue].append(at)
+        found: list[tuple[list[int], Bulk]] = []
+        for queue, its in positions.items():
+            for some in _batches(jobs, its):
+                bulk = Bulk([jobs[at] for at in some], until)
+                found.append((some, bulk))
+                self._writer(queue).add(bulk)
+        return await _in_order(found, len(jobs))
 
     async def flush(self) -> None:
         """Return when everything emitted so far has been answered."""
@@ -99,16 +97,16 @@ class _QueueWriter:
         self._producer = producer
         self._keys = Keys(queue, producer.namespace)
         self._door = Door(producer.wire, self._keys, where=producer.where)
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Single | Bulk] = deque()
         # The batch that leaves next, made ready while the one before was under way.
-        self._next: _Batch | None = None
+        self._next: Batch | None = None
         # What was answered and is not told yet.
-        self._answered: tuple[list[_Waiting], bytes] | None = None
+        self._answered: tuple[Batch, bytes] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._listed = False
         self._listing: asyncio.Future[object] | None = None
 
-    def add(self, waiting: _Waiting) -> None:
+    def add(self, waiting: Single | Bulk) -> None:
         self._waiting.append(waiting)
         if self._flushing is None or self._flushing.done():
             # A task starts with the next turn of the loop: by then everybody
@@ -120,63 +118,65 @@ class _QueueWriter:
             await asyncio.shield(self._flushing)
 
     async def _flush(self) -> None:
-        batch = _Batch([])
+        batch: Batch = Shared([])
         try:
             while self._next or self._waiting:
-                batch = self._next or _Batch(self._take())
+                batch = self._next or self._take()
                 self._next = None
                 await self._send(batch)
         except asyncio.CancelledError:
-            self._abandon(batch.waiting)
+            self._abandon(batch)
             raise
         finally:
             self._flushing = None
 
-    def _abandon(self, batch: list[_Waiting]) -> None:
+    def _abandon(self, batch: Batch) -> None:
         # Nobody but the end of an event loop cancels the tasks of others.
         reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
         self._tell()
         self._put_back()
-        for waiting in [*batch, *self._waiting]:
-            where = self._producer.where
-            _fail(waiting.done, RedisUnavailable(where, reason, outcome="unknown"))
+        for waiting in [*batch.parts(), *self._waiting]:
+            waiting.fail(RedisUnavailable(self._producer.where, reason, outcome="unknown"))
         self._waiting.clear()
         if self._listing is not None:
             self._listing.cancel()
         self._producer.wire.stop_connecting()
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take(self) -> Batch:
+        singles: list[Single] = []
         size = 0
-        while self._waiting and len(batch) < BATCH_ITEMS:
-            size += len(self._waiting[0].job.data)
-            if batch and size > BATCH_BYTES:
+        while self._waiting and len(singles) < BATCH_ITEMS:
+            first = self._waiting[0]
+            if isinstance(first, Bulk):
                 break
-            batch.append(self._waiting.popleft())
-        # A reader that wakes in the middle of the script sees the highest first.
-        batch.sort(key=lambda waiting: -waiting.job.lane.priority)
-        return batch
+            size += len(first.job.data)
+            if singles and size > BATCH_BYTES:
+                break
+            singles.append(first)
+            self._waiting.popleft()
+        if not singles and isinstance(bulk := self._waiting[0], Bulk):
+            self._waiting.popleft()
+            return bulk
+        return Shared(singles)
 
-    async def _send(self, batch: _Batch) -> None:
-        until = max(waiting.until for waiting in batch.waiting)
+    async def _send(self, batch: Batch) -> None:
         try:
             await self._list_queue()
             sealed = batch.sealed or self._sealed(batch)
-            answer = await self._door.send(sealed, until=until, meanwhile=self._meanwhile)
+            answer = await self._door.send(sealed, until=batch.until, meanwhile=self._meanwhile)
         except TaskManagerError as error:
-            self._fail(batch.waiting, error)
+            self._fail(batch, error)
             return
         except Exception as error:
             logger.exception("an emit to queue %s failed", self._keys.queue)
-            self._fail(batch.waiting, TaskManagerError(f"emit failed: {error}"))
+            self._fail(batch, TaskManagerError(f"emit failed: {error}"))
             return
-        self._answered = batch.waiting, answer
+        self._answered = batch, answer
         if self._next is None:
             self._tell()
 
-    def _sealed(self, batch: _Batch) -> Sealed:
-        jobs = [waiting.job for waiting in batch.waiting]
-        return seal(emit_items(self._keys, jobs, depth=self._producer.max_queue_depth))
+    def _sealed(self, batch: Batch) -> Sealed:
+        return seal(emit_items(self._keys, batch.jobs, depth=self._producer.max_queue_depth))
 
     def _meanwhile(self) -> None:
         """Use the time while Redis works: tell of the batch before, make the next one ready.
@@ -184,22 +184,26 @@ class _QueueWriter:
         Only a full one: others may yet join a smaller one.
         """
         self._tell()
-        if self._next is None and len(self._waiting) >= BATCH_ITEMS:
-            self._next = _Batch(self._take())
+        if self._next is None and self._has_full_batch():
+            self._next = self._take()
             # What cannot be packed is told of when it is to leave.
             with contextlib.suppress(Exception):
                 self._next.sealed = self._sealed(self._next)
+
+    def _has_full_batch(self) -> bool:
+        waiting = self._waiting
+        return len(waiting) >= BATCH_ITEMS or (bool(waiting) and isinstance(waiting[0], Bulk))
 
     def _tell(self) -> None:
         if self._answered is None:
             return
         (batch, answer), self._answered = self._answered, None
-        for waiting, word in zip(batch, words(answer), strict=True):
-            self._resolve(waiting, word)
+        answers = zip(batch.jobs, words(answer), strict=True)
+        batch.tell([self._outcome(job, word) for job, word in answers])
 
     def _put_back(self) -> None:
         if self._next is not None:
-            self._waiting.extendleft(reversed(self._next.waiting))
+            self._waiting.extendleft(reversed(self._next.parts()))
             self._next = None
 
     async def _list_queue(self) -> None:
@@ -215,38 +219,49 @@ class _QueueWriter:
         if done.cancelled() or done.exception() is not None:
             self._listed = False
 
-    def _fail(self, batch: list[_Waiting], error: TaskManagerError) -> None:
-        for waiting in batch:
-            _fail(waiting.done, error)
+    def _fail(self, batch: Batch, error: TaskManagerError) -> None:
+        self._tell()
+        batch.fail(error)
         if isinstance(error, RedisUnavailable):
             self._put_back()
             # What waited behind this batch has waited as long, for the same Redis.
             now = time.monotonic()
             while self._waiting and self._waiting[0].until <= now:
                 late = RedisUnavailable(error.where, error.reason, outcome="not_sent")
-                _fail(self._waiting.popleft().done, late)
+                self._waiting.popleft().fail(late)
 
-    def _resolve(self, waiting: _Waiting, word: str) -> None:
-        job, kind = waiting.job, word[0]
-        if kind in "+=~":
-            if not waiting.done.done():
-                waiting.done.set_result(_emitted(job.id, word))
-        elif kind == "F":
+    def _outcome(self, job: NewJob, word: str) -> Outcome:
+        kind = word[0]
+        if kind == "+":
+            return Emitted(job.id, True, int(word[1:]))
+        if kind in "=~":
+            run, _, other = word[1:].partition(":")
+            return Emitted(other or job.id, False, int(run))
+        if kind == "F":
             limit = self._producer.max_queue_depth
-            _fail(waiting.done, QueueFull(job.lane.queue, f"it holds its most of {limit} jobs"))
-        elif kind == "L":
-            _fail(waiting.done, TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES))
-        else:
-            _fail(waiting.done, refused_key(word))
+            return QueueFull(job.lane.queue, f"it holds its most of {limit} jobs")
+        if kind == "L":
+            return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
+        return refused_key(word)
 
 
-def _emitted(job_id: str, word: str) -> Emitted:
-    if word[0] == "+":
-        return Emitted(job_id, True, int(word[1:]))
-    run, _, other = word[1:].partition(":")
-    return Emitted(other or job_id, word[0] == "+", int(run))
+def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[list[int]]:
+    """Cut positions into those that leave together."""
+    batch, size = list[int](), 0
+    for at in positions:
+        size += len(jobs[at].data)
+        if batch and (len(batch) == BATCH_ITEMS or size > BATCH_BYTES):
+            yield batch
+            batch, size = [], len(jobs[at].data)
+        batch.append(at)
+    if batch:
+        yield batch
 
 
-def _fail(done: asyncio.Future[Emitted], error: TaskManagerError) -> None:
-    if not done.done():
-        done.set_exception(error)
+async def _in_order(found: Sequence[tuple[list[int], Bulk]], number: int) -> list[Outcome]:
+    """Wait for all bulks and return what became of each job, by its position."""
+    outcomes: list[Any] = [None] * number
+    for positions, bulk in found:
+        for at, outcome in zip(positions, await bulk.done, strict=True):
+            outcomes[at] = outcome
+    return outcomes

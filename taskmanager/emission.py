@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Generator
 from typing import Any
 
+from consumers.batches import Emitted
 from consumers.job import NewJob
-from consumers.producer import Emitted
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handle import JobHandle, Serves
 

@@ -8,11 +8,10 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
+from consumers.batches import Emitted
 from consumers.current import Run, current_run
 from consumers.errors import TaskManagerError, TooLarge
 from consumers.job import Job, NewJob
-from consumers.producer import Emitted
-from consumers.transitions import BATCH_ITEMS
 from processors.schedule import Schedule
 from taskmanager.clients import Clients
 from taskmanager.desk import Desk
@@ -118,25 +117,17 @@ class Emitter:
         handles: list[JobHandle | None] = []
         errors: dict[int, Exception] = {}
         for chunk in _chunks(jobs):
-            for job, future in zip(chunk, await self._hand_over(chunk), strict=True):
-                try:
-                    job_id, created, run = await future
-                except TaskManagerError as error:
-                    errors[len(handles)] = error
+            outcomes = await self._clients.here().producer.emit_all(chunk)
+            for job, outcome in zip(chunk, outcomes, strict=True):
+                if isinstance(outcome, TaskManagerError):
+                    errors[len(handles)] = outcome
                     handles.append(None)
                 else:
+                    job_id, created, run = outcome
                     handles.append(JobHandle(job_id, job.lane.queue, created, run, desk=self._desk))
         if errors:
             raise EmitManyError(handles, errors)
         return [handle for handle in handles if handle is not None]
-
-    async def _hand_over(self, jobs: list[NewJob]) -> list[asyncio.Future[Emitted]]:
-        """Give jobs to the producer, which sends the first while it is given the others."""
-        producer, futures = self._clients.here().producer, list[asyncio.Future[Emitted]]()
-        for start in range(0, len(jobs), BATCH_ITEMS):
-            futures += map(producer.emit, jobs[start : start + BATCH_ITEMS])
-            await asyncio.sleep(0)
-        return futures
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()

@@ -13,10 +13,10 @@ from redis.exceptions import ConnectionError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from consumers.backoff import pause_before
+from consumers.batches import Emitted
 from consumers.errors import RedisUnavailable
 from consumers.job import NewJob
 from consumers.keys import Fleet
-from consumers.producer import Emitted
 from consumers.schedules import MAX_SCHEDULES, Record
 from processors.schedule import Schedule, fire_id
 from processors.timetable import Timetable

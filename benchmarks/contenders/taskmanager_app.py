@@ -31,18 +31,18 @@ tm = TaskManager(told.URL, concurrency=told.SLOTS)
 
 
 @tm.registerHandler(event="noop")
-async def noop(job: Job[dict[str, Any]]) -> None:
+async def noop(job: Job[Any]) -> None:
     mark.done()
 
 
 @tm.registerHandler(event="sleep")
-async def sleep(job: Job[dict[str, Any]]) -> None:
+async def sleep(job: Job[Any]) -> None:
     await asyncio.sleep(random.uniform(0, 0.020))
     mark.done()
 
 
 @tm.registerHandler(event="sync")
-def sync(job: Job[dict[str, Any]]) -> None:
+def sync(job: Job[Any]) -> None:
     mark.done()
 
 
@@ -53,7 +53,7 @@ async def typed(job: Job[Order]) -> dict[str, int]:
 
 
 @tm.registerHandler(event="wait")
-async def wait(job: Job[dict[str, int]]) -> None:
+async def wait(job: Job[Any]) -> None:
     mark.waited(job.data["sent_ns"])
 
 

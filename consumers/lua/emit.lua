@@ -59,29 +59,48 @@ end
 
 room = room == 0 and math.huge or room - depth()
 local now, words, added, dropped = now_ms(), {}, 0, {}
-for at = 6, #ARGV, JOB_FIELDS do
-  local job = job_at(at)
+
+local function add(job)
   local found, refusal = look(base, job)
   if not refusal and (not found or is_changed(found)) then
     refusal = entry_refusal(base, lanes, job, most)
   end
-  if refusal then
-    words[#words + 1] = refusal
-  elseif found then
+  if refusal then return refusal end
+  if found then
     if is_dropped(found) then
       dropped[#dropped + 1] = { job, found }
     else
       absorb(base, lanes, stats, job, found, now)
     end
-    words[#words + 1] = found.guard and '~' .. found.generation .. ':' .. found.id
-      or '=' .. found.generation
-  elseif added >= room then
-    words[#words + 1] = 'F'
-  else
-    local run = admit(base, lanes, job, generation + 1, now)
-    if run then generation, added = generation + 1, added + 1 end
-    words[#words + 1] = run and '+' .. run or 'T' .. job.stream
+    return found.guard and '~' .. found.generation .. ':' .. found.id or '=' .. found.generation
   end
+  if added >= room then return 'F' end
+  local run = admit(base, lanes, job, generation + 1, now)
+  if not run then return 'T' .. job.stream end
+  generation, added = generation + 1, added + 1
+  return '+' .. run
+end
+
+-- Most jobs are plain: nothing puts them off or stands for them, and their lane was seen to
+-- be open. Adds one like that, in fewer steps than add takes; returns nil for any other.
+local rest_of_head = ':' .. text_of(now) .. ':0:0:0'
+local function add_plain(at)
+  local stream, id = KEYS[tonumber(ARGV[at])], ARGV[at + 2]
+  if ARGV[at + 6] ~= '' or ARGV[at + 7] ~= '' or added >= room then return nil end
+  if not (admits[stream] and is_open[stream]) then return nil end
+  local bucket = base .. 'live:' .. ARGV[at + 1]
+  if redis.pcall('HGET', bucket, id) then return nil end
+  local run = string.format('%.0f', generation + 1)
+  local entry = redis.pcall('XADD', stream, '*', 'head', '1:' .. run .. rest_of_head,
+    'id', id, 'event', ARGV[at + 3], 'data', ARGV[at + 4], 'options', ARGV[at + 5])
+  if type(entry) == 'table' then return nil end
+  redis.call('HSET', bucket, id, pointer_to(run, 0, (lane_of(base, stream)), entry))
+  generation, added = generation + 1, added + 1
+  return '+' .. run
+end
+
+for at = 6, #ARGV, JOB_FIELDS do
+  words[#words + 1] = add_plain(at) or add(job_at(at))
 end
 
 -- Last, because full memory allows them: as a first write they would let all others pass it.

@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import redis as redis_py
 
+from consumers.batches import Emitted
 from consumers.connection import Connector
 from consumers.consumer import Consumer
 from consumers.job import Job, NewJob
 from consumers.keys import Keys
 from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
 from consumers.policy import Handler
-from consumers.producer import Emitted, Producer
+from consumers.producer import Producer
 from processors.processor import Processor, Registration
 from processors.retry import RetryPolicy
 from tests.support.waiting import aeventually
