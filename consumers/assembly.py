@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from consumers.archive import Archive
+from consumers.auditor import Auditor
 from consumers.connection import Connector
 from consumers.control import ControlChannel
 from consumers.crash_loop import SoloGate
@@ -84,7 +85,14 @@ class Parts:
         self.leases = Leases()
         self.pauses = Pauses()
         self.levels = Levels(owner.type, policy, self.pauses)
-        self.reader = Reader(connector, self.levels, group=owner.type, consumer=owner.id)
+        self.auditor = Auditor(self.wire, owner.queues)
+        self.reader = Reader(
+            connector,
+            self.levels,
+            group=owner.type,
+            consumer=owner.id,
+            on_repaired=self.auditor.wake,
+        )
         self.archive = owner.new_archive()
         self.settler = Settler(
             self.wire,
@@ -197,6 +205,7 @@ class Parts:
         services: dict[str, Coroutine[Any, Any, None]] = {
             "heartbeat": self.heartbeat.run(),
             "janitor": self.janitor.run(),
+            "auditor": self.auditor.run(),
             "control": self.control.run(),
         }
         services |= {f"promoter-{queue}": it.run() for queue, it in self.promoters.items()}

@@ -23,6 +23,7 @@ from consumers.outcome import Cancelled, Released
 from consumers.reader import BLOCK, Reader
 from consumers.reclaimer import Reclaimer
 from consumers.settler import Settler
+from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Fetcher:
         self._refreshed = 0.0
         self._looked = 0.0
         self._failures = 0
+        self._trouble = Trouble(logger, "fetching failed", logging.ERROR)
         # Entries that were cancelled a moment ago: their delivery may still be on its way.
         self._just_cancelled: set[tuple[str, str]] = set()
 
@@ -99,7 +101,7 @@ class Fetcher:
             except (ConnectionError, TimeoutError) as error:
                 await self._pause(error)
             except RedisError as error:
-                logger.error("fetching failed: %s", error)
+                self._trouble.say(error)
                 await asyncio.sleep(1.0)
             except Exception:
                 logger.exception("fetching failed")
@@ -155,6 +157,8 @@ class Fetcher:
             await self._gather_slots()
             if self.reclaimer.is_due:
                 taken_over = await self.reclaimer.sweep(self._wanted())
+                # Reads tell of refusals by themselves: that one was answered says little here.
+                self._trouble.over()
                 self._take(await self._in_time(taken_over), reclaimed=True)
             await self._fetch()
 

@@ -88,7 +88,8 @@ class QueueStats:
     how many there are now; the totals count since the queue was made;
     oldest_waiting_ms is how long the oldest waiting job has waited. Jobs that were cancelled
     in their lane are counted there until they are passed over, and in waiting not any more.
-    debounced_total is how many emits of storms became part of another one.
+    debounced_total is how many emits of storms became part of another one, vanished_total
+    how many jobs were found to be gone with a stream that somebody deleted.
     """
 
     waiting: int
@@ -105,6 +106,7 @@ class QueueStats:
     paused_events: list[str] = field(default_factory=list)
     cancelled_total: int = 0
     debounced_total: int = 0
+    vanished_total: int = 0
 
 
 class Inspector:
@@ -169,6 +171,7 @@ class Inspector:
             paused_events=sorted(paused.events),
             cancelled_total=counted.get(b"cancelled", 0),
             debounced_total=counted.get(b"debounced", 0),
+            vanished_total=counted.get(b"vanished", 0),
         )
 
     async def due(self) -> int:

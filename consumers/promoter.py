@@ -11,6 +11,7 @@ from consumers.keys import Keys
 from consumers.refusals import is_for_now
 from consumers.scripts import call
 from consumers.transitions import promote
+from consumers.trouble import Trouble
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Promoter:
         self._wire = wire
         self._keys = keys
         self._alarm = Alarm()
+        self._trouble = Trouble(logger, f"delayed jobs of {keys.queue} wait", logging.ERROR)
 
     def wake(self) -> None:
         """A job is due earlier than any that was known."""
@@ -43,9 +45,12 @@ class Promoter:
         while True:
             try:
                 wait = await self.step()
+                self._trouble.over()
             except ResponseError as error:
-                level = logging.DEBUG if is_for_now(error) else logging.ERROR
-                logger.log(level, "delayed jobs of %s wait: %s", self._keys.queue, error)
+                if is_for_now(error):
+                    logger.debug("nothing is promoted in %s yet: %s", self._keys.queue, error)
+                else:
+                    self._trouble.say(error)
                 wait = LOOK
             except RedisError as error:
                 logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -19,6 +19,7 @@ from consumers.keys import Keys
 from consumers.levels import Levels
 from consumers.refusals import is_for_now, told_apart
 from consumers.transitions import BATCH_ITEMS, Call, renew, repair
+from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,20 @@ _NO_GROUP = re.compile(r"No such key '(.*?)' or consumer group '(.*?)'")
 
 
 class Reader:
-    """Reads for one consumer; one question at a time, never cancelled in the middle."""
+    """Reads for one consumer; one question at a time, never cancelled in the middle.
 
-    def __init__(self, connector: Connector, levels: Levels, *, group: str, consumer: str) -> None:
+    on_repaired is called when a stream was repaired: jobs may have gone with it.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        levels: Levels,
+        *,
+        group: str,
+        consumer: str,
+        on_repaired: Callable[[], None],
+    ) -> None:
         self.channel = Channel(connector, name=f"reader-{consumer}")
         self.levels = levels
         self.group = group
@@ -42,6 +54,8 @@ class Reader:
         # Set when an answer says that the list of lanes is out of date.
         self.outdated = False
         self._wrong_type: dict[str, float] = {}
+        self._on_repaired = on_repaired
+        self._trouble = Trouble(logger, "reading failed", logging.ERROR)
 
     async def read(
         self, streams: Sequence[Stream], count: int, *, block: float = 0.0
@@ -66,6 +80,7 @@ class Reader:
         if isinstance(reply, ResponseError):
             await self._mend(reply, streams)
             return []
+        self._trouble.over()
         deliveries = self._deliveries(reply, asked)
         for keys, number in zip(queues, cancelled, strict=True):
             if number != 0:
@@ -154,7 +169,7 @@ class Reader:
         elif is_for_now(error):
             raise told_apart(error)
         else:
-            logger.error("reading failed: %s", text)
+            self._trouble.say(error)
             await asyncio.sleep(1.0)
 
     async def _make_group(self, stream_key: str) -> None:
@@ -164,9 +179,15 @@ class Reader:
             # Another type's jobs: a group of ours would get them all.
             self._leave_out(stream_key, "it has no group of ours")
             return
-        lost = await self.run(repair(stream.keys, stream.lane, self.group))
-        if lost:
-            logger.error("%s had lost its group, made again from its first entry", stream_key)
+        regrouped, remade = await self.run(repair(stream.keys, stream.lane, self.group))
+        for key in regrouped:
+            logger.error("%s had lost its group, made again from its first entry", key.decode())
+        for key in remade:
+            logger.error(
+                "%s was deleted by somebody else, with the jobs that were in it", key.decode()
+            )
+        if regrouped or remade:
+            self._on_repaired()
 
     async def _has_groups(self, stream_key: str) -> bool:
         (groups,) = await self.ask(("XINFO", "GROUPS", stream_key))

@@ -96,9 +96,11 @@ class Results:
 
     def _end(self, text: str) -> None:
         base, job_id, run, state, value = text.split(" ", 4)
+        # Of what went with a deleted stream there is no end, only what is still known of the id.
+        end = End(int(run), state, value.encode()) if state != "vanished" else None
         for told in self._told.get((base, job_id, int(run)), ()):
             if not told.done():
-                told.set_result(End(int(run), state, value.encode()))
+                told.set_result(end)
 
     async def _look(self) -> None:
         """Find the ends whose message was lost."""

@@ -26,6 +26,7 @@ from consumers.transitions import (
     settle_items,
     words,
 )
+from consumers.trouble import Trouble
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class _QueueSettler:
         self._settler = settler
         self._keys = keys
         self._door = Door(settler.wire, keys, where=settler.where)
+        what = f"outcomes in queue {keys.queue} are not recorded"
+        self._trouble = Trouble(logger, what, logging.ERROR)
         self._waiting: deque[Settlement] = deque()
         self._under_way: list[Settlement] = []
         # How many of those that wait go alone: one in their batch cannot be sent.
@@ -166,7 +169,7 @@ class _QueueSettler:
             answer = await self._door.send(items, until=math.inf)
         except TaskManagerError as error:
             # Nothing was written, the jobs are still ours: say so and ask again.
-            logger.error("outcomes in queue %s are not recorded: %s", self._keys.queue, error)
+            self._trouble.say(error)
             await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
             self._waiting.extendleft(reversed(self._still_ours(batch)))
             return
@@ -174,6 +177,7 @@ class _QueueSettler:
             logger.exception("outcomes in queue %s could not be sent", self._keys.queue)
             self._one_by_one(batch)
             return
+        self._trouble.over()
         answers = words(answer)
         if "C" in answers:
             batch = [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from consumers.delivery import Delivery, Stream
 from consumers.errors import BrokenKey
 from consumers.job import NewJob
-from consumers.keys import Keys, bucket
+from consumers.keys import LIVE_BUCKETS, Keys, bucket
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
 from consumers.link import Argument
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
@@ -21,6 +21,8 @@ BATCH_BYTES = 1024 * 1024
 LOG_LINES = 1000
 # Paused events lie in one field that every worker reads every other second.
 MAX_PAUSED_EVENTS = 1000
+# An audit looks at so many buckets of the index in one script.
+_AUDIT_BUCKETS = 256
 
 EMIT, SETTLE, RENEW, RECLAIM = load("emit"), load("settle"), load("renew"), load("reclaim")
 SOLO, NOTE, OPEN, REPAIR = load("solo"), load("note"), load("open"), load("repair")
@@ -28,10 +30,10 @@ RETIRE, FORGET, PROMOTE = load("retire"), load("forget"), load("promote")
 CANCEL, PAUSE = load("cancel"), load("pause")
 QUARANTINE = load("quarantine")
 REPLAY, PURGE, INSPECT, RELAY = load("replay"), load("purge"), load("inspect"), load("relay")
-LIVING = load("living")
+LIVING, AUDIT = load("living"), load("audit")
 ALL = (
     EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET,
-    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, CANCEL, PAUSE,
+    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, CANCEL, PAUSE, AUDIT,
 )  # fmt: skip
 
 
@@ -237,8 +239,20 @@ def open_queue(keys: Keys, lane: Lane, lease_ms: int) -> Call:
 
 
 def repair(keys: Keys, lane: Lane, group: str) -> Call:
-    """Return the repair of a lane's lost groups; answers with how many were lost."""
+    """Return the repair of a lane's lost groups.
+
+    Answers with the streams that had lost theirs, and those that did not exist.
+    """
     return Call(REPAIR, [keys.meta, keys.lanes, keys.lane(lane)], [lane.name, group])
+
+
+def audit(keys: Keys) -> Call:
+    """Return one step of looking for the jobs that went with a repaired lane.
+
+    Answers with whether there is more to look at, and the ids of the jobs that were dropped.
+    """
+    bounds = (LIVE_BUCKETS, _AUDIT_BUCKETS, BATCH_ITEMS, BATCH_BYTES)
+    return Call(AUDIT, [keys.meta, keys.stats], [keys.base, *bounds])
 
 
 def retire(keys: Keys, lane: Lane, unused_ms: int) -> Call:

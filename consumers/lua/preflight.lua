@@ -8,8 +8,8 @@
 local key = KEYS[1]
 local harmless = {
   DEL = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
-  HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' }, HSET = { key, 'f', 'v', 'f' },
-  LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
+  HGETALL = { key }, HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' },
+  HSET = { key, 'f', 'v', 'f' }, LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
   PTTL = { key }, RPUSH = { key, 'v' }, SADD = { key, 'm' }, SCARD = { key },
   SISMEMBER = { key, 'm' }, SREM = { key, 'm' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },

@@ -6,26 +6,43 @@
 -- ARGV[1]  the lane's name
 -- ARGV[2]  group
 --
--- Returns how many groups were lost. A higher epoch then tells fences of runs
--- before the loss from those after it.
+-- Returns two lists: the streams (of the lane and its front) that had lost their group, and
+-- those that did not exist. A higher epoch then tells fences of runs before the loss from those
+-- after it, and audit.lua is asked to look for the jobs that were lost: who emits may have made
+-- a deleted stream again, so that it only seems to have lost its group.
 -- Errors: WRONGTYPE and OOM; a foreign value in the lane or its front does not
 -- keep the other from being repaired.
+-- include lane
 -- include meta
 local meta, lanes, lane = KEYS[1], KEYS[2], KEYS[3]
-if not redis.call('ZSCORE', lanes, ARGV[1]) then return 0 end
+if not redis.call('ZSCORE', lanes, ARGV[1]) then return { {}, {} } end
 redis.call('HGET', meta, 'epoch')
-local lost, failure = 0, nil
-for _, stream in ipairs({ lane, lane .. ':front' }) do
+local regrouped, remade, failure = {}, {}, nil
+
+local function repair(stream)
+  local into = kind_of(stream) == 'none' and remade or regrouped
   local made = redis.pcall('XGROUP', 'CREATE', stream, ARGV[2], '0', 'MKSTREAM')
   if not made.err then
-    lost = lost + 1
+    into[#into + 1] = stream
   elseif not string.find(made.err, 'BUSYGROUP') then
     failure = made.err
   end
 end
-if lost > 0 then
+
+-- "<next bucket> <lane>…": those of an audit under way are looked for from the start as well.
+local function ask_for_audit()
+  local others = string.match(redis.call('HGET', meta, 'audit') or '', '^%d+( .+)$') or ''
+  local name = ' ' .. ARGV[1]
+  if not string.find(others .. ' ', name .. ' ', 1, true) then others = others .. name end
+  redis.call('HSET', meta, 'audit', '0' .. others)
+end
+
+repair(lane)
+repair(lane .. ':front')
+if #regrouped + #remade > 0 then
   name_epoch(meta, now_ms())
   redis.call('HINCRBY', meta, 'epoch', 1)
+  ask_for_audit()
 end
 if failure then return redis.error_reply(failure) end
-return lost
+return { regrouped, remade }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from redis.credentials import CredentialProvider
 from consumers.errors import BrokenKey, QueueFull, RedisUnavailable
 from consumers.job import Job
 from consumers.keys import Keys
+from taskmanager import TaskManager
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import (
     SHORT_LEASE,
@@ -27,6 +29,7 @@ from tests.support.engine import (
     new_job,
     working,
 )
+from tests.support.preemption import fair_clock
 from tests.support.proxy import FaultProxy
 from tests.support.queue import Queue, foreign_value, full_memory
 from tests.support.servers import RedisServer
@@ -140,11 +143,15 @@ def test_row_b2_workers_go_on_with_a_redis_that_came_back_empty(stage: Stage) ->
 
     stage.server.kill()
     stage.server.start()
+    returned = stage.now(worker)
     stage.emit("nap", id="afterwards")
 
     eventually(lambda: stage.witness.finished("afterwards"), SLACK)
-    # What ran when everything was lost has nowhere to be recorded.
+    assert stage.now(worker) - returned < 5.0
+    # What ran when everything was lost has nowhere to be recorded: it is cancelled.
+    eventually(lambda: len(stage.witness.lines("CancelledError")) == 4, SLACK)
     stage.completed(1)
+    assert {it.job for it in stage.witness.finished()} == {"afterwards"}
     worker.wait_for_line("queue default has lost its data in Redis")
     assert len(stage.witness.started()) == 5
     assert stage.waiting() == 0
@@ -278,7 +285,11 @@ async def test_row_b5_g1_a_group_that_an_operator_destroyed_is_made_again_from_t
 async def test_row_b6_a_lane_that_was_deleted_is_reported_and_swallows_no_later_job(
     server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The engine keeps payloads in the lane only: a deleted one cannot be put back, only told."""
+    """The engine keeps payloads in the lane only: a deleted one cannot be put back, only told.
+
+    Told are the jobs that were in it, in the log and in a counter, and who asks for one of them:
+    nobody knows that id.
+    """
     queue, ran, may_end = QueueView(redis), list[str](), asyncio.Event()
 
     async def work(job: Job[None]) -> None:
@@ -295,10 +306,49 @@ async def test_row_b6_a_lane_that_was_deleted_is_reported_and_swallows_no_later_
         await aeventually(lambda: ran == ["running", "waiting"], within=10.0)
         await aeventually(lambda: queue.stats("completed") == 1)
         await aeventually(lambda: worker.fenced == 1)
+        await aeventually(lambda: queue.stats("vanished") == 2)
+        assert [queue.live(it) for it in ("running", "forgotten")] == [None, None]
 
+        [told] = await aeventually(
+            lambda: [it for it in caplog.messages if "has lost jobs with a stream" in it]
+        )
+        assert told.endswith((": running, forgotten (2 in all)", ": forgotten, running (2 in all)"))
+
+    async with TaskManager(server.url) as tm:
+        known = {it: await tm.handle(it).status() for it in ("running", "waiting", "forgotten")}
+
+    assert known == {"running": "unknown", "waiting": "completed", "forgotten": "unknown"}
     assert again.created
     assert queue.is_empty()
+    # It was emitted to before a worker looked: so it only seems to have lost its group.
     assert any(f"{queue.lane()} had lost its group" in it for it in caplog.messages)
+
+
+async def test_row_b6_a_lane_that_is_deleted_while_a_worker_waits_is_named_with_its_jobs(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, ran = QueueView(redis), list[str]()
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with emitting(server.url) as emit:
+        async with working(server.url, {"work": work}):
+            await aeventually(lambda: is_blocked(redis))
+        await emit("work", id="forgotten")
+        redis.delete(queue.lane())
+        async with working(server.url, {"work": work}):
+            await aeventually(lambda: queue.stats("vanished") == 1)
+            assert queue.live("forgotten") is None
+            assert (await emit("work", id="forgotten")).created
+            await aeventually(lambda: ran == ["forgotten"])
+            await aeventually(lambda: queue.stats("completed") == 1)
+            await aeventually(lambda: len(caplog.messages) >= 2)
+
+    assert caplog.messages == [
+        f"{queue.lane()} was deleted by somebody else, with the jobs that were in it",
+        "queue default has lost jobs with a stream that somebody deleted: forgotten (1 in all)",
+    ]
 
 
 # B7 to B10: Redis takes nothing, or has something else
@@ -622,17 +672,21 @@ async def test_row_b14_connections_that_are_killed_again_and_again_leave_nobody_
             emits += [emit("work") for _ in range(5)]
             # Into whatever they are doing just then.
             await asyncio.sleep(0.05)
+        killed = fair_clock(os.getpid(), server.pid)
+        emits.append(emit("work", id="afterwards"))
+        await aeventually(lambda: ran["afterwards"], within=15.0)
+        assert fair_clock(os.getpid(), server.pid) - killed < 2.0
         await asyncio.gather(*emits)
         fetcher = worker._parts.fetcher  # type: ignore[union-attr]
-        await aeventually(lambda: queue.stats("completed") == 150, within=15.0)
+        await aeventually(lambda: queue.stats("completed") == 151, within=15.0)
         passes = fetcher.passes
         # Of a lane that is new only a hint, or a look at the queue, tells.
         await emit("work", priority=7)
-        await aeventually(lambda: queue.stats("completed") == 151)
+        await aeventually(lambda: queue.stats("completed") == 152)
         await aeventually(lambda: fetcher.passes > passes)
 
-    assert len(ran) == 151
-    assert queue.stats("emitted") == 151
+    assert len(ran) == 152
+    assert queue.stats("emitted") == 152
 
 
 async def test_row_b15_idle_connections_that_are_closed_make_no_noise(
@@ -750,8 +804,54 @@ async def test_row_b17_a_password_that_was_changed_is_asked_for_or_missed_once(
     assert len(caplog.messages) < 6, caplog.messages
 
 
-def set_password(redis: redis_py.Redis, password: str) -> None:
-    """Let the worker's user log in with this one only."""
+async def test_row_b17_a_worker_whose_rights_were_taken_waits_for_them(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await check_it_waits_for_its_rights(server, redis)
+
+    assert "no permissions" in caplog.text
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_row_b17_a_worker_whose_rights_were_taken_says_once_what_it_may_not_do(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await check_it_waits_for_its_rights(server, redis)
+
+    # Each of its parts.
+    said = [it for it in caplog.messages if "no permissions" in it]
+    assert 0 < len(said) == len(set(said)) < 6, said
+
+
+async def check_it_waits_for_its_rights(server: RedisServer, redis: redis_py.Redis) -> None:
+    """Take them for a while, and see nothing lost: neither what waits nor what has run."""
+    ran: list[tuple[str, int]] = []
+
+    async def work(job: Job[None]) -> None:
+        ran.append((job.id, job.delivery))
+
+    url = server.url.replace("redis://", "redis://worker:secret@")
+    set_password(redis, "secret")
+    async with emitting(server.url) as emit, working(url, {"work": work}) as worker:
+        await emit("work")
+        await aeventually(lambda: worker.settled == 1)
+        set_password(redis, "secret", "-@stream", "-@scripting")
+        # A reader that was blocked before gets one more, whose outcome is refused then.
+        await asyncio.gather(*(emit("work") for _ in range(3)))
+        redis.config_resetstat()
+        # What is measured is a time in which it may do nothing.
+        await asyncio.sleep(4.0)
+        assert worker.settled == 1
+        assert 0 < refusals(redis, "NOPERM") < 40
+        set_password(redis, "secret")
+        await aeventually(lambda: worker.settled == 4, within=10.0)
+
+    assert ran == [(f"work-{number}", 1) for number in range(1, 5)]
+
+
+def set_password(redis: redis_py.Redis, password: str, *rights: str) -> None:
+    """Let the worker's user log in with this one only; rights change that it may do all."""
     redis.execute_command(
-        "ACL", "SETUSER", "worker", "reset", "on", f">{password}", "~*", "&*", "+@all"
+        "ACL", "SETUSER", "worker", "reset", "on", f">{password}", "~*", "&*", "+@all", *rights
     )

@@ -110,6 +110,7 @@ def test_a_queue_is_shown_with_its_lanes(run: Run) -> None:
     assert re.search(r"^waiting +1$", text, re.MULTILINE)
     assert re.search(r"^workers:default:5 +1 +0 +\d", text, re.MULTILINE)
     assert (found["queue"], found["waiting"], len(found["lanes"])) == ("default", 1, 1)
+    assert found["vanished_total"] == 0
     assert found["oldest_waiting_ms"] >= 0
 
 

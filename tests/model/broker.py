@@ -253,7 +253,8 @@ class Broker:
     def repair(self, queue: str, lane: str) -> int:
         """Make lost groups again; return how many."""
         it = self.queues[queue]
-        return int(it.run(transitions.repair(it.keys, Lane.parse(queue, lane), GROUP)))
+        regrouped, remade = it.run(transitions.repair(it.keys, Lane.parse(queue, lane), GROUP))
+        return len(regrouped) + len(remade)
 
     def relay(
         self, queue: str, target: str, posted: Sequence[tuple[str, NewJob]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from consumers.keys import Keys
 from taskmanager import JobHandle, TaskManager
+from tests.support.preemption import fair_clock
 from tests.support.processes import Child, Spawner
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
@@ -66,6 +67,10 @@ class Stage:
         child = self._spawn.python(str(APPS / name), url or self.url, *arguments)
         self._children.append(child)
         return child
+
+    def now(self, *workers: Child) -> float:
+        """Return the time, in seconds, less what these, Redis and we had no processor for."""
+        return fair_clock(os.getpid(), self.server.pid, *(it.pid for it in workers))
 
     def show(self) -> None:
         """Print what every process wrote; pytest shows it when the test fails."""
@@ -124,7 +129,22 @@ def nap(number: int, *, seconds: float) -> dict[str, object]:
 
 def stop(child: Child, within: float = SLACK) -> float:
     """Send one SIGTERM, expect exit code 0 and return how many seconds it took."""
-    asked = time.monotonic()
     child.terminate()
-    assert child.wait(within) == 0, child.text
-    return time.monotonic() - asked
+    return ended(child, within)
+
+
+def ended(child: Child, within: float = SLACK) -> float:
+    """Expect exit code 0 and return after how many seconds, less what it had no processor for."""
+    begun = now = fair_clock(child.pid)
+
+    def over() -> bool:
+        nonlocal now
+        # Of a process that is gone nobody tells how long it waited.
+        seen = fair_clock(child.pid)
+        over = not child.running
+        now = now if over else seen
+        return over
+
+    eventually(over, within)
+    assert child.wait() == 0, child.text
+    return now - begun

@@ -14,10 +14,18 @@ from pathlib import Path
 from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
+# Who is killed cannot end what it has started. So a watcher, nobody's child, reads a
+# pipe that nobody writes to, and kills the whole group when the pipe's other end is gone.
+_ENDS_WITH_US = (
+    'exec 3<&0 </dev/null; ( (read -r _ <&3 || kill -s KILL -- -$$) & ); exec 3<&-; exec "$@"'
+)
 
 
 class Child:
-    """A process of ours in a session of its own; its output goes to a file."""
+    """A process of ours in a session of its own; its output goes to a file.
+
+    It ends with this process, whatever way that ends.
+    """
 
     def __init__(
         self,
@@ -31,8 +39,8 @@ class Child:
         self._read_to = 0
         with output.open("wb") as file:
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _ENDS_WITH_US, "sh", *command],
+                stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
@@ -105,16 +113,27 @@ class Child:
     def wait(self, within: float = 15.0) -> int:
         """Return the exit code; negative is the signal that ended it."""
         try:
-            return self._process.wait(within)
+            code = self._process.wait(within)
         except subprocess.TimeoutExpired:
             raise AssertionError(
                 f"process {self.pid} still runs after {within:g} s; it wrote:\n{self.text}"
             ) from None
+        self._dismiss_watcher()
+        return code
 
     def end(self) -> None:
         """Leave nothing of it behind."""
         self.kill_all()
         self._process.wait()
+        self._dismiss_watcher()
+
+    def _dismiss_watcher(self) -> None:
+        watcher = self._process.stdin
+        assert watcher is not None
+        if not watcher.closed:
+            # A line tells it that there is nothing to kill any more.
+            with contextlib.suppress(BrokenPipeError), watcher:
+                watcher.write(b"ended\n")
 
     def _signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -150,6 +169,10 @@ class Spawner:
         child = Child([sys.executable, *arguments], output=output, cwd=cwd, env=env)
         self._children.append(child)
         return child
+
+    def texts(self) -> list[str]:
+        """Return what each of them has written, in the order in which they were started."""
+        return [child.text for child in self._children]
 
     def end(self) -> None:
         for child in self._children:

@@ -25,12 +25,13 @@ _NARROW_STEP = 0.05
 
 
 class _Drop:
-    """How many replies to which requests are still to be lost.
+    """How many replies to which requests are still to be lost; name is what they are asked by.
 
     asked has commands, each with what one of its arguments must contain.
     """
 
-    def __init__(self, times: int, *asked: tuple[str, bytes | None]) -> None:
+    def __init__(self, name: str, times: int, *asked: tuple[str, bytes | None]) -> None:
+        self.name = name
         self.left = times
         self._asked = [(command.upper(), part) for command, part in asked]
 
@@ -51,15 +52,17 @@ class FaultProxy:
     Use it as a context manager and hand its url to what is tested. Each method
     has taken effect when it returns. Modes: pass_all, drop_reply, drop_reply_of,
     reset_on, swallow, refuse, mute_pubsub, latency, bandwidth, slices, and
-    reset_all for once; pass_all ends them all. dropped counts the replies that
-    were lost, refused the connections that were, requests what was asked by
-    command name, resets what is still to be reset on by command name, open the
-    connections.
+    reset_all for once; keep_replies ends what drop_reply and drop_reply_of began,
+    pass_all ends them all. dropped counts the replies that were lost, lost the
+    same by the name of the script or command, refused the connections that
+    were, requests what was asked by command name, resets what is still to be
+    reset on by command name, open the connections, dead those of them that have
+    lost a byte.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = 0
-        self.dropped = 0
+        self.lost: Counter[str] = Counter()
         self.refused = 0
         self.requests: Counter[str] = Counter()
         self._upstream = (host, port)
@@ -81,8 +84,16 @@ class FaultProxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def dropped(self) -> int:
+        return self.lost.total()
+
+    @property
     def open(self) -> int:
         return len(self._connections)
+
+    @property
+    def dead(self) -> int:
+        return sum(connection.dead for connection in list(self._connections))
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()
@@ -115,12 +126,16 @@ class FaultProxy:
         be lost. With `containing`, one argument of the request must contain it.
         """
         part = containing.encode() if isinstance(containing, str) else containing
-        self._call(lambda: self.drops.append(_Drop(times, (command, part))))
+        self._call(lambda: self.drops.append(_Drop(command.upper(), times, (command, part))))
 
     def drop_reply_of(self, script: Script, times: int = 1) -> None:
         """Lose replies likewise, to the next calls of a script by its digest or its text."""
         asked = (("EVALSHA", script.sha.encode()), ("EVAL", script.source.encode()))
-        self._call(lambda: self.drops.append(_Drop(times, *asked)))
+        self._call(lambda: self.drops.append(_Drop(script.name, times, *asked)))
+
+    def keep_replies(self) -> None:
+        """Lose no more replies: what was not asked for meanwhile is not lost later."""
+        self._call(self.drops.clear)
 
     def reset_on(self, command: str, times: int = 1) -> None:
         """Reset the connections of the next `times` requests of a command, before they execute."""
@@ -192,7 +207,7 @@ class FaultProxy:
         for drop in self.drops:
             if drop.takes(request, reply):
                 drop.left -= 1
-                self.dropped += 1
+                self.lost[drop.name] += 1
                 return True
         return False
 
@@ -259,7 +274,7 @@ class _Connection:
         self._waiting: deque[list[bytes]] = deque()
         # Replies to subscriptions are not one a request, so they are not paired.
         self._subscribed = False
-        self._dead = False
+        self.dead = False
 
     async def run(self) -> None:
         directions = [
@@ -346,8 +361,8 @@ class _Connection:
 
     def _loses_bytes(self) -> bool:
         """Whether this connection is dead; once a byte was lost it stays so."""
-        self._dead = self._dead or self._proxy.swallowing
-        return self._dead
+        self.dead = self.dead or self._proxy.swallowing
+        return self.dead
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
