@@ -13,12 +13,13 @@ from consumers.transitions import Settlement
 from taskmanager import Context, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
 from tests.chaos.setting import Setting
-from tests.chaos.workload import EVERY_SECOND, LINE, OTHER, WORK, children_of
+from tests.chaos.workload import EVERY_SECOND, KINDS, LINE, NAP, OTHER, WORK, children_of
 from tests.support.oracle import Recorder
 
 _setting = Setting.of_process()
 recorder = Recorder(_setting.records, _setting.name)
 mutants.become(_setting.mutant)
+recorder.note("up")
 
 VERDICTS: dict[type[Outcome], str] = {
     Completed: "completed",
@@ -58,7 +59,8 @@ def note(what: str, job: Job[Any], **fields: Any) -> None:
 @contextlib.contextmanager
 def running(job: Job[Any]) -> Iterator[dict[str, Any]]:
     """Note start, effect and end of a run; yields the result, which tells whose run it was."""
-    note("start", job)
+    data = job.data if isinstance(job.data, dict) else {}
+    note("start", job, detail=data.get("emit", ""))
     try:
         yield {"who": recorder.who, "delivery": job.delivery}
         note("effect", job)
@@ -79,6 +81,7 @@ async def emit_children(job: Job[Any], ctx: Context[Any]) -> None:
 @tm.registerHandler(event="child", queue=WORK)
 @tm.registerHandler(event="child", queue=OTHER)
 @tm.registerHandler(event="storm", queue=WORK)
+@tm.registerHandler(event="keyed", queue=WORK)
 @tm.registerHandler(event="tick", queue=WORK, repeat={"pattern": EVERY_SECOND, "missed": "all"})
 @tm.registerHandler(event="line", queue=LINE)
 async def quick(job: Job[Any]) -> object:
@@ -89,6 +92,7 @@ async def quick(job: Job[Any]) -> object:
 
 @tm.registerHandler(event="nap", queue=WORK)
 @tm.registerHandler(event="long", queue=WORK)
+@tm.registerHandler(event="probe", queue=WORK)
 async def nap(job: Job[Any]) -> object:
     with running(job) as result:
         await asyncio.sleep(job.data["seconds"])
@@ -126,7 +130,13 @@ def thread_parent(job: Job[Any], ctx: Context[Any]) -> object:
     return result
 
 
-@tm.registerHandler(event="flaky", queue=WORK, max_retries=3, retry_delay_ms=100)
+def failing(event: str) -> dict[str, int]:
+    """Return how often and after how many ms jobs of a kind are run again when they failed."""
+    kind = KINDS[event]
+    return {"max_retries": kind.retries, "retry_delay_ms": round(kind.retry_delay * 1000)}
+
+
+@tm.registerHandler(event="flaky", queue=WORK, options=failing("flaky"))
 async def flaky(job: Job[Any]) -> object:
     with running(job) as result:
         if job.attempt <= job.data["failures"]:
@@ -134,7 +144,7 @@ async def flaky(job: Job[Any]) -> object:
     return result
 
 
-@tm.registerHandler(event="retried", queue=WORK, max_retries=3)
+@tm.registerHandler(event="retried", queue=WORK, options=failing("retried"))
 async def retried(job: Job[Any]) -> object:
     with running(job) as result:
         if job.attempt == 1:
@@ -142,7 +152,7 @@ async def retried(job: Job[Any]) -> object:
     return result
 
 
-@tm.registerHandler(event="doomed", queue=WORK, max_retries=1, retry_delay_ms=50)
+@tm.registerHandler(event="doomed", queue=WORK, options=failing("doomed"))
 async def doomed(job: Job[Any]) -> object:
     with running(job):
         raise ValueError(f"attempt {job.attempt}")
@@ -158,11 +168,11 @@ async def bad_result(job: Job[Any]) -> object:
 async def snoozed(job: Job[Any]) -> object:
     with running(job) as result:
         if job.delivery == 1:
-            raise Snooze(0.2)
+            raise Snooze(NAP)
     return result
 
 
 @tm.registerHandler(event="discarded", queue=WORK)
 async def discarded(job: Job[Any]) -> object:
     with running(job):
-        raise Discard("not wanted")
+        raise Discard(KINDS["discarded"].reason)

@@ -16,6 +16,7 @@ from tests.chaos.actors import Actor
 from tests.chaos.plan import Step
 from tests.chaos.workload import OTHER, WORK
 from tests.support.oracle import Recorder
+from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 
 _TICK = 0.02
@@ -111,11 +112,16 @@ class Nemesis:
         self.actors[step.on].proxy.slices()
 
     def lose_reply(self, step: Step) -> None:
-        proxy, script = self.actors[step.on].proxy, self.scripts.get(step.word)
-        if script is None:
-            proxy.drop_reply(step.word, times=int(step.value))
-        else:
-            proxy.drop_reply_of(script, times=int(step.value))
+        script = self.scripts.get(step.word)
+        for proxy in self._proxies(step.on):
+            if script is None:
+                proxy.drop_reply(step.word, times=int(step.value))
+            else:
+                proxy.drop_reply_of(script, times=int(step.value))
+
+    def keep_replies(self, step: Step) -> None:
+        for proxy in self._proxies(step.on):
+            proxy.keep_replies()
 
     def pass_all(self, step: Step) -> None:
         self.actors[step.on].proxy.pass_all()
@@ -158,6 +164,10 @@ class Nemesis:
             key, group = streams[int(step.value * len(streams))]
             self._ask("XGROUP", "DESTROY", key, group)
 
+    def _proxies(self, on: str) -> list[FaultProxy]:
+        """Return the proxy of one process, or with an empty name all of them."""
+        return [it.proxy for it in self.actors.values() if on in ("", it.name)]
+
     def _streams(self) -> Iterable[tuple[str, str]]:
         for keys in (Keys(WORK), Keys(OTHER)):
             names: Any = self._ask("ZRANGE", keys.lanes, 0, -1)
@@ -190,6 +200,7 @@ ACTS: Mapping[str, Callable[[Nemesis, Step], None]] = {
     "bandwidth": Nemesis.bandwidth,
     "slices": Nemesis.slices,
     "lose-reply": Nemesis.lose_reply,
+    "keep-replies": Nemesis.keep_replies,
     "pass": Nemesis.pass_all,
     "pass-anew": Nemesis.pass_anew,
     "kill-redis": Nemesis.kill_redis,

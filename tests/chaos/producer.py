@@ -2,11 +2,13 @@
 
 MANNER is ``async`` (emit and emit_many on an event loop) or ``sync`` (emit_sync
 from threads). Everything tried is written down before, and its outcome after.
+Its last orders are probes: who is told to end mostly is because the faults are over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import sys
@@ -22,14 +24,16 @@ from taskmanager import JobHandle, TaskManager
 from taskmanager.errors import EmitManyError
 from tests.chaos import mutants
 from tests.chaos.setting import Setting
-from tests.chaos.workload import Order, orders
-from tests.support.oracle import Recorder
+from tests.chaos.workload import Order, orders, probes, shares
+from tests.support.oracle import Recorder, read_records
 
 # Seconds between two handfuls of jobs.
 _TICK = 0.1
 # Emits that wait for a Redis that is away; then no more are tried.
 _MOST_OPEN = 100
 _THREADS = 4
+# A fault is noted so many seconds before who it concerns notices it, at most.
+_NOTED_WITHIN = 2.0
 
 
 class Producer:
@@ -38,16 +42,26 @@ class Producer:
     def __init__(self, url: str, setting: Setting) -> None:
         self.tm: TaskManager[Any] = TaskManager(url, emit_timeout=5.0)
         self.recorder = Recorder(setting.records, setting.name)
+        self.name = setting.name
+        self.began_at = time.monotonic()
         # A restarted producer must not emit the same ids again.
         name = f"{setting.name}.{setting.start}"
         self.dice = random.Random(f"{setting.seed} {name}")
         self.orders: Iterator[Order] = orders(setting.kinds, setting.lease, name, self.dice)
         self.handful = max(1, round(setting.rate * _TICK))
+        self.probes = probes(name)
+        # What it means to emit: jobs a second of each kind.
+        chosen = shares(setting.kinds)
+        total = sum(chosen.values())
+        rates = {event: setting.rate * it / total for event, it in chosen.items()}
+        self.recorder.note("began", detail=json.dumps(rates))
 
     def tried(self, order: Order) -> None:
         """Note an order that is about to be emitted."""
         due = time.time() + order.delay if order.delay else 0.0
-        self.recorder.note("try", job=order.id, queue=order.queue, event=order.event, due=due)
+        self.recorder.note(
+            "try", job=order.id, queue=order.queue, event=order.event, due=due, detail=order.key
+        )
 
     def acknowledged(self, order: Order, handle: JobHandle | Any) -> None:
         """Note an order that Redis has."""
@@ -56,11 +70,23 @@ class Producer:
             "ack", job=order.id, queue=order.queue, event=order.event, detail=detail, on=handle.id
         )
 
+    def last_orders(self) -> list[Order]:
+        """Return the probes, and note that the faults are over, if it was told to end for that.
+
+        The nemesis tells it so too, and notes that just before.
+        """
+        since = max(self.began_at, time.monotonic() - _NOTED_WITHIN)
+        for it in read_records(self.recorder.folder):
+            if it.detail == "terminate" and it.on == self.name and it.at > since:
+                return []
+        self.recorder.note("healed")
+        return self.probes
+
     def failed(self, order: Order, error: Exception) -> bool:
         """Note an order that is not known to be stored; return whether it may be repeated."""
         what = "refused" if isinstance(error, QueueFull) else getattr(error, "outcome", "error")
         self.recorder.note(
-            what, job=order.id, queue=order.queue, event=order.event, detail=str(error)
+            what, job=order.id, queue=order.queue, event=order.event, detail=repr(error)
         )
         return isinstance(error, RedisUnavailable)
 
@@ -76,7 +102,7 @@ async def emit_for_ever(producer: Producer, stopping: asyncio.Event) -> None:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
             await asyncio.sleep(_TICK)
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, _emit_many(producer, producer.last_orders()))
 
 
 def _handful(producer: Producer) -> Iterator[Any]:
@@ -108,11 +134,14 @@ async def _emit_many(producer: Producer, batch: list[Order]) -> None:
     for order in batch:
         producer.tried(order)
     items = [{"event": it.event, "id": it.id, "queue": it.queue, **it.arguments} for it in batch]
+    handles: list[JobHandle | None] = []
     failures: dict[int, Exception] = {}
     try:
-        handles: list[JobHandle | None] = [*await producer.tm.emit_many(items)]
+        handles = [*await producer.tm.emit_many(items)]
     except EmitManyError as error:
         handles, failures = error.handles, error.errors
+    except Exception as error:
+        failures = dict.fromkeys(range(len(batch)), error)
     for at, order in enumerate(batch):
         if at in failures:
             producer.failed(order, failures[at])
@@ -129,6 +158,8 @@ def emit_from_threads(producer: Producer, stopping: threading.Event) -> None:
                 if open_emits.acquire(blocking=False):
                     done = threads.submit(_emit_sync, producer, order)
                     done.add_done_callback(lambda _: open_emits.release())
+        for order in producer.last_orders():
+            threads.submit(_emit_sync, producer, order)
 
 
 def _emit_sync(producer: Producer, order: Order) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.chaos.checks import Violation, counts
+from tests.chaos.checks import Rules, Violation, counts
+from tests.chaos.figures import judgements
 from tests.chaos.rig import Result
 from tests.support.oracle import Record
 
@@ -26,6 +27,12 @@ def figures(result: Result) -> str:
     main = [f"{name} {number}" for name, number in told.items() if not name.startswith("fault ")]
     faults = [f"{it[6:]} {number}" for it, number in told.items() if it.startswith("fault ")]
     lines = [f"  {', '.join(main)}", f"  faults: {', '.join(faults) or 'none'}"]
+    rules = Rules(result.plan.lease, result.plan.faults.keeps_data)
+    judged = judgements(result.history, rules)
+    lines.append(
+        f"  judged: {judged['jobs']} of {told['jobs']} jobs for a second run, "
+        f"{judged['orphans']} runs of killed workers, {judged['workers']} workers for being deaf"
+    )
     if result.losses:
         lines.append(f"  lost with the data of Redis: {len(result.losses)}")
     return "\n".join(lines)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,10 @@ WORKERS = ("worker-1", "worker-2", "worker-3")
 LINE_WORKER = "worker-line"
 PRODUCERS = {"producer-1": "async", "producer-2": "sync"}
 
+# A shorter run may miss by chance what its profile is there for.
+PROOF_SECONDS = 60.0
+# So short that who is told to stop mostly has to hand back what it runs.
+_GRACE = 0.5
 _START_PATIENCE = 60.0
 # A healthy fleet needs a lease or two for what is left over; a loaded machine more.
 _DRAIN_PATIENCE = 60.0
@@ -60,6 +65,8 @@ class Plan:
     rate: float = 80.0
     # End with the first violation that can be told before the end.
     hasty: bool = False
+    # Instead of the schedule that follows from the seed.
+    schedule: Sequence[Step] | None = None
 
     @property
     def faults(self) -> Profile:
@@ -67,20 +74,39 @@ class Plan:
 
     def steps(self) -> list[Step]:
         """Return the schedule of faults."""
+        if self.schedule is not None:
+            return [*self.schedule]
         return plan(
             self.faults, seed=self.seed, seconds=self.seconds, lease=self.lease,
-            workers=[*WORKERS, LINE_WORKER], producers=[*PRODUCERS],
+            workers=WORKERS, in_line=[LINE_WORKER], producers=[*PRODUCERS],
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """losses are reported only: a run in which Redis lost data cannot keep them."""
+    """What a run has shown.
+
+    losses are reported only: a run in which Redis lost data cannot keep them.
+    dropped counts the replies that were really lost, by script or command, and
+    told how often workers told of each thing that a profile may have to prove.
+    """
 
     plan: Plan
     history: History
     violations: list[Violation]
     losses: list[Violation] = field(default_factory=list)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def unproven(self) -> list[str]:
+        """What the run has not met with, though its profile is there to show it."""
+        return [it for it in self.plan.faults.proves if not self.told.get(it)]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is violated; a run that is long enough must prove something too."""
+        return not self.violations and not (self.unproven and self.plan.seconds >= PROOF_SECONDS)
 
 
 def run(what: Plan, folder: Path) -> Result:
@@ -162,7 +188,13 @@ class Rig:
             seen = None if self._early else snapshot.take(client)
         history = History(records, seen)
         lost = [] if self.rules.keeps_data else losses(history, self.rules)
-        return Result(self.plan, history, check(history, self.rules), lost)
+        dropped = sum((actor.proxy.lost for actor in self.actors.values()), Counter[str]())
+        told = {
+            "fenced": len(history.fenced),
+            "dropped": dropped.total(),
+            "losses": sum(told_losses(it) for it in self._spawner.texts()),
+        }
+        return Result(self.plan, history, check(history, self.rules), lost, dropped, told)
 
     # Starting
 
@@ -174,7 +206,7 @@ class Rig:
     def _worker(self, name: str, url: str, start: int) -> Child:
         queues, slots = ("line", "1") if name == LINE_WORKER else ("work,other", "8")
         settings = {
-            "LEASE": self.plan.lease, "RESULT_TTL": 86_400, "SHUTDOWN_TIMEOUT": 3,
+            "LEASE": self.plan.lease, "RESULT_TTL": 86_400, "SHUTDOWN_TIMEOUT": _GRACE,
             "CONNECT_TIMEOUT": 120,
         }  # fmt: skip
         environment = {f"TASKMANAGER_{it}": str(value) for it, value in settings.items()}
@@ -256,6 +288,11 @@ class Rig:
 
     def _client(self) -> redis_py.Redis:
         return self.server.client(decode_responses=True)
+
+
+def told_losses(log: str) -> int:
+    """Return how often the log of a worker says that Redis has lost what a queue held."""
+    return log.count("has lost its data in Redis")
 
 
 def _names() -> list[str]:

@@ -13,12 +13,19 @@ from consumers.keys import Fleet, Keys
 from consumers.lanes import listed_lanes
 from tests.support.keyspace import is_ours, may_stay
 
+# What is needed to run a job again, and to see why it died.
+_OF_A_LETTER = ("id", "event", "data", "options", "lane", "error")
+# Reasons to bury a job that come from its handler: these have a history.
+_OF_A_HANDLER = frozenset({"failed", "bad_result"})
+
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run of a job ended, as Redis tells it: completed, dead or cancelled.
+    """How a run of a job ended, as a result or a dead letter tells it.
 
-    value is the result of a completed one (a dict), else the reason.
+    state is completed, dead or cancelled; value the result of a completed one
+    (a dict), else the reason. Of a letter delivered is how often the job was
+    handed out, and lacks what a letter should have and this one has not.
     """
 
     queue: str
@@ -26,6 +33,9 @@ class End:
     generation: int
     state: str
     value: Any = None
+    is_letter: bool = False
+    delivered: int = 0
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +101,23 @@ def _result(name: str, value: str) -> End:
 
 def _letters(client: redis_py.Redis, queues: list[Keys]) -> list[End]:
     return [
-        End(keys.queue, letter["job"], int(letter["head"].split(":")[1]), "dead", letter["reason"])
+        letter_of(keys.queue, letter)
         for keys in queues
         for _, letter in client.xrange(keys.dead)
         if "head" in letter
     ]
+
+
+def letter_of(queue: str, letter: Mapping[str, str]) -> End:
+    """Return what a dead letter of a job tells."""
+    head = [int(number) for number in letter["head"].split(":")[:6]]
+    lacks = [it for it in _OF_A_LETTER if it not in letter]
+    if letter["reason"] in _OF_A_HANDLER and not letter.get("errors"):
+        lacks.append("errors")
+    return End(
+        queue, letter["job"], head[1], "dead", letter["reason"],
+        is_letter=True, delivered=head[4] + int(letter["delivered"]), lacks=", ".join(lacks),
+    )  # fmt: skip
 
 
 def _stray_keys(client: redis_py.Redis, names: list[str]) -> list[str]:
@@ -120,7 +142,33 @@ def _misfits(client: redis_py.Redis, names: list[str], queues: list[Keys]) -> li
     ]
     for keys in queues:
         found += _unlisted_lanes(client, names, keys) + _unlisted_letters(client, keys)
+        found += _keys_of_jobs(client, names, keys)
     return found
+
+
+def _keys_of_jobs(client: redis_py.Redis, names: list[str], keys: Keys) -> list[str]:
+    """Return what is wrong with the idempotency keys of a queue."""
+    found = []
+    for name in names:
+        if name.startswith(f"{keys.base}idem:") and (held := client.get(name)):
+            _, job, generation, _ = held.split(" ")
+            pointer = client.hget(keys.live(job), job) or ""
+            found.append(misheld(name, generation, pointer, client.pttl(name) != -1))
+    return [it for it in found if it]
+
+
+def misheld(name: str, generation: str, pointer: str, expires: bool) -> str:
+    """Return what is wrong with an idempotency key, if something is.
+
+    pointer is where the live job with its id is, empty when none lives: the key
+    stands for ever for one that lives, and only then.
+    """
+    lives = pointer.split(" ")[0] == generation
+    if lives and expires:
+        return f"{name} expires, and its job lives"
+    if not lives and not expires:
+        return f"{name} has no expiry, and its job has ended"
+    return ""
 
 
 def _unlisted_lanes(client: redis_py.Redis, names: list[str], keys: Keys) -> list[str]:

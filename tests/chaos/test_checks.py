@@ -3,59 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from tests.chaos.checks import Rules, Violation, check, counts, losses
+from tests.chaos.checks import counts, losses
 from tests.chaos.history import History
-from tests.chaos.snapshot import End, Snapshot
+from tests.chaos.snapshot import End, Snapshot, letter_of, misheld
+from tests.chaos.story import FIRST, LOSSY, W1, W2, Story, completed, letter
 from tests.chaos.workload import LINE, OTHER, WORK
-from tests.support.oracle import Record
-
-RULES = Rules(lease=2.0)
-LOSSY = Rules(lease=2.0, keeps_data=False)
-W1, W2 = "worker-1.10", "worker-2.20"
-
-
-class Story:
-    """Writes records, one second after another, about jobs of the kind ``quick``."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.now = 100.0
-
-    def note(self, what: str, who: str = "p.1", *, wait: float = 1.0, **fields: Any) -> Story:
-        self.now += wait
-        about = {"job": "a", "queue": WORK, "event": "quick", **fields}
-        self.records.append(Record(what=what, who=who, at=self.now, wall=self.now, **about))
-        return self
-
-    def emitted(self, **fields: Any) -> Story:
-        return self.note("try", **fields).note("ack", **fields)
-
-    def run(self, who: str, *verdict: str, **fields: Any) -> Story:
-        """A run from its start to its verdict, when there is one."""
-        about = {"generation": 1, "delivery": 1, "attempt": 1, **fields}
-        self.note("start", who, **about)
-        return self.note(verdict[0], who, **about) if verdict else self
-
-    def fault(self, act: str, on: str = "", span: float = 0.0) -> Story:
-        return self.note("fault", "rig.9", job="", queue="", event="", detail=act, on=on, span=span)
-
-    def found(self, snapshot: Snapshot | None = None, rules: Rules = RULES) -> list[str]:
-        return [it.check for it in self.violations(snapshot or Snapshot(), rules)]
-
-    def violations(self, snapshot: Snapshot | None, rules: Rules = RULES) -> list[Violation]:
-        return check(History(self.records, snapshot), rules)
-
-
-def completed(who: str, delivery: int = 1, generation: int = 1, **fields: str) -> End:
-    """A result that Redis holds."""
-    about = {"queue": WORK, "job": "a", **fields}
-    return End(
-        generation=generation, state="completed", value={"who": who, "delivery": delivery}, **about
-    )
 
 
 def test_a_job_that_was_run_once_is_fine() -> None:
@@ -72,8 +27,13 @@ def test_an_acknowledged_job_without_an_end_is_lost() -> None:
 
 def test_a_job_whose_worker_died_before_it_could_write_its_verdict_is_not_lost() -> None:
     assert Story().emitted().run(W1).found(Snapshot([completed(W1)])) == []
-    dead = End(WORK, "a", 1, "dead", "failed")
-    assert Story().emitted(event="doomed").run(W1, event="doomed").found(Snapshot([dead])) == []
+    story = doomed().note("start", W1, event="doomed", generation=1, delivery=2, attempt=2)
+    assert story.found(Snapshot([letter()])) == []
+
+
+def doomed() -> Story:
+    """A job that has failed once and has one retry."""
+    return Story().emitted(event="doomed").failed(W1, "ValueError", event="doomed")
 
 
 def test_what_was_never_emitted_or_was_refused_must_not_run() -> None:
@@ -89,7 +49,7 @@ def test_two_recorded_ends_of_one_generation_are_one_too_many() -> None:
     story = Story().emitted().fault("pause", "worker-1", 4.0).run(W1, "completed")
     story.run(W2, "completed", delivery=2)
 
-    assert story.found() == ["committed twice"]
+    assert story.found(Snapshot([completed(W2, 2)])) == ["committed twice"]
     assert story.violations(None)[0].check == "committed twice"
 
 
@@ -111,9 +71,9 @@ def test_who_was_told_that_it_was_fenced_must_not_find_its_result_stored() -> No
 
 
 def test_done_and_dead_at_once_is_a_violation() -> None:
-    snapshot = Snapshot([completed(W1), End(WORK, "a", 1, "dead", "failed")])
+    snapshot = Snapshot([completed(W1), letter()])
 
-    assert Story().emitted().run(W1, "completed").found(snapshot) == ["two states"]
+    assert "two states" in Story().emitted().run(W1, "completed").found(snapshot)
 
 
 @pytest.mark.parametrize(
@@ -122,17 +82,174 @@ def test_done_and_dead_at_once_is_a_violation() -> None:
         ("quick", "dead", "failed", ["wrong state"]),
         ("quick", "cancelled", "", ["wrong state"]),
         ("doomed", "completed", "", ["wrong state"]),
-        ("doomed", "dead", "failed", []),
-        ("quick", "dead", "crash_loop", []),
+        ("doomed", "dead", "failed", ["wrong state"]),
+        ("bad-result", "dead", "bad_result", []),
+        ("bad-result", "dead", "no_handler", ["wrong state"]),
+        ("discarded", "cancelled", "not wanted", []),
+        ("discarded", "cancelled", "expired", ["wrong state"]),
+        ("quick", "dead", "crash_loop", ["wrong state"]),
     ],
 )
 def test_a_job_ends_as_its_kind_says(
     event: str, verdict: str, detail: str, found: list[str]
 ) -> None:
     story = Story().emitted(event=event).run(W1, event=event)
+    story.note(verdict, W1, event=event, generation=1, delivery=1, detail=detail)
 
-    assert story.note(verdict, W1, event=event, generation=1, delivery=1, detail=detail)
-    assert story.found() == found
+    assert sorted({*story.found()}) == found
+
+
+def test_a_job_that_used_its_retries_may_die() -> None:
+    story = doomed().run(W1, event="doomed", delivery=2, attempt=2)
+    story.note("dead", W1, event="doomed", detail="failed", generation=1, delivery=2)
+
+    assert story.found() == []
+
+
+@pytest.mark.parametrize("reason", ["no_handler", "payload_missing", "failed", "crash_loop"])
+def test_a_death_that_only_redis_tells_of_is_judged_as_well(reason: str) -> None:
+    story = Story().emitted().run(W1)
+
+    assert story.found(Snapshot([letter(reason)])) == ["wrong state"]
+
+
+def test_a_job_that_never_ran_has_not_ended() -> None:
+    expired = End(WORK, "a", 1, "cancelled", "not wanted")
+    assert Story().emitted(event="discarded").found(Snapshot([expired])) == ["wrong state"]
+    assert "wrong state" in Story().emitted().found(Snapshot([completed(W1)]))
+
+
+def crashed(*killed: str) -> Story:
+    """A job whose first worker was killed, whose second may have been, and that died then."""
+    story = Story().emitted()
+    for delivery, who in enumerate((W1, W2), start=5):
+        story.run(who, delivery=delivery)
+        if who in killed:
+            story.fault("kill", who.partition(".")[0], 1.0)
+    return story.note("dead", "worker-3.30", detail="crash_loop", generation=1, delivery=7)
+
+
+def test_a_job_may_die_of_crashes_that_kills_explain() -> None:
+    assert crashed(W1, W2).found() == []
+    assert "wrong state" in crashed(W1).found()
+    assert "wrong state" in crashed().found()
+
+
+def test_a_job_must_not_die_of_its_first_crashes() -> None:
+    story = Story().emitted().run(W1).fault("kill", "worker-1", 1.0)
+    story.run(W2, delivery=2).fault("kill", "worker-2", 1.0)
+    story.note("dead", "worker-3.30", detail="crash_loop", generation=1, delivery=3)
+
+    # By what its worker was told, and by what Redis says.
+    assert story.found() == ["wrong state", "wrong state"]
+
+
+def test_a_completed_job_has_its_result() -> None:
+    story = Story().emitted().run(W1, "completed")
+
+    assert story.found(Snapshot()) == ["not stored"]
+    assert "not stored" in story.found(Snapshot([completed(W2)]))
+    # Its id lived again, and Redis has what became of it then.
+    story.note("try").run(W2, "completed", generation=2)
+    assert story.found(Snapshot([completed(W2, generation=2)])) == []
+    assert story.found(Snapshot([completed(W1)])) == ["not stored"]
+
+
+def test_a_dead_job_has_a_letter_with_its_payload() -> None:
+    story = doomed().run(W1, event="doomed", delivery=2, attempt=2)
+    story.note("dead", W1, event="doomed", detail="failed", generation=1, delivery=2)
+    result = End(WORK, "a", 1, "dead", "1-0")
+
+    assert story.found(Snapshot([result])) == ["not stored"]
+    assert story.found(Snapshot([result, letter(lacks="data")])) == ["not stored"]
+    assert story.found(Snapshot([result, letter()])) == []
+
+
+def test_a_letter_tells_what_it_lacks() -> None:
+    given = {
+        "job": "a", "lane": "default", "reason": "failed", "error": "it failed", "errors": "[]",
+        "delivered": "1", "head": "1:7:0:1:1:0", "id": "a", "event": "doomed", "data": "{}",
+        "options": "",
+    }  # fmt: skip
+
+    assert letter_of(WORK, given) == replace(letter(delivered=2), generation=7)
+    for name in ("data", "event", "options", "error", "errors"):
+        lacking = {field: value for field, value in given.items() if field != name}
+        assert letter_of(WORK, lacking).lacks == name
+
+
+def test_what_redis_loses_later_may_be_missing() -> None:
+    story = Story().emitted().run(W1, "completed").fault("flush-all")
+
+    assert story.found(Snapshot(), LOSSY) == []
+    story.note("try", wait=60.0, job="b").note("ack", job="b").run(W1, "completed", job="b")
+    assert story.found(Snapshot(), LOSSY) == ["not stored"]
+
+
+def test_an_idempotency_key_stands_as_long_as_its_job_lives() -> None:
+    assert misheld("k", "2", "2 0 default:0 1-0", False) == ""
+    assert misheld("k", "2", "", True) == ""
+    assert misheld("k", "2", "3 0 default:0 1-0", True) == ""
+    assert misheld("k", "2", "2 0 default:0 1-0", True) == "k expires, and its job lives"
+    assert misheld("k", "2", "", False) == "k has no expiry, and its job has ended"
+
+
+def test_an_idempotency_key_is_that_of_one_job() -> None:
+    def keyed(*keys: str) -> Story:
+        story = Story()
+        for job, key in zip("ab", keys, strict=True):
+            story.note("try", job=job, event="keyed", detail=key).note("ack", job=job, on=job)
+            story.run(W1, "completed", job=job, event="keyed")
+        return story
+
+    assert keyed("k", "l").found() == []
+    assert keyed("k", "k").found() == ["key used twice"]
+    second = Story().note("try", job="a", event="keyed", detail="k").note("ack", job="a", on="a")
+    second.run(W1, "completed", job="a", event="keyed")
+    second.note("try", job="b", event="keyed", detail="k").note("ack", job="b", on="a")
+    assert second.found() == []
+
+
+def test_an_emit_that_fails_is_told() -> None:
+    story = Story().note("try").note("error", detail="TypeError('no')")
+
+    assert story.found() == ["emit failed"]
+
+
+def began(kinds: str, seconds: float, jobs: int = 0, **fields: str) -> Story:
+    """A producer that wanted to emit for some seconds, with jobs of a kind that ran."""
+    story = Story().note("began", detail=kinds, job="")
+    for it in range(jobs):
+        about = {"job": f"j{it}", **fields}
+        story.note("try", wait=0.001, **about).note("ack", wait=0.001, **about)
+        story.run(W1, "completed", **about)
+    story.now = max(story.now, 101.0 + seconds)
+    return story.note("healed", job="")
+
+
+def checks_of(story: Story) -> list[str]:
+    return [f"{it.check}: {it.text}" for it in story.violations(story.told())]
+
+
+def test_a_run_in_which_nothing_was_acknowledged_is_no_proof() -> None:
+    story = Story().note("try").note("unknown")
+
+    assert checks_of(story) == ["too little: no emit was acknowledged"]
+
+
+def test_a_run_in_which_a_kind_did_not_run_is_no_proof() -> None:
+    kinds = '{"quick": 1.0, "flaky": 1.0, "block": 0.01}'
+
+    found = checks_of(began(kinds, 50.0, jobs=10))
+
+    assert [it.partition(" ran")[0] for it in found] == [
+        "too little: 0 of flaky", "too little: 0 of retries",
+    ]  # fmt: skip
+
+
+def test_a_long_run_with_few_jobs_is_no_proof() -> None:
+    assert checks_of(began("{}", 70.0, jobs=2)) == ["too little: 2 jobs ran, 1000 are the least"]
+    assert checks_of(began("{}", 30.0, jobs=2)) == []
 
 
 def test_one_emit_makes_one_job() -> None:
@@ -141,12 +258,13 @@ def test_one_emit_makes_one_job() -> None:
     assert story.found() == ["emitted twice"]
     # Emitted anew when the first one was over.
     again = Story().emitted().run(W1, "completed").emitted().run(W2, "completed", generation=2)
-    assert again.found() == []
+    assert again.found(Snapshot([completed(W2, generation=2)])) == []
 
 
-def parent(*ends: str) -> Story:
+def parent(*ends: str, after: Story | None = None) -> Story:
     """A parent that declared a child in each queue, with what became of it."""
-    story = Story().emitted(event="parent").note("start", W1, generation=1, delivery=1, attempt=1)
+    story = (after or Story()).emitted(event="parent")
+    story.note("start", W1, event="parent", **FIRST)
     for queue, child in ((WORK, "a.same-0"), (OTHER, "a.other-0")):
         story.note("child", W1, generation=1, delivery=1, detail=child, on=queue)
     for end in ends:
@@ -190,12 +308,46 @@ def test_a_delayed_job_must_not_start_before_its_time() -> None:
 
 
 def test_an_attempt_needs_a_failure() -> None:
-    story = Story().emitted().run(W1, "retried").run(W1, "completed", delivery=2, attempt=2)
+    def again(story: Story) -> list[str]:
+        return story.run(W1, "completed", delivery=2, attempt=2).found()
+
+    assert again(Story().emitted().run(W1, "retried")) == ["attempt burnt"]
+    assert again(Story().emitted().failed(W1, "ValueError")) == []
+    assert again(Story().emitted().failed(W1, "Retry")) == []
+
+
+@pytest.mark.parametrize("error", ["CancelledError", "Snooze", "Discard"])
+def test_what_is_no_failure_burns_no_attempt(error: str) -> None:
+    story = Story().emitted().fault("terminate", "worker-1", 1.0)
+    story.failed(W1, error, "released").run(W2, "completed", delivery=2, attempt=2)
+
     assert story.found() == ["attempt burnt"]
 
-    about = {"generation": 1, "delivery": 1, "attempt": 1}
-    story = Story().emitted().run(W1).note("raised", W1, **about).note("retried", W1, **about)
-    assert story.run(W1, "completed", delivery=2, attempt=2).found() == []
+
+@pytest.mark.parametrize(
+    ("event", "error", "attempt", "wait", "found"),
+    [
+        ("flaky", "ValueError", 1, 0.11, []),
+        ("flaky", "ValueError", 1, 0.02, ["early"]),
+        ("flaky", "ValueError", 2, 0.11, ["early"]),
+        ("flaky", "ValueError", 2, 0.21, []),
+        ("snoozed", "Snooze", 1, 0.21, []),
+        ("snoozed", "Snooze", 1, 0.1, ["early"]),
+        ("retried", "Retry", 1, 0.01, []),
+    ],
+)
+def test_a_retry_is_not_before_its_time(
+    event: str, error: str, attempt: int, wait: float, found: list[str]
+) -> None:
+    story = Story().emitted(event=event)
+    for before in range(1, attempt):
+        story.failed(W1, error, event=event, delivery=before, attempt=before)
+    about = {"event": event, "generation": 1, "delivery": attempt, "attempt": attempt}
+    story.note("start", W1, **about).note("raised", W1, **about, detail=error)
+    story.note("retried", W1, **about, wait=0.0)
+    story.note("start", W1, wait=wait, **{**about, "delivery": attempt + 1})
+
+    assert [it for it in story.found() if it == "early"] == found
 
 
 def in_line(*started: tuple[str, int, int]) -> list[str]:
@@ -218,21 +370,6 @@ def test_the_line_is_kept() -> None:
     assert in_line(("b", 2, 1), ("a", 1, 2), ("c", 3, 1)) == []
 
 
-def test_a_second_run_needs_a_reason() -> None:
-    def twice(story: Story) -> list[str]:
-        return story.run(W1).run(W2, "completed", delivery=2).found()
-
-    assert twice(Story().emitted()) == ["run again"]
-    assert twice(Story().emitted().fault("pause", "worker-1", 3.0)) == []
-    assert twice(Story().emitted().fault("pause", "worker-2", 3.0)) == ["run again"]
-    assert twice(Story().emitted().fault("kill-redis")) == []
-    # Long ago.
-    story = Story().emitted().fault("kill", "worker-1", 1.0).note("try", wait=60.0)
-    assert twice(story) == ["run again"]
-    retried = Story().emitted().run(W1, "retried")
-    assert retried.run(W2, "completed", delivery=2).found() == []
-
-
 def test_what_redis_still_holds_is_told() -> None:
     snapshot = Snapshot([completed(W1)], {"tm:{work}:outbox": 2}, ["tm:{work}:x has no expiry"])
 
@@ -243,7 +380,7 @@ def test_what_redis_still_holds_is_told() -> None:
 
 def test_a_counter_that_is_off_is_told() -> None:
     story = Story().emitted().run(W1, "completed")
-    snapshot = Snapshot([completed(W1)], completed={WORK: 1})
+    snapshot = story.told(completed={WORK: 1})
 
     assert story.found(snapshot) == []
     assert story.found(replace(snapshot, completed={WORK: 2})) == ["counters"]
@@ -263,59 +400,15 @@ def test_what_is_lost_with_the_data_of_redis_is_reported_and_no_violation() -> N
 
     story.emitted(job="b")
     assert story.found(rules=LOSSY) == ["lost"]
+    story = Story().fault("flush-all").emitted()
+    assert story.run(W1, "completed").run(W1, "completed", generation=2).found(
+        Snapshot([completed(W1, generation=2)]), LOSSY
+    ) == ["emitted twice"]
+    story = parent("completed", after=Story().fault("flush-all"))
+    assert story.found(rules=LOSSY) == ["child missing", "child missing"]
 
 
 def test_while_a_run_goes_on_only_what_cannot_be_mended_is_told() -> None:
     assert Story().emitted().violations(None) == []
     assert parent("completed").violations(None) == []
     assert Story().run(W1).violations(None)[0].check == "unexpected"
-
-
-def storm(story: Story, *ids: str, became: str) -> Story:
-    """Emits of one storm, each told what it became part of."""
-    for job in ids:
-        story.note("try", job=job, event="storm").note("ack", job=job, event="storm", on=became)
-    return story
-
-
-def test_emits_of_a_storm_are_well_when_the_job_that_they_became_has_ended() -> None:
-    story = storm(Story(), "a", "b", became="s").run(W1, "completed", job="s", event="storm")
-
-    assert story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1})) == []
-
-
-def test_an_emit_of_a_storm_whose_job_never_ran_is_lost() -> None:
-    story = storm(Story(), "a", became="s")
-    storm(story, "b", became="t").run(W1, "completed", job="s", event="storm")
-
-    assert story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1})) == ["lost"]
-
-
-def test_a_run_of_a_storm_that_no_emit_became_is_unexpected() -> None:
-    story = Story().run(W1, "completed", job="s", event="storm")
-
-    found = story.found(Snapshot(ends=[completed(W1, job="s")], completed={WORK: 1}))
-
-    assert found == ["unexpected"]
-
-
-def fired(*times: int) -> Story:
-    """Runs of fire times."""
-    story = Story()
-    for time in times:
-        story.run(W1, "completed", job=f"cron:tick:{time}", event="tick")
-    return story
-
-
-@pytest.mark.parametrize(
-    ("times", "expected"),
-    [((1000, 2000, 3000), []), ((1000, 3000), ["fire missing"])],
-)
-def test_each_fire_time_has_its_job(times: tuple[int, ...], expected: list[str]) -> None:
-    assert fired(*times).found(Snapshot(completed={WORK: len(times)})) == expected
-
-
-def test_a_fire_time_with_two_jobs_is_emitted_twice() -> None:
-    story = fired(1000).run(W2, "completed", job="cron:tick:1000", event="tick", generation=2)
-
-    assert "emitted twice" in story.found(Snapshot(completed={WORK: 2}))

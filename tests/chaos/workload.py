@@ -8,7 +8,7 @@ and what a schedule fires. checks.py says what must be true of each.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -18,6 +18,14 @@ QUEUES = (WORK, OTHER, LINE)
 # When the one schedule of a run fires.
 EVERY_SECOND = "* * * * * *"
 PRIORITIES = (-10, 0, 0, 0, 5, 20)
+# How emits of a storm become one run: seconds after the last, and at most after the first.
+STORM_WINDOW, STORM_LONGEST = 0.2, 1.0
+# How long a snoozed job is away, in seconds.
+NAP = 0.2
+# Jobs of each producer for a fleet that must have become whole again: more than its
+# workers take at once, and longer than they may need to connect again. How many, and
+# seconds of each.
+PROBES, PROBE_SECONDS = 150, 1.0
 
 # What emit takes beside event, id and queue.
 Arguments = dict[str, Any]
@@ -29,6 +37,8 @@ class Source(Enum):
     PRODUCER = "producer"
     # Producers too, but many of their emits become one job, with an id of its own.
     STORM = "storm"
+    # Of all emits with one key only one becomes a job.
+    KEYED = "keyed"
     PARENT = "parent"
     SCHEDULE = "schedule"
 
@@ -41,6 +51,12 @@ class Order:
     id: str
     queue: str
     arguments: Arguments
+
+    @property
+    def key(self) -> str:
+        """What it shares with other emits of its kind; empty when it stands for itself."""
+        given = self.arguments
+        return str(given.get("debounce_key") or given.get("idempotency_key") or "")
 
     @property
     def delay(self) -> float:
@@ -86,10 +102,15 @@ def _with_children(dice: random.Random, lease: float) -> Arguments:
 def _stormy(dice: random.Random, lease: float) -> Arguments:
     return {
         "data": {},
-        "debounce": 200,
+        "debounce": round(STORM_WINDOW * 1000),
         "debounce_key": f"group-{dice.randrange(3)}",
-        "debounce_max_wait": 1.0,
+        "debounce_max_wait": STORM_LONGEST,
     }
+
+
+def _keyed(dice: random.Random, lease: float) -> Arguments:
+    # Few enough for a key to be used again soon, by the other producer as well.
+    return {"data": {}, "idempotency_key": f"key-{dice.randrange(100)}"}
 
 
 def _in_line(dice: random.Random, lease: float) -> Arguments:
@@ -98,14 +119,21 @@ def _in_line(dice: random.Random, lease: float) -> Arguments:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """share is how often it comes, relative to the others; end how its jobs must end."""
+    """share is how often it comes, relative to the others; end how its jobs must end.
+
+    reason is that of a dead or cancelled one, retry_delay (s) that before its first retry,
+    and retries how many it has.
+    """
 
     name: str
     share: float = 0.0
     order: Callable[[random.Random, float], Arguments] = _plain
     end: str = "completed"
+    reason: str = ""
     queue: str = WORK
     source: Source = field(default=Source.PRODUCER)
+    retries: int = 0
+    retry_delay: float = 0.0
 
 
 KINDS: Mapping[str, Kind] = {
@@ -117,12 +145,13 @@ KINDS: Mapping[str, Kind] = {
         Kind("thread", 8, _taking(0.005, 0.1)),
         Kind("parent", 15, _with_children),
         Kind("thread-parent", 4, _with_children),
-        Kind("flaky", 8, _failing),
-        Kind("retried", 4),
-        Kind("doomed", 4, end="dead"),
-        Kind("bad-result", 2, end="dead"),
+        Kind("flaky", 8, _failing, retries=3, retry_delay=0.1),
+        Kind("retried", 4, retries=3),
+        Kind("doomed", 4, end="dead", reason="failed", retries=1, retry_delay=0.05),
+        Kind("bad-result", 2, end="dead", reason="bad_result"),
         Kind("snoozed", 3),
-        Kind("discarded", 3, end="cancelled"),
+        Kind("discarded", 3, end="cancelled", reason="not wanted"),
+        Kind("keyed", 4, _keyed, source=Source.KEYED),
         Kind("delayed", 6, _delayed),
         Kind("line", 8, _in_line, queue=LINE),
         # It keeps the event loop, and what runs beside it, waiting.
@@ -131,6 +160,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("storm", 10, _stormy, source=Source.STORM),
         Kind("child", source=Source.PARENT),
         Kind("tick", source=Source.SCHEDULE),
+        # Emitted by who is told to end, and by nobody before.
+        Kind("probe"),
     )
 }
 
@@ -141,15 +172,28 @@ def shares(given: Mapping[str, float]) -> dict[str, float]:
     return dict(given) or emitted
 
 
-def orders(setting_kinds: Mapping[str, float], lease: float, name: str, dice: random.Random) -> Any:
-    """Yield orders for ever; name makes their ids this producer's own."""
+def orders(
+    setting_kinds: Mapping[str, float], lease: float, name: str, dice: random.Random
+) -> Iterator[Order]:
+    """Yield orders for ever; name makes their ids this producer's own.
+
+    Their data name them: a run then tells whose data it was given.
+    """
     chosen = shares(setting_kinds)
     number = 0
     while True:
         number += 1
         (event,) = dice.choices(list(chosen), list(chosen.values()))
-        kind = KINDS[event]
-        yield Order(event, f"{event}-{name}-{number}", kind.queue, kind.order(dice, lease))
+        kind, job = KINDS[event], f"{event}-{name}-{number}"
+        arguments = kind.order(dice, lease)
+        arguments["data"]["emit"] = job
+        yield Order(event, job, kind.queue, arguments)
+
+
+def probes(name: str) -> list[Order]:
+    """Return the last orders of a producer, behind everything else that waits."""
+    asked = {"data": {"seconds": PROBE_SECONDS}, "priority": min(PRIORITIES)}
+    return [Order("probe", f"probe-{name}-{it}", WORK, asked) for it in range(PROBES)]
 
 
 def children_of(job_id: str, data: Mapping[str, int]) -> list[tuple[str, str]]:

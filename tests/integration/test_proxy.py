@@ -65,6 +65,37 @@ def test_a_dropped_reply_belongs_to_a_request_that_was_executed(
     assert redis.get("n") == b"3"
 
 
+def test_a_reply_that_was_not_asked_for_in_time_is_not_dropped_later(
+    proxy: FaultProxy, through: redis_py.Redis
+) -> None:
+    proxy.drop_reply("INCRBY")
+    proxy.drop_reply("GET")
+    with pytest.raises(redis_py.ConnectionError):
+        through.get("n") or through.incr("n")
+
+    proxy.keep_replies()
+
+    assert through.incr("n") == 2
+    assert proxy.lost == {"INCRBY": 1}
+
+
+def test_a_connection_that_has_lost_bytes_is_dead_until_it_is_closed(
+    proxy: FaultProxy, through: redis_py.Redis
+) -> None:
+    through.ping()
+    proxy.swallow()
+    with pytest.raises(redis_py.TimeoutError), connect(proxy) as other:
+        other.ping()
+    with pytest.raises(redis_py.TimeoutError):
+        through.ping()
+
+    proxy.pass_all()
+
+    eventually(lambda: proxy.open == proxy.dead == 0)
+    assert through.ping()
+    assert (proxy.open, proxy.dead) == (1, 0)
+
+
 def test_only_the_named_reply_of_a_pipeline_is_dropped(
     proxy: FaultProxy, through: redis_py.Redis, redis: redis_py.Redis
 ) -> None:
@@ -239,7 +270,7 @@ def test_a_dropped_reply_of_a_script_is_found_by_digest_and_by_text(
 
     with connect(proxy) as client:
         assert client.execute_command(*script.by_sha(["n"], [])) == 3
-    assert proxy.dropped == 2
+    assert proxy.dropped == proxy.lost["incr"] == 2
     assert redis.get("n") == b"3"
 
 
