@@ -14,16 +14,13 @@ _TARGET = Target(seconds=2.0, least=500, most=100_000)
 
 @dataclass(frozen=True, slots=True)
 class Emits:
-    """Emits in one mode; without jobs their number is calibrated."""
+    """Emits in one mode, as many jobs as take about two seconds."""
 
     mode: str
-    jobs: int | None = None
 
     def measure(self, setting: Setting, who: Contender) -> Figures:
         """Return the rate, and what each emit has cost Redis; connecting is not timed."""
         key = (self.mode, who.name)
-        if self.jobs is not None:
-            return self._emit(setting, who, setting.sizes.scaled(self.jobs, quick=self.jobs))
         if not setting.sizes.knows(key):
             rate = self._emit(setting, who, setting.sizes.jobs(key, _TARGET))["jobs_per_s"]
             setting.sizes.learn(key, rate)

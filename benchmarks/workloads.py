@@ -81,7 +81,7 @@ _ALL = [
     ),
     _emits("emit-sequential", "one emit after the other", Emits("emit-sequential")),
     _emits("emit-concurrent", "100 emits in flight", Emits("emit-concurrent")),
-    _emits("emit-bulk", "10,000 jobs by the bulk call", Emits("emit-bulk", jobs=10_000)),
+    _emits("emit-bulk", "the bulk call, ours with 10,000 jobs each", Emits("emit-bulk")),
     Workload(
         "latency-idle",
         "emit to handler on an idle worker of 10 slots, a job each 20 ms",
