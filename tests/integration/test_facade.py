@@ -765,7 +765,8 @@ tm = TaskManager(sys.argv[1])
 print(tm.emit_sync("a", data="parent").created, flush=True)
 child = os.fork()
 created = [tm.emit_sync("a", data=[n, os.getpid()]).created for n in range(20)]
-print(all(created), tm.emit_sync("a", data="parent").created, flush=True)
+line = f"{all(created)} {tm.emit_sync('a', data='parent').created}\\n"
+os.write(1, line.encode())  # One write, that lines of two processes do not mix.
 if child:
     assert os.waitpid(child, 0)[1] == 0
 else:
