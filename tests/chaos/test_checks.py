@@ -160,7 +160,10 @@ def test_a_dead_job_has_a_letter_with_its_payload() -> None:
     story.note("dead", W1, event="doomed", detail="failed", generation=1, delivery=2)
     result = End(WORK, "a", 1, "dead", "1-0")
 
-    assert story.found(Snapshot([result])) == ["not stored"]
+    assert {*story.found(Snapshot([result]))} == {"not stored"}
+    assert story.found(Snapshot([letter(lacks="data"), result])) == ["not stored"]
+    # Its worker ended before it could write down that it is dead.
+    assert doomed().found(Snapshot([result])) == ["not stored"]
     assert story.found(Snapshot([result, letter(lacks="data")])) == ["not stored"]
     assert story.found(Snapshot([result, letter()])) == []
 

@@ -181,8 +181,8 @@ def test_the_schedule_fires_from_the_first_emit_to_the_end_of_the_faults() -> No
 
 
 def test_what_the_last_faults_kept_from_being_fired_is_not_missing() -> None:
-    assert scheduled(*ALL_TIMES[:-3], until=140.0) == ["fire missing"]
-    assert scheduled(*ALL_TIMES[:-3], until=140.0, fault="kill-redis") == []
+    assert scheduled(*ALL_TIMES[:-4], until=140.0) == ["fire missing"]
+    assert scheduled(*ALL_TIMES[:-4], until=140.0, fault="kill-redis") == []
 
 
 def debounced(data: str, *, start: float = 0.3, runs: int = 1) -> Story:

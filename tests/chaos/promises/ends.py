@@ -101,8 +101,13 @@ def what_was_said_is_stored(history: History, rules: Rules) -> Iterator[Violatio
 
 
 def letters_are_whole(history: History, rules: Rules) -> Iterator[Violation]:
-    """A dead letter has its payload, and why it died (G6)."""
-    for end in history.snapshot.ends if history.snapshot else ():
+    """Who is dead has a letter, with its payload and why it died (G6)."""
+    ends = history.snapshot.ends if history.snapshot else []
+    letters = {(it.queue, it.job, it.generation) for it in ends if it.is_letter}
+    for end in ends:
+        if end.state == "dead" and (end.queue, end.job, end.generation) not in letters:
+            text = f"{end.job} in {end.queue} is dead, and there is no letter of it"
+            yield Violation("not stored", text, end.job)
         if end.lacks:
             text = f"the letter of {end.job} in {end.queue} has no {end.lacks}"
             yield Violation("not stored", text, end.job)

@@ -44,10 +44,11 @@ def the_last_data_run(history: History, rules: Rules) -> Iterator[Violation]:
     """A storm's run has the data of its last emit."""
     for generation, emits in _ran_storms(history).items():
         start = history.starts[generation][0]
-        given = [records for records in history.acks.items() if records[0].job == start.detail]
-        over = given[0][1][-1].at if given else None
+        told = history.acks.get(Name(generation.queue, start.detail))
+        if not told:
+            continue
         for name in emits:
-            if over is not None and history.tries[name][0].at > over:
+            if history.tries[name][0].at > told[-1].at:
                 text = f"{generation} ran with {start.detail}, {name.job} was emitted after that"
                 at = min(history.tries[it][0].at for it in emits)
                 yield Violation("old data", text, generation.job, at)
@@ -61,9 +62,9 @@ def storms_run_in_time(history: History, rules: Rules) -> Iterator[Violation]:
     blame = Blame(history, rules)
     for generation, emits in _ran_storms(history).items():
         start = history.starts[generation][0]
-        last = max(history.tries[it][0].wall for it in emits)
-        first = min([*_begun(history, emits), *_untold(history, emits)])
-        early = min(last + STORM_WINDOW, first + STORM_LONGEST) - start.wall
+        begun = [history.tries[it][0].wall for it in emits]
+        first = min([*begun, *_untold(history, emits)])
+        early = min(max(begun) + STORM_WINDOW, first + STORM_LONGEST) - start.wall
         at = min(history.tries[it][0].at for it in emits)
         if early > CLOCK_SLACK:
             text = f"{generation} started {early:.3f} s before its storm was over"
@@ -94,11 +95,6 @@ def _storms(history: History) -> dict[Name, set[Name]]:
             for job in jobs:
                 found[job].add(name)
     return dict(found)
-
-
-def _begun(history: History, emits: set[Name]) -> Iterator[float]:
-    for name in emits:
-        yield history.tries[name][0].wall
 
 
 def _untold(history: History, emits: set[Name]) -> Iterator[float]:
