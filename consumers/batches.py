@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from consumers.door import Sealed
 from consumers.errors import TaskManagerError
@@ -29,12 +29,19 @@ class Single(NamedTuple):
     until: float
     done: asyncio.Future[Emitted]
 
-    def fail(self, error: TaskManagerError) -> None:
-        """Tell who waits that it failed."""
-        self.tell(error)
+    @property
+    def jobs(self) -> Sequence[NewJob]:
+        """What is emitted."""
+        return (self.job,)
 
-    def tell(self, outcome: Outcome) -> None:
+    @property
+    def size(self) -> int:
+        """Return its payload in bytes."""
+        return len(self.job.data)
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell who waits, unless they gave up."""
+        (outcome,) = outcomes
         if self.done.done():
             return
         if isinstance(outcome, TaskManagerError):
@@ -42,76 +49,59 @@ class Single(NamedTuple):
         else:
             self.done.set_result(outcome)
 
-
-class Batch(Protocol):
-    """Jobs that leave together, by descending priority; sealed is how, once that was made."""
-
-    jobs: Sequence[NewJob]
-    until: float
-    sealed: Sealed | None
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell who waits for them what they came to, in the order of jobs."""
-
     def fail(self, error: TaskManagerError) -> None:
-        """Tell all of them that they failed."""
-
-    def parts(self) -> Sequence[Single | Bulk]:
-        """Return what it is made of, to be sent later."""
-
-
-class Shared:
-    """A batch of single emits."""
-
-    def __init__(self, singles: list[Single]) -> None:
-        # A reader that wakes in the middle of the script sees the highest first.
-        self._singles = sorted(singles, key=lambda single: -single.job.lane.priority)
-        self.jobs: Sequence[NewJob] = [single.job for single in self._singles]
-        self.until = max((single.until for single in singles), default=0.0)
-        self.sealed: Sealed | None = None
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell each emit what it came to."""
-        for single, outcome in zip(self._singles, outcomes, strict=True):
-            single.tell(outcome)
-
-    def fail(self, error: TaskManagerError) -> None:
-        """Tell each emit that it failed."""
-        for single in self._singles:
-            single.tell(error)
-
-    def parts(self) -> Sequence[Single]:
-        """Return the emits."""
-        return self._singles
+        """Tell who waits that it failed."""
+        self.tell((error,))
 
 
 class Bulk:
-    """A part of a bulk that is a batch of its own: one future for all of it."""
+    """Jobs that are told together, at most as many as a batch takes; one future for all."""
 
-    def __init__(self, jobs: Sequence[NewJob], until: float) -> None:
-        # Where each of them stood in what was given, when that was not by descending priority.
-        self._order: Sequence[int] = ()
-        if len({job.lane.priority for job in jobs}) > 1:
-            self._order = sorted(range(len(jobs)), key=lambda at: -jobs[at].lane.priority)
-            jobs = [jobs[at] for at in self._order]
+    def __init__(self, jobs: Sequence[NewJob], until: float, size: int) -> None:
         self.jobs = jobs
         self.until = until
-        self.sealed: Sealed | None = None
-        # What became of each, in the order in which they were given.
+        # Of the payloads, in bytes.
+        self.size = size
+        # What became of each, in their order.
         self.done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell who waits, unless they gave up."""
         if not self.done.done():
-            told = dict(zip(self._order, outcomes, strict=True)) if self._order else None
-            self.done.set_result(
-                list(outcomes) if told is None else [told[at] for at in range(len(told))]
-            )
+            self.done.set_result(list(outcomes))
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that all of it failed."""
         self.tell([error] * len(self.jobs))
 
-    def parts(self) -> Sequence[Bulk]:
-        """Return itself."""
-        return [self]
+
+class Batch:
+    """Emits and bulks that leave together; sealed is how, once that was made."""
+
+    def __init__(self, parts: Sequence[Single | Bulk]) -> None:
+        self.parts = parts
+        jobs = [job for part in parts for job in part.jobs]
+        # A reader that wakes in the middle of the script sees the highest first.
+        self._order: Sequence[int] = ()
+        if len({job.lane.priority for job in jobs}) > 1:
+            self._order = sorted(range(len(jobs)), key=lambda at: -jobs[at].lane.priority)
+            jobs = [jobs[at] for at in self._order]
+        self.jobs: Sequence[NewJob] = jobs
+        self.until = max((part.until for part in parts), default=0.0)
+        self.sealed: Sealed | None = None
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell each part what became of it; outcomes are in the order of jobs."""
+        if self._order:
+            of = dict(zip(self._order, outcomes, strict=True))
+            outcomes = [of[at] for at in range(len(of))]
+        told = 0
+        for part in self.parts:
+            number = len(part.jobs)
+            part.tell(outcomes[told : told + number])
+            told += number
+
+    def fail(self, error: TaskManagerError) -> None:
+        """Tell each part that it failed."""
+        for part in self.parts:
+            part.fail(error)

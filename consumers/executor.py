@@ -283,6 +283,9 @@ class Executor:
     async def _run(self, delivery: Delivery, handler: Handler, run: Run) -> None:
         current_run.set(run)
         try:
+            if self.leases.has_expired(delivery):
+                self._miss(delivery)
+                return
             ended = await self._end(handler, run)
             if run.pending:
                 ended = await self._after_pending(run, ended)
@@ -372,6 +375,12 @@ class Executor:
         if failure is not None and isinstance(ended, Returned):
             return Raised(failure)
         return ended
+
+    def _miss(self, delivery: Delivery) -> None:
+        """Leave a job to others: since it was fetched this process stood still for its lease."""
+        if not delivery.given_up:
+            delivery.given_up = True
+            logger.warning("job %s is not started after its lease", delivery.envelope.id)
 
     def _note_lost(self, delivery: Delivery) -> None:
         if not delivery.given_up:

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from consumers.batches import Batch, Bulk, Emitted, Outcome, Shared, Single
+from consumers.batches import Batch, Bulk, Emitted, Outcome, Single
 from consumers.connection import Connector
 from consumers.door import Door, Sealed, seal
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
@@ -68,8 +68,8 @@ class Producer:
             positions[job.lane.queue].append(at)
         found: list[tuple[list[int], Bulk]] = []
         for queue, its in positions.items():
-            for some in _batches(jobs, its):
-                bulk = Bulk([jobs[at] for at in some], until)
+            for some, size in _batches(jobs, its):
+                bulk = Bulk([jobs[at] for at in some], until, size)
                 found.append((some, bulk))
                 self._writer(queue).add(bulk)
         return await _in_order(found, len(jobs))
@@ -118,7 +118,7 @@ class _QueueWriter:
             await asyncio.shield(self._flushing)
 
     async def _flush(self) -> None:
-        batch: Batch = Shared([])
+        batch = Batch([])
         try:
             while self._next or self._waiting:
                 batch = self._next or self._take()
@@ -135,7 +135,7 @@ class _QueueWriter:
         reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
         self._tell()
         self._put_back()
-        for waiting in [*batch.parts(), *self._waiting]:
+        for waiting in [*batch.parts, *self._waiting]:
             waiting.fail(RedisUnavailable(self._producer.where, reason, outcome="unknown"))
         self._waiting.clear()
         if self._listing is not None:
@@ -143,21 +143,15 @@ class _QueueWriter:
         self._producer.wire.stop_connecting()
 
     def _take(self) -> Batch:
-        singles: list[Single] = []
-        size = 0
-        while self._waiting and len(singles) < BATCH_ITEMS:
+        parts: list[Single | Bulk] = []
+        number = size = 0
+        while self._waiting:
             first = self._waiting[0]
-            if isinstance(first, Bulk):
+            number, size = number + len(first.jobs), size + first.size
+            if parts and (number > BATCH_ITEMS or size > BATCH_BYTES):
                 break
-            size += len(first.job.data)
-            if singles and size > BATCH_BYTES:
-                break
-            singles.append(first)
-            self._waiting.popleft()
-        if not singles and isinstance(bulk := self._waiting[0], Bulk):
-            self._waiting.popleft()
-            return bulk
-        return Shared(singles)
+            parts.append(self._waiting.popleft())
+        return Batch(parts)
 
     async def _send(self, batch: Batch) -> None:
         try:
@@ -191,19 +185,28 @@ class _QueueWriter:
                 self._next.sealed = self._sealed(self._next)
 
     def _has_full_batch(self) -> bool:
-        waiting = self._waiting
-        return len(waiting) >= BATCH_ITEMS or (bool(waiting) and isinstance(waiting[0], Bulk))
+        number = 0
+        for part in self._waiting:
+            number += len(part.jobs)
+            if number >= BATCH_ITEMS:
+                return True
+        return False
 
     def _tell(self) -> None:
         if self._answered is None:
             return
         (batch, answer), self._answered = self._answered, None
-        answers = zip(batch.jobs, words(answer), strict=True)
-        batch.tell([self._outcome(job, word) for job, word in answers])
+        try:
+            answers = zip(batch.jobs, words(answer), strict=True)
+            batch.tell([self._outcome(job, word) for job, word in answers])
+        except Exception as error:
+            # The answer is not one of ours: that must not become the fate of the next batch.
+            logger.exception("the answer to an emit to queue %s is unreadable", self._keys.queue)
+            batch.fail(TaskManagerError(f"the answer cannot be read: {error}"))
 
     def _put_back(self) -> None:
         if self._next is not None:
-            self._waiting.extendleft(reversed(self._next.parts()))
+            self._waiting.extendleft(reversed(self._next.parts))
             self._next = None
 
     async def _list_queue(self) -> None:
@@ -245,17 +248,18 @@ class _QueueWriter:
         return refused_key(word)
 
 
-def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[list[int]]:
-    """Cut positions into those that leave together."""
+def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+    """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
     batch, size = list[int](), 0
     for at in positions:
-        size += len(jobs[at].data)
-        if batch and (len(batch) == BATCH_ITEMS or size > BATCH_BYTES):
-            yield batch
-            batch, size = [], len(jobs[at].data)
+        more = len(jobs[at].data)
+        if batch and (len(batch) == BATCH_ITEMS or size + more > BATCH_BYTES):
+            yield batch, size
+            batch, size = [], 0
         batch.append(at)
+        size += more
     if batch:
-        yield batch
+        yield batch, size
 
 
 async def _in_order(found: Sequence[tuple[list[int], Bulk]], number: int) -> list[Outcome]:

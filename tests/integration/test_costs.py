@@ -148,3 +148,17 @@ async def test_concurrent_emits_share_round_trips(server: RedisServer, counter: 
 
     # A hundred at a time: whoever emits in one turn of the loop shares the batch.
     assert counter.calls("evalsha", "eval") <= 2000 / 10
+
+
+async def test_small_bulks_of_many_callers_share_round_trips(
+    server: RedisServer, counter: Counter
+) -> None:
+    async with TaskManager(server.url) as tm:
+        bulks = [
+            tm.emit_many([{"event": "work", "data": {"bulk": bulk, "n": n}} for n in range(2)])
+            for bulk in range(1000)
+        ]
+        handles = await asyncio.gather(*bulks)
+
+    assert all(handle.created for bulk in handles for handle in bulk)
+    assert counter.calls("evalsha", "eval") <= 2 * ceil(2000 / BATCH_ITEMS) + 5
