@@ -283,10 +283,7 @@ class Executor:
     async def _run(self, delivery: Delivery, handler: Handler, run: Run) -> None:
         current_run.set(run)
         try:
-            if self.leases.has_expired(delivery):
-                self._miss(delivery)
-                return
-            ended = await self._end(handler, run)
+            ended = await self._end(delivery, handler, run)
             if run.pending:
                 ended = await self._after_pending(run, ended)
             run.ended = True
@@ -308,7 +305,7 @@ class Executor:
     def _outcome(self, delivery: Delivery, run: Run, ended: Ended) -> Outcome | None:
         """Return what becomes of a run; None when that is not ours to decide any more."""
         if delivery.given_up or self.leases.has_expired(delivery):
-            self._note_lost(delivery)
+            self._note_lost(delivery, begun=not run.put_back)
             return None
         if delivery.cancelled:
             return _CANCELLED
@@ -320,38 +317,47 @@ class Executor:
             return Released("shutdown")
         return self._decide(run.job, ended)
 
-    async def _end(self, handler: Handler, run: Run) -> Ended:
+    async def _end(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Whatever a handler raises ends this job alone: a SystemExit that left
         # the task would end the event loop.
         try:
             if handler.around is None:
-                return await self._call(handler, run)
-            return Returned(await handler.around(run.job, lambda: self._value(handler, run)))
+                return await self._call(delivery, handler, run)
+            around = handler.around(run.job, lambda: self._value(delivery, handler, run))
+            return Returned(await around)
         except BaseException as error:
             return Raised(error)
 
-    async def _call(self, handler: Handler, run: Run) -> Ended:
+    async def _call(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Since the start the loop may have been blocked, or middleware may have waited.
-        if not self.pauses.permit(run.job.queue, run.job.event):
+        if not self._may_begin(delivery):
             run.put_back = True
             return Raised(PutBack())
         if handler.is_async:
             return Returned(await handler.call(run.job, *handler.extra))
-        ended = await self._in_thread(handler, run)
+        ended = await self._in_thread(delivery, handler, run)
         if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
             return Returned(await ended.value)
         return ended
 
-    async def _value(self, handler: Handler, run: Run) -> Any:
+    def _may_begin(self, delivery: Delivery) -> bool:
+        """Whether a handler may be called now: nothing was paused, and the lease holds.
+
+        A process that stood still for longer than the lease has held jobs that others run.
+        """
+        queue, event = delivery.stream.lane.queue, delivery.envelope.event
+        return self.pauses.permit(queue, event) and not self.leases.has_expired(delivery)
+
+    async def _value(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         """Return what the handler returns, or raise what it raises, to what is around it."""
-        ended = await self._call(handler, run)
+        ended = await self._call(delivery, handler, run)
         if isinstance(ended, Raised):
             raise ended.error
         return ended.value
 
-    async def _in_thread(self, handler: Handler, run: Run) -> Ended:
+    async def _in_thread(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         """Run a synchronous handler to its end: a thread cannot be cancelled, only told."""
-        working = self.threads.submit(self._begin, handler, run)
+        working = self.threads.submit(self._begin, delivery, handler, run)
         while True:
             try:
                 return await asyncio.shield(working)
@@ -359,9 +365,9 @@ class Executor:
                 if working.cancelled() or self._abandoning:
                     raise
 
-    def _begin(self, handler: Handler, run: Run) -> Any:
+    def _begin(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         # In the thread, which may have waited for its turn.
-        if not self.pauses.permit(run.job.queue, run.job.event):
+        if not self._may_begin(delivery):
             run.put_back = True
             raise PutBack
         return handler.call(run.job, *handler.extra)
@@ -376,18 +382,11 @@ class Executor:
             return Raised(failure)
         return ended
 
-    def _miss(self, delivery: Delivery) -> None:
-        """Leave a job to others: since it was fetched this process stood still for its lease."""
+    def _note_lost(self, delivery: Delivery, *, begun: bool) -> None:
         if not delivery.given_up:
             delivery.given_up = True
-            logger.warning("job %s is not started after its lease", delivery.envelope.id)
-
-    def _note_lost(self, delivery: Delivery) -> None:
-        if not delivery.given_up:
-            delivery.given_up = True
-            logger.warning(
-                "job %s ended after its lease, nothing is recorded", delivery.envelope.id
-            )
+            what = "ended after its lease, nothing is recorded" if begun else "lost its lease unrun"
+            logger.warning("job %s %s", delivery.envelope.id, what)
 
     def _decide(self, job: Job[Any], ended: Ended) -> Outcome:
         try:

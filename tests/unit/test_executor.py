@@ -35,22 +35,27 @@ class Settled:
         self.outcomes.append(outcome)
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
 @pytest.mark.parametrize(("age", "runs"), [(0.0, 1), (0.8 * LEASE, 1), (0.95 * LEASE, 0)])
 async def test_a_job_whose_lease_ran_out_before_it_began_does_not_run(
-    age: float, runs: int
+    age: float, runs: int, in_thread: bool
 ) -> None:
-    """A process that stood still (SIGSTOP, chaos seeds 302 and 305) ran what it had held."""
+    """A process that stood still (SIGSTOP, chaos seeds 302, 305, 309) ran what it had held."""
     ran: list[str] = []
     freed: list[bool] = []
 
     async def work(job: Job[Any]) -> None:
         ran.append(job.id)
 
+    def blocking(job: Job[Any]) -> None:
+        ran.append(job.id)
+
+    handler = Handler.of(blocking if in_thread else work)
     leases, pauses, settled = Leases(), Pauses(), Settled()
     leases.seconds["default"] = LEASE
     pauses.looked(time.monotonic())
     executor = Executor(
-        Processor({("default", "e"): Handler.of(work)}),
+        Processor({("default", "e"): handler}),
         settled,  # type: ignore[arg-type]
         leases,
         pauses,
