@@ -118,9 +118,12 @@ class History:
         return dict(found)
 
     def verdict_at(self, run: Record) -> float | None:
-        """Return when a run's verdict was written down, None when it never was."""
+        """Return when a run's verdict was written down, None when it never was.
+
+        A process may run a delivery of the same number again, once the group was made anew.
+        """
         verdict = self.verdicts.get(run_of(run))
-        return None if verdict is None else verdict.at
+        return None if verdict is None or verdict.at < run.at else verdict.at
 
     def emitted_for(self) -> float:
         """Return for how many seconds jobs were emitted."""

@@ -49,6 +49,14 @@ def test_a_kill_explains_what_its_process_held_and_nothing_else() -> None:
     assert "run again" in story.run(W2, "completed", delivery=2).found()
 
 
+def test_a_verdict_is_not_that_of_a_later_run_with_the_same_number() -> None:
+    """A group that was made anew counts deliveries from one again (seed 306)."""
+    story = Story().emitted().fault("destroy-group").run(W1, "fenced", wait=0.1)
+    story.note("try", wait=60.0).fault("destroy-group").run(W1, wait=0.1)
+
+    assert story.run(W2, "completed", delivery=2, wait=0.1).found() == []
+
+
 def test_what_could_be_judged_is_counted() -> None:
     story = Story().emitted().run(W1, "completed").fault("pause", "worker-1", 3.0)
     story.emitted(job="b").run(W1, "completed", job="b")
