@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.chaos.figures import judgements
@@ -55,6 +57,16 @@ def test_a_verdict_is_not_that_of_a_later_run_with_the_same_number() -> None:
     story.note("try", wait=60.0).fault("destroy-group").run(W1, wait=0.1)
 
     assert story.run(W2, "completed", delivery=2, wait=0.1).found() == []
+
+
+def test_a_retry_is_not_early_for_the_verdict_of_another_run_with_its_number() -> None:
+    """As above: the first of both was fenced off, the second was retried."""
+    flaky: dict[str, Any] = {"event": "flaky", "wait": 0.01}
+    story = Story().fault("destroy-group").note("try", **flaky).note("ack", **flaky)
+    story.failed(W1, "ValueError", "fenced", **flaky).failed(W1, "ValueError", **flaky)
+    story.run(W2, "completed", delivery=2, attempt=2, event="flaky", wait=5.0)
+
+    assert "early" not in story.found()
 
 
 def test_what_could_be_judged_is_counted() -> None:

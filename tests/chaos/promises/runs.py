@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 from tests.chaos.blame import Blame
@@ -33,7 +34,11 @@ def no_retry_early(history: History, rules: Rules) -> Iterator[Violation]:
     """A job that failed or was snoozed waits for its delay (G10)."""
     raised = {run_of(it): it for failures in history.raised.values() for it in failures}
     for generation, starts in history.starts.items():
+        names = Counter(map(run_of, starts))
         for first, second in itertools.pairwise(starts):
+            # In a group that was made anew: what ended which of them cannot be told.
+            if names[run_of(first)] > 1:
+                continue
             verdict, failure = history.verdicts.get(run_of(first)), raised.get(run_of(first))
             if verdict is None or verdict.what != "retried" or failure is None:
                 continue
