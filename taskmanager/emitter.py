@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 MAX_CHILDREN = 500
 MAX_CHILDREN_BYTES = 1024 * 1024
-# Futures of emit_many that are in the air at a time; 20 batches of 500.
+# Jobs of emit_many that are handed to the producer at a time; 20 batches of 500.
 _CHUNK = 10_000
 
 
