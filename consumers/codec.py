@@ -9,6 +9,7 @@ from binascii import b2a_base64
 from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import (
@@ -66,8 +67,9 @@ def default_id(event: str, partition: str, data: bytes) -> str:
     data is JSON from ``encode``; the order of its keys does not matter. 22
     characters.
     """
-    whole = f"{event}\0{partition}\0".encode() + _canonical(data)
-    return _text(hashlib.blake2b(whole, digest_size=_ID_BYTES).digest())
+    digest = _begun(event, partition).copy()
+    digest.update(_canonical(data))
+    return _text(digest.digest())
 
 
 def fresh_id() -> str:
@@ -140,6 +142,12 @@ def _ambiguous_keys(value: Mapping[Any, Any]) -> str | None:
 
 def _first_ambiguity(values: Any) -> str | None:
     return next((reason for it in values if (reason := _ambiguity(it)) is not None), None)
+
+
+# Many jobs differ in their data only: a copy takes half as long as a new digest.
+@lru_cache(maxsize=1024)
+def _begun(event: str, partition: str) -> hashlib.blake2b:
+    return hashlib.blake2b(f"{event}\0{partition}\0".encode(), digest_size=_ID_BYTES)
 
 
 def _canonical(data: bytes) -> bytes:

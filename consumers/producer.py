@@ -8,7 +8,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from consumers.batches import Batch, Bulk, Emitted, Outcome, Single
 from consumers.connection import Connector
@@ -21,6 +21,13 @@ from consumers.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """Jobs of an emit_all that leave together: their positions, and what became of each."""
+
+    positions: Sequence[int]
+    outcomes: asyncio.Future[list[Outcome]]
 
 
 class Producer:
@@ -56,23 +63,21 @@ class Producer:
         self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
         return done
 
-    async def emit_all(self, jobs: Sequence[NewJob]) -> list[Outcome]:
-        """Send many jobs in batches; return what became of each, in their order.
+    def emit_all(self, jobs: Sequence[NewJob]) -> list[Part]:
+        """Send many jobs in batches; return the parts of them that share one, to be awaited.
 
-        One that failed has its error in the list: those of emit. A batch is told
-        as a whole, so that a job costs less than an emit of its own does.
+        A job that failed has its error among the outcomes: those of emit. A part is
+        told as a whole, so that a job costs less than an emit of its own does, and as
+        soon as it is answered: who looks at it then does so while Redis works on others.
         """
         until = time.monotonic() + self.emit_timeout
-        positions = defaultdict[str, list[int]](list)
-        for at, job in enumerate(jobs):
-            positions[job.lane.queue].append(at)
-        found: list[tuple[list[int], Bulk]] = []
-        for queue, its in positions.items():
-            for some, size in _batches(jobs, its):
-                bulk = Bulk([jobs[at] for at in some], until, size)
-                found.append((some, bulk))
-                self._writer(queue).add(bulk)
-        return await _in_order(found, len(jobs))
+        return [self._send_part(jobs, its, size, until) for its, size in _cut(jobs)]
+
+    def _send_part(self, jobs: Sequence[NewJob], its: list[int], size: int, until: float) -> Part:
+        some = [jobs[at] for at in its]
+        bulk = Bulk(some, until, size)
+        self._writer(some[0].lane.queue).add(bulk)
+        return Part(its, bulk.done)
 
     async def flush(self) -> None:
         """Return when everything emitted so far has been answered."""
@@ -248,6 +253,15 @@ class _QueueWriter:
         return refused_key(word)
 
 
+def _cut(jobs: Sequence[NewJob]) -> Iterator[tuple[list[int], int]]:
+    """Cut jobs into those that fit into a batch; yield their positions and payloads' bytes."""
+    positions = defaultdict[str, list[int]](list)
+    for at, job in enumerate(jobs):
+        positions[job.lane.queue].append(at)
+    for its in positions.values():
+        yield from _batches(jobs, its)
+
+
 def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple[list[int], int]]:
     """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
     batch, size = list[int](), 0
@@ -260,12 +274,3 @@ def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple
         size += more
     if batch:
         yield batch, size
-
-
-async def _in_order(found: Sequence[tuple[list[int], Bulk]], number: int) -> list[Outcome]:
-    """Wait for all bulks and return what became of each job, by its position."""
-    outcomes: list[Any] = [None] * number
-    for positions, bulk in found:
-        for at, outcome in zip(positions, await bulk.done, strict=True):
-            outcomes[at] = outcome
-    return outcomes

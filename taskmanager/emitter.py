@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from consumers.batches import Emitted
@@ -114,20 +113,23 @@ class Emitter:
         return await Emission(_job_of(job), self._submit(job), self._desk)
 
     async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
-        handles: list[JobHandle | None] = []
+        handles: list[JobHandle | None] = [None] * len(jobs)
         errors: dict[int, Exception] = {}
-        for chunk in _chunks(jobs):
-            outcomes = await self._clients.here().producer.emit_all(chunk)
-            for job, outcome in zip(chunk, outcomes, strict=True):
-                if isinstance(outcome, TaskManagerError):
-                    errors[len(handles)] = outcome
-                    handles.append(None)
-                else:
-                    job_id, created, run = outcome
-                    handles.append(JobHandle(job_id, job.lane.queue, created, run, desk=self._desk))
+        for first in range(0, len(jobs), _CHUNK):
+            chunk = jobs[first : first + _CHUNK]
+            for positions, outcomes in self._clients.here().producer.emit_all(chunk):
+                for at, outcome in zip(positions, await outcomes, strict=True):
+                    if isinstance(outcome, TaskManagerError):
+                        errors[first + at] = outcome
+                    else:
+                        handles[first + at] = self._handle(chunk[at], outcome)
         if errors:
-            raise EmitManyError(handles, errors)
+            raise EmitManyError(handles, dict(sorted(errors.items())))
         return [handle for handle in handles if handle is not None]
+
+    def _handle(self, job: NewJob, emitted: Emitted) -> JobHandle:
+        job_id, created, run = emitted
+        return JobHandle(job_id, job.lane.queue, created, run, desk=self._desk)
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()
@@ -183,9 +185,3 @@ def _refuse_too_many(parent: Job[Any], child: NewJob) -> None:
     size = sum(len(job.data) + len(job.options) for job in [*parent.on_success, child])
     if size > MAX_CHILDREN_BYTES:
         raise TooLarge(what, size, MAX_CHILDREN_BYTES)
-
-
-def _chunks(jobs: list[NewJob]) -> Iterator[list[NewJob]]:
-    rest = iter(jobs)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk

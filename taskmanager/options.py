@@ -64,7 +64,8 @@ class Table:
 
         Raises UnknownOption, or ConflictingOptions when two names of an option differ.
         """
-        if not isinstance(values, Mapping):
+        # A dict is by far the most common, and an abstract class is slow to ask.
+        if type(values) is not dict and not isinstance(values, Mapping):
             raise InvalidOption(f"the options of {self.where}", values, "give a dict")
         if self._one_names.issuperset(values):
             return dict(values)

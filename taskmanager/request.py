@@ -167,10 +167,10 @@ def _checked(job: NewJob, known: Known | None) -> NewJob:
 
 
 def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJob:
-    if not isinstance(item, Mapping):
+    if type(item) is not dict and not isinstance(item, Mapping):
         raise InvalidOption("item", item, 'give a dict like {"event": "send-email", "data": {}}')
     given = EMIT_ITEM.read(item)
-    for name in [name for name in given if given[name] is None and name != "data"]:
+    for name in [name for name, value in given.items() if value is None and name != "data"]:
         # As if it was not given; but data may be null.
         del given[name]
     return _new_job(given.pop("event", None), given, inherited, known)
@@ -204,7 +204,13 @@ def body_of(event: str, data: object) -> bytes:
     """Return the payload as JSON; NO_DATA stands for {}."""
     if data is NO_DATA:
         return _EMPTY
-    return encode(data, what=f"the data of {event!r}", limit=PAYLOAD_LIMIT)
+    return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT)
+
+
+# Named for errors only: kept, so that jobs without one do not pay for it.
+@lru_cache(maxsize=1024)
+def _data_of(event: str) -> str:
+    return f"the data of {event!r}"
 
 
 def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:

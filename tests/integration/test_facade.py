@@ -385,6 +385,25 @@ async def test_emit_many_reports_each_failure_of_sending(make: Callable[..., Tas
     }
 
 
+async def test_emit_many_counts_failures_from_its_first_item_across_queues_and_chunks(
+    make: Callable[..., TaskManager],
+) -> None:
+    tm = make(max_queue_depth=5_005)
+    # More than are handed over at a time, to two queues in turn.
+    items = [{"event": "a", "queue": f"q{n % 2}", "data": n} for n in range(10_014)]
+
+    with pytest.raises(EmitManyError, match="first item 10010") as caught:
+        await tm.emit_many(items)
+
+    assert list(caught.value.errors) == [10_010, 10_011, 10_012, 10_013]
+    missing = [at for at, handle in enumerate(caught.value.handles) if handle is None]
+    assert missing == list(caught.value.errors)
+    assert all(
+        handle is None or handle.queue == item["queue"]
+        for handle, item in zip(caught.value.handles, items, strict=True)
+    )
+
+
 # Inside a handler
 
 
