@@ -147,7 +147,7 @@ class Door:
         try:
             answer: bytes = await call(
                 self._wire, script, batch.keys, batch.args,
-                until=until, rest=batch.rest, meanwhile=meanwhile,
+                until=until, rest=batch.rest, hurry=True, meanwhile=meanwhile,
             )  # fmt: skip
             cut(f"{script.name}.answered")
             return answer

@@ -20,6 +20,7 @@ from consumers.held import Held
 from consumers.leases import HELD_AT_MOST, Leases
 from consumers.levels import Levels
 from consumers.outcome import Cancelled, Released
+from consumers.prefetch import Prefetch
 from consumers.reader import BLOCK, Reader
 from consumers.reclaimer import Reclaimer
 from consumers.settler import Settler
@@ -68,8 +69,7 @@ class Fetcher:
         self.reclaimer = reclaimer
         self.gate = gate
         self.slots = slots
-        # Enough to bridge a read, too few to keep others from work for long.
-        self.prefetch = slots // 4
+        self.prefetch = Prefetch(slots, now=time.monotonic())
         self.held = Held(leases)
         # True when the last pass over all levels found nothing.
         self.idle = False
@@ -115,6 +115,7 @@ class Fetcher:
     def freed(self) -> None:
         """A slot is free: start what is held, or fetch."""
         self._prefetching = True
+        self.prefetch.ended()
         if self.gate.suspect is None and self.held and not self._stopping:
             top = self.held.top()
             if top is not None and self._level_of(top) == 0 and self._free() > 0:
@@ -147,6 +148,7 @@ class Fetcher:
     # One turn
 
     async def _step(self) -> None:
+        self.prefetch.measure(time.monotonic())
         await self._look_at_queues()
         self._return_overdue()
         if self.gate.suspect is not None:
@@ -167,7 +169,7 @@ class Fetcher:
 
     def _wanted(self) -> int:
         """How many deliveries there is room for, in slots and in what may be held."""
-        return max(0, self._free() + self.prefetch * self._prefetching - len(self.held))
+        return max(0, self._free() + self.prefetch.allowed * self._prefetching - len(self.held))
 
     def _is_worth_a_read(self) -> bool:
         # A read for one slot costs Redis and us as much as a read for many.

@@ -76,19 +76,22 @@ async def call(
     *,
     until: float = math.inf,
     rest: Packed | None = None,
+    hurry: bool = False,
     meanwhile: Callable[[], None] | None = None,
 ) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
 
-    rest are more arguments behind args.
+    rest are more arguments behind args. hurry has it written at once, not at the end of
+    this turn of the loop: for a script that Redis works on for as long as a turn takes.
 
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
     """
     reply = wire.send(*script.by_sha(keys, args), rest=rest)
-    if meanwhile is not None:
+    if hurry:
         wire.hurry()
+    if meanwhile is not None:
         meanwhile()
     try:
         return await _in_time(wire, reply, until)

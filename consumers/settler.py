@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 # A foreign value in one of our keys is for a person to remove.
 _PAUSE_AFTER_BROKEN_KEY = 1.0
 _UNSENDABLE_SHOWN = 1000
-# The worker's next read waits behind a settle: about a millisecond of it, not three.
-_MOST_TOGETHER = 192
+# The worker's next read waits behind a settle: one or two milliseconds of it, not three.
+_MOST_TOGETHER = 256
 
 
 class Settler:

@@ -1,0 +1,35 @@
+"""How many jobs a worker holds beside those that run, so that its slots bridge a read."""
+
+from __future__ import annotations
+
+# A read waits in Redis behind a settle of as many jobs as the slots had: so long (s) at most.
+_BRIDGED = 0.005
+# Of a shorter time a burst would be taken for the rate.
+_MEASURED_OVER = 0.1
+
+
+class Prefetch:
+    """As many as the slots use up while a read is under way, by how fast they do.
+
+    What is held here is kept from other workers: a quarter of the slots is always
+    allowed, as many as there are slots only where handlers are so fast that they would
+    idle otherwise. Times are monotonic seconds.
+    """
+
+    def __init__(self, slots: int, *, now: float) -> None:
+        self._least, self._most = slots // 4, slots
+        self._since, self._ended = now, 0
+        self.allowed = self._least
+
+    def ended(self) -> None:
+        """A run has ended."""
+        self._ended += 1
+
+    def measure(self, now: float) -> None:
+        """Set what is allowed by the runs that ended since it was measured last."""
+        elapsed = now - self._since
+        if elapsed < _MEASURED_OVER:
+            return
+        used = int(self._ended / elapsed * _BRIDGED)
+        self.allowed = max(self._least, min(self._most, used))
+        self._since, self._ended = now, 0

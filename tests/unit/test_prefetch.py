@@ -1,0 +1,52 @@
+"""How many jobs are held beside those that run, by how fast the slots turn over."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumers.prefetch import Prefetch
+
+
+def after(slots: int, ended: int, seconds: float) -> Prefetch:
+    prefetch = Prefetch(slots, now=0.0)
+    for _ in range(ended):
+        prefetch.ended()
+    prefetch.measure(seconds)
+    return prefetch
+
+
+@pytest.mark.parametrize(
+    ("slots", "ended", "seconds", "allowed"),
+    [
+        # A quarter at the beginning, and where handlers are slow.
+        (256, 0, 2.0, 64),
+        (256, 256, 1.0, 64),
+        # What they use up in 5 ms, where that is more.
+        (256, 2_000, 0.1, 100),
+        # One more for each slot at the most.
+        (256, 8_000, 0.1, 256),
+        (10, 2_000, 0.1, 10),
+        # Without a quarter of a slot nothing is held for a slow handler.
+        (1, 1, 1.0, 0),
+        (1, 1_000, 0.5, 1),
+    ],
+)
+def test_holds_what_the_slots_use_up_within_a_read(
+    slots: int, ended: int, seconds: float, allowed: int
+) -> None:
+    assert after(slots, ended, seconds).allowed == allowed
+
+
+def test_a_burst_is_not_taken_for_a_rate() -> None:
+    # 256 handlers of a second that end together.
+    assert after(256, 256, 0.01).allowed == 64
+    assert after(256, 256, 0.1).allowed == 64
+
+
+def test_falls_back_when_handlers_become_slow() -> None:
+    prefetch = after(256, 8_000, 0.1)
+    assert prefetch.allowed == 256
+
+    prefetch.measure(0.3)
+
+    assert prefetch.allowed == 64
