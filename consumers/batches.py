@@ -105,3 +105,14 @@ class Batch:
         """Tell each part that it failed."""
         for part in self.parts:
             part.fail(error)
+
+    def give_up(self, now: float, error: TaskManagerError) -> None:
+        """Tell the parts whose time is up that they failed."""
+        for part in self.parts:
+            if part.until <= now:
+                part.fail(error)
+
+    def next_end(self, now: float) -> float | None:
+        """Return when the time of a part is up that has some left, but not that of all."""
+        ends = {part.until for part in self.parts if now < part.until < self.until}
+        return min(ends, default=None)

@@ -108,6 +108,7 @@ class _QueueWriter:
         # What was answered and is not told yet.
         self._answered: tuple[Batch, bytes] | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._watching: asyncio.TimerHandle | None = None
         self._listed = False
         self._listing: asyncio.Future[object] | None = None
 
@@ -160,8 +161,13 @@ class _QueueWriter:
 
     async def _send(self, batch: Batch) -> None:
         try:
-            await self._list_queue()
             sealed = batch.sealed or self._sealed(batch)
+        except Exception as error:
+            await self._send_apart(batch, error)
+            return
+        self._watch(batch)
+        try:
+            await self._list_queue()
             answer = await self._door.send(sealed, until=batch.until, meanwhile=self._meanwhile)
         except TaskManagerError as error:
             self._fail(batch, error)
@@ -170,9 +176,34 @@ class _QueueWriter:
             logger.exception("an emit to queue %s failed", self._keys.queue)
             self._fail(batch, TaskManagerError(f"emit failed: {error}"))
             return
+        finally:
+            if self._watching is not None:
+                self._watching.cancel()
         self._answered = batch, answer
         if self._next is None:
             self._tell()
+
+    async def _send_apart(self, batch: Batch, error: Exception) -> None:
+        """Find what cannot be packed: who shared a batch with it must not share its fate."""
+        if len(batch.parts) > 1:
+            for part in batch.parts:
+                await self._send(Batch([part]))
+            return
+        logger.error("an emit to queue %s cannot be sent", self._keys.queue, exc_info=error)
+        self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+
+    def _watch(self, batch: Batch) -> None:
+        """Tell each part of a batch when its time is up, although that of others is not."""
+        now = time.monotonic()
+        end = batch.next_end(now)
+        later = asyncio.get_running_loop().call_later
+        self._watching = None if end is None else later(end - now, self._give_up, batch)
+
+    def _give_up(self, batch: Batch) -> None:
+        reason = "there was no answer in time"
+        late = RedisUnavailable(self._producer.where, reason, outcome="unknown")
+        batch.give_up(time.monotonic(), late)
+        self._watch(batch)
 
     def _sealed(self, batch: Batch) -> Sealed:
         return seal(emit_items(self._keys, batch.jobs, depth=self._producer.max_queue_depth))

@@ -107,6 +107,9 @@ class BreakingWire:
         self.before_error()
         raise error
 
+    def hurry(self) -> None:
+        self._wire.hurry()
+
 
 # Lost replies
 

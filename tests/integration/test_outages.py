@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 import redis as redis_py
 
+from consumers.batches import Emitted
 from consumers.connection import Connector
-from consumers.errors import RedisUnavailable
+from consumers.errors import RedisUnavailable, TaskManagerError
 from consumers.heartbeat import live_events
 from consumers.job import Job
 from consumers.keys import Fleet
 from consumers.transitions import BATCH_ITEMS, EMIT
 from consumers.wire import Wire
-from tests.support.engine import QueueView, emitting, working
+from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -84,6 +86,53 @@ async def test_emits_told_as_not_sent_are_not_there_when_redis_falls_silent(
     # The second batch is still tried where its time is not up yet.
     told = zip(outcomes, again, strict=True)
     assert all(emitted.created for outcome, emitted in told if outcome == "not_sent")
+
+
+async def test_a_bulk_is_told_in_its_own_time_when_a_later_one_shares_its_batch(
+    server: RedisServer,
+) -> None:
+    async with emitting(server.url, emit_timeout=2.0) as emit:
+        producer = emit.producer
+        await emit("work")
+        server.pause()
+        try:
+            under_way = emit("work")
+            # What waits behind it has so much more time when it is given up.
+            await asyncio.sleep(0.3)
+            asked = time.monotonic()
+            [early] = producer.emit_all([new_job("work", id="early")])
+            await asyncio.sleep(1.5)
+            [late] = producer.emit_all([new_job("work", id="late")])
+            told = await early.outcomes
+            took = time.monotonic() - asked
+        finally:
+            server.resume()
+        [outcome] = await late.outcomes
+        with pytest.raises(RedisUnavailable):
+            await under_way
+
+    assert [end.outcome for end in told if isinstance(end, RedisUnavailable)] == ["unknown"]
+    # Not the 3.5 s that the late one may take; and that one got through.
+    assert 2.0 <= took < 3.4
+    assert isinstance(outcome, Emitted)
+
+
+async def test_what_cannot_be_packed_does_not_undo_what_shares_its_batch(
+    server: RedisServer,
+) -> None:
+    async with emitting(server.url) as emit:
+        parts = emit.producer.emit_all([new_job("work", id="good")])
+        parts += emit.producer.emit_all(
+            [new_job("work", id="bad")._replace(options=cast("bytes", object()))]
+        )
+        single = emit("good")
+        [good], [bad] = [await part.outcomes for part in parts]
+        emitted = await single
+
+    assert isinstance(good, Emitted)
+    assert good.created
+    assert emitted.created
+    assert isinstance(bad, TaskManagerError)
 
 
 async def test_many_emits_are_applied_once_and_in_order_while_replies_are_lost(
