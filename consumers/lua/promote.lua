@@ -34,7 +34,6 @@ end
 -- A foreign value is in the way: the job waits until somebody removed it.
 local function wait_for_room(id)
   redis.pcall('ZADD', delayed, now + 5000, id)
-  return 0
 end
 
 -- What somebody wrote in place of an envelope never vanishes (G13).
@@ -43,32 +42,38 @@ local function quarantine(id, packed)
   take_up(base, id)
   if not packed then
     redis.pcall('HINCRBY', stats, 'missing', 1)
-    return 0
+    return
   end
   add_letter(base, id, '', '', { 'reason', 'foreign', 'error', 'what was put off is no job',
     'errors', '', 'delivered', 0, 'raw', string.sub(packed, 1, 65536) })
   redis.pcall('HINCRBY', stats, 'dead', 1)
-  return 0
 end
 
-local function promote(id)
+-- Returns the job when it can move now.
+local function movable(id)
+  -- One by one: the rest of them may be far more bytes than there is room for.
   local packed = redis.call('HGET', delayed .. ':envelopes', id)
   local job = envelope_of(base, packed)
   if not job then return quarantine(id, packed) end
   local stream = base .. 'lane:' .. job.lane
   if not (is_ready(stream) and is_a(job.bucket, 'hash')) then return wait_for_room(id) end
-  room = room - #packed
-  take_up(base, id, job.lane)
-  open_lane(base, lanes, stream, job.group)
-  local entry = redis.call('XADD', stream, '*', unpack(job.fields))
-  redis.call('HSET', job.bucket, id, pointer_to(job.generation, 0, job.lane, entry))
-  return 1
+  room, job.id, job.stream = room - #packed, id, stream
+  return job
 end
 
-local moved = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
-  if room > 0 then moved = moved + promote(id) end
+local function move(job)
+  open_lane(base, lanes, job.stream, job.group)
+  local entry = redis.call('XADD', job.stream, '*', unpack(job.fields))
+  redis.call('HSET', job.bucket, job.id, pointer_to(job.generation, 0, job.lane, entry))
 end
+
+local moving = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
+  if room > 0 then moving[#moving + 1] = movable(id) end
+end
+take_up_all(base, moving)
+for _, job in ipairs(moving) do move(job) end
+local moved = #moving
 if moved > 0 then redis.pcall('HINCRBY', stats, 'promoted', moved) end
 local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
 return { moved, next_due and math.max(0, tonumber(next_due) - now) or -1 }

@@ -56,19 +56,36 @@ local function put_off(base, bucket, id, generation, lane, group, fields, due, s
   if not first or due < tonumber(first) then redis.call('PUBLISH', base .. 'control', 'due ' .. due) end
 end
 
+-- A lane is reserved for so many jobs less.
+local function give_back(base, lane, number)
+  local left = redis.pcall('HINCRBY', base .. 'delayed:lanes', lane, -number)
+  if type(left) == 'number' and left <= 0 then redis.call('HDEL', base .. 'delayed:lanes', lane) end
+end
+
 -- Takes a job out of the delayed set. ZREM is first: full memory allows it.
 local function take_up(base, id, lane)
   local delayed = base .. 'delayed'
   redis.call('ZREM', delayed, id)
   redis.call('HDEL', delayed .. ':envelopes', id)
-  local left = lane and redis.pcall('HINCRBY', delayed .. ':lanes', lane, -1)
-  if type(left) == 'number' and left <= 0 then redis.call('HDEL', delayed .. ':lanes', lane) end
+  if lane then give_back(base, lane, 1) end
+end
+
+-- Takes jobs (each with its id and lane) out of the delayed set together.
+local function take_up_all(base, jobs)
+  if #jobs == 0 then return end
+  local delayed, ids, of_lane = base .. 'delayed', {}, {}
+  for at, job in ipairs(jobs) do
+    ids[at] = job.id
+    of_lane[job.lane] = (of_lane[job.lane] or 0) + 1
+  end
+  redis.call('ZREM', delayed, unpack(ids))
+  redis.call('HDEL', delayed .. ':envelopes', unpack(ids))
+  for lane, number in pairs(of_lane) do give_back(base, lane, number) end
 end
 
 -- A job that stays put off has changed its lane.
 local function reserve_other(base, old, new)
   local lanes = base .. 'delayed:lanes'
   redis.pcall('HINCRBY', lanes, new, 1)
-  local left = redis.pcall('HINCRBY', lanes, old, -1)
-  if type(left) == 'number' and left <= 0 then redis.call('HDEL', lanes, old) end
+  give_back(base, old, 1)
 end
