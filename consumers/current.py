@@ -18,7 +18,8 @@ class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
     __slots__ = (
-        "_prune_at", "ended", "job", "loop", "owner", "pending", "put_back", "timed_out",
+        "_prune_at", "begun", "ended", "failure", "job", "loop", "owner", "pending", "refused",
+        "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -29,8 +30,12 @@ class Run:
         # Whose handler it is; see Handler.
         self.owner = owner
         self.timed_out = False
-        # Set when the handler was not called after all: what it is for was paused meanwhile.
-        self.put_back = False
+        # Set before the handler is called; middleware may call it again.
+        self.begun = False
+        # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
+        self.refused = False
+        # What the handler raised last to what is around it.
+        self.failure: BaseException | None = None
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind

@@ -43,7 +43,7 @@ _CANCELLED = Cancelled("cancelled")
 
 
 class PutBack(BaseException):
-    """Raised through middleware in place of a run that may not begin now."""
+    """Raised through middleware in place of a handler that may not be called now."""
 
 
 class Executor:
@@ -265,7 +265,7 @@ class Executor:
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
         state = self.pauses.of(queue)
         if state.whole or not state.holds(event):
-            # A paused queue's lanes are not read; else this worker has to look first, or stops.
+            # A paused queue's lanes are not read; else this worker stood still, or stops.
             return Released("paused" if state.whole else "held")
         # One event's jobs go out of the way of the others, to its own lane, not read then.
         return Released("paused", event)
@@ -304,18 +304,34 @@ class Executor:
 
     def _outcome(self, delivery: Delivery, run: Run, ended: Ended) -> Outcome | None:
         """Return what becomes of a run; None when that is not ours to decide any more."""
-        if delivery.given_up or self.leases.has_expired(delivery):
-            self._note_lost(delivery, begun=not run.put_back)
+        if delivery.given_up:
+            return None
+        if run.refused and not run.begun:
+            return self._unrun(delivery, run)
+        if self.leases.has_expired(delivery):
+            self._note_lost(delivery)
             return None
         if delivery.cancelled:
             return _CANCELLED
-        if run.put_back:
-            return self._put_back(delivery)
         if run.timed_out:
             return self._decide(run.job, self._timeout(run))
         if run.job.cancelled:
             return Released("shutdown")
         return self._decide(run.job, ended)
+
+    def _unrun(self, delivery: Delivery, run: Run) -> Outcome:
+        """Return what becomes of a job whose handler was not called, and may not be now.
+
+        Nothing was done for it, so it goes back whether its lease holds or not: Redis
+        takes that from its holder alone, and a job of ours need not wait to be reclaimed.
+        """
+        if delivery.cancelled:
+            return _CANCELLED
+        if self.leases.has_expired(delivery):
+            logger.warning("job %s may have lost its lease unrun, it goes back", run.job.id)
+        elif run.timed_out:
+            return self._decide(run.job, self._timeout(run))
+        return self._put_back(delivery)
 
     async def _end(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Whatever a handler raises ends this job alone: a SystemExit that left
@@ -326,33 +342,43 @@ class Executor:
             around = handler.around(run.job, lambda: self._value(delivery, handler, run))
             return Returned(await around)
         except BaseException as error:
-            return Raised(error)
+            return Raised(_failure(run, error))
 
     async def _call(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Since the start the loop may have been blocked, or middleware may have waited.
-        if not self._may_begin(delivery):
-            run.put_back = True
+        if not self._may_begin(delivery, run):
+            run.refused = True
             return Raised(PutBack())
         if handler.is_async:
+            run.begun = True
             return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(delivery, handler, run)
         if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
             return Returned(await ended.value)
         return ended
 
-    def _may_begin(self, delivery: Delivery) -> bool:
-        """Whether a handler may be called now: nothing was paused, and the lease holds.
+    def _may_begin(self, delivery: Delivery, run: Run) -> bool:
+        """Whether a handler may be called now: nobody ended or paused it, and the lease holds.
 
-        A process that stood still for longer than the lease has held jobs that others run.
+        A process that stood still for longer than the lease has held jobs that others run;
+        middleware may outlive the end of its run, and a thread learns of it too late.
         """
+        if run.job.cancelled or delivery.given_up:
+            return False
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
         return self.pauses.permit(queue, event) and not self.leases.has_expired(delivery)
 
     async def _value(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         """Return what the handler returns, or raise what it raises, to what is around it."""
-        ended = await self._call(delivery, handler, run)
-        if isinstance(ended, Raised):
-            raise ended.error
+        try:
+            ended = await self._call(delivery, handler, run)
+            if isinstance(ended, Raised):
+                raise ended.error
+        except PutBack:
+            raise
+        except BaseException as error:
+            run.failure = error
+            raise
         return ended.value
 
     async def _in_thread(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
@@ -367,9 +393,10 @@ class Executor:
 
     def _begin(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         # In the thread, which may have waited for its turn.
-        if not self._may_begin(delivery):
-            run.put_back = True
+        if not self._may_begin(delivery, run):
+            run.refused = True
             raise PutBack
+        run.begun = True
         return handler.call(run.job, *handler.extra)
 
     async def _after_pending(self, run: Run, ended: Ended) -> Ended:
@@ -382,11 +409,9 @@ class Executor:
             return Raised(failure)
         return ended
 
-    def _note_lost(self, delivery: Delivery, *, begun: bool) -> None:
-        if not delivery.given_up:
-            delivery.given_up = True
-            what = "ended after its lease, nothing is recorded" if begun else "lost its lease unrun"
-            logger.warning("job %s %s", delivery.envelope.id, what)
+    def _note_lost(self, delivery: Delivery) -> None:
+        delivery.given_up = True
+        logger.warning("job %s ended after its lease, nothing is recorded", delivery.envelope.id)
 
     def _decide(self, job: Job[Any], ended: Ended) -> Outcome:
         try:
@@ -394,6 +419,18 @@ class Executor:
         except Exception as error:
             logger.exception("the policy failed to decide about job %s", job.id)
             return Buried("failed", f"the policy raised {error!r}")
+
+
+def _failure(run: Run, error: BaseException) -> BaseException:
+    """Return why a run failed: what its handler raised, when that was not called once more.
+
+    It is judged by its own failure then: no policy would retry a refusal.
+    """
+    # Its traceback leads to the run: a cycle, if it were kept.
+    failure, run.failure = run.failure, None
+    if not isinstance(error, PutBack):
+        return error
+    return failure or RuntimeError("its handler could not be called once more")
 
 
 async def _first_failure(started: list[Awaitable[Any]]) -> BaseException | None:

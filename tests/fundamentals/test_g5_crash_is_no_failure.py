@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
+from consumers.delivery import Delivery
 from consumers.job import Job
+from consumers.leases import Leases
 from tests.support.engine import SHORT_LEASE, Handlers, QueueView, crash, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -155,6 +158,54 @@ async def test_g5_a_graceful_stop_of_a_solo_run_takes_its_mark_back(
 
     assert [attempt for _, attempt in killer.poison] == [1, 1, 1, 1]
     assert queue.letters() == []
+
+
+class Late:
+    """Leases as a process sees them that stood still before a job's first deliveries began."""
+
+    def __init__(self, leases: Leases, before: int) -> None:
+        self._leases = leases
+        self._before = before
+
+    def has_expired(self, delivery: Delivery) -> bool:
+        return delivery.envelope.deliveries < self._before
+
+    def drop(self, delivery: Delivery) -> None:
+        self._leases.drop(delivery)
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_g5_what_a_standstill_kept_from_beginning_was_in_no_crash(
+    server: RedisServer, redis: redis_py.Redis, in_thread: bool
+) -> None:
+    """Nor has it run solo: neither its crashes nor its solo runs bring it nearer to its burial."""
+    queue, seen = QueueView(redis), list[tuple[int, int, bytes | None]]()
+
+    def blocking(job: Job[None]) -> None:
+        suspect = worker._parts.fetcher.gate.suspect  # type: ignore[union-attr]
+        assert suspect is not None
+        seen.append((job.delivery, suspect.crashes, queue.live(job.id)))
+
+    async def work(job: Job[None]) -> None:
+        blocking(job)
+
+    async with emitting(server.url) as emit:
+        await emit("suspect")
+        queue.abandon(crashes=2)
+        queue.expire()
+        handler = blocking if in_thread else work
+        async with working(server.url, {"suspect": handler}) as worker:
+            executor = worker._parts.executor  # type: ignore[union-attr]
+            # Two standstills.
+            executor.leases = Late(executor.leases, 4)  # type: ignore[assignment]
+            await aeventually(queue.is_empty)
+
+    [(delivery, crashes, pointer)] = seen
+    assert (delivery, crashes) == (5, 2)
+    assert pointer is not None
+    # This solo run alone is recorded.
+    assert pointer.split()[1] == b"1"
+    assert queue.stats("released") == 2
 
 
 async def test_g5_others_start_again_after_a_solo_run(

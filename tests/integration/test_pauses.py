@@ -99,6 +99,45 @@ async def test_a_handler_is_not_called_when_its_event_was_paused_while_middlewar
         await consumer.stop(timeout=0)
 
 
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_a_handler_that_failed_is_not_run_again_because_middleware_met_a_pause(
+    server: RedisServer, redis: redis_py.Redis, operator: Operator, is_async: bool
+) -> None:
+    """The job was released as if it had not run: without retries it ran three times."""
+    ran: list[int] = []
+
+    async def around(job: Job[Any], call_next: Any) -> Any:
+        try:
+            return await call_next()
+        except ValueError:
+            await operator.until_obeyed(await operator.pause())
+            return await call_next()
+
+    def work_in_thread(job: Job[Any]) -> None:
+        ran.append(job.attempt)
+        raise ValueError("it failed")
+
+    async def work(job: Job[Any]) -> None:
+        work_in_thread(job)
+
+    call = work if is_async else work_in_thread
+    handler = Handler(call, is_async=is_async, around=around)
+    consumer = Consumer(server.url, policy=Processor({("default", "work"): handler}))
+    await consumer.start()
+    try:
+        async with emitting(server.url) as emit:
+            await emit("work")
+            await aeventually(lambda: QueueView(redis).pending() == [] and ran, within=10)
+            await operator.resume()
+            letter = await aeventually(lambda: QueueView(redis).letter("work-1"))
+    finally:
+        await consumer.stop(timeout=0)
+
+    assert ran == [1]
+    assert letter is not None
+    assert b"ValueError: it failed" in letter["error"]
+
+
 async def test_a_worker_that_winds_down_holds_up_no_pause(
     server: RedisServer, operator: Operator
 ) -> None:

@@ -1,9 +1,14 @@
-"""The executor without Redis: which deliveries it starts at all."""
+"""The executor without Redis: which handlers it calls at all, and what becomes of the others."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +19,16 @@ from consumers.job import Envelope, Job
 from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.leases import Leases
-from consumers.pauses import Pauses
-from consumers.policy import Handler
-from processors.processor import Processor
+from consumers.outcome import Buried, Cancelled, Completed, Released, RetryAt
+from consumers.pauses import Pauses, PauseState
+from consumers.policy import Around, CallNext, Handler
+from processors.processor import Processor, Registration
+from processors.retry import RetryPolicy
+from tests.support.waiting import aeventually
 
 LEASE = 30.0
+# Of the lease a tenth is left unused.
+EXPIRED = 0.95 * LEASE
 
 
 class Settled:
@@ -35,47 +45,346 @@ class Settled:
         self.outcomes.append(outcome)
 
 
-@pytest.mark.parametrize("in_thread", [False, True])
-@pytest.mark.parametrize(("age", "runs"), [(0.0, 1), (0.8 * LEASE, 1), (0.95 * LEASE, 0)])
-async def test_a_job_whose_lease_ran_out_before_it_began_does_not_run(
-    age: float, runs: int, in_thread: bool
+class Stage:
+    """One slot, one job and its handler, which runs in a thread or on the loop."""
+
+    def __init__(self, *, in_thread: bool) -> None:
+        self.ran: list[int] = []
+        self.freed: list[bool] = []
+        # What the handler does, by the number of its call.
+        self.do: Callable[[int], object] = lambda number: None
+        self.around: Around | None = None
+        self.retries = 0
+        self.timeout: float | None = None
+        self.leases, self.pauses = Leases(), Pauses()
+        self.leases.seconds["default"] = LEASE
+        self.pauses.looked(time.monotonic())
+        self._settled = Settled()
+        self._handler = Handler.of(self._blocking if in_thread else self._work)
+        self.executor: Executor | None = None
+        stream = Stream(Keys("default"), Lane("default"), "workers", front=False)
+        envelope = Envelope("a", "e", b"{}", b"", 1, 1, 0, 0, 0, 0)
+        self.delivery = Delivery(stream, "1-1", 1, envelope, time.monotonic())
+        self.leases.all[self.delivery.key] = self.delivery
+
+    async def _work(self, job: Job[Any]) -> object:
+        return self._blocking(job)
+
+    def _blocking(self, job: Job[Any]) -> object:
+        self.ran.append(job.attempt)
+        return self.do(len(self.ran))
+
+    @property
+    def outcomes(self) -> list[object]:
+        return self._settled.outcomes
+
+    def open(self) -> Executor:
+        """Return its executor, made at the first call."""
+        if self.executor is None:
+            registration = Registration(
+                replace(self._handler, around=self.around),
+                timeout=self.timeout,
+                retry=RetryPolicy(max_retries=self.retries),
+            )
+            self.executor = Executor(
+                Processor({("default", "e"): registration}),
+                self._settled,  # type: ignore[arg-type]
+                self.leases,
+                self.pauses,
+                slots=1,
+                log_ttl=60,
+                max_leaked=1,
+                on_free=lambda: self.freed.append(True),
+                on_broken=lambda _: None,
+            )
+        return self.executor
+
+    async def run(self) -> None:
+        """Run the job to its end."""
+        self.open().start(self.delivery)
+        await self.end()
+
+    async def end(self) -> None:
+        """Wait for the job's end."""
+        await asyncio.wait_for(self.open().drained(), 10)
+        # Whoever was told of a lost lease hears of it on the loop.
+        await asyncio.sleep(0)
+
+    def expire(self) -> None:
+        self.delivery.renewed_at = time.monotonic() - EXPIRED
+
+    def renew(self) -> None:
+        self.delivery.renewed_at = time.monotonic()
+
+    def pause(self, *, whole: bool = True) -> None:
+        self.pauses.tell("default", PauseState(self.pauses.of("default").number + 1, whole))
+
+
+@pytest.fixture(params=[False, True], ids=["async", "thread"])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    stage = Stage(in_thread=request.param)
+    yield stage
+    if stage.executor is not None:
+        stage.executor.close()
+
+
+def fail(number: int) -> None:
+    raise ValueError(f"call {number} failed")
+
+
+def refuse(stage: Stage, why: str) -> None:
+    """Let happen what a handler may not be called after."""
+    if why == "cancelled":
+        stage.open().cancel(stage.delivery)
+    elif why == "lost":
+        stage.open().lose(stage.delivery)
+    elif why == "expired":
+        stage.expire()
+    else:
+        stage.pause()
+
+
+# What becomes of a job whose handler was not called for this.
+UNRUN: dict[str, list[object]] = {
+    "cancelled": [Cancelled("cancelled")],
+    "lost": [],
+    "expired": [Released("held")],
+    "paused": [Released("paused")],
+}
+
+
+# Before the handler is called
+
+
+@pytest.mark.parametrize("age", [0.0, 0.8 * LEASE, EXPIRED])
+async def test_a_job_whose_lease_ran_out_before_it_began_does_not_run_and_goes_back(
+    stage: Stage, age: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A process that stood still (SIGSTOP, chaos seeds 302, 305, 309) ran what it had held."""
-    ran: list[str] = []
-    freed: list[bool] = []
+    """A process that stood still (SIGSTOP, chaos seeds 302, 305, 309) ran what it had held.
 
-    async def work(job: Job[Any]) -> None:
-        ran.append(job.id)
+    It may be ours still: then it need not wait for a sweep, with one crash more.
+    """
+    stage.delivery.renewed_at -= age
 
-    def blocking(job: Job[Any]) -> None:
-        ran.append(job.id)
+    with caplog.at_level(logging.WARNING):
+        await stage.run()
 
-    handler = Handler.of(blocking if in_thread else work)
-    leases, pauses, settled = Leases(), Pauses(), Settled()
-    leases.seconds["default"] = LEASE
-    pauses.looked(time.monotonic())
-    executor = Executor(
-        Processor({("default", "e"): handler}),
-        settled,  # type: ignore[arg-type]
-        leases,
-        pauses,
-        slots=1,
-        log_ttl=60,
-        max_leaked=1,
-        on_free=lambda: freed.append(True),
-        on_broken=lambda _: None,
-    )
-    keys, lane = Keys("default"), Lane("default")
-    stream = Stream(keys, lane, "workers", front=False)
-    envelope = Envelope("a", "e", b"{}", b"", 1, 1, 0, 0, 0, 0)
-    delivery = Delivery(stream, "1-1", 1, envelope, time.monotonic() - age)
-    leases.all[delivery.key] = delivery
+    runs = age < EXPIRED
+    assert stage.ran == [1] * runs
+    assert stage.outcomes == [Completed() if runs else Released("held")]
+    assert stage.freed == [True]
+    # Renewed until Redis has answered.
+    assert not stage.delivery.given_up
+    assert stage.delivery.key in stage.leases
+    assert caplog.messages == ["job a may have lost its lease unrun, it goes back"] * (not runs)
 
-    executor.start(delivery)
-    await executor.drained()
-    await asyncio.sleep(0)
 
-    assert len(ran) == len(settled.outcomes) == runs
-    assert freed == [True]
-    assert (delivery.key in leases) == bool(runs)
+@pytest.mark.parametrize("why", UNRUN)
+async def test_a_thread_that_begins_late_calls_no_handler_in_vain(why: str) -> None:
+    stage, go_on = Stage(in_thread=True), threading.Event()
+    executor = stage.open()
+    executor.threads.submit(go_on.wait, 10)
+    executor.start(stage.delivery)
+    await aeventually(lambda: executor.threads.busy == 2)
+
+    refuse(stage, why)
+    go_on.set()
+    await stage.end()
+
+    assert stage.ran == []
+    assert stage.outcomes == UNRUN[why]
     executor.close()
+
+
+@pytest.mark.parametrize("why", UNRUN)
+async def test_middleware_that_outlives_a_cancellation_calls_no_handler_in_vain(
+    stage: Stage, why: str
+) -> None:
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+    stage.around = outliving(waiting, go_on)
+    stage.open().start(stage.delivery)
+    await asyncio.wait_for(waiting.wait(), 10)
+
+    refuse(stage, why)
+    go_on.set()
+    await stage.end()
+
+    assert stage.ran == []
+    assert stage.outcomes == UNRUN[why]
+
+
+def outliving(waiting: asyncio.Event, go_on: asyncio.Event) -> Around:
+    """Return middleware that waits for go_on, whoever cancels it, and calls the handler then."""
+
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        waiting.set()
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                continue
+        return await call_next()
+
+    return around
+
+
+async def test_a_handler_that_was_not_called_in_time_ends_in_its_timeout(stage: Stage) -> None:
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+    stage.around, stage.timeout = outliving(waiting, go_on), 0.05
+    executor = stage.open()
+    executor.start(stage.delivery)
+    [(_, run)] = executor._runs.values()
+    await aeventually(lambda: run.timed_out)
+
+    go_on.set()
+    await stage.end()
+
+    [outcome] = stage.outcomes
+    assert stage.ran == []
+    assert isinstance(outcome, Buried)
+    assert "JobTimeout" in outcome.error
+
+
+async def test_a_suspect_that_was_lost_before_its_start_is_not_called(stage: Stage) -> None:
+    """It can be lost while its solo run is recorded: there is no run to be cancelled yet."""
+    stage.open().lose(stage.delivery)
+
+    await stage.run()
+
+    assert stage.ran == stage.outcomes == []
+    assert stage.freed == [True]
+
+
+# Middleware that calls its handler more than once
+
+
+def calling_twice(
+    between: Callable[[], None], *, after: Callable[[], None] = lambda: None
+) -> Around:
+    """Return middleware that calls the handler, and once more when that raised a ValueError."""
+
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        try:
+            return await call_next()
+        except ValueError:
+            between()
+        try:
+            return await call_next()
+        finally:
+            after()
+
+    return around
+
+
+def last_error(outcome: RetryAt | Buried) -> str:
+    [error] = json.loads(outcome.errors)
+    return str(error["error"])
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_second_call_that_a_pause_refuses_ends_in_the_failure_of_the_first(
+    stage: Stage, retries: int
+) -> None:
+    """Its job was released, as if it had not run: with max_retries=0 it ran three times."""
+    stage.do, stage.retries = fail, retries
+    stage.around = calling_twice(stage.pause)
+
+    await stage.run()
+
+    [outcome] = stage.outcomes
+    assert stage.ran == [1]
+    assert isinstance(outcome, RetryAt if retries else Buried)
+    assert last_error(outcome) == "ValueError: call 1 failed"
+
+
+async def test_a_second_call_after_the_lease_records_nothing(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.do, stage.around = fail, calling_twice(stage.expire)
+
+    with caplog.at_level(logging.WARNING):
+        await stage.run()
+
+    assert stage.ran == [1]
+    assert stage.outcomes == []
+    assert caplog.messages == ["job a ended after its lease, nothing is recorded"]
+    assert stage.delivery.key not in stage.leases
+
+
+async def test_a_second_call_whose_lease_was_ours_after_all_ends_in_the_failure_of_the_first(
+    stage: Stage,
+) -> None:
+    stage.do = fail
+    stage.around = calling_twice(stage.expire, after=stage.renew)
+
+    await stage.run()
+
+    [outcome] = stage.outcomes
+    assert stage.ran == [1]
+    assert isinstance(outcome, Buried)
+    assert last_error(outcome) == "ValueError: call 1 failed"
+
+
+@pytest.mark.parametrize("why", ["cancelled", "lost"])
+async def test_a_second_call_after_the_end_of_its_run_is_refused(stage: Stage, why: str) -> None:
+    stage.do, stage.around = fail, calling_twice(lambda: refuse(stage, why))
+
+    await stage.run()
+
+    assert stage.ran == [1]
+    assert stage.outcomes == UNRUN[why]
+
+
+async def test_what_middleware_makes_of_a_refused_second_call_counts(stage: Stage) -> None:
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        try:
+            return await call_next()
+        except ValueError:
+            stage.pause()
+        try:
+            return await call_next()
+        except BaseException as refusal:
+            raise OSError("gave up") from refusal
+
+    stage.do, stage.around = fail, around
+
+    await stage.run()
+
+    [outcome] = stage.outcomes
+    assert isinstance(outcome, Buried)
+    assert last_error(outcome) == "OSError: gave up"
+
+
+async def test_a_refused_call_after_one_that_went_well_is_a_failure_that_is_retried(
+    stage: Stage,
+) -> None:
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        await call_next()
+        stage.pause()
+        return await call_next()
+
+    stage.around, stage.retries = around, 1
+
+    await stage.run()
+
+    [outcome] = stage.outcomes
+    assert stage.ran == [1]
+    assert isinstance(outcome, RetryAt)
+    assert "could not be called once more" in last_error(outcome)
+
+
+async def test_a_handler_that_was_called_after_a_refusal_has_run(stage: Stage) -> None:
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        stage.pause()
+        try:
+            await call_next()
+        except BaseException:
+            stage.pause(whole=False)
+        return await call_next()
+
+    stage.do, stage.around = lambda number: "done", around
+
+    await stage.run()
+
+    assert stage.ran == [1]
+    assert stage.outcomes == [Completed(b'"done"')]
