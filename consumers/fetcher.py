@@ -322,11 +322,21 @@ class Fetcher:
                     delivery, "its fields are not those of a job", delivery.envelope.data
                 )
             elif delivery.cancelled or delivery.key in self._just_cancelled:
-                delivery.cancelled = True
-                self.leases.all[delivery.key] = delivery
-                self.settler.settle(delivery, Cancelled("cancelled"))
+                self._pass_over(delivery)
             elif delivery.key not in self.leases:
                 self.held.push(delivery, reclaimed=reclaimed)
+
+    def _pass_over(self, delivery: Delivery) -> None:
+        """Record the end of a job that was cancelled before it could start here."""
+        ours = self.leases.all.get(delivery.key)
+        if ours is not None and ours.count == delivery.count and not ours.given_up:
+            # Its group was lost while it ran: the token is the same again, and the run is
+            # told to end.
+            self.executor.cancel(ours)
+            return
+        delivery.cancelled = True
+        self.leases.all[delivery.key] = delivery
+        self.settler.settle(delivery, Cancelled("cancelled"))
 
     # Starting
 

@@ -182,7 +182,7 @@ class Inspector:
 
     async def _lane(self, lane: Lane) -> LaneStats:
         parts = await asyncio.gather(
-            self._stream(self._keys.front(lane)), self._stream(self._keys.lane(lane))
+            self._stream(lane, self._keys.front(lane)), self._stream(lane, self._keys.lane(lane))
         )
         ages = [age for _, _, age in parts if age is not None]
         return LaneStats(
@@ -192,16 +192,16 @@ class Inspector:
             max(ages, default=None),
         )
 
-    async def _stream(self, key: str) -> tuple[int, int, int | None]:
+    async def _stream(self, lane: Lane, key: str) -> tuple[int, int, int | None]:
         length, groups = await asyncio.gather(
             self._wire.send("XLEN", key), self._wire.send("XINFO", "GROUPS", key),
             return_exceptions=True,
         )  # fmt: skip
         if isinstance(groups, BaseException) or isinstance(length, BaseException):
             return 0, 0, None
-        if not groups:
+        group = _group_of(lane, groups)
+        if group is None:
             return length, 0, None
-        group = _pairs(groups[0])
         active = group[b"pending"]
         waiting = max(0, length - active)
         return waiting, active, await self._oldest(key, group) if waiting else None
@@ -216,6 +216,16 @@ class Inspector:
     async def _now_ms(self) -> int:
         seconds, micros = await self._wire.send("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _group_of(lane: Lane, groups: Sequence[Any]) -> dict[bytes, Any] | None:
+    """Return the group through which jobs leave a lane; others' may read along.
+
+    Types share the lane of an event, and mostly there is one: the first stands for all.
+    """
+    own = lane.type.encode()
+    found = map(_pairs, groups)
+    return next((it for it in found if lane.event is not None or it[b"name"] == own), None)
 
 
 async def queue_names(wire: Wire, fleet: Fleet) -> list[str]:

@@ -130,7 +130,8 @@ class Keys:
     def idempotency(self, digest: str) -> str:
         """String: the job of an idempotency key.
 
-        Bound: the live jobs; expires a day after its job has ended.
+        Bound: the live jobs; expires a day after its job has ended. That of a job that went with
+        a deleted stream stands for nothing, and stays until the key is used again.
         """
         return f"{self.base}idem:{digest}"
 

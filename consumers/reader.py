@@ -72,9 +72,9 @@ class Reader:
         asked = time.monotonic()
         queues = list({stream.keys: None for stream in streams})
         # Right behind the read: who was not cancelled before it is seen as running since.
-        reply, *cancelled = await self.channel.ask(
+        reply, *marked = await self.channel.ask(
             self._command(streams, count, block),
-            *(("SCARD", keys.cancelled) for keys in queues),
+            *(("EXISTS", keys.cancelled, keys.cancelling) for keys in queues),
             timeout=block + PATIENCE,
         )
         if isinstance(reply, ResponseError):
@@ -82,8 +82,8 @@ class Reader:
             return []
         self._trouble.over()
         deliveries = self._deliveries(reply, asked)
-        for keys, number in zip(queues, cancelled, strict=True):
-            if number != 0:
+        for keys, sets in zip(queues, marked, strict=True):
+            if sets != 0:
                 await self._mark_cancelled(keys, deliveries)
         return deliveries
 
@@ -91,14 +91,16 @@ class Reader:
         found = [it for it in deliveries if it.stream.keys == keys]
         if not found:
             return
-        marks = (f"{it.stream.name} {it.entry}" for it in found)
-        (flags,) = await self.ask(("SMISMEMBER", keys.cancelled, *marks))
-        if isinstance(flags, ResponseError):
-            # What is cancelled starts then, and is recorded as cancelled all the same.
-            logger.error("cancelled jobs of %s are not seen: %s", keys.queue, flags)
-            return
-        for delivery, flag in zip(found, flags, strict=True):
-            delivery.cancelled = bool(flag)
+        marks = [f"{it.stream.name} {it.entry}" for it in found]
+        # What somebody had when it was cancelled comes this way once its group was lost.
+        sets = (keys.cancelled, keys.cancelling)
+        for flags in await self.ask(*(("SMISMEMBER", it, *marks) for it in sets)):
+            if isinstance(flags, ResponseError):
+                # What is cancelled starts then, and is recorded as cancelled all the same.
+                logger.error("cancelled jobs of %s are not seen: %s", keys.queue, flags)
+                continue
+            for delivery, flag in zip(found, flags, strict=True):
+                delivery.cancelled = delivery.cancelled or bool(flag)
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Ask something else between two reads; error replies are values."""

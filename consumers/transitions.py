@@ -247,7 +247,7 @@ def repair(keys: Keys, lane: Lane, group: str) -> Call:
 
 
 def audit(keys: Keys) -> Call:
-    """Return one step of looking for the jobs that went with a repaired lane.
+    """Return one step of looking for the jobs that went with a deleted stream.
 
     Answers with whether there is more to look at, and the ids of the jobs that were dropped.
     """
@@ -257,7 +257,8 @@ def audit(keys: Keys) -> Call:
 
 def retire(keys: Keys, lane: Lane, unused_ms: int) -> Call:
     """Return the removal of an unused lane; answers 1 when it was removed."""
-    return Call(RETIRE, [keys.lanes, keys.lane(lane), keys.front(lane)], [keys.base, unused_ms])
+    names = [keys.meta, keys.lanes, keys.lane(lane), keys.front(lane)]
+    return Call(RETIRE, names, [keys.base, unused_ms])
 
 
 def forget(stream: Stream, unseen_ms: int) -> Call:

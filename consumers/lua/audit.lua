@@ -9,9 +9,9 @@
 -- ARGV[5]  most bytes of entries to look at; likewise
 --
 -- Returns 1 when there is more to look at, else 0, then the ids of the jobs that were dropped.
--- Looks only at the lanes that repair.lua has listed in meta, where this keeps how far it has
--- come: any number of workers may take turns. Neither what cannot be looked at is dropped nor
--- what somebody has in hand: he will settle it, with its entry or without.
+-- Looks only at the lanes that repair.lua or retire.lua has listed in meta, where this keeps how
+-- far it has come: any number of workers may take turns. Neither what cannot be looked at is
+-- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live
 -- include lane
@@ -49,7 +49,7 @@ local function is_gone(place, entry, id)
   local found = redis.pcall('XRANGE', stream, entry, entry)
   if found.err then return false end
   if found[1] then return not is_of(found[1][2], id) end
-  return holder(stream, entry) == ''
+  return holder(base, stream, entry) == ''
 end
 
 local function look_at(bucket)

@@ -60,7 +60,7 @@ local function cancel_entry()
   -- A pointer that somebody spoiled may name no entry at all.
   local found = redis.pcall('XRANGE', stream, entry, entry)[1]
   if not found then return { 'too_late', 0 } end
-  if holder(stream, entry) == '' then
+  if holder(base, stream, entry) == '' then
     -- It may have been asked for while somebody had it: then it is counted already.
     local counted = redis.call('SREM', base .. 'cancelling', mark) == 1
     record_end(found[2][2], counted)

@@ -33,7 +33,7 @@ elseif generation then
   local found = redis.pcall('XRANGE', stream, entry, entry)
   if not found.err and found[1] then
     fields = found[1][2]
-    consumer, delivered = holder(stream, entry)
+    consumer, delivered = holder(base, stream, entry)
   end
 end
 if #fields == 0 then pointer = '' end

@@ -14,6 +14,7 @@
 -- keep the other from being repaired.
 -- include lane
 -- include meta
+-- include audits
 local meta, lanes, lane = KEYS[1], KEYS[2], KEYS[3]
 if not redis.call('ZSCORE', lanes, ARGV[1]) then return { {}, {} } end
 redis.call('HGET', meta, 'epoch')
@@ -29,20 +30,12 @@ local function repair(stream)
   end
 end
 
--- "<next bucket> <lane>…": those of an audit under way are looked for from the start as well.
-local function ask_for_audit()
-  local others = string.match(redis.call('HGET', meta, 'audit') or '', '^%d+( .+)$') or ''
-  local name = ' ' .. ARGV[1]
-  if not string.find(others .. ' ', name .. ' ', 1, true) then others = others .. name end
-  redis.call('HSET', meta, 'audit', '0' .. others)
-end
-
 repair(lane)
 repair(lane .. ':front')
 if #regrouped + #remade > 0 then
   name_epoch(meta, now_ms())
   redis.call('HINCRBY', meta, 'epoch', 1)
-  ask_for_audit()
+  ask_for_audit(meta, ARGV[1])
 end
 if failure then return redis.error_reply(failure) end
 return { regrouped, remade }

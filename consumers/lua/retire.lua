@@ -1,16 +1,20 @@
 -- Remove a lane that has been empty and unused for a while.
 --
--- KEYS[1]  the queue's lanes
--- KEYS[2]  the lane
--- KEYS[3]  the lane's front
+-- KEYS[1]  the queue's meta
+-- KEYS[2]  the queue's lanes
+-- KEYS[3]  the lane
+-- KEYS[4]  the lane's front
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  how long it must have been unused (ms)
 --
 -- Returns 1 when removed, else 0. Emit looks the lane up in its own script, so a
 -- lane that goes here is never written blindly.
+-- Errors: WRONGTYPE; nothing is written then.
 -- include lane
 -- include meta
-local lanes, base, quiet_before = KEYS[1], ARGV[1], now_ms() - tonumber(ARGV[2])
+-- include audits
+local meta, lanes, lane, front = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local base, quiet_before = ARGV[1], now_ms() - tonumber(ARGV[2])
 
 local function pending_in(stream)
   local pending = 0
@@ -30,11 +34,18 @@ local function unused(stream)
   return facts.length == 0 and pending_in(stream) == 0 and last < quiet_before
 end
 
+local name = lane_name(base, lane)
+if not redis.call('ZSCORE', lanes, name) then return 0 end
 -- A delayed job has its lane reserved.
-local name = lane_name(base, KEYS[2])
 if redis.call('HEXISTS', base .. 'delayed:lanes', name) == 1 then return 0 end
-if not (unused(KEYS[2]) and unused(KEYS[3])) then return 0 end
+if not (unused(lane) and unused(front)) then return 0 end
+-- A listed lane and its streams come and go in one step: one that is missing was deleted by
+-- somebody else, with its jobs. Nobody looks for those of a lane that is not listed.
+local was_deleted = kind_of(lane) == 'none' or kind_of(front) == 'none'
+if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTYPE ' .. meta) end
+-- ZREM is first: full memory allows it, and then what follows.
 redis.call('ZREM', lanes, name)
-redis.call('DEL', KEYS[2], KEYS[3])
+if was_deleted then ask_for_audit(meta, name) end
+redis.call('DEL', lane, front)
 redis.call('PUBLISH', base .. 'control', 'lane ' .. name)
 return 1

@@ -19,7 +19,7 @@ from redis.credentials import CredentialProvider
 from consumers.errors import BrokenKey, QueueFull, RedisUnavailable
 from consumers.job import Job
 from consumers.keys import Keys
-from taskmanager import TaskManager
+from taskmanager import CancelOutcome, TaskManager
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import (
     SHORT_LEASE,
@@ -280,6 +280,60 @@ async def test_row_b5_g1_a_group_that_an_operator_destroyed_is_made_again_from_t
     assert sorted(ran) == sorted(["work-1", "work-2", *twice, "work-3"])
     assert queue.stats("completed") == 3
     assert queue.stats("fenced") == len(twice)
+
+
+async def test_row_b5_a_cancelled_job_of_a_dead_worker_does_not_run_after_its_group_was_lost(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """What somebody had comes back as if it had never been delivered, its mark stays."""
+    ran, queue = list[str](), QueueView(redis)
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with TaskManager(server.url) as tm, emitting(server.url) as emit:
+        await emit("work", id="cancelled")
+        redis.xreadgroup("workers", "dead", {queue.lane(): ">"})
+        outcome = await tm.handle("cancelled").cancel()
+        await emit("work", id="other")
+        redis.xgroup_destroy(queue.lane(), "workers")
+        async with working(server.url, {"work": work}):
+            await aeventually(queue.is_empty, within=10.0)
+        state = await tm.handle("cancelled").status()
+
+    assert outcome is CancelOutcome.REQUESTED
+    assert state == "cancelled"
+    assert ran == ["other"]
+    assert not redis.exists(queue.keys.cancelled, queue.keys.cancelling)
+
+
+async def test_row_b5_a_cancelled_run_that_goes_on_while_its_group_is_lost_ends_as_cancelled_once(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, ran, may_end = QueueView(redis), list[str](), threading.Event()
+
+    def work(job: Job[None]) -> None:
+        ran.append(job.id)
+        may_end.wait(20)
+
+    async with TaskManager(server.url) as tm, emitting(server.url) as emit:
+        async with working(server.url, {"work": work}, concurrency=4) as worker:
+            await emit("work", id="a")
+            await aeventually(lambda: worker.running == 1)
+            outcome = await tm.handle("a").cancel()
+            redis.xgroup_destroy(queue.lane(), "workers")
+            # Ours again: with the token that the run has.
+            await aeventually(lambda: queue.pending())
+            await aeventually(lambda: is_blocked(redis))
+            assert worker.running == 1
+            may_end.set()
+            await aeventually(queue.is_empty, within=10.0)
+            await aeventually(lambda: worker.settled == 1)
+        state = await tm.handle("a").status()
+
+    assert outcome is CancelOutcome.REQUESTED
+    assert (ran, state) == (["a"], "cancelled")
+    assert (worker.settled, worker.fenced, queue.stats("fenced")) == (1, 0, 0)
 
 
 async def test_row_b6_a_lane_that_was_deleted_is_reported_and_swallows_no_later_job(

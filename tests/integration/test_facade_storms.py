@@ -13,6 +13,7 @@ import pytest
 import redis as redis_py
 
 from consumers.keys import Keys
+from consumers.lanes import Lane
 from taskmanager import (
     CancelOutcome,
     Context,
@@ -321,6 +322,28 @@ async def test_a_cancelled_job_does_not_run_and_another_emit_of_it_does(tm: Task
     await tm.drain()
     assert ran == ["second"]
     assert (await tm.stats()).cancelled_total == 1
+
+
+@pytest.mark.parametrize("group", ["a-monitor", "z-monitor"])
+async def test_a_group_that_only_reads_along_keeps_no_job_from_being_cancelled(
+    tm: TaskManager, redis: redis_py.Redis, group: str
+) -> None:
+    ran = recording(tm)
+    handle = await tm.emit("work", id="7")
+    lane = KEYS.lane(Lane("default"))
+    redis.xgroup_create(lane, group, "0")
+    redis.xreadgroup(group, "somebody", {lane: ">"})
+    info = await tm.get_job("default", "7")
+
+    assert info is not None
+    assert (info.state, info.worker) == ("waiting", None)
+    stats = await tm.stats()
+    assert (stats.waiting, stats.active) == (1, 0)
+    assert await handle.cancel() is CancelOutcome.CANCELLED
+    await tm.start()
+    await tm.drain()
+    assert ran == []
+    assert await handle.status() == "cancelled"
 
 
 async def test_a_handle_cancels_its_own_run_only(tm: TaskManager) -> None:

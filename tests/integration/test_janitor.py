@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis as redis_py
 
 from consumers.job import Job
+from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import foreign_value
 from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
 
 LANE = "workers:default:0"
 MISSING = f"{LANE} 1-1"
@@ -75,3 +79,51 @@ async def test_a_foreign_value_in_place_of_one_set_does_not_keep_the_other_one(
         await tidy(server, queue)
 
     assert not redis.exists(queue.keys.cancelling)
+
+
+async def emit_and_lose(server: RedisServer, queue: QueueView, *ids: str) -> None:
+    """Emit jobs of a low priority, and delete their lane."""
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work", id=it, priority=-5) for it in ids))
+    queue.redis.delete(queue.lane(-5))
+
+
+async def test_jobs_of_a_deleted_lane_that_nobody_reads_are_found(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    await emit_and_lose(server, queue, "a", "b")
+
+    async with working(server.url, {"other": work}, queues=["idle"]) as worker:
+        parts = worker._parts
+        assert parts is not None
+        await parts.janitor.tidy(queue.keys)
+        await parts.auditor.audit(queue.keys)
+
+    assert queue.lanes() == []
+    assert [queue.live(it) for it in ("a", "b")] == [None, None]
+    assert queue.stats("vanished") == 2
+
+
+async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_told(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = QueueView(redis)
+    async with TaskManager(server.url) as tm:
+        handle = await tm.emit("work", id="a", priority=-5)
+        await tm.pause("default")
+        waiting = asyncio.create_task(handle.result(timeout=30))
+        await aeventually(lambda: redis.hexists(queue.keys.waiters, "a"))
+        async with working(server.url, {"work": work}) as worker:
+            parts = worker._parts
+            assert parts is not None
+            redis.delete(queue.lane(-5))
+            await parts.janitor.tidy(queue.keys)
+            parts.auditor.wake()
+            with pytest.raises(ResultExpired):
+                await waiting
+
+        assert (await tm.stats()).vanished_total == 1
+    assert caplog.messages == [
+        "queue default has lost jobs with a stream that somebody deleted: a (1 in all)"
+    ]

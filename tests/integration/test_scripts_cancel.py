@@ -216,6 +216,42 @@ def test_a_job_that_waited_and_is_cancelled_twice_is_too_late_the_second_time(
     assert queue.snapshot() == before
 
 
+# Groups of others
+
+# XINFO tells groups in the order of their names.
+READS_ALONG = pytest.mark.parametrize("group", ["a-monitor", "z-monitor"])
+
+
+@READS_ALONG
+@pytest.mark.parametrize("waits", [in_its_lane, in_its_lanes_front, in_a_lane_that_lost_its_group])
+def test_a_group_that_only_reads_along_has_no_job(queue: Queue, waits: Waits, group: str) -> None:
+    lane, front = waits(queue)
+    queue.read_along(group, lane, front=front)
+
+    assert queue.cancel() == ("cancelled", 1)
+
+    assert [len(marks) for marks in queue.marks()] == [1, 0]
+    assert (queue.pointer(), result(queue)) == (None, b"1 cancelled cancelled")
+
+
+@READS_ALONG
+def test_a_running_job_is_to_end_whoever_reads_along(queue: Queue, group: str) -> None:
+    delivery = queue.one()
+    queue.read_along(group)
+
+    assert queue.cancel() == ("requested", 1)
+
+    assert queue.settle((delivery, Completed())) == ["C"]
+
+
+def test_in_the_lane_of_an_event_the_group_of_any_type_has_a_job(queue: Queue) -> None:
+    lane, front = in_its_events_lane(queue)
+    # Types share the lane; which there are its key does not tell.
+    queue.read_along("gpu", lane, front=front)
+
+    assert queue.cancel() == ("requested", 1)
+
+
 # Put off
 
 

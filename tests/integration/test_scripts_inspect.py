@@ -64,6 +64,18 @@ def test_a_running_job_is_held_by_its_consumer(queue: Queue) -> None:
     assert (facts.state, facts.consumer, facts.delivered) == ("running", ME, 2)
 
 
+@pytest.mark.parametrize("group", ["a-monitor", "z-monitor"])
+def test_a_group_that_only_reads_along_holds_no_job(queue: Queue, group: str) -> None:
+    queue.one(new_job("runs"))
+    queue.emit(new_job("waits"))
+    queue.read_along(group)
+
+    runs, waits = look(queue, "runs"), look(queue, "waits")
+
+    assert (runs.state, runs.consumer, runs.delivered) == ("running", ME, 1)
+    assert (waits.state, waits.consumer, waits.delivered) == ("waiting", "", 0)
+
+
 def test_a_job_that_was_handed_back_waits_in_its_lanes_front(queue: Queue) -> None:
     queue.settle((queue.one(), Released("stop")))
 

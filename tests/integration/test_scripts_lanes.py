@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import redis as redis_py
@@ -361,6 +361,16 @@ def test_a_job_whose_entry_is_there_or_in_somebodys_hands_stays(queue: Queue) ->
     assert queue.settle((deleted, Completed()), (runs, Completed())) == ["1", "1"]
 
 
+def test_a_group_that_only_reads_along_keeps_no_job_from_being_dropped(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    queue.read_along("monitor")
+    queue.redis.xtrim(queue.stream().key, 0, approximate=False)
+    queue.redis.xgroup_destroy(queue.stream(front=True).key, GROUP)
+    repair(queue)
+
+    assert audit(queue) == ["a"]
+
+
 def test_a_job_that_runs_under_a_lost_entry_is_dropped_and_its_settle_is_refused(
     queue: Queue,
 ) -> None:
@@ -534,6 +544,7 @@ def test_an_empty_unused_lane_is_retired_with_its_front_and_can_come_back(queue:
     assert retire(queue) == 1
 
     assert queue.redis.exists(*stream_keys(queue), queue.keys.lanes) == 0
+    assert to_audit(queue) is None
     assert queue.emit(new_job("a")) == ["+1"]
     assert len(queue.deliver()) == 1
 
@@ -546,6 +557,62 @@ def test_retiring_a_lane_that_is_gone_leaves_nothing_behind(queue: Queue) -> Non
     retire(queue)
 
     assert queue.snapshot() == before
+
+
+@pytest.mark.parametrize("deleted", [(0,), (1,), (0, 1)], ids=["lane", "front", "both"])
+def test_a_lane_whose_stream_somebody_deleted_is_retired_and_its_jobs_are_looked_for(
+    queue: Queue, deleted: tuple[int, ...]
+) -> None:
+    lose_jobs(queue, deleted)
+
+    assert retire(queue, unused_ms=0) == 1
+
+    assert not queue.redis.exists(queue.keys.lanes)
+    assert to_audit(queue) == f"0 {queue.lane.name}"
+    assert audit(queue) == ["a"]
+    assert queue.emit(new_job("a"))[0].startswith("+")
+
+
+def lose_jobs(queue: Queue, deleted: Sequence[int] = (0,)) -> None:
+    """Delete streams of the lane with a job in one of them; the others are empty."""
+    queue.emit(new_job("a"))
+    if 1 in deleted:
+        queue.settle((queue.deliver()[0], Released("stop")))
+    queue.redis.delete(*(stream_keys(queue)[at] for at in deleted))
+    # An entry of this very millisecond counts as one that came after the last look.
+    now = queue.now_ms()
+    eventually(lambda: queue.now_ms() > now)
+
+
+def test_the_jobs_of_a_deleted_stream_are_looked_for_in_full_memory(queue: Queue) -> None:
+    lose_jobs(queue)
+
+    with full_memory(queue.redis):
+        assert retire(queue, unused_ms=0) == 1
+        assert audit(queue) == ["a"]
+
+
+def test_an_audit_under_way_looks_for_the_jobs_of_a_retired_lane_as_well(queue: Queue) -> None:
+    queue.redis.hset(queue.keys.meta, "audit", "7 workers:default:9")
+    lose_jobs(queue)
+
+    retire(queue, unused_ms=0)
+
+    assert to_audit(queue) == f"0 workers:default:9 {queue.lane.name}"
+
+
+def test_where_no_audit_can_be_asked_for_a_lane_stays(queue: Queue) -> None:
+    lose_jobs(queue)
+    before = queue.snapshot()
+
+    with (
+        foreign_value(queue.redis, queue.keys.meta),
+        pytest.raises(ResponseError, match="WRONGTYPE"),
+    ):
+        retire(queue, unused_ms=0)
+
+    assert queue.snapshot() == before
+    assert retire(queue, unused_ms=0) == 1
 
 
 def waiting_in_the_lane(queue: Queue) -> None:

@@ -181,10 +181,13 @@ class Broker:
                 raise
             return None
         marks = [f"{place} {delivery.entry}" for delivery in found]
-        flags = self.redis.smismember(it.keys.cancelled, marks) if marks else ()
+        sets = (it.keys.cancelled, it.keys.cancelling)
+        flags = (
+            zip(*(self.redis.smismember(key, marks) for key in sets), strict=True) if marks else ()
+        )
         return [
-            Token(place, delivery.entry, consumer, 1, delivery.envelope, cancelled=bool(flag))
-            for delivery, flag in zip(found, flags, strict=True)
+            Token(place, delivery.entry, consumer, 1, delivery.envelope, cancelled=any(some))
+            for delivery, some in zip(found, flags, strict=True)
         ]
 
     def reclaim(

@@ -138,7 +138,7 @@ class BrokerMachine(Offers):
             self.repair_a_lane((queue, place.removesuffix(":front")))
             return []
         runs = model.fetch(place, consumer, count)
-        marks = [(run.entry, 1, run.mark == "cancelled") for run in runs]
+        marks = [(run.entry, 1, bool(run.mark)) for run in runs]
         assert [(it.entry, it.count, it.cancelled) for it in tokens] == marks
         if not is_lost:
             self.known[queue] += tokens

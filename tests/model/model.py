@@ -537,7 +537,7 @@ class Model:
 
     def retire(self, lane: str) -> int:
         """Remove a lane that nothing uses; return whether it was."""
-        if not self.is_unused(lane):
+        if lane not in self.lanes or not self.is_unused(lane):
             return 0
         streams = (lane, f"{lane}:front")
         self.lanes.discard(lane)

@@ -206,6 +206,12 @@ class Queue:
         )
         return [_delivery(stream, entry.decode(), fields) for entry, fields in _entries(reply)]
 
+    def read_along(self, group: str, lane: Lane | None = None, *, front: bool = False) -> None:
+        """Let a group of somebody else read all of a lane and acknowledge nothing."""
+        key = self.stream(lane, front=front).key
+        self.redis.xgroup_create(key, group, "0")
+        self.redis.xreadgroup(group, "somebody", {key: ">"})
+
     def one(self, job: NewJob | None = None, consumer: str = ME) -> Delivery:
         """Emit a job and return its delivery to a consumer."""
         job = job or new_job()
