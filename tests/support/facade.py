@@ -1,0 +1,53 @@
+"""Short ways to look at a queue in tests of the public API."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import redis as redis_py
+
+from consumers.keys import Keys
+from taskmanager import TaskManager
+from tests.support.servers import RedisServer
+
+KEYS = Keys("default")
+ROOT = Path(__file__).parents[2]
+
+
+def letters(redis: redis_py.Redis) -> list[str]:
+    """Return the errors of the dead letters, oldest first."""
+    entries: Any = redis.xrange(KEYS.dead)
+    return [fields.get(b"error", b"").decode() for _, fields in entries]
+
+
+def result(redis: redis_py.Redis, job_id: str) -> bytes:
+    """Return the stored result of a job, empty without one."""
+    stored: Any = redis.get(KEYS.result(job_id))
+    return bytes(stored or b"")
+
+
+def waiting(redis: redis_py.Redis, queue: str = "default") -> int:
+    """Return how many jobs lie in the lanes of a queue."""
+    keys = Keys(queue)
+    lanes: Any = redis.zrange(keys.lanes, 0, -1)
+    return sum(int(redis.xlen(f"{keys.base}lane:{name.decode()}")) for name in lanes)
+
+
+async def run_all(tm: TaskManager) -> None:
+    """Run what is there, to its end."""
+    await tm.start()
+    await tm.until_idle()
+
+
+def python(script: str, server: RedisServer) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, server.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
