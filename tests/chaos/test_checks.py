@@ -70,6 +70,14 @@ def test_who_was_told_that_it_was_fenced_must_not_find_its_result_stored() -> No
     assert story.found(Snapshot([completed(W1)])) == []
 
 
+def test_what_was_fenced_while_it_was_held_may_run_afterwards() -> None:
+    """Its group was lost before it began (seed 2 on 6.2)."""
+    story = Story().emitted().fault("destroy-group").note("fenced", W1, generation=1, delivery=1)
+    story.run(W1, "completed")
+
+    assert story.found(Snapshot([completed(W1)])) == []
+
+
 def test_done_and_dead_at_once_is_a_violation() -> None:
     snapshot = Snapshot([completed(W1), letter()])
 

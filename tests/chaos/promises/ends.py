@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.chaos.blame import Blame
-from tests.chaos.history import Generation, History, run_of
+from tests.chaos.history import Generation, History, RunName, run_of
 from tests.chaos.snapshot import End
 from tests.chaos.verdict import Rules, Violation
 from tests.chaos.workload import KINDS
@@ -148,12 +148,16 @@ def fenced_means_not_recorded(history: History, rules: Rules) -> Iterator[Violat
     """Who is told that nothing was recorded can rely on it (G4)."""
     stored = history.stored_runs()
     told = Counter(run_of(verdict) for verdict in history.fenced)
-    begun = Counter(run_of(it) for starts in history.starts.values() for it in starts)
+    begun = defaultdict[RunName, list[float]](list)
+    for start in (it for starts in history.starts.values() for it in starts):
+        begun[run_of(start)].append(start.at)
     for verdict in history.fenced:
         run = run_of(verdict)
-        # After its group was lost a job may be delivered to the same worker as
-        # if for the first time; then the result may be that of the second run.
-        if run in stored and begun[run] <= told[run]:
+        # After its group was lost a job may be delivered to the same worker as if for the
+        # first time; then the result may be that of the second run. What was only held
+        # never began before it was told.
+        again = len(begun[run]) > told[run] or any(at > verdict.at for at in begun[run])
+        if run in stored and not again:
             text = f"{run} was told that it was fenced, but its result is stored"
             yield Violation("fenced but recorded", text, verdict.job)
 
