@@ -24,7 +24,8 @@ class Auditor:
     """Every worker runs one; Redis keeps what is to be audited and how far that has come.
 
     Payloads are in the streams only: what was deleted with one cannot run any more,
-    but it must not look like a live job for ever. Without a repair there is nothing to do.
+    but it must not look like a live job for ever. There is something to do only after a
+    stream was made again, or a lane was retired of which one was missing.
     """
 
     def __init__(self, wire: Wire, queues: Sequence[Keys]) -> None:

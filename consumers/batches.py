@@ -112,7 +112,7 @@ class Batch:
             if part.until <= now:
                 part.fail(error)
 
-    def next_end(self, now: float) -> float | None:
-        """Return when the time of a part is up that has some left, but not that of all."""
-        ends = {part.until for part in self.parts if now < part.until < self.until}
+    def next_end(self, after: float) -> float | None:
+        """Return when, after a moment, the time of a part is up, but not that of all."""
+        ends = {part.until for part in self.parts if after < part.until < self.until}
         return min(ends, default=None)

@@ -251,6 +251,7 @@ class Fetcher:
         self.idle = found == 0
 
     async def _block(self) -> None:
+        self.prefetch.rest(time.monotonic())
         streams = self.levels.streams()
         if not streams:
             # Everything is paused: a resume wakes us.

@@ -6,18 +6,20 @@ from __future__ import annotations
 _BRIDGED = 0.005
 # Of a shorter time a burst would be taken for the rate.
 _MEASURED_OVER = 0.1
+_FEWEST_SLOTS = 4
 
 
 class Prefetch:
     """As many as the slots use up while a read is under way, by how fast they do.
 
     What is held here is kept from other workers: a quarter of the slots is always
-    allowed, as many as there are slots only where handlers are so fast that they would
-    idle otherwise. Times are monotonic seconds.
+    allowed, as many as there are slots only while there is a backlog and handlers are so
+    fast that they would idle otherwise. With fewer than four slots nothing is held, so
+    that priorities are exact. Times are monotonic seconds.
     """
 
     def __init__(self, slots: int, *, now: float) -> None:
-        self._least, self._most = slots // 4, slots
+        self._least, self._most = slots // 4, slots if slots >= _FEWEST_SLOTS else 0
         self._since, self._ended = now, 0
         self.allowed = self._least
 
@@ -32,4 +34,9 @@ class Prefetch:
             return
         used = int(self._ended / elapsed * _BRIDGED)
         self.allowed = max(self._least, min(self._most, used))
+        self._since, self._ended = now, 0
+
+    def rest(self, now: float) -> None:
+        """Nothing waits, so that there is nothing to bridge: what comes next may be slow."""
+        self.allowed = self._least
         self._since, self._ended = now, 0

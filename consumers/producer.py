@@ -34,8 +34,9 @@ class Producer:
     """The shared writer of one process and event loop.
 
     Jobs of one queue are sent in the order of their priority within a batch, and
-    batch after batch: the next leaves when the one before was answered. Nothing
-    is kept longer than emit_timeout seconds.
+    batch after batch: the next leaves when the one before was answered. Everybody is told
+    within emit_timeout seconds; who is told "unknown" may yet be stored, with others that
+    share the batch and have time left.
     """
 
     def __init__(
@@ -192,18 +193,17 @@ class _QueueWriter:
         logger.error("an emit to queue %s cannot be sent", self._keys.queue, exc_info=error)
         self._fail(batch, TaskManagerError(f"emit failed: {error}"))
 
-    def _watch(self, batch: Batch) -> None:
+    def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
         """Tell each part of a batch when its time is up, although that of others is not."""
-        now = time.monotonic()
-        end = batch.next_end(now)
+        end = batch.next_end(after)
         later = asyncio.get_running_loop().call_later
-        self._watching = None if end is None else later(end - now, self._give_up, batch)
+        left = 0.0 if end is None else max(0.0, end - time.monotonic())
+        self._watching = None if end is None else later(left, self._give_up, batch)
 
     def _give_up(self, batch: Batch) -> None:
-        reason = "there was no answer in time"
-        late = RedisUnavailable(self._producer.where, reason, outcome="unknown")
-        batch.give_up(time.monotonic(), late)
-        self._watch(batch)
+        now, reason = time.monotonic(), "there was no answer in time"
+        batch.give_up(now, RedisUnavailable(self._producer.where, reason, outcome="unknown"))
+        self._watch(batch, after=now)
 
     def _sealed(self, batch: Batch) -> Sealed:
         return seal(emit_items(self._keys, batch.jobs, depth=self._producer.max_queue_depth))

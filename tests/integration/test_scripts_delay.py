@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from consumers import transitions
 from consumers.delivery import Delivery
+from consumers.keys import Keys
 from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Completed, Released, RetryAt
 from consumers.transitions import Settlement
@@ -500,7 +501,15 @@ def test_counters_that_are_no_numbers_do_not_spoil_a_promotion(queue: Queue) -> 
     assert (queue.ids(), list(queue.put_off())) == (["a"], ["b", "c"])
 
 
+def packed(lane: bytes, *more: bytes) -> bytes:
+    """Return an envelope that reads like one of ours, with fields that somebody added."""
+    parts = (f"{Keys('default').base}live:0".encode(), lane, b"workers", b"head", b"1:1:0:0:0:0")
+    return b"".join(b"%d:%b" % (len(part), part) for part in (*parts, *more))
+
+
 GARBAGE = [
+    packed(b"workers:default:0", *[b"a"] * 8200),
+    packed(b"workers:default:" + b"9" * 400),
     b"garbage",
     b"",
     b"5:abc",

@@ -26,9 +26,10 @@ def after(slots: int, ended: int, seconds: float) -> Prefetch:
         # One more for each slot at the most.
         (256, 8_000, 0.1, 256),
         (10, 2_000, 0.1, 10),
-        # Without a quarter of a slot nothing is held for a slow handler.
-        (1, 1, 1.0, 0),
-        (1, 1_000, 0.5, 1),
+        # Nothing with few slots: their priorities are exact.
+        (1, 1_000, 0.5, 0),
+        (3, 1_000, 0.5, 0),
+        (4, 1_000, 0.5, 4),
     ],
 )
 def test_holds_what_the_slots_use_up_within_a_read(
@@ -49,4 +50,14 @@ def test_falls_back_when_handlers_become_slow() -> None:
 
     prefetch.measure(0.3)
 
+    assert prefetch.allowed == 64
+
+
+def test_holds_a_quarter_again_once_nothing_waits() -> None:
+    prefetch = after(256, 8_000, 0.1)
+
+    prefetch.rest(0.2)
+
+    assert prefetch.allowed == 64
+    prefetch.measure(0.35)
     assert prefetch.allowed == 64

@@ -21,13 +21,16 @@ local function unpack_parts(packed)
   return parts
 end
 
+-- Ours have a dozen; what has thousands cannot be handed to a command.
+local MOST_PARTS = 64
+
 -- Returns the job that is put off: its live bucket, lane, group, fields and
 -- generation; nil when there is none or its envelope cannot be read.
 local function envelope_of(base, packed)
   local parts = packed and unpack_parts(packed)
-  if not parts or parts[4] ~= 'head' or #parts % 2 == 0 then return nil end
+  if not parts or parts[4] ~= 'head' or #parts % 2 == 0 or #parts > MOST_PARTS then return nil end
   local generation = string.match(parts[5] or '', '^%d+:(%d+):')
-  if not (generation and string.find(parts[2], '^[^:]+:[^:]+:%-?%d+$')) then return nil end
+  if not (generation and string.find(parts[2], '^[^:]+:[^:]+:%-?%d%d?%d?$')) then return nil end
   if string.find(parts[1], base .. 'live:', 1, true) ~= 1 then return nil end
   local job = { bucket = parts[1], lane = parts[2], group = parts[3], generation = generation,
     fields = {} }
