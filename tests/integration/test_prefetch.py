@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from consumers.job import Job
 from tests.support.engine import emitting, working
 from tests.support.servers import RedisServer
@@ -25,6 +27,8 @@ async def test_an_idle_worker_asks_for_a_quarter_more_than_its_slots(server: Red
         # As after a drain of short jobs.
         for _ in range(100_000):
             fetcher.prefetch.ended()
+        fetcher.prefetch.measure(time.monotonic() + 1.0)
+        assert fetcher.prefetch.allowed == SLOTS
         await emit("work")
 
         await aeventually(lambda: worker.settled == 1 and fetcher._blocked)
