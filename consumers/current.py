@@ -18,8 +18,7 @@ class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
     __slots__ = (
-        "_prune_at", "begun", "ended", "failure", "job", "loop", "owner", "pending", "refused",
-        "timed_out",
+        "_prune_at", "begun", "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -34,8 +33,6 @@ class Run:
         self.begun = False
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
-        # What the handler raised last to what is around it.
-        self.failure: BaseException | None = None
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind

@@ -331,6 +331,8 @@ class Executor:
             logger.warning("job %s may have lost its lease unrun, it goes back", run.job.id)
         elif run.timed_out:
             return self._decide(run.job, self._timeout(run))
+        if run.job.cancelled and not run.timed_out:
+            return Released("shutdown")
         return self._put_back(delivery)
 
     async def _end(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
@@ -342,7 +344,7 @@ class Executor:
             around = handler.around(run.job, lambda: self._value(delivery, handler, run))
             return Returned(await around)
         except BaseException as error:
-            return Raised(_failure(run, error))
+            return Raised(_failure(error))
 
     async def _call(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Since the start the loop may have been blocked, or middleware may have waited.
@@ -365,21 +367,32 @@ class Executor:
         """
         if run.job.cancelled or delivery.given_up:
             return False
+        if run.begun:
+            return self._may_go_on(delivery)
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
         return self.pauses.permit(queue, event) and not self.leases.has_expired(delivery)
 
+    def _may_go_on(self, delivery: Delivery) -> bool:
+        """Whether middleware may call a handler once more: that begins nothing.
+
+        Pauses and stops let go on what has begun. Without its lease the run is lost, as at
+        its end, also when a late renewal went well after all: it was cut short by then.
+        """
+        if self.leases.has_expired(delivery):
+            self._note_lost(delivery)
+            return False
+        return True
+
     async def _value(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         """Return what the handler returns, or raise what it raises, to what is around it."""
+        ended = await self._call(delivery, handler, run)
+        if isinstance(ended, Returned):
+            return ended.value
         try:
-            ended = await self._call(delivery, handler, run)
-            if isinstance(ended, Raised):
-                raise ended.error
-        except PutBack:
-            raise
-        except BaseException as error:
-            run.failure = error
-            raise
-        return ended.value
+            raise ended.error
+        finally:
+            # The error's traceback leads here: a cycle that would keep the run.
+            del ended
 
     async def _in_thread(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         """Run a synchronous handler to its end: a thread cannot be cancelled, only told."""
@@ -421,16 +434,12 @@ class Executor:
             return Buried("failed", f"the policy raised {error!r}")
 
 
-def _failure(run: Run, error: BaseException) -> BaseException:
-    """Return why a run failed: what its handler raised, when that was not called once more.
-
-    It is judged by its own failure then: no policy would retry a refusal.
-    """
-    # Its traceback leads to the run: a cycle, if it were kept.
-    failure, run.failure = run.failure, None
-    if not isinstance(error, PutBack):
-        return error
-    return failure or RuntimeError("its handler could not be called once more")
+def _failure(error: BaseException) -> BaseException:
+    """Return why a run failed; middleware may raise a refusal after a call that began."""
+    if isinstance(error, PutBack):
+        # No policy would retry that.
+        return RuntimeError("a call of its handler was refused")
+    return error
 
 
 async def _first_failure(started: list[Awaitable[Any]]) -> BaseException | None:

@@ -65,6 +65,8 @@ class HandlerThreads:
         while (task := self._tasks.get()) is not None:
             call, done, loop = task
             self._tell(loop, done, _end_of(call))
+            # An idle thread keeps nothing of its last job.
+            del task, call, done
 
     def _tell(
         self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[Ended], ended: Ended

@@ -99,23 +99,27 @@ async def test_a_handler_is_not_called_when_its_event_was_paused_while_middlewar
         await consumer.stop(timeout=0)
 
 
+@pytest.mark.parametrize("how", ["paused", "stopping"])
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
-async def test_a_handler_that_failed_is_not_run_again_because_middleware_met_a_pause(
-    server: RedisServer, redis: redis_py.Redis, operator: Operator, is_async: bool
+async def test_a_run_that_began_goes_on_where_nothing_begins_also_when_middleware_calls_again(
+    server: RedisServer, redis: redis_py.Redis, operator: Operator, is_async: bool, how: str
 ) -> None:
-    """The job was released as if it had not run: without retries it ran three times."""
+    """The second call was refused: without retries, its job was a dead letter."""
     ran: list[int] = []
+    failed, go_on = asyncio.Event(), asyncio.Event()
 
     async def around(job: Job[Any], call_next: Any) -> Any:
         try:
             return await call_next()
         except ValueError:
-            await operator.until_obeyed(await operator.pause())
+            failed.set()
+            await go_on.wait()
             return await call_next()
 
     def work_in_thread(job: Job[Any]) -> None:
         ran.append(job.attempt)
-        raise ValueError("it failed")
+        if len(ran) == 1:
+            raise ValueError("it failed")
 
     async def work(job: Job[Any]) -> None:
         work_in_thread(job)
@@ -124,18 +128,30 @@ async def test_a_handler_that_failed_is_not_run_again_because_middleware_met_a_p
     handler = Handler(call, is_async=is_async, around=around)
     consumer = Consumer(server.url, policy=Processor({("default", "work"): handler}))
     await consumer.start()
+    stopping: asyncio.Task[None] | None = None
     try:
         async with emitting(server.url) as emit:
             await emit("work")
+            await asyncio.wait_for(failed.wait(), 10)
+            if how == "stopping":
+                parts = consumer._parts
+                assert parts is not None
+                stopping = asyncio.create_task(consumer.stop(timeout=60))
+                await aeventually(lambda: parts.pauses.closed)
+            else:
+                await operator.until_obeyed(await operator.pause())
+            go_on.set()
             await aeventually(lambda: QueueView(redis).pending() == [] and ran, within=10)
-            await operator.resume()
-            letter = await aeventually(lambda: QueueView(redis).letter("work-1"))
+            if stopping is not None:
+                await asyncio.wait_for(stopping, 10)
     finally:
         await consumer.stop(timeout=0)
 
-    assert ran == [1]
-    assert letter is not None
-    assert b"ValueError: it failed" in letter["error"]
+    queue = QueueView(redis)
+    assert ran == [1, 1]
+    assert queue.stats("completed") == 1
+    assert queue.stats("dead") == 0
+    assert sum(int(redis.xlen(stream)) for stream in queue.streams()) == 0  # type: ignore[misc]
 
 
 async def test_a_worker_that_winds_down_holds_up_no_pause(

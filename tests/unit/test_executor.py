@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from consumers.current import Run
 from consumers.delivery import Delivery, Stream
 from consumers.executor import Executor
 from consumers.job import Envelope, Job
@@ -20,7 +23,7 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.leases import Leases
 from consumers.outcome import Buried, Cancelled, Completed, Released, RetryAt
-from consumers.pauses import Pauses, PauseState
+from consumers.pauses import MOST_STALE, Pauses, PauseState
 from consumers.policy import Around, CallNext, Handler
 from processors.processor import Processor, Registration
 from processors.retry import RetryPolicy
@@ -245,6 +248,29 @@ async def test_a_handler_that_was_not_called_in_time_ends_in_its_timeout(stage: 
     assert "JobTimeout" in outcome.error
 
 
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_handler_that_the_stop_kept_from_being_called_goes_back_as_the_stop_has_it(
+    stage: Stage, paused: bool
+) -> None:
+    """It went back as "held", or as paused, where every other path of a stop says "shutdown"."""
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+    stage.around = outliving(waiting, go_on)
+    executor = stage.open()
+    executor.start(stage.delivery)
+    await asyncio.wait_for(waiting.wait(), 10)
+    stage.pauses.closed = True
+    if paused:
+        stage.pause()
+
+    releasing = asyncio.create_task(executor.release_all(patience=10))
+    await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
+    go_on.set()
+    await asyncio.wait_for(releasing, 10)
+
+    assert stage.ran == []
+    assert stage.outcomes == [Released("shutdown")]
+
+
 async def test_a_suspect_that_was_lost_before_its_start_is_not_called(stage: Stage) -> None:
     """It can be lost while its solo run is recorded: there is no run to be cancelled yet."""
     stage.open().lose(stage.delivery)
@@ -281,20 +307,68 @@ def last_error(outcome: RetryAt | Buried) -> str:
     return str(error["error"])
 
 
+@pytest.mark.parametrize("how", ["paused", "stopping", "stale"])
+async def test_a_second_call_begins_nothing_and_goes_on_where_nothing_may_begin(
+    stage: Stage, how: str
+) -> None:
+    """It was refused: an attempt was burnt, and without retries the job was dead."""
+    stage.do = lambda number: fail(number) if number == 1 else "done"
+    stage.around = calling_twice(lambda: let_begin_nothing(stage, how))
+
+    await stage.run()
+
+    assert stage.ran == [1, 1]
+    assert stage.outcomes == [Completed(b'"done"')]
+
+
+def let_begin_nothing(stage: Stage, how: str) -> None:
+    if how == "stopping":
+        stage.pauses.closed = True
+    elif how == "stale":
+        stage.pauses.looked(time.monotonic() - 2 * MOST_STALE)
+    else:
+        stage.pause()
+
+
 @pytest.mark.parametrize("retries", [0, 1])
-async def test_a_second_call_that_a_pause_refuses_ends_in_the_failure_of_the_first(
+async def test_a_second_call_that_fails_in_a_pause_ends_in_its_own_failure(
     stage: Stage, retries: int
 ) -> None:
-    """Its job was released, as if it had not run: with max_retries=0 it ran three times."""
     stage.do, stage.retries = fail, retries
     stage.around = calling_twice(stage.pause)
 
     await stage.run()
 
     [outcome] = stage.outcomes
-    assert stage.ran == [1]
+    assert stage.ran == [1, 1]
     assert isinstance(outcome, RetryAt if retries else Buried)
-    assert last_error(outcome) == "ValueError: call 1 failed"
+    assert last_error(outcome) == "ValueError: call 2 failed"
+
+
+async def test_a_second_call_after_the_grace_period_is_refused_and_its_job_goes_back(
+    stage: Stage,
+) -> None:
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        try:
+            return await call_next()
+        except ValueError:
+            return await outliving(waiting, go_on)(job, call_next)
+
+    stage.do, stage.around = fail, around
+    executor = stage.open()
+    executor.start(stage.delivery)
+    await asyncio.wait_for(waiting.wait(), 10)
+    stage.pauses.closed = True
+
+    releasing = asyncio.create_task(executor.release_all(patience=10))
+    await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
+    go_on.set()
+    await asyncio.wait_for(releasing, 10)
+
+    assert stage.ran == [1]
+    assert stage.outcomes == [Released("shutdown")]
 
 
 async def test_a_second_call_after_the_lease_records_nothing(
@@ -311,18 +385,18 @@ async def test_a_second_call_after_the_lease_records_nothing(
     assert stage.delivery.key not in stage.leases
 
 
-async def test_a_second_call_whose_lease_was_ours_after_all_ends_in_the_failure_of_the_first(
+async def test_a_second_call_whose_lease_was_ours_after_all_burns_no_attempt(
     stage: Stage,
 ) -> None:
+    """It is lost as it is without the late renewal: what it was cut short in says nothing."""
     stage.do = fail
     stage.around = calling_twice(stage.expire, after=stage.renew)
 
     await stage.run()
 
-    [outcome] = stage.outcomes
     assert stage.ran == [1]
-    assert isinstance(outcome, Buried)
-    assert last_error(outcome) == "ValueError: call 1 failed"
+    assert stage.outcomes == []
+    assert stage.delivery.key not in stage.leases
 
 
 @pytest.mark.parametrize("why", ["cancelled", "lost"])
@@ -333,44 +407,6 @@ async def test_a_second_call_after_the_end_of_its_run_is_refused(stage: Stage, w
 
     assert stage.ran == [1]
     assert stage.outcomes == UNRUN[why]
-
-
-async def test_what_middleware_makes_of_a_refused_second_call_counts(stage: Stage) -> None:
-    async def around(job: Job[Any], call_next: CallNext) -> Any:
-        try:
-            return await call_next()
-        except ValueError:
-            stage.pause()
-        try:
-            return await call_next()
-        except BaseException as refusal:
-            raise OSError("gave up") from refusal
-
-    stage.do, stage.around = fail, around
-
-    await stage.run()
-
-    [outcome] = stage.outcomes
-    assert isinstance(outcome, Buried)
-    assert last_error(outcome) == "OSError: gave up"
-
-
-async def test_a_refused_call_after_one_that_went_well_is_a_failure_that_is_retried(
-    stage: Stage,
-) -> None:
-    async def around(job: Job[Any], call_next: CallNext) -> Any:
-        await call_next()
-        stage.pause()
-        return await call_next()
-
-    stage.around, stage.retries = around, 1
-
-    await stage.run()
-
-    [outcome] = stage.outcomes
-    assert stage.ran == [1]
-    assert isinstance(outcome, RetryAt)
-    assert "could not be called once more" in last_error(outcome)
 
 
 async def test_a_handler_that_was_called_after_a_refusal_has_run(stage: Stage) -> None:
@@ -388,3 +424,94 @@ async def test_a_handler_that_was_called_after_a_refusal_has_run(stage: Stage) -
 
     assert stage.ran == [1]
     assert stage.outcomes == [Completed(b'"done"')]
+
+
+async def test_a_refusal_that_middleware_raises_after_a_call_is_a_failure_that_is_retried(
+    stage: Stage,
+) -> None:
+    async def around(job: Job[Any], call_next: CallNext) -> Any:
+        stage.pause()
+        try:
+            await call_next()
+        except BaseException as refusal:
+            stage.pause(whole=False)
+            await call_next()
+            raise refusal
+
+    stage.around, stage.retries = around, 1
+
+    await stage.run()
+
+    [outcome] = stage.outcomes
+    assert stage.ran == [1]
+    assert isinstance(outcome, RetryAt)
+    assert "a call of its handler was refused" in last_error(outcome)
+
+
+# What a run leaves behind
+
+
+async def swallowing(job: Job[Any], call_next: CallNext) -> Any:
+    try:
+        return await call_next()
+    except ValueError:
+        return None
+
+
+async def retrying(job: Job[Any], call_next: CallNext) -> Any:
+    try:
+        return await call_next()
+    except ValueError:
+        return await call_next()
+
+
+async def passing_on(job: Job[Any], call_next: CallNext) -> Any:
+    return await call_next()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have nothing collected but what nobody refers to."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("around", [None, swallowing, retrying, passing_on])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_run_whose_handler_failed_is_gone_without_a_collection(
+    stage: Stage, around: Around | None, times: int
+) -> None:
+    """Its error's traceback led to the run, and the run, or a frame of it, to the error."""
+    failures: list[weakref.ref[BaseException]] = []
+    stage.do = failing(failures, times)
+    stage.around = around
+
+    await stage.run()
+    # The thread keeps its last call until the next.
+    await stage.open().threads.submit(int)
+
+    assert failures
+    await aeventually(lambda: [failure() for failure in failures] == [None] * len(failures))
+    await aeventually(lambda: not any(isinstance(it, Run) for it in gc.get_objects()))
+
+
+def failing(failures: list[weakref.ref[BaseException]], times: int) -> Callable[[int], object]:
+    """Return what fails so many times, and remembers its failures weakly."""
+
+    class Failure(ValueError):
+        pass
+
+    def do(number: int) -> None:
+        if number <= times:
+            failure = Failure(f"call {number} failed")
+            failures.append(weakref.ref(failure))
+            try:
+                raise failure
+            finally:
+                # Its traceback leads here as well.
+                del failure
+
+    return do
