@@ -218,14 +218,17 @@ class Fetcher:
 
     async def _fetch(self) -> None:
         self.levels.turn()
-        top = self.held.top()
+        top, was_idle = self.held.top(), self.idle
         if top is not None:
             await self._ask_above(top)
-        elif self.idle:
+        elif was_idle:
             await self._block()
         else:
             await self._read_backlog()
         self._start_startable()
+        if was_idle:
+            # What came begins first: to make the next read ready takes a tenth of its latency.
+            await asyncio.sleep(0)
 
     async def _ask_above(self, top: Delivery) -> None:
         """Before what is held starts, see whether something higher has come."""
