@@ -6,7 +6,6 @@ from __future__ import annotations
 _BRIDGED = 0.005
 # Of a shorter time a burst would be taken for the rate.
 _MEASURED_OVER = 0.1
-_FEWEST_SLOTS = 4
 
 
 class Prefetch:
@@ -19,7 +18,9 @@ class Prefetch:
     """
 
     def __init__(self, slots: int, *, now: float) -> None:
-        self._least, self._most = slots // 4, slots if slots >= _FEWEST_SLOTS else 0
+        self._least = slots // 4
+        # Who may hold nothing as a rule may not where handlers are fast either.
+        self._most = slots if self._least else 0
         self._since, self._ended = now, 0
         self.allowed = self._least
 
