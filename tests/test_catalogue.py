@@ -1,4 +1,4 @@
-"""Every row of the fault catalogue has a test named after it, on every server found."""
+"""Every row of the fault catalogue has a test named after it, which a real server answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from tests import catalogue
 from tests.support.collected import missing_tests
+from tests.support.servers import chosen
 
 _ROWS = [
     *(f"A{n}" for n in range(1, 19)),
@@ -18,11 +19,12 @@ _ROWS = [
 _PURE = {"E4", "E5", "E6", "E7"}
 
 
-def test_every_row_of_the_catalogue_is_tested_on_every_server() -> None:
+def test_every_row_of_the_catalogue_is_tested_on_a_server() -> None:
     rows = re.findall(r"^    ([A-Z]\d+) ", catalogue.__doc__ or "", re.MULTILINE)
     assert rows == _ROWS
 
-    missing = missing_tests(f"row_{row.lower()}" for row in rows if row not in _PURE)
-    missing += missing_tests((f"row_{row.lower()}" for row in _PURE), on_servers=False)
+    on_servers = (f"row_{row.lower()}" for row in rows if row not in _PURE)
+    missing = missing_tests(on_servers, on=chosen()[:1])
+    missing += missing_tests(f"row_{row.lower()}" for row in _PURE)
 
     assert not missing, "rows without a test:\n" + "\n".join(missing)

@@ -17,7 +17,7 @@ import pytest
 from tests.processes.stage import SLACK, Stage, stop
 from tests.support.processes import Spawner
 from tests.support.proxy import FaultProxy
-from tests.support.servers import RedisServer, find_binaries
+from tests.support.servers import RedisServer, chosen
 from tests.support.waiting import eventually
 
 OUTAGE = 60.0
@@ -34,10 +34,10 @@ class Site(NamedTuple):
 
 @pytest.fixture
 def sites(spawn: Spawner, tmp_path: Path) -> Iterator[list[Site]]:
-    """One of each version of Redis that was found."""
+    """One of each version of Redis that the tests run on."""
     with ExitStack() as ended:
         sites = []
-        for binary in find_binaries():
+        for binary in chosen():
             server = RedisServer(binary).start()
             ended.callback(server.stop)
             network = ended.enter_context(FaultProxy(server.port))

@@ -19,7 +19,7 @@ from tests.support.engine import (
     working_thread,
 )
 from tests.support.proxy import FaultProxy
-from tests.support.servers import Binary, RedisServer, find_binaries
+from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
 
@@ -205,16 +205,15 @@ async def test_connections_that_break_all_the_time_lose_nothing(
     assert queue.stats("completed") == 200
 
 
-@pytest.mark.parametrize("binary", find_binaries(), ids=lambda it: it.id)
 @pytest.mark.parametrize("end", ["kill", "restart"])
-async def test_a_redis_that_starts_again_only_delays(binary: Binary, end: str) -> None:
+async def test_a_redis_that_starts_again_only_delays(server: RedisServer, end: str) -> None:
     ran: set[str] = set()
 
     async def work(job: Job[None]) -> None:
         await asyncio.sleep(0.01)
         ran.add(job.id)
 
-    persistent = RedisServer(binary, appendonly="yes", appendfsync="always").start()
+    persistent = RedisServer(server.binary, appendonly="yes", appendfsync="always").start()
     try:
         async with (
             emitting(persistent.url, emit_timeout=15.0) as emit,

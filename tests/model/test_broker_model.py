@@ -25,7 +25,7 @@ from tests.model import state
 from tests.model.machine import BrokerMachine
 from tests.model.mutants import MUTANTS, Mutant
 from tests.support.queue import GROUP, ME, Queue, new_job
-from tests.support.servers import RedisServer, find_binaries
+from tests.support.servers import RedisServer, chosen
 
 _SEED = os.environ.get("SEED", "")
 _PROFILE = settings(
@@ -68,7 +68,7 @@ def test_redis_holds_what_the_model_holds_after_every_step(near: redis_py.Redis)
     explore(near, _PROFILE)
 
 
-@pytest.mark.parametrize("server", find_binaries()[:1], ids=lambda it: it.id, indirect=True)
+@pytest.mark.parametrize("server", chosen()[:1], ids=lambda it: it.id, indirect=True)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda it: it.name)
 def test_the_machine_notices_when(
     mutant: Mutant, near: redis_py.Redis, monkeypatch: pytest.MonkeyPatch

@@ -5,26 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.support.servers import find_binaries
+from tests.support.servers import Binary
 
 _TESTS = Path(__file__).parents[1]
 
 
-def missing_tests(labels: Iterable[str], *, on_servers: bool = True) -> list[str]:
+def missing_tests(labels: Iterable[str], *, on: Sequence[Binary] = ()) -> list[str]:
     """Return what is missing for labels like g1 or row_a1.
 
-    Each needs a test that carries it between underscores in its name, on every server
-    unless it needs none.
+    Each needs a test that carries it between underscores in its name, on each of the servers.
     """
-    servers = [binary.id for binary in find_binaries()] if on_servers else [""]
     return [
         f"{label} on {server} (a test named test_..._{label}_... that uses the fixture `server`)"
         for label in labels
-        for server in servers
+        for server in [binary.id for binary in on] or [""]
         if not any(_covers(test, label, server) for test in _collected())
     ]
 

