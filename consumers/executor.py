@@ -282,6 +282,7 @@ class Executor:
 
     async def _run(self, delivery: Delivery, handler: Handler, run: Run) -> None:
         current_run.set(run)
+        ended: Ended | None = None
         try:
             ended = await self._end(delivery, handler, run)
             if run.pending:
@@ -292,6 +293,8 @@ class Executor:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
         finally:
+            # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
+            ended = None
             # A run that was left behind has left its slot already.
             if delivery in self._runs:
                 self._over(delivery)
