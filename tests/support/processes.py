@@ -61,7 +61,7 @@ class Child:
         """Everything it has written so far, standard output and error together."""
         return self.output.read_text(errors="replace")
 
-    def wait_for_line(self, pattern: str, within: float = 15.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, within: float = 60.0) -> re.Match[str]:
         """Return the next line that matches, after the last one returned here.
 
         Fails at once when the process has ended without it.
@@ -110,7 +110,7 @@ class Child:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def wait(self, within: float = 15.0) -> int:
+    def wait(self, within: float = 60.0) -> int:
         """Return the exit code; negative is the signal that ended it."""
         try:
             code = self._process.wait(within)

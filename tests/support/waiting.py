@@ -10,9 +10,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _POLL = 0.01
+# Seconds. Only a safety net: no test asserts that something is quick.
+_PATIENCE = 30.0
 
 
-def eventually(predicate: Callable[[], T], within: float = 5.0) -> T:
+def eventually(predicate: Callable[[], T], within: float = _PATIENCE) -> T:
     """Return the first true value of predicate; fail with its last one after `within` seconds.
 
     An AssertionError of the predicate counts as "not yet" and is shown at the end.
@@ -28,7 +30,7 @@ def eventually(predicate: Callable[[], T], within: float = 5.0) -> T:
 
 
 async def aeventually(
-    predicate: Callable[[], T] | Callable[[], Awaitable[T]], within: float = 5.0
+    predicate: Callable[[], T] | Callable[[], Awaitable[T]], within: float = _PATIENCE
 ) -> T:
     """Do what eventually does without blocking the loop; predicate may be asynchronous."""
     deadline = time.monotonic() + within
