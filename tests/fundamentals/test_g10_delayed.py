@@ -1,107 +1,133 @@
-"""G10: a delayed job is never early by Redis' clock, promoted once, and hardly late."""
+"""G10: a delayed job is never early by Redis' clock, and promoted once, as soon as it is due."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
+from collections import Counter
 from pathlib import Path
+from typing import cast
 
+import pytest
 import redis as redis_py
 
 from consumers.connection import Connector
 from consumers.job import Job
 from consumers.keys import Keys
-from consumers.promoter import BATCH, Promoter
+from consumers.promoter import BATCH, LOOK, Promoter
 from consumers.wire import Wire
 from tests.support.engine import Emitter, QueueView, emitting, new_job, working
 from tests.support.processes import Spawner
 from tests.support.queue import Queue
 from tests.support.servers import RedisServer
-from tests.support.slow_commands import watching_slow_commands
 from tests.support.waiting import aeventually, eventually
 
 PROMOTERS = Path(__file__).parent / "promoters.py"
 
 
-def cpu_seconds(redis: redis_py.Redis) -> float:
-    """How much processor time the server has used."""
-    used = redis.info("cpu")
-    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-async def test_g10_a_delayed_job_starts_after_its_time_and_hardly_late(
+async def test_g10_a_delayed_job_starts_once_and_not_before_its_time(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
-    jobs = 1000
+    jobs, queue = 1000, Queue(redis)
     due: dict[str, int] = {}
-    late: list[int] = []
+    late: dict[str, int] = {}
+    runs = Counter[str]()
 
     async def run(job: Job[float]) -> None:
-        # Redis and this process read the clock of one machine, both in whole milliseconds.
-        late.append(wall_ms() - due[job.id])
+        runs[job.id] += 1
+        late[job.id] = queue.now_ms() - due[job.id]
 
     async with emitting(server.url) as emit, working(server.url, {"run": run}, concurrency=50):
-        start = Queue(redis).now_ms()
+        start = queue.now_ms()
         for n in range(jobs):
             due[f"job-{n}"] = start + 300 + n
         emits = [
             emit.producer.emit(new_job("run", id=job_id, due=str(at))) for job_id, at in due.items()
         ]
         await asyncio.gather(*emits)
-        await aeventually(lambda: len(late) == jobs, within=20.0)
+        await aeventually(lambda: len(late) == jobs)
 
-    assert min(late) >= 0, "a job was early"
-    assert statistics.median(late) < 250
+    assert min(late.values()) >= 0, "a job was early"
+    assert set(runs.values()) == {1}
+
+
+async def test_g10_the_promoter_sleeps_until_the_nearest_job_is_due_and_no_longer(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, wire = Queue(redis), Wire(Connector.of(server.url), name="promoter")
+    promoter = Promoter(wire, queue.keys)
+    due = queue.now_ms() + 60_000
+    queue.emit(new_job("run", id="far", due=str(due)))
+    assert await promoter.step() == LOOK
+
+    queue.redis.zadd(queue.keys.delayed, {"far": (due := queue.now_ms() + 1_500)})
+    before = queue.now_ms()
+    wait_ms = await promoter.step() * 1000
+    after = queue.now_ms()
+    await wire.close()
+
+    # It asks at some time between the two looks at Redis' clock; a millisecond more is not early.
+    assert max(0, due - after) <= wait_ms <= due - before + 1.001
 
 
 async def test_g10_a_relative_delay_counts_by_redis_clock_and_is_never_early(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
-    asked: dict[str, float] = {}
-    waited: list[float] = []
+    queue = Queue(redis)
+    asked: dict[str, int] = {}
+    waited: list[int] = []
 
     async def run(job: Job[float]) -> None:
-        waited.append(time.time() * 1000 - asked[job.id])
+        waited.append(queue.now_ms() - asked[job.id])
 
     async with emitting(server.url) as emit, working(server.url, {"run": run}, concurrency=20):
         for n in range(50):
-            asked[f"job-{n}"] = time.time() * 1000
+            asked[f"job-{n}"] = queue.now_ms()
             await emit.producer.emit(new_job("run", id=f"job-{n}", due="+100"))
         await aeventually(lambda: len(waited) == 50)
 
     assert min(waited) >= 100
 
 
-async def test_g10_a_nearer_job_wakes_the_sleeping_promoter(server: RedisServer) -> None:
-    started: list[tuple[str, float]] = []
+async def test_g10_a_nearer_job_wakes_the_sleeping_promoter(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    waits = note_waits(monkeypatch)
+    # Only the hint can wake it in the time of this test.
+    monkeypatch.setattr("consumers.promoter.LOOK", 3600.0)
 
     async def run(job: Job[float]) -> None:
-        started.append((job.id, time.monotonic()))
+        started.append(job.id)
 
-    async with emitting(server.url) as emit, working(server.url, {"run": run}):
-        await emit.producer.emit(new_job("run", id="far", due="+3600000"))
-        # The promoter has looked and sleeps for as long as it ever does.
-        await asyncio.sleep(0.3)
-        before = time.monotonic()
-        await emit.producer.emit(new_job("run", id="near", due="+100"))
-        await aeventually(lambda: started)
+    async with emitting(server.url) as emit:
+        await emit.producer.emit(new_job("run", id="far", due="+7200000"))
+        async with working(server.url, {"run": run}) as worker:
+            await worker._parts.control.subscribed.wait()  # type: ignore[union-attr]
+            await aeventually(lambda: waits[-1:] == [3600.0])
+            await emit.producer.emit(new_job("run", id="near", due="+100"))
+            await aeventually(lambda: started)
 
-    ((job_id, at),) = started
-    assert job_id == "near"
-    # Without the hint it would be the two seconds of the next look, less what passed.
-    assert 0.1 <= at - before < 0.8
+    assert started == ["near"]
 
 
-async def test_g10_a_retry_waits_for_its_delay(server: RedisServer) -> None:
-    runs: list[float] = []
+def note_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note for how many seconds promoters mean to sleep after each of their steps."""
+    waits: list[float] = []
+    step = Promoter.step
+
+    async def noted(self: Promoter) -> float:
+        waits.append(await step(self))
+        return waits[-1]
+
+    monkeypatch.setattr(Promoter, "step", noted)
+    return waits
+
+
+async def test_g10_a_retry_waits_for_its_delay(server: RedisServer, redis: redis_py.Redis) -> None:
+    queue, runs = Queue(redis), list[int]()
 
     async def fail_once(job: Job[None]) -> None:
-        runs.append(time.monotonic())
+        runs.append(queue.now_ms())
         if job.attempt == 1:
             raise ValueError("not yet")
 
@@ -111,7 +137,7 @@ async def test_g10_a_retry_waits_for_its_delay(server: RedisServer) -> None:
         await aeventually(lambda: worker.settled == 2)
 
     first, second = runs
-    assert 0.2 <= second - first < 0.7
+    assert second - first >= 200
 
 
 async def test_g10_promoters_side_by_side_never_promote_a_job_twice(
@@ -123,7 +149,7 @@ async def test_g10_promoters_side_by_side_never_promote_a_job_twice(
     wires = [Wire(Connector.of(server.url), name=f"promoter-{n}") for n in range(8)]
     promoters = [asyncio.create_task(Promoter(wire, queue.keys).run()) for wire in wires]
 
-    await aeventually(lambda: queue.stat("promoted") >= 3000, within=20.0)
+    await aeventually(lambda: queue.stat("promoted") >= 3000)
 
     for promoter in promoters:
         promoter.cancel()
@@ -135,7 +161,8 @@ async def test_g10_promoters_side_by_side_never_promote_a_job_twice(
     assert queue.stat("promoted") == 3000
 
 
-async def test_g10_100000_jobs_due_at_once_are_promoted_by_4_processes_once_and_quickly(
+@pytest.mark.timeout(300)
+async def test_g10_100000_jobs_due_at_once_are_promoted_by_4_processes_once_and_in_few_scripts(
     server: RedisServer, redis: redis_py.Redis, spawn: Spawner
 ) -> None:
     jobs, queue = 100_000, Queue(redis)
@@ -144,19 +171,17 @@ async def test_g10_100000_jobs_due_at_once_are_promoted_by_4_processes_once_and_
     for process in processes:
         process.wait_for_line("ready")
     due = make_all_due(queue, in_ms=2000)
-    used = cpu_seconds(redis)
+    redis.config_resetstat()
 
-    assert queue.redis.xlen(queue.stream().key) == 0
-    with watching_slow_commands(server, above_ms=20) as slow:
-        redis.publish(queue.keys.control, f"due {due}")
-        eventually(lambda: queue.stat("promoted") >= jobs, within=45.0)
+    redis.publish(queue.keys.control, f"due {due}")
+    eventually(lambda: queue.stat("promoted") >= jobs, within=120.0)
 
-    used = cpu_seconds(redis) - used
+    scripts = script_calls(redis)
     first_entry = redis.xrange(queue.stream().key, count=1)[0][0]
     assert int(first_entry.split(b"-")[0]) >= due
-    assert slow.unexplained == []
-    # A step takes Redis about 3 ms, and what else it did meanwhile is in this as well.
-    assert used / (jobs / BATCH) < 0.010
+    # Full batches, whoever comes first, and no more than a batch in a script: those that found
+    # nothing are the looks before and after.
+    assert jobs / BATCH <= scripts < 1.5 * jobs / BATCH
     for process in processes:
         process.wait_for_line("promotes")
     promoted = [fields[b"id"] for _, fields in redis.xrange(queue.stream().key)]
@@ -165,10 +190,16 @@ async def test_g10_100000_jobs_due_at_once_are_promoted_by_4_processes_once_and_
     assert redis.hlen(f"{queue.keys.delayed}:envelopes") == 0
 
 
+def script_calls(redis: redis_py.Redis) -> int:
+    """Return how many scripts were run since the statistics were reset."""
+    stats = cast("dict[str, dict[str, int]]", redis.info("commandstats"))
+    return sum(stats.get(f"cmdstat_{it}", {"calls": 0})["calls"] for it in ("eval", "evalsha"))
+
+
 async def put_off(server: RedisServer, queue: Queue, *, jobs: int) -> None:
     """Emit jobs that are due in an hour: however long that takes, none of them is due before."""
     due = str(queue.now_ms() + 3_600_000)
-    async with emitting(server.url, emit_timeout=60.0) as emit:
+    async with emitting(server.url, emit_timeout=120.0) as emit:
         await asyncio.gather(*_emits(emit, jobs, due))
 
 

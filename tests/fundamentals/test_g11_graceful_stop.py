@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 
+import pytest
 import redis as redis_py
 
 from consumers.job import Job
@@ -13,6 +14,10 @@ from tests.support.engine import QueueView, emit_one_to_run_and_one_to_hold, emi
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
+
+# Seconds. Whatever would outlast this deadline of a stop, the stop did not wait for it.
+STOPS_WITHIN = 40.0
+FOR_EVER = 3600.0
 
 
 async def test_g11_running_jobs_finish_and_nothing_new_is_started(
@@ -78,13 +83,13 @@ async def test_g11_past_the_grace_period_running_jobs_are_released(
 
     async def polite(job: Job[None]) -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(FOR_EVER)
         finally:
             seen.append((job.event, job.delivery, job.attempt, job.cancelled))
 
     async def deaf(job: Job[None]) -> str:
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(FOR_EVER)
         except asyncio.CancelledError:
             seen.append((job.event, job.delivery, job.attempt, job.cancelled))
         return "swallowed it"
@@ -92,13 +97,15 @@ async def test_g11_past_the_grace_period_running_jobs_are_released(
     async with emitting(server.url) as emit:
         await asyncio.gather(emit("polite"), emit("deaf"))
         handlers = {"polite": polite, "deaf": deaf}
-        async with working(server.url, handlers, concurrency=2) as worker:
+        options = {"concurrency": 2, "shutdown_timeout": FOR_EVER}
+        async with working(server.url, handlers, **options) as worker:
             await aeventually(lambda: worker.running == 2)
             begun = time.monotonic()
-            await worker.stop(timeout=0.2)
+            await asyncio.wait_for(worker.stop(timeout=0.2), STOPS_WITHIN)
             took = time.monotonic() - begun
 
-    assert 0.2 <= took < 2.0
+    # They had all of the grace period.
+    assert took >= 0.2
     assert sorted(seen) == [("deaf", 1, 1, True), ("polite", 1, 1, True)]
     assert queue.pending() == []
     assert redis.xlen(queue.lane(front=True)) == 2
@@ -117,7 +124,7 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
 
     def work(job: Job[None]) -> str:
         begun_to_run.set()
-        may_end.wait(30.0)
+        may_end.wait(60.0)
         cancelled.append(job.cancelled)
         return "too late"
 
@@ -126,13 +133,12 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
         async with working(server.url, {"work": work}) as worker:
             # One that only waits for its thread does not begin any more after a stop.
             await aeventually(begun_to_run.is_set)
-            begun = time.monotonic()
             await worker.stop(timeout=0.1)
-            took = time.monotonic() - begun
+            went_on_after_the_stop = cancelled == []
 
     may_end.set()
     await aeventually(lambda: cancelled == [True])
-    assert took < 5.0
+    assert went_on_after_the_stop
     assert redis.xlen(queue.lane(front=True)) == 1
     assert queue.pending() == []
     assert not queue.has_result("work-1")
@@ -144,57 +150,51 @@ async def test_g11_a_second_stop_shortens_the_first(
     queue = QueueView(redis)
 
     async def work(job: Job[None]) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(FOR_EVER)
 
     async with emitting(server.url) as emit:
         await emit("work")
-        async with working(server.url, {"work": work}, shutdown_timeout=60) as worker:
+        async with working(server.url, {"work": work}, shutdown_timeout=FOR_EVER) as worker:
             await aeventually(lambda: worker.running == 1)
-            begun = time.monotonic()
             first = asyncio.create_task(worker.stop())
             second = asyncio.create_task(worker.stop(timeout=0.1))
-            await asyncio.gather(first, second)
-            took = time.monotonic() - begun
+            await asyncio.wait_for(asyncio.gather(first, second), STOPS_WITHIN)
 
-    assert took < 3.0
     assert redis.xlen(queue.lane(front=True)) == 1
 
 
-async def test_g11_an_idle_worker_stops_at_once(server: RedisServer) -> None:
+async def test_g11_a_stop_ends_the_read_of_an_idle_worker(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By itself that read would not end in the time of this test, and the stop waits for its
+    # answer.
+    for name in ("consumers.fetcher.BLOCK", "consumers.fetcher.REFRESH"):
+        monkeypatch.setattr(name, FOR_EVER)
+    monkeypatch.setattr("consumers.assembly.LAST_WORDS", FOR_EVER)
+
     async def work(job: Job[None]) -> None:
         pass
 
-    async with working(server.url, {"work": work}) as worker:
-        await aeventually(lambda: worker._parts.fetcher.idle)  # type: ignore[union-attr]
-        begun = time.monotonic()
-        await worker.stop()
-        took = time.monotonic() - begun
-
-    assert took < 1.0
+    async with working(server.url, {"work": work}, lease=10 * FOR_EVER) as worker:
+        fetcher = worker._parts.fetcher  # type: ignore[union-attr]
+        await aeventually(lambda: fetcher._blocked)
+        await asyncio.wait_for(worker.stop(), STOPS_WITHIN)
 
 
-async def test_g11_a_stop_while_redis_is_away_returns_within_seconds(
-    server: RedisServer, redis: redis_py.Redis
-) -> None:
-    took = list[float]()
-
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("outage", ["refuse", "swallow"])
+async def test_g11_a_stop_returns_while_redis_is_away(server: RedisServer, outage: str) -> None:
     async def work(job: Job[None]) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(FOR_EVER)
 
     async with emitting(server.url) as emit:
         await emit("work")
-    for outage in ("refuse", "swallow"):
-        with FaultProxy(server.port) as proxy:
-            async with working(proxy.url, {"work": work}) as worker:
-                await aeventually(lambda worker=worker: worker.running == 1)
-                getattr(proxy, outage)()
-                begun = time.monotonic()
-                await worker.stop(timeout=0.1)
-                took.append(time.monotonic() - begun)
-        QueueView(redis).expire()
-
-    assert took[0] < 9.0
-    assert took[1] < 15.0
+    with FaultProxy(server.port) as proxy:
+        async with working(proxy.url, {"work": work}, shutdown_timeout=FOR_EVER) as worker:
+            await aeventually(lambda: worker.running == 1)
+            getattr(proxy, outage)()
+            # Redis is away until the stop has returned.
+            await asyncio.wait_for(worker.stop(timeout=0.1), 2 * STOPS_WITHIN)
 
 
 async def test_g11_stopping_at_any_moment_loses_nothing(

@@ -91,7 +91,7 @@ async def test_g12_a_stop_and_a_take_over_work_while_memory_is_full(
             await aeventually(lambda: worker.running == 1)
         async with working(server.url, {"work": work}):
             queue.expire()
-            await aeventually(queue.is_empty, within=10.0)
+            await aeventually(queue.is_empty)
 
     assert sorted(ran) == [("orphan", 1), ("released", 1), ("suspect", 1)]
 

@@ -66,7 +66,7 @@ async def test_g9_five_schedulers_fire_each_time_once(
             await stack.enter_async_context(
                 working(server.url, {"work": work}, name=f"w{n}", services=services(tick))
             )
-        await aeventually(lambda: len(ran) >= 4, within=15)
+        await aeventually(lambda: len(ran) >= 4)
 
     times = [int(job_id.rpartition(":")[2]) for job_id, _ in ran]
     assert times == list(range(times[0], times[0] + 1000 * len(times), 1000))
@@ -143,7 +143,7 @@ async def test_g9_a_queued_fire_follows_when_the_run_before_has_ended(
 
     schedule = every(SECOND, overlap="queue")
     async with working(server.url, {"work": work}, concurrency=4, services=services(schedule)):
-        await aeventually(lambda: ends >= 3, within=20)
+        await aeventually(lambda: ends >= 3)
 
     assert most == 1
 
@@ -157,10 +157,10 @@ async def test_g9_a_schedule_is_registered_again_after_redis_lost_its_data(
         ran.append(job.id)
 
     async with working(server.url, {"work": work}, services=services(every(SECOND))):
-        await aeventually(lambda: ran, within=10)
+        await aeventually(lambda: ran)
         redis.flushall()
         ran.clear()
-        await aeventually(lambda: ran, within=15)
+        await aeventually(lambda: ran)
 
 
 async def test_g9_a_definition_that_nobody_registers_for_a_week_is_paused_and_comes_back(
@@ -174,13 +174,11 @@ async def test_g9_a_definition_that_nobody_registers_for_a_week_is_paused_and_co
     await timetable.register(every(SECOND), source="handler")
     redis.hincrby(KEYS.schedule("tick"), "registered", -8 * 24 * 3600 * 1000)
     async with working(server.url, {"work": work}, services=services()):
-        await aeventually(
-            lambda: redis.hget(KEYS.schedule("tick"), "paused") == b"unregistered", within=10
-        )
+        await aeventually(lambda: redis.hget(KEYS.schedule("tick"), "paused") == b"unregistered")
     assert ran == []
 
     async with working(server.url, {"work": work}, services=services(every(SECOND))):
-        await aeventually(lambda: ran, within=10)
+        await aeventually(lambda: ran)
 
 
 async def test_g9_a_schedule_whose_record_somebody_spoiled_does_not_stop_the_others(
@@ -196,7 +194,7 @@ async def test_g9_a_schedule_whose_record_somebody_spoiled_does_not_stop_the_oth
     redis.hset(KEYS.schedule("spoiled"), "definition", "{}")
     redis.zadd(KEYS.schedules, {"nothing": 0})
     async with working(server.url, {"work": work}, services=services(every(SECOND))):
-        await aeventually(lambda: len(ran) >= 2, within=15)
+        await aeventually(lambda: len(ran) >= 2)
 
     assert redis.zscore(KEYS.schedules, "nothing") is None
 
@@ -223,7 +221,7 @@ async def test_g9_no_record_that_cannot_be_read_stops_the_others(
     for number, fields in enumerate(UNREADABLE):
         await _in_trouble(timetable, redis, f"spoiled{number}", fields)
     async with working(server.url, {"work": work}, services=services(every(SECOND))):
-        await aeventually(lambda: len(ran) >= 2, within=15)
+        await aeventually(lambda: len(ran) >= 2)
 
     assert {fire.rpartition(":")[0] for fire in ran} == {"cron:tick"}
     # Nor does it keep them from being listed, or itself from being removed.
@@ -246,12 +244,12 @@ async def test_g9_a_foreign_value_in_place_of_one_handlers_schedule_keeps_no_oth
     redis.set(KEYS.schedule("other"), "foreign")
     redis.sadd(KEYS.schedule_names, "other")
     async with working(server.url, {"work": work}, services=services(other, every(SECOND))):
-        await aeventually(lambda: len(ran) >= 2, within=15)
+        await aeventually(lambda: len(ran) >= 2)
         assert [it.unreadable is None for it in await timetable.records()] == [False, True]
 
         # As soon as it is gone, the schedule is registered.
         redis.delete(KEYS.schedule("other"))
-        await aeventually(lambda: redis.exists(KEYS.schedule("other")), within=15)
+        await aeventually(lambda: redis.exists(KEYS.schedule("other")))
 
 
 async def test_g9_registering_that_fails_does_not_stop_the_firing(
@@ -269,8 +267,12 @@ async def test_g9_registering_that_fails_does_not_stop_the_firing(
 
 
 async def test_g9_schedules_that_cannot_be_fired_delay_no_other(
-    wire: Wire, redis: redis_py.Redis, timetable: Timetable
+    wire: Wire, redis: redis_py.Redis, timetable: Timetable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However long the steps here take, nothing is due for another look meanwhile.
+    look = 3600.0
+    monkeypatch.setattr("processors.scheduler.LOOK", look)
+    monkeypatch.setattr("processors.scheduler._LEFT_ALONE", 2 * look)
     for number in range(100):
         await _in_trouble(timetable, redis, f"newer{number}", {"definition": '{"every": 5}'})
     scheduler = Scheduler(wire, KEYS)
@@ -282,13 +284,13 @@ async def test_g9_schedules_that_cannot_be_fired_delay_no_other(
         assert steps < 10
 
     # From then on they are not looked at again, and the next fire alone says how long to wait.
-    soon = await timetable.now_ms() + 1900
+    soon = await timetable.now_ms() + round(look * 1000 / 2)
     redis.hset(KEYS.schedule("tick"), "slot", soon)
     redis.zadd(KEYS.schedules, {"tick": soon})
     reads = _reads(redis)
     waits = [await scheduler.step() for _ in range(3)]
     assert _reads(redis) == reads
-    assert all(LOOK / 4 < wait < LOOK for wait in waits)
+    assert all(look / 4 < wait < look for wait in waits)
     assert redis.zcard(KEYS.schedules) == 101
 
 
@@ -345,13 +347,17 @@ async def test_g9_who_fires_second_waits_for_the_next_fire_time(
         return record
 
     monkeypatch.setattr(Timetable, "record", fired_meanwhile)
+    before = await timetable.now_ms()
     wait = await scheduler.step()
+    after = await timetable.now_ms()
 
     record = await timetable.record("tick")
     assert record is not None
     assert (record.fired, record.fires) == (due, 1)
     assert record.slot is not None
-    assert wait == pytest.approx(min(2, (record.slot - await timetable.now_ms()) / 1000), abs=0.4)
+    # It asks for the time at some moment between the two; a millisecond more is not early.
+    latest, earliest = ((record.slot - now + 1) / 1000 for now in (before, after))
+    assert min(LOOK, earliest) <= wait <= min(LOOK, latest)
 
 
 async def test_g9_a_schedule_goes_on_behind_its_last_fire_when_the_clock_is_set_back(
