@@ -1,11 +1,16 @@
-"""What a test starts must not live on into the next one."""
+"""What a test starts must not live on into the next one, nor after the tests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.processes.stage import SLACK, Stage
+from tests.support.processes import Spawner
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_ending_a_supervisor_ends_its_workers_too(stage: Stage) -> None:
@@ -17,6 +22,39 @@ def test_ending_a_supervisor_ends_its_workers_too(stage: Stage) -> None:
 
     eventually(lambda: not any(map(lives, listed.split())), SLACK)
     assert len(listed.split()) == 2
+
+
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_what_a_child_has_started_ends_with_the_process_of_the_tests(
+    spawn: Spawner, tmp_path: Path, how: str
+) -> None:
+    """Ended by a signal, tests run no code any more: neither fixtures nor finally."""
+    tests = spawn.python("-c", TESTS, str(tmp_path / "child"))
+    pids = tests.wait_for_line(r"^(\d+) (\d+)$").groups()
+    assert all(map(lives, pids))
+
+    getattr(tests, how)()
+
+    eventually(lambda: not any(map(lives, pids)))
+
+
+# Starts a child as tests do; that starts another one in a group of its own, as a supervisor
+# does with its workers.
+TESTS = """
+import signal, sys
+from pathlib import Path
+from tests.support.processes import Child
+
+PARENT = '''
+import os, signal, subprocess, sys
+pause = [sys.executable, "-c", "import signal; signal.pause()"]
+print(os.getpid(), subprocess.Popen(pause, process_group=0).pid, flush=True)
+signal.pause()
+'''
+child = Child([sys.executable, "-c", PARENT], output=Path(sys.argv[1]))
+print(child.wait_for_line(".*")[0], flush=True)
+signal.pause()
+"""
 
 
 def lives(pid: str) -> bool:

@@ -11,13 +11,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import sessions
 from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
+_KILLS_A_SESSION = Path(sessions.__file__)
 # Who is killed cannot end what it has started. So a watcher, nobody's child, reads a
-# pipe that nobody writes to, and kills the whole group when the pipe's other end is gone.
+# pipe that nobody writes to, and kills the whole session when the pipe's other end is gone:
+# a supervisor's workers are in groups of their own. It ignores what a terminal or the child
+# itself sends to all of its group.
 _ENDS_WITH_US = (
-    'exec 3<&0 </dev/null; ( (read -r _ <&3 || kill -s KILL -- -$$) & ); exec 3<&-; exec "$@"'
+    "trap '' HUP INT TERM; exec 3<&0 </dev/null; "
+    f'( (read -r _ <&3 || exec "{sys.executable}" "{_KILLS_A_SESSION}" $$) & ); '
+    "exec 3<&-; trap - HUP INT TERM; "
+    'exec "$@"'
 )
 
 
@@ -89,12 +96,7 @@ class Child:
 
     def kill_all(self) -> None:
         """kill -9 of it and of everything it started, whatever process group that is in."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        while left := _session(self.pid):
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        sessions.kill(self.pid)
 
     def terminate(self) -> None:
         """SIGTERM, this process only."""
@@ -183,19 +185,3 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     # Settings of the person who runs the tests must not reach the child.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKMANAGER_")}
     return {**inherited, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **extra}
-
-
-def _session(leader: int) -> list[int]:
-    """Return who lives in the session of a process; nobody where there is no /proc."""
-    return [
-        int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _is_in(leader, stat)
-    ]
-
-
-def _is_in(leader: int, stat: Path) -> bool:
-    try:
-        # Behind the name, which may hold anything: state, parent, group, session.
-        state, _, _, session = stat.read_text().rpartition(") ")[2].split()[:4]
-    except OSError:
-        return False
-    return int(session) == leader and state not in "ZX"

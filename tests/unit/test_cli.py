@@ -243,13 +243,21 @@ def test_help_imports_no_redis() -> None:
 
 
 class Children:
-    """Commands for a supervisor: each start writes a line, then runs the given Python."""
+    """Commands for a supervisor: each start writes a line, then runs the given Python.
+
+    They are in process groups of their own, so they look themselves whether their parent lives.
+    """
 
     def __init__(self, folder: Path, program: str) -> None:
         self.log = folder / "starts"
         self.log.touch()
         note = f"""
-            import os, sys
+            import os, sys, threading, time
+            def end_with_the_tests():
+                while os.getppid() == {os.getpid()}:
+                    time.sleep(0.1)
+                os._exit(1)
+            threading.Thread(target=end_with_the_tests, daemon=True).start()
             with open({str(self.log)!r}, "a") as log:
                 print(sys.argv[1], os.getpid(), file=log)
             with open({str(self.log)!r}) as log:
