@@ -9,11 +9,14 @@ import time
 import pytest
 import redis as redis_py
 
+from consumers.assembly import Parts
 from consumers.job import Job
 from tests.support.engine import QueueView, emit_one_to_run_and_one_to_hold, emitting, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
+
+pytestmark = pytest.mark.timeout(180)
 
 # Seconds. Whatever would outlast this deadline of a stop, the stop did not wait for it.
 STOPS_WITHIN = 40.0
@@ -145,9 +148,16 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
 
 
 async def test_g11_a_second_stop_shortens_the_first(
-    server: RedisServer, redis: redis_py.Redis
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = QueueView(redis)
+    queue, waits_for_the_job = QueueView(redis), asyncio.Event()
+    run_down = Parts.run_down
+
+    async def noting(parts: Parts) -> None:
+        waits_for_the_job.set()
+        await run_down(parts)
+
+    monkeypatch.setattr(Parts, "run_down", noting)
 
     async def work(job: Job[None]) -> None:
         await asyncio.sleep(FOR_EVER)
@@ -157,6 +167,7 @@ async def test_g11_a_second_stop_shortens_the_first(
         async with working(server.url, {"work": work}, shutdown_timeout=FOR_EVER) as worker:
             await aeventually(lambda: worker.running == 1)
             first = asyncio.create_task(worker.stop())
+            await waits_for_the_job.wait()
             second = asyncio.create_task(worker.stop(timeout=0.1))
             await asyncio.wait_for(asyncio.gather(first, second), STOPS_WITHIN)
 
@@ -181,7 +192,6 @@ async def test_g11_a_stop_ends_the_read_of_an_idle_worker(
         await asyncio.wait_for(worker.stop(), STOPS_WITHIN)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("outage", ["refuse", "swallow"])
 async def test_g11_a_stop_returns_while_redis_is_away(server: RedisServer, outage: str) -> None:
     async def work(job: Job[None]) -> None:

@@ -16,6 +16,8 @@ from tests.support.queue import Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
+pytestmark = pytest.mark.timeout(180)
+
 
 class Sweeps:
     """Notes of each sweep with room when it began (ms, by Redis' clock) and what it took."""

@@ -27,6 +27,8 @@ from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
+pytestmark = pytest.mark.timeout(180)
+
 
 async def test_g8_a_blocked_loop_keeps_its_lease_and_commits(
     server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture

@@ -24,6 +24,8 @@ from tests.support.engine import QueueView, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
+pytestmark = pytest.mark.timeout(180)
+
 KEYS = Keys("default")
 
 
