@@ -78,6 +78,6 @@ Storms, cancel and pause (test_rows_g.py)
     G8   a cancel that races with the start
     G9   a pause while jobs run
 
-Two more in test_long_hauls.py: what an idle worker uses, and how soon a worker is
-back after a minute without Redis.
+Two more in test_long_hauls.py: how seldom an idle worker does anything, and how a
+worker comes back after a minute without Redis.
 """

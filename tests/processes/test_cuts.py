@@ -29,6 +29,8 @@ from tests.support.queue import Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
 
+pytestmark = pytest.mark.timeout(300)
+
 APPS = Path(__file__).parent / "apps"
 CUT = 137
 
@@ -90,7 +92,7 @@ def cut_off(spawn: Spawner, server: RedisServer, work: str, cuts: dict[str, str]
             client.script_load(script.source)
     named = [f"{queue}={point}" for queue, point in cuts.items()]
     child = spawn.python(str(APPS / "cuts.py"), server.url, work, *named)
-    assert child.wait(30.0) == 0, child.text
+    assert child.wait() == 0, child.text
     ended = dict(line.split() for line in child.text.splitlines() if " " in line)
     assert ended == dict.fromkeys(cuts, str(CUT)), child.text
 
@@ -163,7 +165,7 @@ async def recover(server: RedisServer, queues: Collection[Queue]) -> None:
     consumer = worker(server.url, *(it.keys.queue for it in queues), newer=True)
     await consumer.start()
     try:
-        await aeventually(lambda: all(map(is_over, queues)), within=30.0)
+        await aeventually(lambda: all(map(is_over, queues)))
     finally:
         await consumer.stop(timeout=0)
 
@@ -220,7 +222,7 @@ def test_g6_a_replay_cut_off_at_every_step_loses_and_doubles_nothing(
 async def replay_again(server: RedisServer, queues: dict[str, Queue]) -> dict[str, list[str]]:
     wire = Wire(Connector.of(server.url), name="again")
     found = {
-        point: await DeadLetters(wire, queue.keys, where="").replay(["job"], patience=5.0)
+        point: await DeadLetters(wire, queue.keys, where="").replay(["job"], patience=30.0)
         for point, queue in queues.items()
     }
     await wire.close()
@@ -273,14 +275,13 @@ async def relay_all(server: RedisServer, *queues: Queue) -> None:
 KILLS = 200
 
 
-@pytest.mark.timeout(120)
 def test_g3_children_arrive_once_and_in_order_although_relays_are_killed_200_times(
     spawn: Spawner, server: RedisServer, redis: redis_py.Redis
 ) -> None:
     seed = os.environ.get("SEED") or str(random.randrange(2**32))
     print(f"to see this again: SEED={seed}")
     child = spawn.python(str(APPS / "killed_relays.py"), server.url, seed, str(KILLS))
-    assert child.wait(100.0) == 0, child.text
+    assert child.wait(250.0) == 0, child.text
     told = json.loads(child.wait_for_line(r"\{.*\}")[0])
     posted, arrived, where = told["posted"], told["arrived"], Counter(told["where"])
     print(f"{told['killed']} relays were killed: {dict(where)}")

@@ -7,6 +7,8 @@ import pytest
 from tests.processes.stage import SLACK, Stage, stop
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(300)
+
 RUDE = {
     "exit": ("failed", "SystemExit"),
     "exit-in-thread": ("failed", "SystemExit"),

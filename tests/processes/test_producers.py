@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import redis as redis_py
 
 from taskmanager import TaskManager
@@ -11,17 +12,19 @@ from tests.processes.stage import LEASE, SLACK, Stage
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_ids_that_two_processes_emit_at_once_are_jobs_once(stage: Stage) -> None:
     jobs = 200
     scripts = [stage.script("emits.py", str(jobs)) for _ in range(2)]
 
-    new = [int(script.wait_for_line(r"new: (\d+)", 30.0)[1]) for script in scripts]
+    new = [int(script.wait_for_line(r"new: (\d+)")[1]) for script in scripts]
 
-    assert [script.wait(30.0) for script in scripts] == [0, 0]
+    assert [script.wait() for script in scripts] == [0, 0]
     assert sum(new) == stage.stat("emitted") == stage.waiting() == jobs
     assert stage.writers() == 2
-    assert stage.starting("jobs", "-c", "8", "--burst").wait(30.0) == 0
+    assert stage.starting("jobs", "-c", "8", "--burst").wait() == 0
     ran = sorted(it.job for it in stage.witness.started())
     assert ran == sorted(f"job-{number}" for number in range(jobs))
 
@@ -36,12 +39,12 @@ def test_g4_what_is_emitted_while_replies_are_lost_and_redis_restarts_is_run_onc
         script = stage.script("keeps_emitting.py", str(jobs), url=network.url)
 
         for emitted in (50, 100, 150):
-            script.wait_for_line(rf"emitted {emitted}$", 30.0)
+            script.wait_for_line(rf"emitted {emitted}$")
             network.drop_reply("EVALSHA", 3)
             stage.server.kill()
             stage.server.start()
 
-        assert script.wait(30.0) == 0, script.text
+        assert script.wait() == 0, script.text
         assert network.dropped == 9
     stage.completed(jobs, 2 * SLACK)
     assert stage.stat("emitted") == jobs

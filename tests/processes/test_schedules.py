@@ -13,6 +13,8 @@ from processors.schedule import fire_of
 from tests.processes.stage import LEASE, SLACK, Stage
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(300)
+
 WORKERS = 16
 SECONDS = 30
 
@@ -31,7 +33,6 @@ def results(stage: Stage) -> dict[int, tuple[str, str]]:
     return {int(fire_ms): (state, value) for fire_ms, (_, state, value) in kept.items()}
 
 
-@pytest.mark.timeout(150)
 def test_g9_row_e8_sixteen_workers_half_of_them_killed_fire_each_time_exactly_once(
     stage: Stage,
 ) -> None:
@@ -40,7 +41,7 @@ def test_g9_row_e8_sixteen_workers_half_of_them_killed_fire_each_time_exactly_on
     dice = random.Random(seed)
     workers = [stage.starting("scheduled", lease=LEASE) for _ in range(WORKERS)]
     for worker in workers:
-        worker.wait_for_line("worker .* started", within=60.0)
+        worker.wait_for_line("worker .* started")
     first = eventually(lambda: fire_times(stage), SLACK)[0]
     deaths = sorted(dice.uniform(0, SECONDS) for _ in range(WORKERS // 2))
     began = time.monotonic()
@@ -57,7 +58,7 @@ def test_g9_row_e8_sixteen_workers_half_of_them_killed_fire_each_time_exactly_on
     for worker in workers:
         worker.terminate()
     for worker in workers:
-        worker.wait(SLACK)
+        worker.wait()
     fired = [fire_ms for fire_ms in fire_times(stage) if fire_ms <= last]
     assert fired == wanted
     # One job each: whoever ran it, and however often, it was of one generation.
@@ -101,7 +102,7 @@ def test_g9_row_e10_what_a_scheduler_did_not_fire_before_it_died_the_next_one_fi
     stage: Stage,
 ) -> None:
     dying = stage.worker("scheduled", lease=LEASE, cut="fire.before_send")
-    dying.wait(SLACK)
+    dying.wait()
     assert fire_times(stage) == []
     with stage.server.client(decode_responses=True) as client:
         slot = int(client.hget(stage.keys.schedule("tick"), "slot"))
@@ -118,7 +119,7 @@ def test_g9_row_e10_a_scheduler_that_dies_behind_the_fire_does_not_make_it_twice
     stage: Stage,
 ) -> None:
     dying = stage.worker("scheduled", lease=LEASE, cut="fire.answered")
-    dying.wait(SLACK)
+    dying.wait()
     with stage.server.client(decode_responses=True) as client:
         fired = int(client.hget(stage.keys.schedule("tick"), "fired"))
 

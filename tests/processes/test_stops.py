@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_g11_a_rolling_restart_under_load_loses_nothing_and_runs_nothing_twice(
@@ -35,7 +39,7 @@ def test_g11_the_third_signal_ends_the_worker_with_4_and_the_lease_brings_its_jo
     # As often as it takes, for the same reason.
     eventually(lambda: worker.terminate() or not worker.running, SLACK)
 
-    assert worker.wait(SLACK) == 4
+    assert worker.wait() == 4
     stage.worker("rude", lease=LEASE)
     stage.completed(1, RECOVERY + SLACK)
     assert [(it.delivery, it.attempt) for it in stage.witness.started()] == [(1, 1), (2, 1)]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from taskmanager import Context, Job, TaskManager
@@ -24,6 +25,21 @@ def seconds(job: Job[Any]) -> float:
 async def nap(job: Job[Any]) -> None:
     with witnessed(job):
         await asyncio.sleep(seconds(job))
+
+
+@tm.registerHandler(event="wait")
+async def wait(job: Job[Any]) -> None:
+    """Run until there is a file."""
+    with witnessed(job):
+        while not Path(job.data["gate"]).exists():
+            await asyncio.sleep(0.01)
+
+
+@tm.registerHandler(event="wait-in-thread")
+def wait_in_thread(job: Job[Any]) -> None:
+    with witnessed(job):
+        while not Path(job.data["gate"]).exists():
+            time.sleep(0.01)
 
 
 @tm.registerHandler(event="nap-in-thread")
