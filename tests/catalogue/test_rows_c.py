@@ -150,7 +150,7 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
     """
     lease, connections = 60.0, 3
     if watchdogs == "short":
-        lease, connections = 9.0, 4
+        lease, connections = 15.0, 4
         monkeypatch.setattr("consumers.reader.PATIENCE", 1.0)
         monkeypatch.setitem(Wire.__init__.__kwdefaults__, "reply_timeout", 1.0)
         monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "ping_interval", 0.5)

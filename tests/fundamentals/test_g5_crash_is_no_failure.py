@@ -46,7 +46,7 @@ async def _live_and_die(server: RedisServer, queue: QueueView, killer: Killer) -
     async with working(server.url, killer.handlers, concurrency=8) as worker:
         killer.worker = worker
         killer.struck.clear()
-        await asyncio.wait_for(killer.struck.wait(), 10.0)
+        await asyncio.wait_for(killer.struck.wait(), 30.0)
         await crash(worker)
     queue.expire()
 
@@ -154,7 +154,7 @@ async def test_g5_a_graceful_stop_of_a_solo_run_takes_its_mark_back(
         async with working(server.url, killer.handlers) as worker:
             killer.worker = worker
             killer.struck.clear()
-            await asyncio.wait_for(killer.struck.wait(), 10.0)
+            await asyncio.wait_for(killer.struck.wait(), 30.0)
 
     assert [attempt for _, attempt in killer.poison] == [1, 1, 1, 1]
     assert queue.letters() == []
