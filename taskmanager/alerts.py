@@ -13,6 +13,7 @@ from consumers.dead_letters import DeadLetter, letter_about
 from consumers.delivery import Delivery
 from consumers.outcome import Buried
 from taskmanager.errors import InvalidHandler
+from taskmanager.signatures import signature_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Alerts:
     def add(self, callback: F) -> F:
         """Have a function called with every DeadLetter of this worker."""
         try:
-            inspect.signature(callback).bind("letter")
+            signature_of(callback).bind("letter")
         except TypeError as error:
             raise InvalidHandler(
                 callback, str(error), what="on_dead", form="def {name}(letter) or async def"

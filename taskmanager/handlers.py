@@ -27,6 +27,7 @@ from taskmanager.payloads import Payload, payload_of
 from taskmanager.policies import check_retry
 from taskmanager.repeats import handler_schedule
 from taskmanager.request import DEFAULT_QUEUE
+from taskmanager.signatures import signature_of
 from taskmanager.storms import OPTIONS as STORM_OPTIONS
 from taskmanager.storms import handler_storms
 from taskmanager.values import positive_s, whole_ms, whole_number
@@ -277,7 +278,7 @@ def _takes_ctx(handler: Any) -> bool:
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise InvalidHandler(handler, "it yields, so calling it would run nothing")
     try:
-        parameters = inspect.signature(handler).parameters.values()
+        parameters = signature_of(handler).parameters.values()
     except ValueError:
         raise InvalidHandler(handler, "its parameters cannot be read") from None
     needed = [

@@ -10,6 +10,7 @@ from consumers.job import Job
 from consumers.policy import Around, CallNext
 from taskmanager.context import Context
 from taskmanager.errors import InvalidHandler
+from taskmanager.signatures import signature_of
 
 # async def (job, ctx, call_next): what it returns is the result.
 Middleware: TypeAlias = Callable[[Job[Any], Context[Any], CallNext], Awaitable[Any]]
@@ -48,7 +49,7 @@ def check_middleware(given: M) -> M:
     if not (inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(call)):
         raise _refused(given, "it is not an async function")
     try:
-        inspect.signature(given).bind("job", "ctx", "call_next")
+        signature_of(given).bind("job", "ctx", "call_next")
     except TypeError as error:
         raise _refused(given, str(error)) from None
     return given

@@ -6,7 +6,6 @@ or under one of its other names; as a keyword it has one name.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from consumers.errors import UnknownOption
 from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.signatures import signature_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,7 +105,7 @@ def naming_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         # Without self.
-        allowed = list(inspect.signature(function).parameters)[1:]
+        allowed = list(signature_of(function).parameters)[1:]
 
         @wraps(function)
         def checked(*args: P.args, **options: P.kwargs) -> R:

@@ -15,13 +15,15 @@ from pydantic_core import ValidationError
 
 from consumers.job import Job
 from taskmanager.errors import InvalidHandler, InvalidPayload
+from taskmanager.signatures import signature_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 # An annotation that cannot be resolved, because its names are imported for type
-# checkers only.
+# checkers only, and how typing shows such a name inside another type.
 _JOB_OF = re.compile(r"^(?:\w+\.)*Job\[(?P<payload>.+)\]$", re.DOTALL)
+_FORWARD = re.compile(r"ForwardRef\('(?P<name>[^']*)'[^)]*\)")
 _ANYTHING = {"Any", "typing.Any", "object"}
 _UNTYPED: Any = object()
 _FORM = (
@@ -92,21 +94,22 @@ def _field(hint: Any, *, required: bool) -> Any:
 
 
 def _annotated(handler: Callable[..., Any]) -> Any:
-    parameters = list(inspect.signature(handler).parameters.values())
-    annotation = parameters[0].annotation if parameters else inspect.Parameter.empty
-    if isinstance(annotation, str):
-        annotation = _resolved(handler, annotation)
+    parameters = list(signature_of(handler).parameters.values())
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        return _UNTYPED
+    annotation = _resolved(handler, parameters[0].annotation)
     if typing.get_origin(annotation) is not Job:
         return _UNTYPED
     return typing.get_args(annotation)[0]
 
 
-def _resolved(handler: Callable[..., Any], annotation: str) -> Any:
-    """Return what an annotation in quotes, or of a module with future annotations, stands for."""
+def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
+    """Return what an annotation stands for, of which all or a part may not be evaluated yet."""
     try:
         return _evaluated(handler, annotation)
     except Exception as error:
-        named = _JOB_OF.match(annotation.strip())
+        text = _text_of(annotation)
+        named = _JOB_OF.match(text)
         if named is None or named["payload"].strip() in _ANYTHING:
             return _UNTYPED
         payload = named["payload"].strip()
@@ -115,13 +118,21 @@ def _resolved(handler: Callable[..., Any], annotation: str) -> Any:
         except Exception:
             raise InvalidHandler(
                 handler,
-                f"its annotation {annotation!r} cannot be read here ({error}): "
+                f"its annotation {text!r} cannot be read here ({error}): "
                 f"give payload={payload} as well",
                 form=_FORM,
             ) from None
 
 
-def _evaluated(handler: Callable[..., Any], annotation: str) -> Any:
+def _text_of(annotation: Any) -> str:
+    """Return an annotation as it may have been written."""
+    if isinstance(annotation, typing.ForwardRef):
+        return annotation.__forward_arg__
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    return _FORWARD.sub(r"\g<name>", text).strip()
+
+
+def _evaluated(handler: Callable[..., Any], annotation: Any) -> Any:
     holder = SimpleNamespace(__annotations__={"job": annotation})
     return typing.get_type_hints(holder, globalns=_globals(handler), include_extras=True)["job"]
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from taskmanager.cli.exits import USAGE, Exit
+from taskmanager.signatures import signature_of
 
 if TYPE_CHECKING:
     from taskmanager.manager import TaskManager
@@ -101,7 +102,7 @@ def _manager(found: Any, target: str) -> TaskManager[Any]:
 
 def _call(factory: Any, target: str) -> Any:
     try:
-        inspect.signature(factory).bind()
+        signature_of(factory).bind()
     except TypeError as error:
         raise Exit(f"{target!r} cannot be called without arguments: {error}", USAGE) from error
     try:
