@@ -17,7 +17,7 @@ from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import GROUP, Queue
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 
 async def work(job: Job[None]) -> None:
@@ -101,7 +101,7 @@ async def test_who_waits_for_a_job_of_a_deleted_lane_is_told_that_nobody_knows_i
     view = QueueView(redis)
     async with TaskManager(server.url) as tm:
         handle = await tm.emit("work", id="a")
-        waiting = asyncio.create_task(handle.result(timeout=30))
+        waiting = asyncio.create_task(handle.result(timeout=PATIENCE))
         await aeventually(lambda: redis.hexists(view.keys.waiters, "a"))
         redis.delete(view.lane())
 

@@ -12,7 +12,7 @@ from consumers.channel import Channel, SyncChannel
 from consumers.connection import Connector
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 pytestmark = pytest.mark.foreign_keys
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.foreign_keys
 async def test_several_commands_get_a_reply_each_and_errors_are_values(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name="a-reader")
 
-    replies = await channel.ask(("SET", "k", "v"), ("INCR", "k"), ("GET", "k"), timeout=5.0)
+    replies = await channel.ask(("SET", "k", "v"), ("INCR", "k"), ("GET", "k"), timeout=PATIENCE)
 
     assert (replies[0], replies[2]) == (b"OK", b"v")
     assert isinstance(replies[1], ResponseError)
@@ -31,7 +31,7 @@ async def test_a_channel_knows_its_number_while_it_is_connected(server: RedisSer
     channel = Channel(Connector.of(server.url), name="a-reader")
     assert (channel.connected, channel.client_id) == (False, None)
 
-    number, name = await channel.ask(("CLIENT", "ID"), ("CLIENT", "GETNAME"), timeout=5.0)
+    number, name = await channel.ask(("CLIENT", "ID"), ("CLIENT", "GETNAME"), timeout=PATIENCE)
 
     assert (channel.connected, channel.client_id, name) == (True, number, b"a-reader")
     await channel.close()
@@ -42,9 +42,9 @@ async def test_a_blocking_read_can_be_unblocked(
     server: RedisServer, aredis: redis.asyncio.Redis
 ) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    await channel.ask(("PING",), timeout=5.0)
+    await channel.ask(("PING",), timeout=PATIENCE)
     read = ("XREAD", "BLOCK", 5000, "STREAMS", "s", "$")
-    asking = asyncio.create_task(channel.ask(read, ("XLEN", "s"), timeout=10.0))
+    asking = asyncio.create_task(channel.ask(read, ("XLEN", "s"), timeout=PATIENCE))
 
     await aeventually(lambda: aredis.client_unblock(channel.client_id))
 
@@ -56,7 +56,7 @@ async def test_a_blocking_read_can_be_unblocked(
 async def test_a_reply_that_does_not_come_costs_the_connection(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name=None)
     loop = asyncio.get_running_loop()
-    await channel.ask(("PING",), timeout=5.0)
+    await channel.ask(("PING",), timeout=PATIENCE)
     number, started = channel.client_id, loop.time()
 
     with pytest.raises(TimeoutError, match=r"no reply within 0\.2 s"):
@@ -64,15 +64,15 @@ async def test_a_reply_that_does_not_come_costs_the_connection(server: RedisServ
 
     assert 0.2 <= loop.time() - started < 1.0
     assert not channel.connected
-    assert await channel.ask(("ECHO", "x"), timeout=5.0) == [b"x"]
+    assert await channel.ask(("ECHO", "x"), timeout=PATIENCE) == [b"x"]
     assert channel.client_id != number
     await channel.close()
 
 
 async def test_a_cancelled_question_never_answers_the_next_one(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    await channel.ask(("PING",), timeout=5.0)
-    asking = asyncio.create_task(channel.ask(("ECHO", "old"), timeout=5.0))
+    await channel.ask(("PING",), timeout=PATIENCE)
+    asking = asyncio.create_task(channel.ask(("ECHO", "old"), timeout=PATIENCE))
     await asyncio.sleep(0)
 
     asking.cancel()
@@ -80,7 +80,7 @@ async def test_a_cancelled_question_never_answers_the_next_one(server: RedisServ
         await asking
 
     assert not channel.connected
-    assert await channel.ask(("ECHO", "new"), timeout=5.0) == [b"new"]
+    assert await channel.ask(("ECHO", "new"), timeout=PATIENCE) == [b"new"]
     await channel.close()
 
 
@@ -90,7 +90,7 @@ async def test_a_question_cancelled_while_connecting_leaves_nothing_open(
     with FaultProxy(server.port) as proxy:
         proxy.swallow()
         channel = Channel(Connector.of(proxy.url), name="a-name")
-        asking = asyncio.create_task(channel.ask(("PING",), timeout=5.0))
+        asking = asyncio.create_task(channel.ask(("PING",), timeout=PATIENCE))
         await aeventually(lambda: proxy.open == 1)
 
         asking.cancel()
@@ -99,7 +99,7 @@ async def test_a_question_cancelled_while_connecting_leaves_nothing_open(
 
         proxy.refuse()
         proxy.pass_all()
-        assert await channel.ask(("PING",), timeout=5.0) == [b"PONG"]
+        assert await channel.ask(("PING",), timeout=PATIENCE) == [b"PONG"]
         await channel.close()
 
 
@@ -107,25 +107,25 @@ async def test_a_killed_connection_fails_the_question_and_the_next_one_works(
     server: RedisServer, aredis: redis.asyncio.Redis
 ) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    await channel.ask(("PING",), timeout=5.0)
-    asking = asyncio.create_task(channel.ask(("BLPOP", "nothing", 0), timeout=5.0))
+    await channel.ask(("PING",), timeout=PATIENCE)
+    asking = asyncio.create_task(channel.ask(("BLPOP", "nothing", 0), timeout=PATIENCE))
     await asyncio.sleep(0)
 
     await aredis.execute_command("CLIENT", "KILL", "ID", channel.client_id)
 
     with pytest.raises(ConnectionError):
         await asking
-    assert await channel.ask(("PING",), timeout=5.0) == [b"PONG"]
+    assert await channel.ask(("PING",), timeout=PATIENCE) == [b"PONG"]
     await channel.close()
 
 
 async def test_a_second_question_at_the_same_time_is_a_mistake(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    first = asyncio.create_task(channel.ask(("ECHO", "x"), timeout=5.0))
+    first = asyncio.create_task(channel.ask(("ECHO", "x"), timeout=PATIENCE))
     await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="one question at a time"):
-        await channel.ask(("PING",), timeout=5.0)
+        await channel.ask(("PING",), timeout=PATIENCE)
 
     assert await first == [b"x"]
     await channel.close()
@@ -133,8 +133,8 @@ async def test_a_second_question_at_the_same_time_is_a_mistake(server: RedisServ
 
 async def test_closing_ends_an_open_question(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    await channel.ask(("PING",), timeout=5.0)
-    asking = asyncio.create_task(channel.ask(("BLPOP", "nothing", 0), timeout=5.0))
+    await channel.ask(("PING",), timeout=PATIENCE)
+    asking = asyncio.create_task(channel.ask(("BLPOP", "nothing", 0), timeout=PATIENCE))
     await asyncio.sleep(0)
 
     await channel.close()
@@ -143,12 +143,12 @@ async def test_closing_ends_an_open_question(server: RedisServer) -> None:
     with pytest.raises(ConnectionError, match="closed"):
         await asking
     with pytest.raises(ConnectionError, match="closed"):
-        await channel.ask(("PING",), timeout=5.0)
+        await channel.ask(("PING",), timeout=PATIENCE)
 
 
 async def test_closing_while_it_connects_ends_the_question(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name="a-name")
-    asking = asyncio.create_task(channel.ask(("PING",), timeout=5.0))
+    asking = asyncio.create_task(channel.ask(("PING",), timeout=PATIENCE))
     await asyncio.sleep(0)
 
     await channel.close()
@@ -165,11 +165,11 @@ async def test_a_server_that_is_loading_or_asks_for_a_login_is_not_usable(
 
     try:
         with pytest.raises(ConnectionError):
-            await channel.ask(("PING",), timeout=5.0)
+            await channel.ask(("PING",), timeout=PATIENCE)
     finally:
         await aredis.config_set("requirepass", "")
 
-    assert await channel.ask(("PING",), timeout=5.0) == [b"PONG"]
+    assert await channel.ask(("PING",), timeout=PATIENCE) == [b"PONG"]
     await channel.close()
 
 
@@ -177,7 +177,7 @@ def test_a_synchronous_channel_answers_the_same(server: RedisServer) -> None:
     channel = SyncChannel(Connector.of(server.url), name="a-thread")
 
     replies = channel.ask(
-        ("SET", "k", "v"), ("INCR", "k"), ("CLIENT", "GETNAME"), ("CLIENT", "ID"), timeout=5.0
+        ("SET", "k", "v"), ("INCR", "k"), ("CLIENT", "GETNAME"), ("CLIENT", "ID"), timeout=PATIENCE
     )
 
     assert replies[::2] == [b"OK", b"a-thread"]
@@ -187,31 +187,31 @@ def test_a_synchronous_channel_answers_the_same(server: RedisServer) -> None:
     channel.close()
     assert not channel.connected
     with pytest.raises(ConnectionError, match="closed"):
-        channel.ask(("PING",), timeout=5.0)
+        channel.ask(("PING",), timeout=PATIENCE)
 
 
 def test_a_synchronous_channel_drops_what_does_not_answer(server: RedisServer) -> None:
     channel = SyncChannel(Connector.of(server.url), name=None)
-    channel.ask(("PING",), timeout=5.0)
+    channel.ask(("PING",), timeout=PATIENCE)
 
     with pytest.raises(TimeoutError):
         channel.ask(("PING",), ("BLPOP", "nothing", 0), timeout=0.2)
 
     assert not channel.connected
-    assert channel.ask(("ECHO", "x"), timeout=5.0) == [b"x"]
+    assert channel.ask(("ECHO", "x"), timeout=PATIENCE) == [b"x"]
     channel.close()
 
 
 def test_a_synchronous_channel_survives_a_broken_network(server: RedisServer) -> None:
     with FaultProxy(server.port) as proxy:
         channel = SyncChannel(Connector.of(proxy.url), name=None)
-        channel.ask(("PING",), timeout=5.0)
+        channel.ask(("PING",), timeout=PATIENCE)
         proxy.refuse()
 
         for _ in range(2):
             with pytest.raises(ConnectionError):
-                channel.ask(("PING",), timeout=5.0)
+                channel.ask(("PING",), timeout=PATIENCE)
 
         proxy.pass_all()
-        assert channel.ask(("PING",), timeout=5.0) == [b"PONG"]
+        assert channel.ask(("PING",), timeout=PATIENCE) == [b"PONG"]
         channel.close()

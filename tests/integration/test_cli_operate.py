@@ -18,7 +18,7 @@ from consumers.keys import Fleet
 from taskmanager import Job, TaskManager
 from taskmanager.cli import asking, cli
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 Run = Callable[..., Result]
 Make = Callable[..., TaskManager]
@@ -251,7 +251,7 @@ async def test_a_job_that_runs_is_requested_to_end(make: Make, run: Run) -> None
     tm.registerHandler(work, event="work")
     await tm.start()
     handle = await tm.emit("work", id="7")
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), PATIENCE)
 
     result = await asyncio.to_thread(run, "jobs", "cancel", "7", "--json")
 
@@ -326,7 +326,7 @@ async def test_nothing_starts_once_a_pause_that_waits_has_returned(make: Make, r
     ran: list[Any] = []
     tm.registerHandler(lambda job, ctx: ran.append(job.data), event="work")
     await tm.start()
-    await (await tm.emit("work", data="before")).result(timeout=10)
+    await (await tm.emit("work", data="before")).result(timeout=PATIENCE)
 
     await asyncio.to_thread(run, "queues", "pause", "default", "--wait")
     handles = await tm.emit_many([{"event": "work", "data": it} for it in range(20)])
@@ -334,7 +334,7 @@ async def test_nothing_starts_once_a_pause_that_waits_has_returned(make: Make, r
     before = list(ran)
     await asyncio.to_thread(run, "queues", "resume", "default")
     for handle in handles:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
     assert (stats.waiting, stats.active, stats.paused) == (20, 0, True)
     assert before == ["before"]
@@ -353,7 +353,7 @@ async def test_a_pause_that_waits_waits_for_every_worker_of_the_queue(
     obey()
 
     assert not has_returned
-    assert (await asyncio.wait_for(pausing, 10)).stdout == "queue 'default' is paused\n"
+    assert (await asyncio.wait_for(pausing, PATIENCE)).stdout == "queue 'default' is paused\n"
 
 
 def a_worker_that_obeys_nothing(redis: redis_py.Redis) -> Callable[[], object]:

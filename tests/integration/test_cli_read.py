@@ -24,6 +24,7 @@ from taskmanager import Job, TaskManager
 from taskmanager.cli import cli
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -359,7 +360,7 @@ def test_on_a_terminal_somebody_is_asked(
     with terminal("--url", server.url, "dlq", "purge") as (process, screen):
         text = read(screen, until="[y/N]")
         os.write(screen, f"{word}\n".encode())
-        ended = process.wait(15)
+        ended = process.wait(PATIENCE)
 
     assert "Delete 1 dead letters of queue 'default' on redis://" in text
     assert ended == code

@@ -42,7 +42,7 @@ async def test_without_any_hint_everything_runs_within_5_seconds(server: RedisSe
                 emit("work", time.monotonic(), priority=n)
                 emit("work", time.monotonic(), partition=f"tenant-{n}")
                 emit("new", time.monotonic(), priority=n)
-            await aeventually(lambda: len(took) == 15, within=10.0)
+            await aeventually(lambda: len(took) == 15)
 
     assert max(took.values()) < 5.0
 
@@ -169,7 +169,7 @@ async def test_replies_that_are_lost_all_the_time_only_delay(
             await asyncio.gather(*(emit("work") for _ in range(10)))
             proxy.drop_reply(command, times=5)
             await asyncio.gather(*(emit("work") for _ in range(30)))
-            await aeventually(queue.is_empty, within=20.0)
+            await aeventually(queue.is_empty)
             await aeventually(lambda: worker._parts.settler.backlog == 0)  # type: ignore[union-attr]
 
     assert set(runs) == {f"work-{n}" for n in range(1, 41)}
@@ -198,7 +198,7 @@ async def test_connections_that_break_all_the_time_lose_nothing(
                 await asyncio.sleep(0.02)
                 proxy.reset_all()
                 await asyncio.gather(*emits)
-            await aeventually(queue.is_empty, within=20.0)
+            await aeventually(queue.is_empty)
 
     assert len(ran) == 200
     assert queue.stats("emitted") == 200
@@ -228,7 +228,7 @@ async def test_a_redis_that_starts_again_only_delays(server: RedisServer, end: s
             await asyncio.gather(*late)
             with persistent.client() as client:
                 queue = QueueView(client)
-                await aeventually(queue.is_empty, within=15.0)
+                await aeventually(queue.is_empty)
                 assert len(ran) == 150
                 assert queue.stats("completed") == 150
                 assert queue.letters() == []
@@ -256,7 +256,7 @@ async def test_a_worker_whose_redis_did_not_answer_for_longer_than_the_lease_goe
         # The outage itself.
         await asyncio.sleep(1.5 * SHORT_LEASE)
         server.resume()
-        await aeventually(queue.is_empty, within=15.0)
+        await aeventually(queue.is_empty)
 
     assert set(runs) == {f"work-{n}" for n in range(1, 7)}
     assert queue.stats("completed") == 6

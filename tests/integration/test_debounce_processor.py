@@ -19,7 +19,7 @@ from processors.debounce import RanBefore
 from taskmanager import CallNext, Context, Job, JobCancelled, JobFailed, TaskManager
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 Make = Callable[..., TaskManager]
 KEYS = Keys("default")
@@ -55,7 +55,7 @@ async def skipped(tm: TaskManager, **given: Any) -> bool:
     """Emit and return whether the job was skipped."""
     handle = await tm.emit("work", **given)
     try:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     except JobCancelled as error:
         return error.reason.startswith(SKIPPED)
     return False
@@ -83,7 +83,7 @@ async def test_after_the_window_the_id_runs_again(make: Make) -> None:
         await skipped(tm)
         return len(ran) == 2
 
-    await aeventually(runs_twice, within=10)
+    await aeventually(runs_twice)
 
 
 async def test_ids_of_other_queues_and_without_the_option_are_not_skipped(make: Make) -> None:
@@ -118,11 +118,11 @@ async def test_a_dead_letter_that_is_replayed_runs(make: Make) -> None:
     await tm.start()
     handle = await tm.emit("work", id="7")
     with pytest.raises(JobFailed):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
     again = await tm.dlq.replay("7")
 
-    assert await again.result(timeout=10) == 2
+    assert await again.result(timeout=PATIENCE) == 2
     assert len(ran) == 2
 
 
@@ -143,7 +143,7 @@ async def test_a_run_that_returned_and_ended_as_cancelled_skips_nothing(
     await tm.start()
     cancelled = await tm.emit("work", id="7", data=1)
     with pytest.raises(JobCancelled):
-        await cancelled.result(timeout=10)
+        await cancelled.result(timeout=PATIENCE)
     await aeventually(lambda: not redis.exists(KEYS.ran("7")))
 
     assert [await skipped(tm, id="7", data=n) for n in (2, 3)] == [False, True]
@@ -229,7 +229,7 @@ async def test_a_telemetry_that_fails_does_not_keep_a_dead_run_from_being_taken_
     await tm.start()
     handle = await tm.emit("work", id="7")
     with pytest.raises(JobFailed):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
     await aeventually(lambda: not redis.exists(KEYS.ran("7")))
 

@@ -22,7 +22,7 @@ from taskmanager import (
     TooLarge,
 )
 from tests.support.facade import letters, run_all, waiting
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 
 async def test_children_inherit_the_correlation_id(tm: TaskManager) -> None:
@@ -251,7 +251,7 @@ async def test_what_a_handler_left_behind_emits_as_outside_a_handler(
         created.append((await ctx.emit("child", id=job.id)).created)
 
     def later_in_thread(job: Job[Any], ctx: Context) -> None:
-        in_thread.wait(10)
+        in_thread.wait(PATIENCE)
         on_success(ctx)
         created.append(tm.emit_sync("child", id=job.id).created)
 

@@ -27,7 +27,7 @@ from taskmanager import (
 )
 from tests.support.facade import letters, result, run_all, waiting
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually, eventually
+from tests.support.waiting import PATIENCE, aeventually, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -330,8 +330,8 @@ def test_the_second_signal_cancels_and_the_third_exits(
             assert worker.stdout.readline() == "cancelled\n"
         if code:
             # Again and again, because signals of one number that were not taken yet are merged.
-            eventually(lambda: worker.send_signal(signal.SIGTERM) or worker.poll(), within=10)
-        assert worker.wait(10) == code
+            eventually(lambda: worker.send_signal(signal.SIGTERM) or worker.poll())
+        assert worker.wait(PATIENCE) == code
     finally:
         worker.kill()
         worker.communicate()

@@ -34,7 +34,7 @@ from taskmanager import (
     WorkerBroken,
 )
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 KEYS = Keys("default")
 FAST = {"retry": {"max_retries": 2, "retry_delay_ms": 20}}
@@ -63,7 +63,7 @@ async def test_a_failing_job_is_tried_again_after_its_backoff(
     await tm.start()
     handle = await tm.emit("flaky")
 
-    assert await handle.result(timeout=10) == 3
+    assert await handle.result(timeout=PATIENCE) == 3
     first, second = started[1] - started[0], started[2] - started[1]
     assert first >= 0.099
     assert second >= 0.199
@@ -79,7 +79,7 @@ async def test_a_job_without_any_policy_is_not_retried(tm: TaskManager) -> None:
     handle = await tm.emit("fails")
 
     with pytest.raises(JobFailed, match="is dead, failed: OSError: once") as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     assert caught.value.letter is not None
     assert caught.value.letter.attempts == 1
 
@@ -98,7 +98,7 @@ async def test_a_job_out_of_retries_is_a_dead_letter_with_its_history(
     await tm.start()
     handle = await tm.emit("fails", data={"n": 1}, id="7")
     with pytest.raises(JobFailed):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
     (letter,) = await tm.dlq.list()
     assert (letter.id, letter.event, letter.data, letter.reason) == (
@@ -166,10 +166,10 @@ async def test_signals_end_a_run_without_being_faults(tm: TaskManager) -> None:
     await tm.start()
     handles = [await tm.emit(event) for event in ("retry", "snooze", "discard")]
 
-    assert await handles[0].result(timeout=10) == "retried"
-    assert await handles[1].result(timeout=10) == "awake"
+    assert await handles[0].result(timeout=PATIENCE) == "retried"
+    assert await handles[1].result(timeout=PATIENCE) == "awake"
     with pytest.raises(JobCancelled, match="was cancelled: too old"):
-        await handles[2].result(timeout=10)
+        await handles[2].result(timeout=PATIENCE)
     assert sorted(seen) == [
         ("retry", 1, 1), ("retry", 2, 2),
         ("snooze", 1, 1), ("snooze", 1, 2), ("snooze", 1, 3),
@@ -190,7 +190,7 @@ async def test_a_policy_of_the_handler_decides_by_the_error(tm: TaskManager) -> 
     handle = await tm.emit("fails", data="x")
 
     with pytest.raises(JobFailed, match="ValueError"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     assert len(runs) == 2
 
 
@@ -246,14 +246,14 @@ async def test_a_run_that_takes_too_long_fails(tm: TaskManager, kind: str) -> No
 
     @tm.registerHandler(event="sync", timeout=30)
     def synchronous(job: Job[Any]) -> None:
-        released.wait(20)
+        released.wait(PATIENCE)
 
     await tm.start()
     handle = await tm.emit(kind, options={"timeout": 0.2} if kind == "sync" else None)
 
     try:
         with pytest.raises(JobFailed, match=r"ran longer than its timeout of 0.2 s"):
-            await handle.result(timeout=10)
+            await handle.result(timeout=PATIENCE)
     finally:
         released.set()
 
@@ -267,7 +267,7 @@ async def test_a_run_that_timed_out_is_retried(tm: TaskManager) -> None:
 
     await tm.start()
 
-    assert await (await tm.emit("slow")).result(timeout=10) == "JobTimeout"
+    assert await (await tm.emit("slow")).result(timeout=PATIENCE) == "JobTimeout"
 
 
 @pytest.mark.parametrize("how", ["seconds", "moment"])
@@ -281,7 +281,7 @@ async def test_a_job_that_has_not_started_in_time_is_cancelled(tm: TaskManager, 
     await tm.start()
 
     with pytest.raises(JobCancelled, match="was cancelled: expired"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     assert await handle.status() == "cancelled"
     assert ran == []
 
@@ -296,8 +296,8 @@ async def test_a_typed_payload_is_what_the_handler_gets(tm: TaskManager) -> None
 
     await tm.start()
 
-    assert await (await tm.emit("order", data={"amount": 3})).result(timeout=10) == 4
-    assert await (await tm.emit("order", data=Order(amount=4))).result(timeout=10) == 5
+    assert await (await tm.emit("order", data={"amount": 3})).result(timeout=PATIENCE) == 4
+    assert await (await tm.emit("order", data=Order(amount=4))).result(timeout=PATIENCE) == 5
     with pytest.raises(InvalidPayload):
         tm.emit("order", data={"amount": "many"})
 
@@ -309,7 +309,7 @@ async def test_a_payload_that_does_not_validate_is_buried(make: Callable[..., Ta
     handle = await producer.emit("order", data={"amount": "many"})
 
     with pytest.raises(JobFailed, match="bad_payload") as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     letter = caught.value.letter
     assert letter is not None
     assert (letter.reason, letter.attempts, letter.data) == ("bad_payload", 0, {"amount": "many"})
@@ -337,16 +337,16 @@ async def test_a_result_is_waited_for_or_read_later(tm: TaskManager) -> None:
 
     expected = {"n": [1, "two words", None]}
     assert await asyncio.gather(*waiting) == [expected] * 50
-    assert await handle.result(timeout=1) == expected
-    assert await tm.handle(handle.id).result(timeout=1) == expected
+    assert await handle.result(timeout=PATIENCE) == expected
+    assert await tm.handle(handle.id).result(timeout=PATIENCE) == expected
     assert await handle.status() == "completed"
-    assert await (await tm.emit("a", data=None)).result(timeout=10) is None
+    assert await (await tm.emit("a", data=None)).result(timeout=PATIENCE) is None
 
 
 async def test_a_handle_by_id_waits_for_the_live_job(tm: TaskManager) -> None:
     tm.registerHandler(lambda job: job.data, event="a")
     await tm.emit("a", id="7", data=1, delay=0.1)
-    waiting = asyncio.create_task(tm.handle("7").result(timeout=10))
+    waiting = asyncio.create_task(tm.handle("7").result(timeout=PATIENCE))
     await tm.start()
 
     assert await waiting == 1
@@ -356,11 +356,11 @@ async def test_a_second_run_never_gets_the_first_ones_result(tm: TaskManager) ->
     tm.registerHandler(lambda job: job.data, event="a")
     await tm.start()
     first = await tm.emit("a", id="7", data="first")
-    assert await first.result(timeout=10) == "first"
+    assert await first.result(timeout=PATIENCE) == "first"
 
     second = await tm.emit("a", id="7", data="second", delay=0.1)
-    assert await first.result(timeout=10) == "first"
-    assert await second.result(timeout=10) == "second"
+    assert await first.result(timeout=PATIENCE) == "first"
+    assert await second.result(timeout=PATIENCE) == "second"
     with pytest.raises(ResultExpired):
         await first.result()
     assert (await first.status(), await second.status()) == ("unknown", "completed")
@@ -372,7 +372,7 @@ async def test_equal_ids_in_two_queues_do_not_share_their_ends(tm: TaskManager) 
     one = await tm.emit("a", queue="one", id="7", delay=0.2)
     two = await tm.emit("a", queue="two", id="7", delay=0.3)
     assert one.run == two.run
-    waiting = [asyncio.create_task(it.result(timeout=10)) for it in (two, one)]
+    waiting = [asyncio.create_task(it.result(timeout=PATIENCE)) for it in (two, one)]
     await tm.start()
 
     assert await asyncio.gather(*waiting) == ["two", "one"]
@@ -423,7 +423,7 @@ async def test_logs_and_progress_can_be_read(tm: TaskManager) -> None:
 
     await tm.start()
     handle = await tm.emit("a")
-    await handle.result(timeout=10)
+    await handle.result(timeout=PATIENCE)
 
     lines = await handle.logs()
     assert [line.message for line in lines] == ["one two", '{"n":1}']
@@ -461,13 +461,13 @@ def test_a_script_reads_by_blocking(server: RedisServer) -> None:
 
     with OnAThread(work):
         handle = tm.emit_sync("a", data=7)
-        assert handle.result(timeout=10) == 1
+        assert handle.result(timeout=PATIENCE) == 1
         assert handle.status() == "completed"
         assert [line.message for line in handle.logs()] == ["ran"]
         assert tm.sync.handle(handle.id) is not handle
-        assert tm.sync.handle(handle.id).result(timeout=10) == 1
+        assert tm.sync.handle(handle.id).result(timeout=PATIENCE) == 1
         with pytest.raises(JobFailed, match="ZeroDivisionError"):
-            tm.sync.emit("a", data=0, id="zero").result(timeout=10)
+            tm.sync.emit("a", data=0, id="zero").result(timeout=PATIENCE)
         info = tm.sync.get_job("default", "zero")
         assert info is not None
         assert info.state == "dead"
@@ -488,11 +488,11 @@ class OnAThread:
 
     def __enter__(self) -> None:
         self._thread.start()
-        self._started.wait(10)
+        self._started.wait(PATIENCE)
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
 
     async def _main(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -518,7 +518,7 @@ async def test_a_replay_is_idempotent_and_starts_anew(make: Callable[..., TaskMa
     await tm.start()
     first = await tm.emit("a", id="7", data=1)
     with pytest.raises(JobFailed):
-        await first.result(timeout=10)
+        await first.result(timeout=PATIENCE)
     await tm.stop()
     broken = False
     second, again = await asyncio.gather(tm.dlq.replay("7"), tm.dlq.replay("7"))
@@ -527,7 +527,7 @@ async def test_a_replay_is_idempotent_and_starts_anew(make: Callable[..., TaskMa
     assert sorted([bool(second.created), bool(again.created)]) == [False, True]
     assert second.run == again.run
     assert second.run != first.run
-    assert await second.result(timeout=10) == "mended 1"
+    assert await second.result(timeout=PATIENCE) == "mended 1"
     assert attempts == [1, 2, 3, 1]
     assert await tm.dlq.list() == []
     with pytest.raises(NotReplayable, match="there is no dead letter of it"):
@@ -614,7 +614,7 @@ async def test_on_dead_is_told_in_the_worker(
     await tm.start()
     handle = await tm.emit("a", data=[1])
     with pytest.raises(JobFailed) as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     await tm.stop()
 
     assert caught.value.letter is not None
@@ -697,9 +697,9 @@ async def test_middleware_is_around_the_handler_the_first_outermost(
 
     await tm.start()
 
-    assert await (await tm.emit(kind)).result(timeout=10) == [7]
+    assert await (await tm.emit(kind)).result(timeout=PATIENCE) == [7]
     with pytest.raises(JobCancelled, match="not found"):
-        await (await tm.emit(kind, data="missing")).result(timeout=10)
+        await (await tm.emit(kind, data="missing")).result(timeout=PATIENCE)
     assert seen == ["outer ctx", "inner", "handler", "outer ends"] * 2
 
 
@@ -720,7 +720,7 @@ async def test_included_modules_are_imported_at_the_start(
     await tm.start()
 
     assert tm.handlers == [("default", "a")]
-    assert await (await tm.emit("a")).result(timeout=10) == "included"
+    assert await (await tm.emit("a")).result(timeout=PATIENCE) == "included"
 
 
 async def test_run_ends_with_an_error_when_too_many_threads_do_not_end(
@@ -738,7 +738,7 @@ async def test_run_ends_with_an_error_when_too_many_threads_do_not_end(
         for number in range(9):
             await tm.emit("endless", data={"n": number})
         with pytest.raises(WorkerBroken, match="runs go on after their timeout"):
-            await asyncio.wait_for(running, 20)
+            await asyncio.wait_for(running, PATIENCE)
     finally:
         may_end.set()
 
@@ -756,8 +756,8 @@ async def test_a_reason_of_any_type_ends_its_job_alone(tm: TaskManager) -> None:
     first, second = await tm.emit("odd"), await tm.emit("fine")
 
     with pytest.raises(JobCancelled, match="no such order"):
-        await first.result(timeout=10)
-    assert await second.result(timeout=10) == 1
+        await first.result(timeout=PATIENCE)
+    assert await second.result(timeout=PATIENCE) == 1
 
 
 async def test_a_policy_function_that_raises_keeps_the_handlers_error(tm: TaskManager) -> None:
@@ -771,7 +771,7 @@ async def test_a_policy_function_that_raises_keeps_the_handlers_error(tm: TaskMa
     await tm.start()
     handle = await tm.emit("fails")
     with pytest.raises(JobFailed) as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
     letter = caught.value.letter
     assert "the cause" in letter.error

@@ -29,7 +29,7 @@ from taskmanager import (
     TaskManager,
 )
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 Make = Callable[..., TaskManager]
 KEYS = Keys("default")
@@ -65,8 +65,8 @@ async def test_an_emit_that_repeats_runs_at_each_fire_time(tm: TaskManager) -> N
     handle = await tm.emit("tick", data={"n": 1}, repeat={**EVERY_SECOND, "name": "ticking"})
 
     assert (handle.created, handle.run) == (True, None)
-    assert await handle.result(timeout=15) == {"n": 1}
-    await aeventually(lambda: len(ran) >= 3, within=15)
+    assert await handle.result(timeout=PATIENCE) == {"n": 1}
+    await aeventually(lambda: len(ran) >= 3)
     fires = [fire_of(job.id) for job in ran]
     assert ran[0].id == handle.id
     assert len(set(fires)) == len(fires)
@@ -80,7 +80,7 @@ async def test_before_its_fire_time_the_job_is_delayed_and_its_result_waited_for
     tm: TaskManager,
 ) -> None:
     handle = await tm.emit("tick", repeat=YEARLY)
-    waiting = asyncio.create_task(handle.result(timeout=30))
+    waiting = asyncio.create_task(handle.result(timeout=PATIENCE))
 
     assert await handle.status() == "delayed"
     assert await tm.handle(handle.id).status() == "delayed"
@@ -100,7 +100,7 @@ async def test_before_its_fire_time_the_job_is_delayed_and_its_result_waited_for
 async def test_waiting_for_a_fire_outlasts_an_outage(server: RedisServer, make: Make) -> None:
     tm = make()
     handle = await tm.emit("tick", repeat=YEARLY)
-    waiting = asyncio.create_task(handle.result(timeout=30))
+    waiting = asyncio.create_task(handle.result(timeout=PATIENCE))
     # After the first look.
     await aeventually(lambda: looked_at(server))
 
@@ -153,7 +153,7 @@ async def test_what_emit_is_given_is_what_the_jobs_have(tm: TaskManager) -> None
         correlation_id="c",
         repeat=EVERY_SECOND,
     )
-    await handle.result(timeout=15)
+    await handle.result(timeout=PATIENCE)
 
     job = ran[0]
     assert (job.partition, job.priority, job.correlation_id) == ("acme", 7, "c")
@@ -170,7 +170,7 @@ async def test_a_schedule_that_a_handler_emits_does_not_inherit_its_correlation(
 
     await tm.start()
     results = [
-        await (await tm.emit("parent", id=name, correlation_id=name)).result(timeout=10)
+        await (await tm.emit("parent", id=name, correlation_id=name)).result(timeout=PATIENCE)
         for name in ("a", "b")
     ]
 
@@ -185,7 +185,7 @@ async def test_a_synchronous_handler_may_emit_a_schedule(tm: TaskManager) -> Non
     await tm.start()
     handle = await tm.emit("parent")
 
-    assert fire_of(await handle.result(timeout=10))[0] == "tick"  # type: ignore[index]
+    assert fire_of(await handle.result(timeout=PATIENCE))[0] == "tick"  # type: ignore[index]
 
 
 async def test_a_schedule_that_nobody_awaits_is_registered_before_the_stop(
@@ -268,7 +268,7 @@ async def test_a_handlers_schedule_fires_in_every_workers_turn_but_once(make: Ma
 
     for tm in workers:
         await tm.start()
-    await aeventually(lambda: len(ran) >= 4, within=20)
+    await aeventually(lambda: len(ran) >= 4)
 
     assert len(set(ran)) == len(ran)
     info = await only(workers[0])
@@ -298,7 +298,7 @@ async def test_workers_without_schedules_of_their_own_fire_those_of_emits(make: 
 
     async with producer:
         handle = await producer.emit("tick", repeat=EVERY_SECOND)
-        await handle.result(timeout=15)
+        await handle.result(timeout=PATIENCE)
 
     assert ran[0].id == handle.id
 
@@ -357,7 +357,7 @@ async def test_a_paused_schedule_does_not_fire_until_it_is_resumed(tm: TaskManag
 
     resumed_at = time.time()
     assert await schedule.resume()
-    await aeventually(lambda: ran, within=15)
+    await aeventually(lambda: ran)
     # Those that passed meanwhile are left out.
     fire = fire_of(ran[0].id)
     assert fire is not None
@@ -375,7 +375,7 @@ async def test_a_schedule_is_run_now_beside_its_fire_times(tm: TaskManager) -> N
 
     handles = [await schedule.run(), await schedule.run()]
 
-    assert [await it.result(timeout=10) for it in handles] == [5, 5]
+    assert [await it.result(timeout=PATIENCE) for it in handles] == [5, 5]
     assert len({it.id for it in handles}) == 2
     assert all(it.id.startswith(f"cron:{info.name}:now-") and it.created for it in handles)
     assert [(job.priority, job.max_retries) for job in ran] == [(3, 2)] * 2
@@ -462,7 +462,7 @@ async def test_a_schedule_is_emitted_and_resumed_after_the_clock_was_set_back(
     schedule = tm.schedule("s")
     assert await schedule.pause()
 
-    assert await asyncio.wait_for(schedule.resume(), 10)
+    assert await asyncio.wait_for(schedule.resume(), PATIENCE)
 
     assert int(redis.hget(KEYS.schedule("s"), "slot") or 0) > ahead
     handle = await tm.emit("tick", data=2, repeat=every_minute)
@@ -480,7 +480,7 @@ async def test_a_removed_schedule_of_a_handler_comes_back_where_the_handler_is(
 
     assert await tm.schedule("tick").remove()
 
-    await aeventually(lambda: has_pattern(tm, YEARLY["pattern"]), within=15)
+    await aeventually(lambda: has_pattern(tm, YEARLY["pattern"]))
 
 
 async def test_the_names_of_schedules_are_checked(tm: TaskManager) -> None:
@@ -508,4 +508,4 @@ async def test_a_handle_of_a_run_that_is_known_asks_no_schedule(tm: TaskManager)
 
     assert await handle.status() == "unknown"
     with pytest.raises(ResultExpired):
-        await handle.result(timeout=5)
+        await handle.result(timeout=PATIENCE)

@@ -27,7 +27,7 @@ from taskmanager import (
     TooManyPaused,
 )
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 Make = Callable[..., TaskManager]
 KEYS = Keys("default")
@@ -67,12 +67,12 @@ async def test_after_its_end_the_key_still_stands_for_the_job_and_its_result(
     ran = recording(tm)
     await tm.start()
     first = await tm.emit("work", data={"n": 1}, idempotency_key="order 7")
-    assert await first.result(timeout=10) == {"n": 1}
+    assert await first.result(timeout=PATIENCE) == {"n": 1}
 
     again = await tm.emit("work", data={"n": 2}, idempotency_key="order 7", id="mine")
 
     assert (again.created, again.id, again.run) == (False, first.id, first.run)
-    assert await again.result(timeout=10) == {"n": 1}
+    assert await again.result(timeout=PATIENCE) == {"n": 1}
     assert ran == [{"n": 1}]
 
 
@@ -85,7 +85,7 @@ async def test_a_key_lives_a_day_longer_than_its_job(
     assert redis.ttl(key) == -1
 
     await tm.start()
-    await handle.result(timeout=10)
+    await handle.result(timeout=PATIENCE)
 
     assert 24 * 3600 - 60 < redis.ttl(key) <= 24 * 3600
 
@@ -120,7 +120,7 @@ async def test_a_handler_cannot_emit_the_key_that_it_runs_under(tm: TaskManager)
     await tm.start()
     handle = await tm.emit("work", idempotency_key="order 7")
 
-    assert await handle.result(timeout=10) == "refused"
+    assert await handle.result(timeout=PATIENCE) == "refused"
 
 
 # Debounce
@@ -137,7 +137,7 @@ async def test_a_storm_of_emits_becomes_one_run_of_the_last(tm: TaskManager) -> 
 
     assert [it.created for it in handles] == [True] + [False] * 19
     assert len({(it.id, it.run) for it in handles}) == 1
-    assert await handles[7].result(timeout=10) == {"n": 19}
+    assert await handles[7].result(timeout=PATIENCE) == {"n": 19}
     assert ran == [{"n": 19}]
     assert (await tm.stats()).debounced_total == 19
 
@@ -197,7 +197,7 @@ async def test_leading_runs_the_first_at_once_and_drops_the_rest(tm: TaskManager
         for n in range(5)
     ]
 
-    assert await handles[4].result(timeout=10) == 0
+    assert await handles[4].result(timeout=PATIENCE) == 0
     assert [it.created for it in handles] == [True] + [False] * 4
     assert ran == [0]
 
@@ -214,10 +214,10 @@ async def test_an_emit_during_the_run_leads_to_a_second_run(tm: TaskManager) -> 
 
     await tm.start()
     first = await tm.emit("work", data=1, debounce_key="k")
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), PATIENCE)
     second = await tm.emit("work", data=2, debounce_key="k")
     go_on.set()
-    await second.result(timeout=10)
+    await second.result(timeout=PATIENCE)
 
     assert second.created
     assert second.id != first.id
@@ -236,7 +236,7 @@ async def test_a_handler_may_start_its_own_storm_again(tm: TaskManager) -> None:
     await tm.start()
     await tm.emit("work", data=1, debounce_key="k")
 
-    await aeventually(lambda: ran == [1, 2, 3], within=10)
+    await aeventually(lambda: ran == [1, 2, 3])
 
 
 async def test_a_handlers_debounce_counts_where_it_is_registered_only(make: Make) -> None:
@@ -261,9 +261,9 @@ async def test_children_are_debounced_with_their_parents_completion(tm: TaskMana
             await ctx.emit("child", data=n, debounce_key="k", on_success=True)
 
     await tm.start()
-    await (await tm.emit("parent")).result(timeout=10)
+    await (await tm.emit("parent")).result(timeout=PATIENCE)
 
-    await aeventually(lambda: ran == [4], within=10)
+    await aeventually(lambda: ran == [4])
     await tm.drain()
     assert ran == [4]
 
@@ -307,7 +307,7 @@ async def test_a_job_that_nobody_has_is_cancelled(
     assert await handle.status() == "cancelled"
     assert not await handle.cancel()
     with pytest.raises(JobCancelled, match="was cancelled: cancelled"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
 
 async def test_a_cancelled_job_does_not_run_and_another_emit_of_it_does(tm: TaskManager) -> None:
@@ -318,7 +318,7 @@ async def test_a_cancelled_job_does_not_run_and_another_emit_of_it_does(tm: Task
     await tm.start()
 
     assert again.created
-    assert await again.result(timeout=10) == "second"
+    assert await again.result(timeout=PATIENCE) == "second"
     await tm.drain()
     assert ran == ["second"]
     assert (await tm.stats()).cancelled_total == 1
@@ -375,7 +375,7 @@ async def test_a_running_coroutine_is_cancelled(tm: TaskManager) -> None:
 
     assert await handle.cancel() is CancelOutcome.REQUESTED
     with pytest.raises(JobCancelled):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     assert ended == ["cancelled: True"]
     assert await handle.cancel() is CancelOutcome.TOO_LATE
     again = await tm.emit("work", id="7")
@@ -404,7 +404,7 @@ async def test_a_running_synchronous_handler_sees_that_it_is_cancelled(tm: TaskM
 
     assert await handle.cancel() is CancelOutcome.REQUESTED
     with pytest.raises(JobCancelled):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
     assert seen.is_set()
 
 
@@ -419,12 +419,12 @@ async def test_a_job_may_cancel_itself(tm: TaskManager) -> None:
     handle = await tm.emit("work")
 
     with pytest.raises(JobCancelled):
-        await handle.result(timeout=10)
+        await handle.result(timeout=PATIENCE)
 
 
 async def test_somebody_who_waits_is_told_of_a_cancelled_job(tm: TaskManager) -> None:
     handle = await tm.emit("work", delay=LONG)
-    waiting = asyncio.create_task(handle.result(timeout=10))
+    waiting = asyncio.create_task(handle.result(timeout=PATIENCE))
     await aeventually(lambda: not waiting.done())
 
     await handle.cancel()
@@ -465,11 +465,11 @@ async def test_the_end_of_a_cancelled_job_is_kept_where_results_are(
         assert await waits.cancel() is CancelOutcome.CANCELLED
         await tm.start()
         runs = await tm.emit("work", id="runs")
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE)
         assert await runs.cancel() is CancelOutcome.REQUESTED
         for handle in (waits, runs):
             with pytest.raises(JobCancelled):
-                await handle.result(timeout=10)
+                await handle.result(timeout=PATIENCE)
 
     with redis_py.Redis.from_url(other) as kept:
         for job_id in ("waits", "runs"):
@@ -507,7 +507,7 @@ async def test_a_paused_queue_takes_jobs_and_starts_none(tm: TaskManager) -> Non
     assert ran == []
 
     await tm.resume()
-    assert await handle.result(timeout=10) == 1
+    assert await handle.result(timeout=PATIENCE) == 1
     assert not (await tm.stats()).paused
 
 
@@ -518,13 +518,13 @@ async def test_one_event_is_paused_and_the_others_go_on(tm: TaskManager) -> None
     mail = await tm.emit("mail", data=1)
     work = await tm.emit("work", data=2)
 
-    assert await work.result(timeout=10) == 2
+    assert await work.result(timeout=PATIENCE) == 2
     assert (await tm.stats()).paused_events == ["mail"]
     assert (await tm.stats()).paused is False
     assert (paused, others) == ([], [2])
 
     await tm.resume(event="mail")
-    assert await mail.result(timeout=10) == 1
+    assert await mail.result(timeout=PATIENCE) == 1
 
 
 async def test_a_queue_and_its_event_have_a_pause_each(tm: TaskManager) -> None:
@@ -539,7 +539,7 @@ async def test_a_queue_and_its_event_have_a_pause_each(tm: TaskManager) -> None:
     assert ran == []
     await tm.resume(event="mail")
 
-    assert await handle.result(timeout=10) == 1
+    assert await handle.result(timeout=PATIENCE) == 1
 
 
 async def test_after_a_pause_that_was_waited_for_nothing_starts(make: Make) -> None:
@@ -574,11 +574,11 @@ async def test_what_runs_when_a_queue_is_paused_ends_as_usual(tm: TaskManager) -
 
     await tm.start()
     handle = await tm.emit("work")
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), PATIENCE)
     await tm.pause(wait=True)
     go_on.set()
 
-    assert await handle.result(timeout=10) == "done"
+    assert await handle.result(timeout=PATIENCE) == "done"
 
 
 def test_a_queue_is_paused_without_an_event_loop(server: RedisServer) -> None:

@@ -46,12 +46,11 @@ async def test_10000_jobs_that_fail_at_once_do_not_keep_a_fresh_one_from_startin
             for job_id, failures in (("first", 0.5), ("second", 1.5)):
                 await aeventually(
                     lambda: queue.stats("retried") >= failures * FAILING,  # noqa: B023
-                    within=20.0,
                 )
                 ahead[job_id] = redis.xlen(queue.lane())
                 emitted_at[job_id] = clock()
                 await emit.producer.emit(new_job("fresh", id=job_id))
-                await aeventually(lambda: job_id in took, within=20.0)  # noqa: B023
+                await aeventually(lambda: job_id in took)  # noqa: B023
 
     # Half of them, less what ran until we looked.
     assert ahead["first"] >= 0.4 * FAILING

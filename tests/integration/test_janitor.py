@@ -12,7 +12,7 @@ from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import foreign_value
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 LANE = "workers:default:0"
 MISSING = f"{LANE} 1-1"
@@ -112,7 +112,7 @@ async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_
     async with TaskManager(server.url) as tm:
         handle = await tm.emit("work", id="a", priority=-5)
         await tm.pause("default")
-        waiting = asyncio.create_task(handle.result(timeout=30))
+        waiting = asyncio.create_task(handle.result(timeout=PATIENCE))
         await aeventually(lambda: redis.hexists(queue.keys.waiters, "a"))
         async with working(server.url, {"work": work}) as worker:
             parts = worker._parts

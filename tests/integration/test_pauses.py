@@ -21,7 +21,7 @@ from consumers.wire import Wire
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working, working_thread
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ async def test_what_a_blocked_loop_has_not_begun_looks_at_the_queue_before_it_do
     async with emitting(server.url) as emit:
         with working_thread(server.url, {"block": block, "work": work}, concurrency=4):
             await asyncio.gather(emit("block"), emit("work"), emit("work"))
-            await asyncio.wait_for(blocking.wait(), 10)
+            await asyncio.wait_for(blocking.wait(), PATIENCE)
             before = len(ran)
             await operator.pause()
             paused = True
             await operator.until_obeyed(1)
             assert len(ran) == before
             await operator.resume()
-            await aeventually(lambda: len(ran) == 2, within=10)
+            await aeventually(lambda: len(ran) == 2)
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
@@ -88,7 +88,7 @@ async def test_a_handler_is_not_called_when_its_event_was_paused_while_middlewar
     try:
         async with emitting(server.url) as emit:
             await emit("work")
-            await asyncio.wait_for(waiting.wait(), 10)
+            await asyncio.wait_for(waiting.wait(), PATIENCE)
             await operator.until_obeyed(await operator.pause("work"))
             go_on.set()
             await aeventually(lambda: QueueView(redis).pending() == [])
@@ -132,7 +132,7 @@ async def test_a_run_that_began_goes_on_where_nothing_begins_also_when_middlewar
     try:
         async with emitting(server.url) as emit:
             await emit("work")
-            await asyncio.wait_for(failed.wait(), 10)
+            await asyncio.wait_for(failed.wait(), PATIENCE)
             if how == "stopping":
                 parts = consumer._parts
                 assert parts is not None
@@ -141,9 +141,9 @@ async def test_a_run_that_began_goes_on_where_nothing_begins_also_when_middlewar
             else:
                 await operator.until_obeyed(await operator.pause())
             go_on.set()
-            await aeventually(lambda: QueueView(redis).pending() == [] and ran, within=10)
+            await aeventually(lambda: QueueView(redis).pending() == [] and ran)
             if stopping is not None:
-                await asyncio.wait_for(stopping, 10)
+                await asyncio.wait_for(stopping, PATIENCE)
     finally:
         await consumer.stop(timeout=0)
 
@@ -165,10 +165,10 @@ async def test_a_worker_that_winds_down_holds_up_no_pause(
 
     async with emitting(server.url) as emit, working(server.url, {"work": work}) as worker:
         await emit("work")
-        await asyncio.wait_for(running.wait(), 10)
+        await asyncio.wait_for(running.wait(), PATIENCE)
         stopping = asyncio.create_task(worker.stop(timeout=60))
         # It runs its job to the end, and obeys every pause meanwhile.
-        await asyncio.wait_for(operator.until_obeyed(await operator.pause()), 10)
+        await asyncio.wait_for(operator.until_obeyed(await operator.pause()), PATIENCE)
         assert not stopping.done()
         go_on.set()
         await stopping

@@ -50,7 +50,7 @@ async def test_with_several_slots_jobs_that_waited_start_in_that_order_too(
     async with emitting(server.url) as emit:
         await asyncio.gather(*(emit("work", priority=n % 20) for n in range(1000)))
     async with working(server.url, {"work": work}, concurrency=concurrency):
-        await aeventually(lambda: len(started) == 1000, within=20.0)
+        await aeventually(lambda: len(started) == 1000)
 
     # Nothing higher came while lower ones were held.
     assert started == sorted(started, reverse=True)
@@ -149,7 +149,7 @@ async def test_queues_of_a_worker_take_turns_at_equal_priority(
         await asyncio.gather(*(emit("work", queue=queue) for queue in queues for _ in range(100)))
     handlers = {(queue, "work"): work for queue in queues}
     async with working(server.url, handlers, concurrency=concurrency):
-        await aeventually(lambda: len(started) == 300, within=15.0)
+        await aeventually(lambda: len(started) == 300)
 
     for queue in queues:
         # A third of the first 240, give or take what one read brings.

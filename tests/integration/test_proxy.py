@@ -15,7 +15,7 @@ from redis.retry import Retry
 from consumers.scripts import Script
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.foreign_keys
 
@@ -204,9 +204,9 @@ def test_a_muted_subscriber_is_confirmed_and_hears_nothing(
 ) -> None:
     with connect(proxy, protocol) as client, client.pubsub() as subscriber:
         subscriber.subscribe("c")
-        assert subscriber.get_message(timeout=1.0)["type"] == "subscribe"
+        assert subscriber.get_message(timeout=PATIENCE)["type"] == "subscribe"
         redis.publish("c", "heard")
-        assert subscriber.get_message(timeout=1.0)["data"] == b"heard"
+        assert subscriber.get_message(timeout=PATIENCE)["data"] == b"heard"
 
         proxy.mute_pubsub()
         redis.publish("c", "muted")
@@ -214,7 +214,7 @@ def test_a_muted_subscriber_is_confirmed_and_hears_nothing(
 
         proxy.pass_all()
         redis.publish("c", "heard again")
-        assert subscriber.get_message(timeout=1.0)["data"] == b"heard again"
+        assert subscriber.get_message(timeout=PATIENCE)["data"] == b"heard again"
 
 
 def test_latency_delays_every_request(proxy: FaultProxy, through: redis_py.Redis) -> None:

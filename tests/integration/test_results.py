@@ -18,13 +18,15 @@ from consumers.wire import Wire
 from tests.support.engine import emitting, working
 from tests.support.queue import Queue, full_memory, new_job
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 KEYS = Keys("default")
 
 
 @pytest.fixture
-async def results(server: RedisServer) -> AsyncIterator[Results]:
+async def results(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Results]:
+    # No test is passed by the look that makes lost messages good, unless it is about that look.
+    monkeypatch.setattr("consumers.results.LOOK", 3600.0)
     connector = Connector.of(server.url)
     wire = Wire(connector, name="waits")
     results = Results(connector, wire, namespace="tm")
@@ -60,7 +62,7 @@ async def test_a_wait_ends_with_what_the_settle_tells(
 
     queue.settle((delivery, outcome), result_ttl_ms=0)
 
-    assert await asyncio.wait_for(wait, 1.0) == End(1, state, value)
+    assert await asyncio.wait_for(wait, PATIENCE) == End(1, state, value)
 
 
 async def test_a_wait_for_a_job_that_dies_ends_with_its_letters_entry(
@@ -73,21 +75,21 @@ async def test_a_wait_for_a_job_that_dies_ends_with_its_letters_entry(
     queue.settle((delivery, Buried("failed")))
 
     entry = redis.hget(queue.keys.dead_index, "a")
-    assert await asyncio.wait_for(wait, 1.0) == End(1, "dead", entry)
+    assert await asyncio.wait_for(wait, PATIENCE) == End(1, "dead", entry)
 
 
 async def test_what_has_ended_is_answered_at_once(redis: redis_py.Redis, results: Results) -> None:
     queue = Queue(redis)
     queue.settle((queue.one(), Completed(b"1")))
 
-    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), PATIENCE)
 
     assert isinstance(facts, Facts)
     assert (facts.state, facts.end) == ("completed", End(1, "completed", b"1"))
 
 
 async def test_what_is_long_gone_is_answered_at_once(results: Results) -> None:
-    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), PATIENCE)
 
     assert isinstance(facts, Facts)
     assert (facts.state, facts.run, facts.end) == ("unknown", None, None)
@@ -105,7 +107,7 @@ async def test_a_wait_for_the_second_run_is_not_ended_by_the_firsts_result(
 
     queue.settle((delivery, Completed(b'"second"')))
 
-    assert await asyncio.wait_for(wait, 1.0) == End(2, "completed", b'"second"')
+    assert await asyncio.wait_for(wait, PATIENCE) == End(2, "completed", b'"second"')
 
 
 async def test_a_wait_for_the_first_run_is_not_ended_by_the_seconds_result(
@@ -124,7 +126,7 @@ async def test_a_wait_for_the_first_run_is_not_ended_by_the_seconds_result(
     queue.settle((first, Completed(b'"first"')))
     wait.cancel()
 
-    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), PATIENCE)
     assert isinstance(facts, Facts)
     assert facts.end == End(1, "completed", b'"first"')
 
@@ -136,7 +138,7 @@ async def test_a_second_wait_for_a_replayed_job_is_for_its_new_run(
     queue.settle((queue.one(), Buried("failed")))
     queue.replay("a")
 
-    first = await asyncio.wait_for(results.wait(KEYS, "a", 1), 1.0)
+    first = await asyncio.wait_for(results.wait(KEYS, "a", 1), PATIENCE)
     redis.delete(KEYS.waiters)
     wait = await waiting(queue, results, run=2)
     (delivery,) = queue.deliver()
@@ -145,7 +147,7 @@ async def test_a_second_wait_for_a_replayed_job_is_for_its_new_run(
     assert isinstance(first, Facts)
     assert first.end is not None
     assert (first.run, first.end.state, first.end.run) == (2, "dead", 1)
-    assert await asyncio.wait_for(wait, 1.0) == End(2, "completed", b"2")
+    assert await asyncio.wait_for(wait, PATIENCE) == End(2, "completed", b"2")
 
 
 async def test_1000_waiters_cost_no_polling(
@@ -169,7 +171,7 @@ async def test_1000_waiters_cost_no_polling(
             assert inspections(redis) - asked == waits
             await asyncio.sleep(1.0)  # what polling would show in
             go_on.set()
-            ends = await asyncio.wait_for(asyncio.gather(*tasks), 10.0)
+            ends = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
     assert inspections(redis) - asked == waits
     assert ends == [End(n + 1, "completed", str(n).encode()) for n in range(waits)]
@@ -191,7 +193,7 @@ async def test_a_message_that_was_lost_with_the_connection_is_made_good_at_its_r
     redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     queue.settle((delivery, Completed(b"1")))
 
-    end = await asyncio.wait_for(wait, 3.0)
+    end = await asyncio.wait_for(wait, PATIENCE)
     assert isinstance(end, Facts)
     assert end.end == End(1, "completed", b"1")
 
@@ -207,7 +209,7 @@ async def test_a_wait_begun_in_full_memory_ends_too(
         wait = asyncio.create_task(results.wait(KEYS, "a", 1))
         await asyncio.sleep(0.1)
         queue.settle((delivery, Completed(b"1")))
-        end = await asyncio.wait_for(wait, 3.0)
+        end = await asyncio.wait_for(wait, PATIENCE)
 
     assert isinstance(end, Facts)
     assert end.end == End(1, "completed", b"1")
@@ -223,6 +225,6 @@ async def test_a_wait_begun_while_redis_is_away_goes_on_when_it_is_back(
 
     server.start()
 
-    facts = await asyncio.wait_for(wait, 5.0)
+    facts = await asyncio.wait_for(wait, PATIENCE)
     assert isinstance(facts, Facts)
     assert facts.state == "unknown"

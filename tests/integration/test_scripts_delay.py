@@ -16,6 +16,7 @@ from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Completed, Released, RetryAt
 from consumers.transitions import Settlement
 from tests.support.queue import ME, OTHER, Queue, foreign_value, full_memory, new_job
+from tests.support.waiting import PATIENCE
 
 HOUR_MS = 3_600_000
 LATER = f"+{HOUR_MS}"
@@ -122,11 +123,11 @@ def test_a_nearer_due_time_is_announced_and_a_farther_one_is_not(queue: Queue) -
     now = queue.now_ms()
     with queue.redis.pubsub(ignore_subscribe_messages=True) as listener:
         listener.subscribe(queue.keys.control)
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=PATIENCE)
         for job_id, due in [("a", now + 5000), ("b", now + 6000), ("c", now + 4000)]:
             queue.emit(new_job(job_id, due=str(due)))
 
-        heard = [listener.get_message(timeout=1) for _ in range(2)]
+        heard = [listener.get_message(timeout=PATIENCE) for _ in range(2)]
         assert [it["data"].decode() for it in heard if it] == [
             f"due {now + 5000}",
             f"due {now + 4000}",

@@ -15,6 +15,7 @@ from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Buried, Completed, Released
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -77,12 +78,12 @@ def test_each_lane_is_listed_by_its_priority_with_groups_on_it_and_its_front(que
 def test_a_new_lane_is_announced_and_a_known_one_is_not(queue: Queue) -> None:
     with queue.redis.pubsub(ignore_subscribe_messages=True) as listener:
         listener.subscribe(queue.keys.control)
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=PATIENCE)
         queue.emit(new_job("a"))
         queue.emit(new_job("b"))
         queue.emit(new_job("c", priority=3))
 
-        heard = [listener.get_message(timeout=1) for _ in range(2)]
+        heard = [listener.get_message(timeout=PATIENCE) for _ in range(2)]
         assert [it["data"] for it in heard if it] == [
             b"lane workers:default:0",
             b"lane workers:default:3",

@@ -13,6 +13,7 @@ from consumers import transitions
 from consumers.inspector import End, Facts, facts_of
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
+from tests.support.waiting import PATIENCE
 
 CHANNEL = "tm:results:me"
 HOUR_MS = 3_600_000
@@ -229,7 +230,7 @@ def heard(queue: Queue) -> Iterator[list[str]]:
     """What is told on our channel; filled when it is looked at with hear()."""
     with queue.redis.pubsub(ignore_subscribe_messages=True) as listener:
         listener.subscribe(CHANNEL)
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=PATIENCE)
         yield _Heard(listener)
 
 
@@ -325,13 +326,13 @@ def test_each_of_several_waiting_processes_is_told(queue: Queue, heard: Any) -> 
     delivery = queue.one()
     with queue.redis.pubsub(ignore_subscribe_messages=True) as other:
         other.subscribe("tm:results:other")
-        other.get_message(timeout=1)
+        other.get_message(timeout=PATIENCE)
         wait(queue)
         wait(queue, channel="tm:results:other")
 
         queue.settle((delivery, Completed(b"1")))
 
-        message = other.get_message(timeout=1)
+        message = other.get_message(timeout=PATIENCE)
         assert message is not None
         assert [message["data"].decode()] == heard.hear()
 

@@ -15,6 +15,7 @@ from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Completed
 from consumers.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import OTHER, Queue, foreign_value, full_memory, new_job
+from tests.support.waiting import PATIENCE
 
 Posted = list[Any]
 
@@ -106,10 +107,10 @@ def test_the_relays_are_told_once_a_parent(queue: Queue) -> None:
     parent = queue.one()
     with queue.redis.pubsub(ignore_subscribe_messages=True) as listener:
         listener.subscribe(queue.keys.control)
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=PATIENCE)
         queue.settle(Settlement(parent, Completed(), [child("x"), child("y")]))
 
-        heard = listener.get_message(timeout=1)
+        heard = listener.get_message(timeout=PATIENCE)
         assert heard is not None
         assert heard["data"] == b"outbox"
         assert listener.get_message(timeout=0.05) is None

@@ -17,6 +17,7 @@ from consumers.schedules import MAX_TIME, Record
 from consumers.transitions import Call
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 from tests.support.servers import RedisServer
+from tests.support.waiting import PATIENCE
 
 HOUR_MS = 3_600_000
 
@@ -604,14 +605,14 @@ def test_g9_of_many_who_fire_at_once_one_does(queue: Queue, server: RedisServer)
     def fire(number: int) -> None:
         with server.client() as client:
             mine = Queue(client)
-            start.wait(10)
+            start.wait(PATIENCE)
             words.append(mine.fire(record, new_job(f"f{number}"), following=None)[0])
 
     threads = [threading.Thread(target=fire, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
 
     assert sorted(words) == ["fired"] + ["stale"] * 7
     assert (len(queue.ids()), known(queue).fires) == (1, 1)

@@ -15,7 +15,7 @@ from consumers.job import Job
 from processors.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ async def test_a_run_that_does_not_end_is_left_behind_and_its_slot_is_free_again
     queue, go_on = QueueView(redis), threading.Event()
 
     def in_thread(job: Job[None]) -> str:
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return "too late"
 
     async def on_loop(job: Job[None]) -> str:
@@ -171,7 +171,7 @@ async def test_a_worker_with_too_many_runs_left_behind_hands_back_its_jobs_and_s
     queue, go_on = QueueView(redis), threading.Event()
 
     def stuck(job: Job[None]) -> None:
-        go_on.wait(20)
+        go_on.wait(PATIENCE)
 
     async def patient(job: Job[None]) -> None:
         await asyncio.sleep(60)
@@ -196,8 +196,8 @@ async def test_a_worker_with_too_many_runs_left_behind_hands_back_its_jobs_and_s
             await emit.producer.emit(job)
         for n in range(5):
             await emit.producer.emit(new_job("patient", id=f"patient-{n}"))
-        await asyncio.wait_for(worker.broken.wait(), 5.0)
-        await aeventually(lambda: worker._parts is None, within=10.0)
+        await asyncio.wait_for(worker.broken.wait(), PATIENCE)
+        await aeventually(lambda: worker._parts is None)
         go_on.set()
 
     assert worker.broken_because == "3 runs go on after their timeout and cannot be ended"

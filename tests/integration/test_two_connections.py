@@ -18,6 +18,7 @@ from consumers.scripts import call
 from consumers.transitions import Settlement
 from taskmanager import Job, JobFailed, TaskManager
 from tests.support.servers import RedisServer
+from tests.support.waiting import PATIENCE
 
 KEYS = Keys("default")
 
@@ -56,9 +57,9 @@ async def test_results_logs_and_progress_are_in_db_and_all_else_in_streamdb(
     await tm.start()
     good = await tm.emit("work", id="good", data={"n": 41})
     bad = await tm.emit("work", id="bad", data={"n": -1})
-    assert await good.result(timeout=10) == 42
+    assert await good.result(timeout=PATIENCE) == 42
     with pytest.raises(JobFailed, match="negative"):
-        await bad.result(timeout=10)
+        await bad.result(timeout=PATIENCE)
     assert [line.message for line in await good.logs()] == ["half of it"]
     assert (await good.progress()).note == "half"  # type: ignore[union-attr]
     assert await good.status() == "completed"

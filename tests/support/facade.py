@@ -12,6 +12,7 @@ import redis as redis_py
 from consumers.keys import Keys
 from taskmanager import TaskManager
 from tests.support.servers import RedisServer
+from tests.support.waiting import PATIENCE
 
 KEYS = Keys("default")
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,6 @@ def python(script: str, server: RedisServer) -> subprocess.CompletedProcess[str]
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=2 * PATIENCE,
         check=False,
     )

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support import sessions
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
 _KILLS_A_SESSION = Path(sessions.__file__)
+# An interpreter that starts beside several others takes its time.
+_PROCESS_PATIENCE = 2 * PATIENCE
 # Who is killed cannot end what it has started. So a watcher, nobody's child, reads a
 # pipe that nobody writes to, and kills the whole session when the pipe's other end is gone:
 # a supervisor's workers are in groups of their own. It ignores what a terminal or the child
@@ -68,7 +70,7 @@ class Child:
         """Everything it has written so far, standard output and error together."""
         return self.output.read_text(errors="replace")
 
-    def wait_for_line(self, pattern: str, within: float = 60.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, within: float = _PROCESS_PATIENCE) -> re.Match[str]:
         """Return the next line that matches, after the last one returned here.
 
         Fails at once when the process has ended without it.
@@ -112,7 +114,7 @@ class Child:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def wait(self, within: float = 60.0) -> int:
+    def wait(self, within: float = _PROCESS_PATIENCE) -> int:
         """Return the exit code; negative is the signal that ended it."""
         try:
             code = self._process.wait(within)

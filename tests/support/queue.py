@@ -20,6 +20,7 @@ from consumers.lanes import Lane
 from consumers.outcome import Outcome
 from consumers.schedules import Record
 from consumers.transitions import Call, DeadLetterBounds, Settlement
+from tests.support.waiting import PATIENCE
 
 GROUP = "workers"
 ME = "me"
@@ -325,7 +326,7 @@ def _messages(listener: Any, until: str) -> list[str]:
     """Return the messages up to the confirmation of the subscription, or to the last one."""
     found: list[str] = []
     for _ in range(1000):
-        message = listener.get_message(timeout=5)
+        message = listener.get_message(timeout=PATIENCE)
         assert message is not None, f"nothing came after {found}"
         if message["type"] == until and (until == "subscribe" or message["data"] == _LAST):
             break

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Seconds. Only a safety net: no test is about it, and a machine ten times slower keeps it.
+PATIENCE = 30.0
+
 _POLL = 0.01
-# Seconds. Only a safety net: no test asserts that something is quick.
-_PATIENCE = 30.0
 
 
-def eventually(predicate: Callable[[], T], within: float = _PATIENCE) -> T:
+def eventually(predicate: Callable[[], T], within: float = PATIENCE) -> T:
     """Return the first true value of predicate; fail with its last one after `within` seconds.
 
     An AssertionError of the predicate counts as "not yet" and is shown at the end.
@@ -30,7 +31,7 @@ def eventually(predicate: Callable[[], T], within: float = _PATIENCE) -> T:
 
 
 async def aeventually(
-    predicate: Callable[[], T] | Callable[[], Awaitable[T]], within: float = _PATIENCE
+    predicate: Callable[[], T] | Callable[[], Awaitable[T]], within: float = PATIENCE
 ) -> T:
     """Do what eventually does without blocking the loop; predicate may be asynchronous."""
     deadline = time.monotonic() + within

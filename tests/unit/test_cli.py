@@ -25,7 +25,7 @@ from taskmanager.cli.exits import Exit, reported
 from taskmanager.cli.loading import load
 from taskmanager.cli.supervisor import Start, Supervisor
 from taskmanager.manager import TaskManager
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "redis://alice:s3cret@127.0.0.1:1/0"
@@ -363,7 +363,7 @@ async def test_the_pause_between_starts_stays_within_its_most(
     supervisor = Supervisor(lambda start: [], processes=1)
 
     for quick_deaths in (0, 1, 20, 5_000):
-        await asyncio.wait_for(supervisor._pause(1, 1, quick_deaths), 5)
+        await asyncio.wait_for(supervisor._pause(1, 1, quick_deaths), PATIENCE)
 
 
 def test_no_pipe_is_left_open_by_a_supervisor(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from consumers.pauses import MOST_STALE, Pauses, PauseState
 from consumers.policy import Around, CallNext, Handler
 from processors.processor import Processor, Registration
 from processors.retry import RetryPolicy
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 LEASE = 30.0
 # Of the lease a tenth is left unused.
@@ -109,7 +109,7 @@ class Stage:
 
     async def end(self) -> None:
         """Wait for the job's end."""
-        await asyncio.wait_for(self.open().drained(), 10)
+        await asyncio.wait_for(self.open().drained(), PATIENCE)
         # Whoever was told of a lost lease hears of it on the loop.
         await asyncio.sleep(0)
 
@@ -206,7 +206,7 @@ async def test_middleware_that_outlives_a_cancellation_calls_no_handler_in_vain(
     waiting, go_on = asyncio.Event(), asyncio.Event()
     stage.around = outliving(waiting, go_on)
     stage.open().start(stage.delivery)
-    await asyncio.wait_for(waiting.wait(), 10)
+    await asyncio.wait_for(waiting.wait(), PATIENCE)
 
     refuse(stage, why)
     go_on.set()
@@ -257,15 +257,15 @@ async def test_a_handler_that_the_stop_kept_from_being_called_goes_back_as_the_s
     stage.around = outliving(waiting, go_on)
     executor = stage.open()
     executor.start(stage.delivery)
-    await asyncio.wait_for(waiting.wait(), 10)
+    await asyncio.wait_for(waiting.wait(), PATIENCE)
     stage.pauses.closed = True
     if paused:
         stage.pause()
 
-    releasing = asyncio.create_task(executor.release_all(patience=10))
+    releasing = asyncio.create_task(executor.release_all(patience=PATIENCE))
     await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
     go_on.set()
-    await asyncio.wait_for(releasing, 10)
+    await asyncio.wait_for(releasing, PATIENCE)
 
     assert stage.ran == []
     assert stage.outcomes == [Released("shutdown")]
@@ -359,13 +359,13 @@ async def test_a_second_call_after_the_grace_period_is_refused_and_its_job_goes_
     stage.do, stage.around = fail, around
     executor = stage.open()
     executor.start(stage.delivery)
-    await asyncio.wait_for(waiting.wait(), 10)
+    await asyncio.wait_for(waiting.wait(), PATIENCE)
     stage.pauses.closed = True
 
-    releasing = asyncio.create_task(executor.release_all(patience=10))
+    releasing = asyncio.create_task(executor.release_all(patience=PATIENCE))
     await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
     go_on.set()
-    await asyncio.wait_for(releasing, 10)
+    await asyncio.wait_for(releasing, PATIENCE)
 
     assert stage.ran == [1]
     assert stage.outcomes == [Released("shutdown")]
