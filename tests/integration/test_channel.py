@@ -55,14 +55,12 @@ async def test_a_blocking_read_can_be_unblocked(
 
 async def test_a_reply_that_does_not_come_costs_the_connection(server: RedisServer) -> None:
     channel = Channel(Connector.of(server.url), name=None)
-    loop = asyncio.get_running_loop()
     await channel.ask(("PING",), timeout=PATIENCE)
-    number, started = channel.client_id, loop.time()
+    number = channel.client_id
 
     with pytest.raises(TimeoutError, match=r"no reply within 0\.2 s"):
         await channel.ask(("BLPOP", "nothing", 0), timeout=0.2)
 
-    assert 0.2 <= loop.time() - started < 1.0
     assert not channel.connected
     assert await channel.ask(("ECHO", "x"), timeout=PATIENCE) == [b"x"]
     assert channel.client_id != number

@@ -17,10 +17,10 @@ from consumers.job import Job
 from consumers.keys import Fleet
 from consumers.transitions import BATCH_ITEMS, EMIT
 from consumers.wire import Wire
-from tests.support.engine import QueueView, emitting, new_job, working
+from tests.support.engine import QueueView, consumer_of, emitting, new_job, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 
 async def test_a_lost_connection_is_no_failure_of_a_job_that_logs(
@@ -51,26 +51,24 @@ async def test_a_lost_connection_is_no_failure_of_a_job_that_logs(
 
 
 async def test_an_emit_fails_in_time_although_redis_is_silent(server: RedisServer) -> None:
-    async with emitting(server.url, emit_timeout=1.0) as emit:
+    async with emitting(server.url, emit_timeout=3.0) as emit:
+        # It is the emit's own timeout that ends it: the watchdog says nothing.
+        emit.producer.wire.reply_timeout = 3600.0
         await emit("work")
         server.pause()
         try:
-            asked = time.monotonic()
             with pytest.raises(RedisUnavailable) as caught:
-                await emit("work")
-            took = time.monotonic() - asked
+                await asyncio.wait_for(emit("work"), PATIENCE)
         finally:
             server.resume()
 
     assert caught.value.outcome == "unknown"
-    # The timeout, and some room for a busy machine; the watchdog's 10 s are not waited for.
-    assert took < 5.0
 
 
 async def test_emits_told_as_not_sent_are_not_there_when_redis_falls_silent(
     server: RedisServer,
 ) -> None:
-    async with emitting(server.url, emit_timeout=1.0) as emit:
+    async with emitting(server.url, emit_timeout=3.0) as emit:
         await emit("work")
         server.pause()
         try:
@@ -98,13 +96,12 @@ async def test_a_bulk_is_told_in_its_own_time_when_a_later_one_shares_its_batch(
         try:
             under_way = emit("work")
             # What waits behind it has so much more time when it is given up.
-            await asyncio.sleep(0.3)
-            asked = time.monotonic()
+            await asyncio.sleep(1.0)
             [early] = producer.emit_all([new_job("work", id="early")])
-            await asyncio.sleep(1.5)
+            producer.emit_timeout = PATIENCE
             [late] = producer.emit_all([new_job("work", id="late")])
             told = await early.outcomes
-            took = time.monotonic() - asked
+            assert not late.outcomes.done()
         finally:
             server.resume()
         [outcome] = await late.outcomes
@@ -112,8 +109,6 @@ async def test_a_bulk_is_told_in_its_own_time_when_a_later_one_shares_its_batch(
             await under_way
 
     assert [end.outcome for end in told if isinstance(end, RedisUnavailable)] == ["unknown"]
-    # Not the 3.5 s that the late one may take; and that one got through.
-    assert 2.0 <= took < 3.4
     assert isinstance(outcome, Emitted)
 
 
@@ -157,18 +152,15 @@ async def test_a_refused_login_is_told_at_once_and_stored_nothing(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     url = server.url.replace("redis://", "redis://nobody:wrong@")
-    asked = time.monotonic()
 
-    async with emitting(url, emit_timeout=20.0) as emit:
+    async with emitting(url, emit_timeout=3600.0) as emit:
         with pytest.raises(RedisUnavailable) as emitted:
-            await emit("work")
+            await asyncio.wait_for(emit("work"), PATIENCE)
     with pytest.raises(RedisUnavailable) as started:
-        async with working(url, {"work": print}, connect_timeout=20.0):
-            pass
+        await asyncio.wait_for(consumer_of(url, {}, connect_timeout=3600.0).start(), PATIENCE)
 
     assert emitted.value.outcome == started.value.outcome == "not_sent"
     assert "wrong" not in str(emitted.value) + str(started.value)
-    assert time.monotonic() - asked < 10.0
 
 
 async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 
 import pytest
 import redis as redis_py
@@ -35,24 +34,21 @@ async def test_an_asynchronous_handler_is_cancelled_at_its_timeout(
 
     async def hang(job: Job[None]) -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             assert job.cancelled
             cancelled.set()
             raise
 
     async with emitting(server.url) as emit, working(server.url, {"hang": hang}, timeout=0.2):
-        asked = time.monotonic()
         await emit("hang", id="a")
         letter = await aeventually(lambda: queue.letter("a"))
-        took = time.monotonic() - asked
 
     assert letter is not None
     assert letter["reason"] == b"failed"
     assert b"JobTimeout" in letter["error"]
     assert b"longer than its timeout of 0.2 s" in letter["error"]
     assert cancelled.is_set()
-    assert 0.2 <= took < 1.0
 
 
 async def test_a_timeout_of_the_job_counts_before_that_of_the_handler(
@@ -113,15 +109,17 @@ async def test_a_handler_in_time_is_not_disturbed(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     async def quick(job: Job[None]) -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
 
     async with (
         emitting(server.url) as emit,
-        working(server.url, {"quick": quick}, timeout=0.3, concurrency=5) as worker,
+        working(server.url, {"quick": quick}, timeout=1.0, concurrency=5) as worker,
     ):
         await asyncio.gather(*(emit("quick") for _ in range(20)))
         await aeventually(lambda: worker.settled == 20)
-        await asyncio.sleep(0.4)  # past the last deadline
+        assert worker._parts is not None
+        deadlines = worker._parts.executor._deadlines
+        await aeventually(lambda: len(deadlines) == 0)  # the last of them has passed
 
     assert QueueView(redis).stats("completed") == 20
 
@@ -148,8 +146,8 @@ async def test_a_run_that_does_not_end_is_left_behind_and_its_slot_is_free_again
         return "done"
 
     handlers = {"stuck": in_thread if kind == "thread" else on_loop, "behave": behave}
-    async with emitting(server.url) as emit, working(server.url, handlers, timeout=0.1) as worker:
-        await emit("stuck", id="stuck")
+    async with emitting(server.url) as emit, working(server.url, handlers) as worker:
+        await emit.producer.emit(new_job("stuck", id="stuck", options={"timeout": 0.1}))
         letter = await aeventually(lambda: queue.letter("stuck"))
         assert leaked(worker) == 1
         await emit("behave", id="next")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -396,17 +395,28 @@ def test_a_peer_that_is_not_installed_is_refused_when_named(
     assert "not installed: rq (make bench-peers installs all)" in shown.output
 
 
-def test_the_cpu_of_a_session_is_that_of_all_its_processes() -> None:
-    before = sessions_cpu_s({os.getsid(0)})
-    if before is None:
-        pytest.skip("there is no /proc here")
-    spent = time.process_time()
-    while time.process_time() - spent < 0.1:
-        pass
+def test_the_cpu_of_a_session_is_that_of_all_its_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("benchmarks.meter._PROC", tmp_path)
+    second = os.sysconf("SC_CLK_TCK")
+    # The ticks: user, system, and both of children that ended.
+    for pid, session, ticks in [
+        (10, 10, (1, 2, 4, 8)), (11, 10, (16, 0, 0, 0)), (12, 12, (32, 0, 0, 0)),
+    ]:  # fmt: skip
+        (tmp_path / str(pid)).mkdir()
+        spent = " ".join(str(it * second) for it in ticks)
+        # A name may hold anything.
+        stat = f"{pid} (a) b ( c) S 1 {pid} {session} 0 -1 0 0 0 0 0 {spent} 20 0 1 0\n"
+        (tmp_path / str(pid) / "stat").write_text(stat)
 
-    after = sessions_cpu_s({os.getsid(0)})
-
-    assert after is not None
-    # The kernel counts in hundredths of a second.
-    assert after - before > 0.05
+    assert sessions_cpu_s({10}) == 31
+    assert sessions_cpu_s({10, 12}) == 63
     assert sessions_cpu_s(set()) == 0
+
+
+def test_the_cpu_of_this_session_is_found_where_the_system_tells_it() -> None:
+    if not Path("/proc").is_dir():
+        assert sessions_cpu_s({os.getsid(0)}) is None
+    else:
+        assert (sessions_cpu_s({os.getsid(0)}) or 0) > 0
