@@ -356,11 +356,12 @@ def alive(pid: int) -> bool:
     return False
 
 
-def test_several_processes_share_the_jobs_and_end_together(run: Run, emit: Emit) -> None:
-    worker = run("worker", "app:tm", "-p", "2")
+def test_several_processes_share_the_jobs_and_end_together(run: Run, server: RedisServer) -> None:
+    worker = run("worker", "app:tm", "-p", "2", "-c", "1")
     eventually(lambda: worker.text.count(" started") == 2)
-    for number in (1, 2):
-        emit("wait", "--data", '{"seconds": 2}', "--id", f"job-{number}")
+    # At one moment: neither ends before the other process has begun its own.
+    jobs = [{"event": "wait", "id": id, "data": {"seconds": 3}} for id in ("job-1", "job-2")]
+    TaskManager(server.url).sync.emit_many(jobs)
 
     pids = {worker.wait_for_line(r"waiting in (\d+)")[1] for _ in range(2)}
 

@@ -103,12 +103,12 @@ async def test_a_half_open_connection_is_noticed(
 ) -> None:
     heard = Heard()
     with FaultProxy(server.port) as proxy:
-        async with listening(proxy.url, heard, ping_interval=0.1, silence_limit=0.3) as control:
+        async with listening(proxy.url, heard, ping_interval=0.2, silence_limit=1.0) as control:
             proxy.swallow()
             await aeventually(lambda: not control.subscribed.is_set())
             proxy.reset_all()
             proxy.pass_all()
-            await aeventually(lambda: heard.reconnects == 1)
+            await aeventually(lambda: heard.reconnects >= 1)
 
             await aredis.publish("tm:{q}:control", "again")
             await aeventually(lambda: heard.hints == [("q", "again")])
@@ -117,9 +117,9 @@ async def test_a_half_open_connection_is_noticed(
 async def test_pings_keep_a_quiet_channel(server: RedisServer) -> None:
     heard = Heard()
 
-    async with listening(server.url, heard, ping_interval=0.05, silence_limit=0.2) as control:
-        # Five times the limit: nothing but pings passes meanwhile.
-        await asyncio.sleep(1.0)
+    async with listening(server.url, heard, ping_interval=0.1, silence_limit=1.0) as control:
+        # Longer than the limit: nothing but pings passes meanwhile.
+        await asyncio.sleep(2.5)
 
         assert control.subscribed.is_set()
         assert heard.reconnects == 0

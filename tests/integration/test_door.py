@@ -35,7 +35,7 @@ from consumers.wire import Wire
 from tests.support.proxy import FaultProxy
 from tests.support.queue import ME, RESULT_TTL_MS, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 KEYS = Keys("default")
 
@@ -76,7 +76,7 @@ def settle_of(*deliveries: Delivery) -> Call:
     return transitions.settle_items(KEYS, ME, RESULT_TTL_MS, settlements)
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 
@@ -147,7 +147,7 @@ async def test_g4_many_lost_replies_in_a_row_change_nothing(
 ) -> None:
     proxy.drop_reply("EVALSHA", times=4)
 
-    assert await door.send(emit_of(new_job("a")), until=soon(20)) == b"+1"
+    assert await door.send(emit_of(new_job("a")), until=soon()) == b"+1"
 
     assert proxy.dropped == 4
     assert queue.ids() == ["a"]
@@ -203,7 +203,7 @@ async def test_without_a_connection_the_outcome_is_that_nothing_was_sent(
     proxy.refuse()
 
     with pytest.raises(RedisUnavailable) as unavailable:
-        await door.send(emit_of(new_job("a")), until=soon(0.3))
+        await door.send(emit_of(new_job("a")), until=soon(1.0))
 
     assert unavailable.value.outcome == "not_sent"
     assert queue.snapshot() == {}
@@ -215,7 +215,7 @@ async def test_without_an_answer_the_outcome_is_unknown(
     proxy.drop_reply("EVALSHA", times=10_000)
 
     with pytest.raises(RedisUnavailable) as unavailable:
-        await door.send(emit_of(new_job("a")), until=soon(0.3))
+        await door.send(emit_of(new_job("a")), until=soon(1.0))
 
     assert unavailable.value.outcome == "unknown"
     assert queue.ids() == ["a"]
@@ -226,7 +226,7 @@ async def test_a_batch_given_up_is_not_mixed_up_with_the_next(
 ) -> None:
     proxy.drop_reply("EVALSHA", times=10_000)
     with pytest.raises(RedisUnavailable):
-        await door.send(emit_of(new_job("a")), until=soon(0.1))
+        await door.send(emit_of(new_job("a")), until=soon(1.0))
     proxy.pass_all()
 
     assert await door.send(emit_of(new_job("b")), until=soon()) == b"+2"
@@ -267,7 +267,7 @@ async def test_a_refusal_that_lasts_says_that_nothing_was_stored(wire: Wire) -> 
     door = Door(BreakingWire(wire, *replies), KEYS, where="here")  # type: ignore[arg-type]
 
     with pytest.raises(RedisUnavailable) as unavailable:
-        await door.send(emit_of(new_job("a")), until=soon(0.1))
+        await door.send(emit_of(new_job("a")), until=soon(1.0))
 
     assert unavailable.value.outcome == "not_sent"
 
@@ -276,7 +276,7 @@ async def test_a_batch_waits_for_a_replica_to_become_the_master(queue: Queue, do
     queue.emit(new_job("before"))
     queue.redis.replicaof("127.0.0.1", "1")
     try:
-        emitting = asyncio.ensure_future(door.send(emit_of(new_job("a")), until=soon(20)))
+        emitting = asyncio.ensure_future(door.send(emit_of(new_job("a")), until=soon()))
         errors = await aeventually(lambda: _refusals(queue))
         assert errors
         assert not emitting.done()

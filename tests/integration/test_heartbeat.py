@@ -76,6 +76,8 @@ async def test_g12_a_pause_is_confirmed_by_every_worker_while_memory_is_full(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     started: list[str] = []
+    # More than run until the pause is obeyed.
+    jobs = 10_000
     tm = TaskManager(server.url, concurrency=2)
 
     @tm.registerHandler(event="work")
@@ -83,7 +85,7 @@ async def test_g12_a_pause_is_confirmed_by_every_worker_while_memory_is_full(
         started.append(job.id)
         await asyncio.sleep(0.001)
 
-    await tm.emit_many([{"event": "work", "data": n} for n in range(2000)])
+    await tm.emit_many([{"event": "work", "data": n} for n in range(jobs)])
     try:
         with full_memory(redis):
             await tm.start()
@@ -96,7 +98,7 @@ async def test_g12_a_pause_is_confirmed_by_every_worker_while_memory_is_full(
             await asyncio.sleep(0.3)
 
         assert (len(started), confirmed) == (then, 1)
-        assert 0 < then < 2000
+        assert 0 < then < jobs
     finally:
         await tm.stop(timeout=0)
 

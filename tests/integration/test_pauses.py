@@ -42,7 +42,7 @@ async def test_what_a_blocked_loop_has_not_begun_looks_at_the_queue_before_it_do
 
     async def block(job: Job[Any]) -> None:
         loop.call_soon_threadsafe(blocking.set)
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while not paused and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(1.0)

@@ -17,7 +17,7 @@ from tests.support.waiting import PATIENCE, eventually
 _ROOT = Path(__file__).resolve().parents[2]
 _KILLS_A_SESSION = Path(sessions.__file__)
 # An interpreter that starts beside several others takes its time.
-_PROCESS_PATIENCE = 2 * PATIENCE
+_PROCESS_PATIENCE = 1.5 * PATIENCE
 # Who is killed cannot end what it has started. So a watcher, nobody's child, reads a
 # pipe that nobody writes to, and kills the whole session when the pipe's other end is gone:
 # a supervisor's workers are in groups of their own. It ignores what a terminal or the child
