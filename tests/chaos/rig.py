@@ -22,6 +22,7 @@ from tests.chaos.history import History
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PROFILES, Profile, Step, plan
 from tests.chaos.setting import Setting
+from tests.chaos.verdict import TIMED
 from tests.chaos.workload import WORK
 from tests.support.oracle import Recorder, read_records
 from tests.support.processes import Child, Spawner
@@ -97,6 +98,11 @@ class Result:
     losses: list[Violation] = field(default_factory=list)
     dropped: Mapping[str, int] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def untimed(self) -> list[Violation]:
+        """The violations that no machine is too slow for: the suite fails for these only."""
+        return [it for it in self.violations if it.check not in TIMED]
 
     @property
     def unproven(self) -> list[str]:

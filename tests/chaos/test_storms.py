@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import hits
-from tests.chaos.checks import counts
 from tests.chaos.depth import BINARIES, SECONDS, SEEDS, SERVERS
 from tests.chaos.found import FOUND
 from tests.chaos.report import explanation, figures
@@ -25,8 +24,7 @@ def test_nothing_is_lost_in_a_storm(binary: Binary, seed: int, tmp_path: Path) -
     result = run(Plan(binary, seed, SECONDS), tmp_path)
 
     print(figures(result), hits(result), sep="\n")
-    assert not result.violations, explanation(result)
-    assert counts(result.history)["jobs"] > 20 * SECONDS
+    assert not result.untimed, explanation(result)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -36,7 +34,7 @@ def test_with_its_data_redis_loses_no_more_than_what_it_held(
 ) -> None:
     result = run(Plan(binary, seed, SECONDS, "loss"), tmp_path)
 
-    assert not result.violations, explanation(result)
+    assert not result.untimed, explanation(result)
     # Found by what it has emitted in vain, and told by those who work for it.
     assert result.losses
     assert result.told["losses"]
@@ -49,7 +47,7 @@ def test_what_was_found_once_is_not_there_again(name: str, binary: Binary, tmp_p
 
     result = run(Plan(binary, it.seed, it.seconds, it.profile, schedule=it.schedule), tmp_path)
 
-    assert not result.violations, explanation(result)
+    assert not result.untimed, explanation(result)
 
 
 def test_what_was_found_has_a_test_of_its_own() -> None:

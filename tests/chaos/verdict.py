@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from tests.chaos.history import History
 
+# Checks that give a time limit: a machine that is busy enough breaks them by itself.
+TIMED = frozenset({"late", "deaf"})
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
