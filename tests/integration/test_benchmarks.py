@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.support.processes import Spawner
+import pytest
+
+from tests.support.processes import A_WHOLE_RUN, Spawner
+
+pytestmark = pytest.mark.timeout(2 * A_WHOLE_RUN)
 
 JOBS = 1_000
 # With fewer, 256 slots are done before a second look.
@@ -21,7 +25,7 @@ def test_a_quick_run_measures_our_drain_and_writes_what_it_found(
         "--workload", "drain-10", "--contender", "taskmanager",
     )  # fmt: skip
 
-    assert run.wait(50) == 0, run.text
+    assert run.wait(A_WHOLE_RUN) == 0, run.text
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["complete"]
     [drain] = results["workloads"]
@@ -38,11 +42,11 @@ def test_an_interrupted_run_shows_what_it_has_until_then(spawn: Spawner, tmp_pat
         "-m", "benchmarks", "--rounds", "1000", "--jobs", str(JOBS), "--out", str(tmp_path),
         "--workload", "drain-10", "--contender", "taskmanager",
     )  # fmt: skip
-    run.wait_for_line("round 1 .*jobs per s", within=50)
+    run.wait_for_line("round 1 .*jobs per s", within=A_WHOLE_RUN)
 
     run.interrupt()
 
-    assert run.wait(30) == 130, run.text
+    assert run.wait(A_WHOLE_RUN) == 130, run.text
     results = json.loads((tmp_path / "results.json").read_text())
     assert not results["complete"]
     assert results["measurements"][0]["outcome"] == "measured"
@@ -62,7 +66,7 @@ def test_what_only_we_have_is_measured_as_well(spawn: Spawner, tmp_path: Path) -
         "--contender", "taskmanager", *named,
     )  # fmt: skip
 
-    assert run.wait(55) == 0, run.text
+    assert run.wait(A_WHOLE_RUN) == 0, run.text
     found = json.loads((tmp_path / "results.json").read_text())["workloads"]
     assert [it["name"] for it in found] == list(wanted)
     for workload, figure in zip(found, wanted.values(), strict=True):
@@ -76,7 +80,7 @@ def test_a_contender_that_fails_is_reported_with_its_last_words_and_the_exit_cod
     # Its interpreter is there, but the program it is to run ends at once.
     run = spawn.python("-c", _WITH_A_BROKEN_CONTENDER, str(tmp_path))
 
-    assert run.wait(50) == 1, run.text
+    assert run.wait(A_WHOLE_RUN) == 1, run.text
     results = json.loads((tmp_path / "results.json").read_text())
     outcomes = [(it["contender"], it["outcome"]) for it in results["measurements"]]
     assert outcomes == [("broken", "failed"), ("taskmanager", "measured")]

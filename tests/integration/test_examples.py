@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support.processes import Spawner
+import pytest
+
+from tests.support.processes import A_WHOLE_RUN, Spawner
+
+pytestmark = pytest.mark.timeout(2 * A_WHOLE_RUN)
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -13,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 def output_of(spawn: Spawner, name: str, folder: Path) -> str:
     """Return what an example writes when it is run in an empty folder."""
     example = spawn.python(str(EXAMPLES / name), cwd=folder)
-    assert example.wait(within=50) == 0, example.text
+    assert example.wait(within=A_WHOLE_RUN) == 0, example.text
     return example.text
 
 

@@ -13,8 +13,10 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.processes import Child, Spawner
+from tests.support.processes import A_WHOLE_RUN, Child, Spawner
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(2 * A_WHOLE_RUN)
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = str(ROOT / "examples" / "stdlib_index.py")
@@ -97,14 +99,13 @@ def processes_of(session: int) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(240)
 def test_the_table_of_the_whole_library_is_that_of_a_single_process(
     spawn: Spawner, tmp_path: Path
 ) -> None:
     example = spawn.python(EXAMPLE, cwd=tmp_path)
     table, unparsed = in_one_process()
 
-    code = example.wait(within=180)
+    code = example.wait(within=A_WHOLE_RUN)
 
     assert code == 0, example.text
     shown = read_table(example.text)
@@ -132,7 +133,7 @@ def is_added(package: str) -> bool:
 def test_a_package_alone_is_indexed_from_any_folder(spawn: Spawner, tmp_path: Path) -> None:
     example = spawn.python(EXAMPLE, "json", "concurrent", cwd=tmp_path)
 
-    assert example.wait(within=50) == 0, example.text
+    assert example.wait(within=A_WHOLE_RUN) == 0, example.text
     assert set(read_table(example.text)) == {"json", "concurrent", "total"}
     assert "0 files did not parse" in example.text
 
@@ -142,7 +143,7 @@ def test_broken_files_are_shown_as_dead_letters_with_their_errors(
 ) -> None:
     example = spawn.python(EXAMPLE, "broken", "json", cwd=tmp_path)
 
-    assert example.wait(within=50) == 0, example.text
+    assert example.wait(within=A_WHOLE_RUN) == 0, example.text
     assert "3 files did not parse and are dead letters after 3 attempts" in example.text
     assert dead_letters(example.text) == set(map(str, BROKEN.glob("*.py")))
     assert "unclosed_bracket.py  SyntaxError: '[' was never closed" in example.text
@@ -150,17 +151,17 @@ def test_broken_files_are_shown_as_dead_letters_with_their_errors(
 
 def test_what_it_says_to_type_next_works(spawn: Spawner, tmp_path: Path) -> None:
     first = spawn.python(EXAMPLE, "broken", cwd=tmp_path)
-    assert first.wait(within=50) == 0, first.text
+    assert first.wait(within=A_WHOLE_RUN) == 0, first.text
     (again,) = commands_after(first.text, "What to type next")
     assert again.endswith("--keep broken")
 
     kept = spawn.python(*shlex.split(again)[1:], cwd=tmp_path)
-    kept.wait_for_line("dlq replay", within=50)
+    kept.wait_for_line("dlq replay", within=A_WHOLE_RUN)
     setting, *commands = commands_after(kept.text, "What to type in another terminal")
     shown = [typed(f"{setting}; {command}", tmp_path) for command in commands]
     kept.interrupt()
 
-    assert kept.wait(within=30) == 0, kept.text
+    assert kept.wait(within=A_WHOLE_RUN) == 0, kept.text
     assert len(shown) == 5
     assert re.search(r"^default +0 +0 +0 +3 ", shown[0], re.MULTILINE)
     assert shown[1].count("index-file") == 3
@@ -238,7 +239,7 @@ def test_an_interrupted_index_leaves_nothing_behind(
 
     end(example)  # type: ignore[operator]
 
-    assert example.wait(within=30) == 130, example.text
+    assert example.wait(within=A_WHOLE_RUN) == 130, example.text
     assert "Traceback" not in example.text
     eventually(lambda: not processes_of(example.pid))
     assert not list(tmp_path.glob("stdlib-index-*"))

@@ -16,6 +16,8 @@ from tests.support.waiting import PATIENCE, eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
 _KILLS_A_SESSION = Path(sessions.__file__)
+# Seconds. What does some seconds' work takes far longer beside others at work.
+A_WHOLE_RUN = 240.0
 # An interpreter that starts beside several others takes its time.
 _PROCESS_PATIENCE = 1.5 * PATIENCE
 # Who is killed cannot end what it has started. So a watcher, nobody's child, reads a
