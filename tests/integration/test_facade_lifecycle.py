@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +23,9 @@ from taskmanager import (
     TaskManager,
 )
 from tests.support.facade import letters, result, run_all, waiting
+from tests.support.processes import Spawner
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually, eventually
-
-ROOT = Path(__file__).parents[2]
 
 
 async def test_start_and_stop_may_be_repeated(tm: TaskManager) -> None:
@@ -311,30 +307,22 @@ asyncio.run(tm.run())
 
 @pytest.mark.parametrize(("event", "code"), [("polite", 0), ("stubborn", 4), ("blocking", 4)])
 def test_the_second_signal_cancels_and_the_third_exits(
-    server: RedisServer, event: str, code: int
+    server: RedisServer, spawn: Spawner, event: str, code: int
 ) -> None:
     client = TaskManager(server.url)
     client.emit_sync(event, id="7")
-    worker = subprocess.Popen(
-        [sys.executable, "-c", STUBBORN, server.url],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert worker.stdout is not None
-    try:
-        assert worker.stdout.readline() == "started\n"
-        worker.send_signal(signal.SIGTERM)
-        worker.send_signal(signal.SIGINT)
-        if event != "blocking":
-            assert worker.stdout.readline() == "cancelled\n"
-        if code:
-            # Again and again, because signals of one number that were not taken yet are merged.
-            eventually(lambda: worker.send_signal(signal.SIGTERM) or worker.poll())
-        assert worker.wait(PATIENCE) == code
-    finally:
-        worker.kill()
-        worker.communicate()
+    worker = spawn.python("-c", STUBBORN, server.url)
+    worker.wait_for_line("started")
+
+    os.kill(worker.pid, signal.SIGTERM)
+    os.kill(worker.pid, signal.SIGINT)
+
+    if event != "blocking":
+        worker.wait_for_line("cancelled")
+    if code:
+        # Again and again, because signals of one number that were not taken yet are merged.
+        eventually(lambda: os.kill(worker.pid, signal.SIGTERM) or not worker.running)
+    assert worker.wait() == code
 
 
 @pytest.mark.parametrize("role", ["redis", "db", "streamdb"])

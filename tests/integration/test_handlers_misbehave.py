@@ -221,7 +221,7 @@ async def test_a_synchronous_handler_logs_from_its_thread(
 async def test_synchronous_handlers_run_side_by_side_up_to_the_concurrency(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
-    all_here = threading.Barrier(4, timeout=10.0)
+    all_here = threading.Barrier(4, timeout=60.0)
 
     def work(job: Job[None]) -> None:
         all_here.wait()

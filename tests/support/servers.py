@@ -104,7 +104,7 @@ def _identify(path: Path) -> Binary | None:
         return None
     try:
         shown = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+            [path, "--version"], capture_output=True, text=True, timeout=60, check=False
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
@@ -243,7 +243,7 @@ class RedisServer:
                 return int(client.info("server")["process_id"]) == self.pid and client.ping()
             return False
 
-        eventually(settled, within=20.0)
+        eventually(settled)
         return self.running
 
     def _end(self, how: signal.Signals) -> None:
