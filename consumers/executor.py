@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from consumers.delivery import Delivery
 from consumers.errors import InvalidName, JobTimeout
 from consumers.job import ENVELOPE_VERSION, Job
 from consumers.leases import Leases
+from consumers.loop_end import LoopEnd
 from consumers.names import check_name
 from consumers.notes import NoteWriter
 from consumers.outcome import (
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 # How long a run that was told to end may take for it.
 END_PATIENCE = 2.0
+# How long the end of the event loop is held up, at most, until its jobs are handed back.
+_LAST_WORDS = 1.0
 
 _CANCELLED = Cancelled("cancelled")
 
@@ -85,6 +89,7 @@ class Executor:
         self._left_behind: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._time_out, counts=self._runs.__contains__)
         self._loop = asyncio.get_running_loop()
+        self._loop_end = LoopEnd()
         # Threads that do not end are left behind: nothing waits for them any more.
         self._abandoning = False
 
@@ -178,6 +183,7 @@ class Executor:
 
     def close(self) -> None:
         """Time nothing out any more and let idle threads end."""
+        self._loop_end.close()
         self._deadlines.close()
         self.threads.close()
 
@@ -285,18 +291,21 @@ class Executor:
         ended: Ended | None = None
         try:
             ended = await self._end(delivery, handler, run)
-            if run.pending:
+            if run.pending and not self._loop_end.has_come:
                 ended = await self._after_pending(run, ended)
             run.ended = True
             outcome = self._outcome(delivery, run, ended)
             if outcome is not None:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
+            if self._loop_end.has_come:
+                await self._last_words()
         finally:
             # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
             ended = None
-            # A run that was left behind has left its slot already.
-            if delivery in self._runs:
+            # A run that was left behind has left its slot already; one that is collected
+            # after its loop frees none.
+            if delivery in self._runs and self._loop.is_running():
                 self._over(delivery)
 
     def _over(self, delivery: Delivery) -> None:
@@ -309,6 +318,8 @@ class Executor:
         """Return what becomes of a run; None when that is not ours to decide any more."""
         if delivery.given_up:
             return None
+        if self._loop_end.has_come:
+            return self._cut_off(delivery, run)
         if run.refused and not run.begun:
             return self._unrun(delivery, run)
         if self.leases.has_expired(delivery):
@@ -338,6 +349,22 @@ class Executor:
             return Released("shutdown")
         return self._put_back(delivery)
 
+    def _cut_off(self, delivery: Delivery, run: Run) -> Outcome:
+        """Return what becomes of a run that the end of its loop cut off: it decides nothing.
+
+        Whatever it came to, a handler that was cancelled may have cut its work short.
+        """
+        run.job.cancelled = True
+        # What is held goes back as well when its turn comes, instead of beginning now.
+        self.pauses.closed = True
+        return _CANCELLED if delivery.cancelled else Released("shutdown")
+
+    async def _last_words(self) -> None:
+        """Hold up the end of the loop until the settler has said what became of its jobs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self.settler.flushed()
+
     async def _end(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Whatever a handler raises ends this job alone: a SystemExit that left
         # the task would end the event loop.
@@ -347,6 +374,9 @@ class Executor:
             around = handler.around(run.job, lambda: self._value(delivery, handler, run))
             return Returned(await around)
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                # Collected after its loop, with nothing left to do anything on.
+                raise
             return Raised(_failure(error))
 
     async def _call(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
@@ -368,7 +398,7 @@ class Executor:
         A process that stood still for longer than the lease has held jobs that others run;
         middleware may outlive the end of its run, and a thread learns of it too late.
         """
-        if run.job.cancelled or delivery.given_up:
+        if run.job.cancelled or delivery.given_up or self._loop_end.has_come:
             return False
         if run.begun:
             return self._may_go_on(delivery)
@@ -404,8 +434,19 @@ class Executor:
             try:
                 return await asyncio.shield(working)
             except asyncio.CancelledError:
+                if self._loop_end.has_come:
+                    self._leave_to_its_lease(delivery, run)
+                    raise
                 if working.cancelled() or self._abandoning:
                     raise
+
+    def _leave_to_its_lease(self, delivery: Delivery, run: Run) -> None:
+        """Decide nothing about a thread that goes on when its loop ends, nor wait for it.
+
+        Its job may not begin elsewhere as long as the lease lasts.
+        """
+        run.job.cancelled = delivery.given_up = True
+        logger.warning("job %s goes on in its thread, its event loop ends", run.job.id)
 
     def _begin(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         # In the thread, which may have waited for its turn.
@@ -420,10 +461,23 @@ class Executor:
         failure: BaseException | None = None
         while run.pending:
             started, run.pending = run.pending, []
-            failure = await _first_failure(started) or failure
+            failure = await self._first_failure(started) or failure
         if failure is not None and isinstance(ended, Returned):
             return Raised(failure)
         return ended
+
+    async def _first_failure(self, started: list[Awaitable[Any]]) -> BaseException | None:
+        """Await everything; return what failed first, None when nothing did."""
+        failure: BaseException | None = None
+        for work in started:
+            try:
+                await work
+            except BaseException as error:
+                failure = failure or error
+                if self._loop_end.has_come or not self._loop.is_running():
+                    # What the others wait for has ended with the loop.
+                    break
+        return failure
 
     def _note_lost(self, delivery: Delivery) -> None:
         delivery.given_up = True
@@ -443,14 +497,3 @@ def _failure(error: BaseException) -> BaseException:
         # No policy would retry that.
         return RuntimeError("a call of its handler was refused")
     return error
-
-
-async def _first_failure(started: list[Awaitable[Any]]) -> BaseException | None:
-    """Await everything; return what failed first, None when nothing did."""
-    failure: BaseException | None = None
-    for work in started:
-        try:
-            await work
-        except BaseException as error:
-            failure = failure or error
-    return failure

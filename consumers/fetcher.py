@@ -106,6 +106,10 @@ class Fetcher:
             except Exception:
                 logger.exception("fetching failed")
                 await asyncio.sleep(1.0)
+            except asyncio.CancelledError:
+                # The loop ends. What is held has not begun, so its worker's end is no crash of it.
+                self._hand_back_held()
+                raise
 
     def stop(self) -> None:
         """Fetch no more; run ends when the read under way is answered."""
@@ -138,12 +142,15 @@ class Fetcher:
 
     def release_held(self) -> None:
         """Hand everything that is held back, to the front of its lane."""
-        for delivery in self.leases.overdue(after=0.0):
-            self.settler.settle(delivery, Released("shutdown"))
+        self._hand_back_held()
         suspect = self.gate.suspect
         if suspect is not None and not suspect.solo:
             self.gate.over()
             self.settler.settle(suspect, Released("shutdown"))
+
+    def _hand_back_held(self) -> None:
+        for delivery in self.leases.overdue(after=0.0):
+            self.settler.settle(delivery, Released("shutdown"))
 
     # One turn
 

@@ -117,6 +117,7 @@ class _QueueSettler:
         self._postponed: list[Settlement] = []
         # Set at the stop: nobody will ask later.
         self._hurried = False
+        self._closed = False
 
     @property
     def backlog(self) -> int:
@@ -124,17 +125,23 @@ class _QueueSettler:
 
     def add(self, settlement: Settlement) -> None:
         self._waiting.append(settlement)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
+        self._flush_soon()
         cut("settle.decided")
 
     async def flushed(self) -> None:
-        while self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        while (self._waiting or self._flushing is not None) and not self._closed:
+            await asyncio.wait({self._flush_soon()})
 
     def close(self) -> None:
+        self._closed = True
         if self._flushing is not None:
             self._flushing.cancel()
+
+    def _flush_soon(self) -> asyncio.Task[None]:
+        # Done: a task that is cancelled before its first step tidies nothing up.
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return self._flushing
 
     async def _flush(self) -> None:
         try:
@@ -144,6 +151,9 @@ class _QueueSettler:
                 cut("settle.resolved")
                 self._under_way = []
         finally:
+            # Cut off at the end of the loop: what Redis has taken it does not take again.
+            self._waiting.extendleft(reversed(self._under_way))
+            self._under_way = []
             self._flushing = None
 
     def _take(self) -> list[Settlement]:
