@@ -34,6 +34,7 @@ from consumers.outcome import (
 from consumers.pauses import Pauses
 from consumers.policy import Handler, Policy
 from consumers.settler import Settler
+from consumers.surroundings import Surroundings
 from consumers.threads import HandlerThreads
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Executor:
         self._deadlines = Deadlines(self._time_out, counts=self._runs.__contains__)
         self._loop = asyncio.get_running_loop()
         self._loop_end = LoopEnd()
+        self._surroundings = Surroundings()
         # Threads that do not end are left behind: nothing waits for them any more.
         self._abandoning = False
 
@@ -109,31 +111,8 @@ class Executor:
 
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
-        envelope, queue = delivery.envelope, delivery.stream.lane.queue
-        if delivery.cancelled:
-            self.settler.settle(delivery, _CANCELLED)
-            return
-        if not self.pauses.permit(queue, envelope.event):
-            self.settler.settle(delivery, self._put_back(delivery))
-            return
-        handler = self.policy.handler(queue, envelope.event)
-        if handler is None or envelope.version > ENVELOPE_VERSION:
-            self._pass_on(delivery)
-            return
-        job = self._job(delivery, handler)
-        if job is None:
-            return
-        outcome = self._prepare(job)
-        if outcome is not None:
-            self.settler.settle(delivery, outcome)
-            return
-        run = Run(job, self._loop, handler.owner)
-        self._runs[delivery] = (
-            self._loop.create_task(self._run(delivery, handler, run), name=envelope.id),
-            run,
-        )
-        if job.timeout is not None:
-            self._deadlines.add(delivery, job.timeout)
+        # Mostly called where another run ends, whose context variables are its own.
+        self._surroundings.run(self._start, delivery)
 
     def lose(self, delivery: Delivery) -> None:
         """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
@@ -186,6 +165,33 @@ class Executor:
         self._loop_end.close()
         self._deadlines.close()
         self.threads.close()
+
+    def _start(self, delivery: Delivery) -> None:
+        envelope, queue = delivery.envelope, delivery.stream.lane.queue
+        if delivery.cancelled:
+            self.settler.settle(delivery, _CANCELLED)
+            return
+        if not self.pauses.permit(queue, envelope.event):
+            self.settler.settle(delivery, self._put_back(delivery))
+            return
+        handler = self.policy.handler(queue, envelope.event)
+        if handler is None or envelope.version > ENVELOPE_VERSION:
+            self._pass_on(delivery)
+            return
+        job = self._job(delivery, handler)
+        if job is None:
+            return
+        outcome = self._prepare(job)
+        if outcome is not None:
+            self.settler.settle(delivery, outcome)
+            return
+        run = Run(job, self._loop, handler.owner)
+        self._runs[delivery] = (
+            self._loop.create_task(self._run(delivery, handler, run), name=envelope.id),
+            run,
+        )
+        if job.timeout is not None:
+            self._deadlines.add(delivery, job.timeout)
 
     def _prepare(self, job: Job[Any]) -> Outcome | None:
         """Let the policy prepare a job; what it cannot prepare is not run."""

@@ -18,6 +18,7 @@ from consumers.keys import Keys
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.leases import Leases
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.surroundings import Surroundings
 from consumers.transitions import (
     BATCH_BYTES,
     DeadLetterBounds,
@@ -67,6 +68,8 @@ class Settler:
         self.bounds = bounds
         # Where results are kept when that is not where the queue is.
         self.archive = archive
+        # What is told of outcomes is called here, not in the context of the run that ended last.
+        self.surroundings = Surroundings()
         # By the prefix of their keys.
         self._queues: dict[str, _QueueSettler] = {}
 
@@ -140,7 +143,7 @@ class _QueueSettler:
     def _flush_soon(self) -> asyncio.Task[None]:
         # Done: a task that is cancelled before its first step tidies nothing up.
         if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
+            self._flushing = self._settler.surroundings.run(asyncio.create_task, self._flush())
         return self._flushing
 
     async def _flush(self) -> None:

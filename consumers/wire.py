@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from consumers.connection import Connector
 from consumers.link import CLOSED, Argument, Link, Packed, pack
+from consumers.surroundings import Surroundings
 
 _Reply: TypeAlias = "asyncio.Future[Any]"
 
@@ -43,6 +44,8 @@ class Wire:
         self._waiting: list[_Reply] = []
         self._scheduled = False
         self._closed = False
+        # A connection outlives the job that first sent something over it.
+        self._surroundings = Surroundings()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -126,7 +129,10 @@ class Wire:
     def _connect_soon(self) -> None:
         # Done: a task that is cancelled before its first step tidies nothing up.
         if (self._connecting is None or self._connecting.done()) and self._waiting:
-            self._connecting = asyncio.create_task(self._connect(), name="redis-connect")
+            connecting = self._connect()
+            self._connecting = self._surroundings.run(
+                asyncio.create_task, connecting, name="redis-connect"
+            )
 
     async def _connect(self) -> None:
         pipe = _Pipe(self)
