@@ -9,8 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pydantic_core import ValidationError
-
 from consumers.clock import ServerClock
 from consumers.current import Run, current_run
 from consumers.deadlines import Deadlines
@@ -35,7 +33,9 @@ from consumers.pauses import Pauses
 from consumers.policy import Handler, Policy
 from consumers.settler import Settler
 from consumers.surroundings import Surroundings
+from consumers.texts import named
 from consumers.threads import HandlerThreads
+from consumers.unfit import unfit, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,14 @@ class Executor:
         self.threads.close()
 
     def _start(self, delivery: Delivery) -> None:
+        """Start a delivery, or settle it whatever comes up: it is in nobody else's hands."""
+        try:
+            self._run_or_settle(delivery)
+        except BaseException as error:
+            logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
+            self.settler.settle(delivery, _broken(error))
+
+    def _run_or_settle(self, delivery: Delivery) -> None:
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
         if delivery.cancelled:
             self.settler.settle(delivery, _CANCELLED)
@@ -181,28 +189,18 @@ class Executor:
         job = self._job(delivery, handler)
         if job is None:
             return
-        outcome = self._prepare(job)
+        outcome = self.policy.prepare(job, self.clock.now_ms())
         if outcome is not None:
             self.settler.settle(delivery, outcome)
             return
-        run = Run(job, self._loop, handler.owner)
-        self._runs[delivery] = (
-            self._loop.create_task(self._run(delivery, handler, run), name=envelope.id),
-            run,
-        )
-        if job.timeout is not None:
-            self._deadlines.add(delivery, job.timeout)
+        self._create(delivery, handler, Run(job, self._loop, handler.owner))
 
-    def _prepare(self, job: Job[Any]) -> Outcome | None:
-        """Let the policy prepare a job; what it cannot prepare is not run."""
-        try:
-            outcome = self.policy.prepare(job, self.clock.now_ms())
-            if job.timeout is not None:
-                job.timeout = float(job.timeout)
-        except Exception as error:
-            logger.exception("the policy failed to prepare job %s", job.id)
-            return Buried("failed", f"the policy raised {error!r}")
-        return outcome
+    def _create(self, delivery: Delivery, handler: Handler, run: Run) -> None:
+        timeout = run.job.timeout = None if run.job.timeout is None else float(run.job.timeout)
+        running = self._run(delivery, handler, run)
+        self._runs[delivery] = (self._loop.create_task(running, name=run.job.id), run)
+        if timeout is not None:
+            self._deadlines.add(delivery, timeout)
 
     def _time_out(self, delivery: Delivery) -> None:
         """Cancel a run whose time is up; settle it without waiting long for its end."""
@@ -257,15 +255,17 @@ class Executor:
                 envelope, stream.lane, type=stream.group, delivered=delivery.count,
                 epoch=epoch, notes=self._notes, delivery=delivery, decode=handler.decode,
             )  # fmt: skip
-        except ValidationError as error:
-            if error.errors(include_url=False)[0]["type"] != "json_invalid":
-                self.settler.settle(delivery, Buried("bad_payload", str(error)))
-                return None
-            self.quarantine(delivery, f"its data are no JSON: {error}", envelope.data)
-        except (ValueError, TypeError, AttributeError) as error:
-            # Options that are JSON, but no object, are foreign as well.
-            self.quarantine(delivery, f"its data or options cannot be read: {error}", envelope.data)
+        except BaseException as error:
+            self._refuse(delivery, error)
         return None
+
+    def _refuse(self, delivery: Delivery, error: BaseException) -> None:
+        """Bury what its handler does not take; what nobody could read is no job of ours."""
+        envelope = delivery.envelope
+        if (why := unreadable(envelope)) is not None:
+            self.quarantine(delivery, why, envelope.data)
+        else:
+            self.settler.settle(delivery, Buried("bad_payload", unfit(error)))
 
     def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
         """Bury an entry that is not a job of ours, with its raw bytes (G13)."""
@@ -491,10 +491,16 @@ class Executor:
 
     def _decide(self, job: Job[Any], ended: Ended) -> Outcome:
         try:
-            return self.policy.decide(job, ended)
-        except Exception as error:
+            outcome: Outcome | None = self.policy.decide(job, ended)
+        except BaseException as error:
             logger.exception("the policy failed to decide about job %s", job.id)
-            return Buried("failed", f"the policy raised {error!r}")
+            return _broken(error)
+        return outcome if outcome is not None else _broken(TypeError("decide returned no outcome"))
+
+
+def _broken(error: BaseException) -> Buried:
+    """Return what becomes of a job that other code than its handler raised for."""
+    return Buried("failed", f"the policy raised {named(error)}")
 
 
 def _failure(error: BaseException) -> BaseException:

@@ -21,8 +21,9 @@ from consumers.outcome import (
     RetryAt,
 )
 from consumers.policy import Handler
+from consumers.texts import describe, named
 from processors.backoff import MAX_DELAY_MS
-from processors.history import describe, with_error
+from processors.history import with_error
 from processors.retry import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_RETRY_DELAY_MS,
@@ -112,8 +113,8 @@ class Processor:
             return RetryAt(_ms(error.delay), uses_attempt=False)
         try:
             decision = self._decision(job, error)
-        except Exception as broken:
-            why = f"{describe(error)}\nand its retry policy raised {broken!r}"
+        except BaseException as broken:
+            why = f"{describe(error)}\nand its retry policy raised {named(broken)}"
             return Buried("failed", why, errors=with_error(job, error))
         if isinstance(decision, Snooze):
             return RetryAt(_ms(decision.delay), uses_attempt=False)

@@ -10,8 +10,8 @@ from consumers.job import Envelope, Job
 from consumers.lanes import Lane
 from consumers.outcome import Buried, Completed, Raised, Returned
 from consumers.policy import Handler
+from consumers.texts import ERROR_LIMIT, describe
 from processors import Processor
-from processors.history import ERROR_LIMIT, describe
 
 
 class Unprintable(Exception):

@@ -1,0 +1,42 @@
+"""Turn what went wrong into text for people, of bounded length. Nothing here raises."""
+
+from __future__ import annotations
+
+import traceback
+
+# A text longer than this keeps its head and, since the cause of an error stands at the end,
+# three times as much of its tail.
+ERROR_LIMIT = 16 * 1024
+_GAP = "\n... shortened ...\n"
+
+
+def describe(error: BaseException) -> str:
+    """Return the traceback as text of at most 16 KiB, without local variables."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:
+        # An exception class may break its own formatting.
+        text = f"{type(error).__name__} (its traceback cannot be shown)"
+    return shortened(text, ERROR_LIMIT)
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its text cannot be shown)"
+
+
+def named(error: BaseException) -> str:
+    """Return an error's class and what it says, in at most 16 KiB."""
+    return shortened(f"{type(error).__name__}: {message_of(error)}", ERROR_LIMIT)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text that takes at most limit bytes, without what has no UTF-8."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) > limit:
+        gap, head = _GAP.encode(), limit // 4
+        data = data[:head] + gap + data[head + len(gap) - limit :]
+    return data.decode("utf-8", "ignore")

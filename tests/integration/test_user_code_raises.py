@@ -1,0 +1,165 @@
+"""Code of the application that is no handler may raise anything: its own job ends, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import pytest
+import redis as redis_py
+from pydantic import AfterValidator
+
+from consumers.consumer import Consumer
+from consumers.job import Job
+from processors.processor import Processor
+from taskmanager import DeadLetter, TaskManager
+from tests.support.engine import QueueView, emitting, working
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+
+class Panic(BaseException):
+    """No Exception, as when a library written in Rust gives up."""
+
+
+class Unprintable(Exception):
+    """Its text raises as well."""
+
+    def __str__(self) -> str:
+        raise Panic("no text")
+
+    __repr__ = __str__
+
+
+# Classes: an error that is kept keeps its traceback, and with it the run.
+ANYTHING = [
+    KeyError, ZeroDivisionError, TypeError, StopIteration, Unprintable,
+    Panic, SystemExit, KeyboardInterrupt, asyncio.CancelledError,
+]  # fmt: skip
+each = pytest.mark.parametrize("error", ANYTHING)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+
+
+async def _letter(tm: TaskManager, job_id: str) -> DeadLetter:
+    letter = await aeventually(lambda: tm.dlq.get(job_id), 30)
+    assert letter is not None
+    return letter
+
+
+async def _ends_beside_others(tm: TaskManager, ran: list[Any], bad: Awaitable[Any]) -> DeadLetter:
+    """Return the letter of a job that must not keep others, nor itself, from their end."""
+    handle = await bad
+    letter = await _letter(tm, handle.id)
+    await tm.emit_many([{"event": "good", "data": number} for number in range(5)])
+    await aeventually(lambda: sorted(ran) == list(range(5)), 30)
+    await asyncio.wait_for(tm.until_idle(), 30)
+    return letter
+
+
+@each
+async def test_a_validator_that_raises_anything_buries_its_own_job_only(
+    make: Callable[..., TaskManager], error: type[BaseException]
+) -> None:
+    """The job was neither run nor settled, and its lease was renewed for ever."""
+    tm, producer = make(), make()
+    ran: list[int] = []
+
+    def refuse(value: int) -> int:
+        raise error
+
+    tm.registerHandler(
+        lambda job: None, event="bad", payload=Annotated[int, AfterValidator(refuse)]
+    )
+    tm.registerHandler(lambda job: ran.append(job.data), event="good")
+    await tm.start()
+
+    letter = await _ends_beside_others(tm, ran, producer.emit("bad", data=1))
+
+    assert (letter.reason, letter.attempts, letter.data) == ("bad_payload", 0, 1)
+    assert error.__name__ in letter.error
+    # It is a job of ours, so a mended validator can have it again.
+    assert await tm.dlq.replay(letter.id)
+
+
+@each
+async def test_a_retry_function_that_raises_anything_buries_its_own_job_only(
+    make: Callable[..., TaskManager], error: type[BaseException]
+) -> None:
+    tm = make()
+    ran: list[int] = []
+
+    def decide(job: Job[Any], failure: BaseException) -> bool:
+        raise error
+
+    async def fail(job: Job[Any]) -> None:
+        raise OSError("the handler's own")
+
+    tm.registerHandler(fail, event="bad", retry=decide, max_retries=3)
+    tm.registerHandler(lambda job: ran.append(job.data), event="good")
+    await tm.start()
+
+    letter = await _ends_beside_others(tm, ran, tm.emit("bad"))
+
+    assert (letter.reason, letter.attempts) == ("failed", 1)
+    assert "the handler's own" in letter.error
+    assert error.__name__ in letter.error
+
+
+@each
+@pytest.mark.parametrize("method", ["handler", "prepare", "decide"])
+async def test_a_policy_that_raises_anything_buries_its_own_job_only(
+    server: RedisServer, redis: redis_py.Redis, method: str, error: type[BaseException]
+) -> None:
+    def answer(*_: Any) -> Any:
+        raise error
+
+    letter = await _letter_of_a_policy(server, redis, method, answer)
+
+    assert letter["reason"] == b"failed"
+    assert error.__name__ in letter["error"].decode()
+
+
+async def test_a_policy_that_decides_nothing_buries_its_job(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    letter = await _letter_of_a_policy(server, redis, "decide", lambda *_: None)
+
+    assert letter["reason"] == b"failed"
+    assert b"decide returned no outcome" in letter["error"]
+
+
+async def _letter_of_a_policy(
+    server: RedisServer, redis: redis_py.Redis, method: str, answer: Callable[..., Any]
+) -> dict[str, bytes]:
+    """Return the letter of the one job for which a method of the policy answers so."""
+    queue = QueueView(redis)
+
+    async def work(job: Job[Any]) -> None:
+        pass
+
+    async with emitting(server.url) as emit, working(server.url, {"work": work}) as worker:
+        _answer_once(worker, method, answer)
+        await asyncio.gather(emit("work"), emit("work"))
+        await aeventually(lambda: queue.stats("completed") == queue.stats("dead") == 1, 30)
+        # Nothing is renewed for ever.
+        await aeventually(lambda: worker._parts.leases.all == {}, 30)  # type: ignore[union-attr]
+    [letter] = queue.letters()
+    return letter
+
+
+def _answer_once(worker: Consumer, method: str, answer: Callable[..., Any]) -> None:
+    policy = worker.policy
+    assert isinstance(policy, Processor)
+    usual = getattr(policy, method)
+
+    def once(*args: Any) -> Any:
+        setattr(policy, method, usual)
+        return answer(*args)
+
+    setattr(policy, method, once)
