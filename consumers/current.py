@@ -18,7 +18,7 @@ class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
     __slots__ = (
-        "_prune_at", "begun", "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
+        "_prune_at", "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -29,8 +29,6 @@ class Run:
         # Whose handler it is; see Handler.
         self.owner = owner
         self.timed_out = False
-        # Set before the handler is called; middleware may call it again.
-        self.begun = False
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
         # What was started and may still fail; see track.

@@ -16,6 +16,8 @@ _ERRORS = b"errors"
 # digits, so what int() takes besides them is foreign.
 _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
 _IDEMPOTENCY = re.compile(rb":i=([\w-]+)")
+# Written when a job that has begun is snoozed, handed back or replayed.
+_BEGUN = re.compile(rb":r=1(?::|$)")
 # A script that hands an entry on passes its fields as arguments, at most some
 # thousands; no version will have this many.
 _MOST_FIELDS = 1000
@@ -50,7 +52,7 @@ class Delivery:
     """
 
     __slots__ = (
-        "cancelled", "count", "entry", "envelope", "given_up", "key", "renewed_at", "solo",
+        "begun", "cancelled", "count", "entry", "envelope", "given_up", "key", "renewed_at", "solo",
         "stream",
     )  # fmt: skip
 
@@ -65,6 +67,8 @@ class Delivery:
         # What identifies the entry in the whole of Redis.
         self.key = (stream.key, entry)
         self.solo = False
+        # Set before the handler is called; middleware may call it again.
+        self.begun = False
         # Set when somebody cancelled the job: whatever is recorded, it ends as cancelled.
         self.cancelled = False
         # Set when this run no longer decides the outcome: lost, or already released.
@@ -99,7 +103,7 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     return Envelope(
         job_id, event, fields[7], fields[9],
         version, int(generation), int(created_at), int(failures), int(deliveries), int(crashes),
-        errors, _idempotency(more),
+        errors, _idempotency(more), more is not None and _BEGUN.search(more) is not None,
     )  # fmt: skip
 
 

@@ -326,7 +326,7 @@ class Executor:
             return None
         if self._loop_end.has_come:
             return self._cut_off(delivery, run)
-        if run.refused and not run.begun:
+        if run.refused and not delivery.begun:
             return self._unrun(delivery, run)
         if self.leases.has_expired(delivery):
             self._note_lost(delivery)
@@ -391,7 +391,7 @@ class Executor:
             run.refused = True
             return Raised(PutBack())
         if handler.is_async:
-            run.begun = True
+            delivery.begun = True
             return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(delivery, handler, run)
         if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
@@ -406,7 +406,7 @@ class Executor:
         """
         if run.job.cancelled or delivery.given_up or self._loop_end.has_come:
             return False
-        if run.begun:
+        if delivery.begun:
             return self._may_go_on(delivery)
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
         return self.pauses.permit(queue, event) and not self.leases.has_expired(delivery)
@@ -459,7 +459,7 @@ class Executor:
         if not self._may_begin(delivery, run):
             run.refused = True
             raise PutBack
-        run.begun = True
+        delivery.begun = True
         return handler.call(run.job, *handler.extra)
 
     async def _after_pending(self, run: Run, ended: Ended) -> Ended:

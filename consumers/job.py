@@ -61,6 +61,8 @@ class Envelope(NamedTuple):
     errors: bytes = b""
     # Digest of its idempotency key, empty when it has none.
     idempotency: str = ""
+    # Whether it began before this entry was added; what failed or crashed did in any case.
+    begun: bool = False
 
 
 class Notes(Protocol):
@@ -89,6 +91,7 @@ class Job(Generic[D_co]):
         "_created_at_ms",
         "_delivery",
         "_errors",
+        "_has_begun",
         "_notes",
         "attempt",
         "cancelled",
@@ -146,6 +149,9 @@ class Job(Generic[D_co]):
         )
         self._created_at_ms = envelope.created_at
         self._errors = envelope.errors
+        self._has_begun = (
+            envelope.begun or envelope.failures + envelope.crashes > 0 or delivered > 1
+        )
         self._notes = notes
         # What the notes know it by.
         self._delivery = delivery
@@ -167,7 +173,13 @@ class Job(Generic[D_co]):
 
     @property
     def expires_at_ms(self) -> int | None:
-        """When the job is given up if it has not started, in ms of Redis' clock; None for never."""
+        """When the job is given up if it has not started, in ms of Redis' clock; None for never.
+
+        A job that began before does not expire: a retry, a snooze, a replay, or a run after
+        its worker died. Whether that worker had started it is not known.
+        """
+        if self._has_begun:
+            return None
         if (after := self.options.get("expires_ms")) is not None:
             return self._created_at_ms + int(after)
         at: int | None = self.options.get("expires_at")

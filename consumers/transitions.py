@@ -170,7 +170,8 @@ def _release(
     keys: Keys, streams: Streams, delivery: Delivery, outcome: Released, token: list[Argument]
 ) -> list[Argument]:
     lane = released_to(delivery, outcome.event)
-    return ["release", *token, streams.index(keys.lane(lane)), int(delivery.solo)]
+    where = streams.index(keys.lane(lane))
+    return ["release", *token, where, int(delivery.solo), int(delivery.begun)]
 
 
 def released_to(delivery: Delivery, event: str | None) -> Lane:

@@ -29,6 +29,7 @@
 -- include dead
 -- include guard
 -- include meta
+-- include begun
 local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local most = { lanes = tonumber(ARGV[4]), event_lanes = tonumber(ARGV[5]) }
@@ -52,12 +53,12 @@ local function revived(letter)
     if not first then facts[fields[at]] = fields[at + 1] end
   end
   if not first or facts.raw or fields[first + 2] ~= 'id' then return nil end
-  local version, created, rest =
-    string.match(fields[first + 1], '^(%d+):%d+:(%d+):%d+:%d+:%d+(.*)$')
+  local version, rest = string.match(fields[first + 1], '^(%d+):%d+:%d+:%d+:%d+:%d+(.*)$')
   if not (version and string.find(facts.lane or '', '^[^:]+:[^:]+:%-?%d+$') and facts.group) then
     return nil
   end
-  local entry = { 'head', version .. ':' .. (generation + 1) .. ':' .. created .. ':0:0:0' .. rest }
+  local counts = now_ms() .. ':0:0:0'
+  local entry = { 'head', as_begun(version .. ':' .. (generation + 1) .. ':' .. counts .. rest) }
   for at = first + 2, #fields do entry[#entry + 1] = fields[at] end
   return facts.lane, facts.group, entry
 end

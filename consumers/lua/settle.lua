@@ -24,7 +24,8 @@
 --             number of children of other queues, nine each: queue, lane, live bucket, id,
 --             event, data, options, when it is due, guard
 --   bury      reason, error, raw bytes of an entry that is not a job, last errors (JSON)
---   release   index of the stream it goes to, 1 when it was to run solo else 0
+--   release   index of the stream it goes to, 1 when it was to run solo else 0, 1 when its
+--             handler had begun else 0
 --   retry     index of its lane, when it is due ("+<ms>" from now), 1 when an attempt is
 --             used up else 0, its errors so far (JSON)
 --   cancel    reason
@@ -49,6 +50,7 @@
 -- include guard
 -- include admit
 -- include meta
+-- include begun
 local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
@@ -240,7 +242,7 @@ function bury.write(delivery, at)
   count('dead', 1)
 end
 
-local release = { step = function() return 2 end }
+local release = { step = function() return 3 end }
 
 -- A release is no crash: this delivery counts as a delivery only.
 local function recounted(head, delivered)
@@ -260,6 +262,7 @@ end
 
 function release.write(delivery, at)
   local target, fields = KEYS[tonumber(ARGV[at])], delivery.fields
+  if ARGV[at + 2] == '1' then fields[2] = as_begun(fields[2]) end
   take(delivery)
   open_lane(base, lanes, target, delivery.group)
   local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))
@@ -293,6 +296,8 @@ function retry.write(delivery, at)
   local delay = math.max(0, tonumber(ARGV[at + 1]) or 0)
   local lane = lane_name(base, stream)
   fields[2] = failed(fields[2], ARGV[at + 2])
+  -- Failures say it by themselves.
+  if ARGV[at + 2] == '0' then fields[2] = as_begun(fields[2]) end
   if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
   take(delivery)
   open_lane(base, lanes, stream, delivery.group)

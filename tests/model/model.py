@@ -375,6 +375,7 @@ class Model:
     def _retry(self, run: Run, outcome: RetryAt) -> None:
         self._recount(run)
         run.failures += outcome.uses_attempt
+        run.begun = run.begun or not outcome.uses_attempt
         run.errors = outcome.errors or run.errors
         run.lane = run.place.removesuffix(":front")
         if outcome.delay_ms > 0:
@@ -454,7 +455,7 @@ class Model:
         self.generation += 1
         was = letter.run
         run = Run(was.id, self.generation, was.event, was.data, was.lane, was.key)
-        run.created = was.created
+        run.begun = True
         self._open(run.lane)
         self.runs[run.generation] = run
         self._enter(run, run.lane)

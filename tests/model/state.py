@@ -37,6 +37,7 @@ class Run:
     crashes: int = 0
     errors: bytes = b""
     created: int | None = None
+    begun: bool = False
     place: str = ""
     entry: str | None = None
     holder: tuple[str, int] | None = None
@@ -58,7 +59,8 @@ class Run:
     def fields(self) -> list[bytes]:
         """The fields of its entry."""
         counts = f"{self.failures}:{self.deliveries}:{self.crashes}"
-        head = f"1:{self.generation}:{self.created}:{counts}{self.key and f':i={self.key}'}"
+        head = f"1:{self.generation}:{self.created}:{counts}"
+        head += (":r=1" if self.begun else "") + (self.key and f":i={self.key}")
         texts = ("head", head, "id", self.id, "event", self.event)
         fields = [*(text.encode() for text in texts), b"data", self.data, b"options", b""]
         return [*fields, b"errors", self.errors] if self.errors else fields
