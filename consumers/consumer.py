@@ -179,23 +179,16 @@ class Consumer:
 
     def settled_one(self, settlement: Settlement, recorded: bool) -> None:
         """Count an outcome that Redis has answered, and tell of it."""
+        job_id = settlement.delivery.envelope.id
         if self.telemetry is not None:
-            self._tell(self.telemetry, settlement, recorded)
+            _tell("telemetry", job_id, self.telemetry.settled, settlement, recorded)
         if not recorded:
             self.fenced += 1
-            job_id = settlement.delivery.envelope.id
             logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
             return
         self.settled += 1
         if self.on_dead is not None and isinstance(settlement.outcome, Buried):
-            self.on_dead(settlement.delivery, settlement.outcome)
-
-    def _tell(self, telemetry: Telemetry, settlement: Settlement, recorded: bool) -> None:
-        # The outcome is recorded: whoever listens must not keep others from being so.
-        try:
-            telemetry.settled(settlement, recorded)
-        except Exception:
-            logger.exception("telemetry failed for job %s", settlement.delivery.envelope.id)
+            _tell("on_dead", job_id, self.on_dead, settlement.delivery, settlement.outcome)
 
     def new_archive(self) -> Archive | None:
         """Return where results are kept when they have a Redis of their own."""
@@ -267,3 +260,11 @@ class Consumer:
         for keys in self.queues:
             waiting += await parts.wire.send("XLEN", keys.outbox)
         return waiting
+
+
+def _tell(what: str, job_id: str, listener: Callable[..., None], *args: object) -> None:
+    # The outcome is recorded: no listener may keep others from being recorded.
+    try:
+        listener(*args)
+    except BaseException:
+        logger.exception("%s failed for job %s", what, job_id)

@@ -145,7 +145,7 @@ def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
         raw=buried.raw,
         reason=buried.reason,
         error=buried.error,
-        errors=from_json(errors) if errors else [],
+        errors=_data(errors) or [],
         attempts=envelope.failures + (buried.reason in _AFTER_A_RUN),
         deliveries=envelope.deliveries + delivery.count,
         died_at=datetime.now(UTC),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pydantic_core import from_json
+
 from consumers.job import ENVELOPE_VERSION, Envelope
 from consumers.keys import Keys
 from consumers.lanes import Lane
@@ -97,7 +99,8 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     except ValueError:
         return None
     errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
-    if len(fields) != (12 if errors else 10) and version <= ENVELOPE_VERSION:
+    known = version <= ENVELOPE_VERSION
+    if known and (len(fields) != (12 if errors else 10) or not _is_list(errors)):
         return None
     _, generation, created_at, failures, deliveries, crashes, more = head.groups()
     return Envelope(
@@ -105,6 +108,14 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
         version, int(generation), int(created_at), int(failures), int(deliveries), int(crashes),
         errors, _idempotency(more), more is not None and _BEGUN.search(more) is not None,
     )  # fmt: skip
+
+
+def _is_list(errors: bytes) -> bool:
+    """Whether the last errors can be read, where there are any."""
+    try:
+        return not errors or isinstance(from_json(errors), list)
+    except ValueError:
+        return False
 
 
 def _idempotency(more: bytes | None) -> str:

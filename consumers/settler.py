@@ -19,8 +19,10 @@ from consumers.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.leases import Leases
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.surroundings import Surroundings
+from consumers.texts import named, shown
 from consumers.transitions import (
     BATCH_BYTES,
+    Call,
     DeadLetterBounds,
     Settlement,
     refused_key,
@@ -173,10 +175,8 @@ class _QueueSettler:
 
     async def _send(self, batch: list[Settlement]) -> None:
         settler = self._settler
-        items = settle_items(
-            self._keys, settler.consumer, settler.result_ttl_ms, batch, settler.bounds
-        )
         try:
+            items = self._items(batch)
             if settler.archive is not None:
                 await settler.archive.keep(batch)
             answer = await self._door.send(items, until=math.inf)
@@ -186,9 +186,9 @@ class _QueueSettler:
             await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
             self._waiting.extendleft(reversed(self._still_ours(batch)))
             return
-        except Exception:
-            logger.exception("outcomes in queue %s could not be sent", self._keys.queue)
-            self._one_by_one(batch)
+        except Exception as error:
+            logger.exception("outcomes in queue %s cannot be sent", self._keys.queue)
+            self._one_by_one(batch, error)
             return
         self._trouble.over()
         answers = words(answer)
@@ -201,23 +201,36 @@ class _QueueSettler:
         for settlement, word in zip(batch, answers, strict=True):
             self._resolve(settlement, word)
 
+    def _items(self, batch: list[Settlement]) -> Call:
+        settler = self._settler
+        try:
+            return settle_items(
+                self._keys, settler.consumer, settler.result_ttl_ms, batch, settler.bounds
+            )
+        except BaseException as error:
+            # Outcomes and children are the application's objects: they may be and do anything.
+            raise TypeError(f"an outcome is none: {named(error)}") from error
+
     async def _keep_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
         # What the runs came to was kept before Redis said that they were cancelled.
         if self._settler.archive is not None:
             ends = [it for it, word in zip(batch, answers, strict=True) if word == "C"]
             await self._settler.archive.keep(ends)
 
-    def _one_by_one(self, batch: list[Settlement]) -> None:
+    def _one_by_one(self, batch: list[Settlement], error: Exception) -> None:
         """Find the outcome that cannot be sent: the job of that one is buried instead."""
         if len(batch) > 1:
             self._singly += len(batch)
             self._waiting.extendleft(reversed(batch))
             return
         (settlement,) = batch
-        why = ascii(settlement.outcome)[:_UNSENDABLE_SHOWN]
-        buried = Buried("bad_outcome", f"this outcome could not be recorded: {why}")
-        if settlement.outcome != buried:
-            self._waiting.append(Settlement(settlement.delivery, buried))
+        if isinstance(settlement.outcome, Buried) and settlement.outcome.reason == "bad_outcome":
+            # Not even that can be sent: its lease ends.
+            self._settler.leases.drop(settlement.delivery)
+            return
+        what = shown(settlement.outcome, _UNSENDABLE_SHOWN)
+        why = f"this outcome could not be recorded: {what}\n{named(error)}"
+        self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
         kept = []
@@ -285,7 +298,7 @@ def _size(settlement: Settlement) -> int:
     """Return about how many bytes a settlement takes; 0 for one that cannot be sent anyway."""
     try:
         return _bytes_of(settlement)
-    except TypeError:
+    except BaseException:
         return 0
 
 

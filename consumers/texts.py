@@ -33,6 +33,14 @@ def named(error: BaseException) -> str:
     return shortened(f"{type(error).__name__}: {message_of(error)}", ERROR_LIMIT)
 
 
+def shown(value: object, limit: int) -> str:
+    """Return how a value presents itself, in at most limit characters, all of them ASCII."""
+    try:
+        return ascii(value)[:limit]
+    except BaseException:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
 def shortened(text: str, limit: int) -> str:
     """Return a text that takes at most limit bytes, without what has no UTF-8."""
     data = text.encode("utf-8", "backslashreplace")
