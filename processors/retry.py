@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -41,7 +42,10 @@ class RetryPolicy:
     "fixed" retry_delay_ms; never more than max_delay_ms; jitter multiplies with
     a random factor from 0.5 to 1.
 
-    An error is retried when it is one of retry_on and none of never_on.
+    An error is retried when it is one of retry_on and none of never_on. A
+    CancelledError counts as an Exception: one that reaches a policy was asked for
+    by neither the worker nor the end of its loop, but came out of something that
+    the handler awaited.
     """
 
     max_retries: int | None = None
@@ -70,7 +74,12 @@ class RetryPolicy:
 
     def wants(self, error: BaseException) -> bool:
         """Whether an error is worth another run."""
-        return isinstance(error, self.retry_on) and not isinstance(error, self.never_on)
+        return self._is_to_be_tried(error) and not isinstance(error, self.never_on)
+
+    def _is_to_be_tried(self, error: BaseException) -> bool:
+        if isinstance(error, CancelledError) and Exception in self.retry_on:
+            return True
+        return isinstance(error, self.retry_on)
 
     def delay_ms(self, retry: int, base_ms: int) -> int:
         """Return the delay before a retry (1 is the first), from a base delay in ms."""

@@ -15,6 +15,7 @@ from consumers.codec import RESULT_LIMIT
 from consumers.current import current_run
 from consumers.job import Job
 from consumers.outcome import Buried
+from processors.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, letter_of, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -308,3 +309,26 @@ async def test_a_run_that_is_lost_before_its_first_step_gives_its_slot_back(
         await aeventually(lambda: worker.running == 0)
 
     assert [row[2] for row in queue.pending()] == [worker.id]
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure_that_is_retried(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """A pool that was closed cancels the futures that its users await."""
+    queue = QueueView(redis)
+    attempts: list[int] = []
+
+    async def work(job: Job[None]) -> None:
+        attempts.append(job.attempt)
+        shared = asyncio.get_running_loop().create_future()
+        shared.cancel()
+        await shared
+
+    retry = RetryPolicy(max_retries=2, retry_delay_ms=1)
+    async with emitting(server.url) as emit, working(server.url, {"work": work}, retry=retry):
+        await emit("work")
+        letter = await aeventually(lambda: queue.letter("work-1"), 30)
+
+    assert attempts == [1, 2, 3]
+    assert letter is not None
+    assert b"CancelledError" in letter["error"]
