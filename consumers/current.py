@@ -18,7 +18,8 @@ class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
     __slots__ = (
-        "_prune_at", "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
+        "_failed_children", "_prune_at",
+        "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +38,7 @@ class Run:
         # still find this run, and are no part of it any more.
         self.ended = False
         self._prune_at = _PRUNE_AT
+        self._failed_children = slice(0, 0)
 
     def track(self, started: Awaitable[Any]) -> None:
         """Have the executor await this before it settles the job.
@@ -48,6 +50,20 @@ class Run:
             self.pending = [it for it in self.pending if not _went_well(it)]
             self._prune_at = max(_PRUNE_AT, 2 * len(self.pending))
         self.pending.append(started)
+
+    def call_failed(self, children_before: int) -> None:
+        """Note which children a call of the handler left that failed."""
+        self._failed_children = slice(children_before, len(self.job.on_success))
+
+    def call_again(self) -> int:
+        """Forget the children of a call that failed; return how many there are before this one.
+
+        Where middleware makes do with a failure they stay: the job is completed after all.
+        """
+        children = self.job.on_success
+        del children[self._failed_children]
+        self._failed_children = slice(0, 0)
+        return len(children)
 
     def block_on(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the worker's loop and wait for it; for handlers that run in a thread."""

@@ -424,6 +424,14 @@ class Executor:
 
     async def _value(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         """Return what the handler returns, or raise what it raises, to what is around it."""
+        children = run.call_again()
+        try:
+            return await self._returned(delivery, handler, run)
+        except BaseException:
+            run.call_failed(children)
+            raise
+
+    async def _returned(self, delivery: Delivery, handler: Handler, run: Run) -> Any:
         ended = await self._call(delivery, handler, run)
         if isinstance(ended, Returned):
             return ended.value
