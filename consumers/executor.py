@@ -12,7 +12,7 @@ from typing import Any
 from consumers.clock import ServerClock
 from consumers.current import Run, current_run
 from consumers.deadlines import Deadlines
-from consumers.delivery import Delivery
+from consumers.delivery import RAW_LIMIT, Delivery
 from consumers.errors import InvalidName, JobTimeout
 from consumers.job import ENVELOPE_VERSION, Job
 from consumers.leases import Leases
@@ -270,7 +270,7 @@ class Executor:
     def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
         """Bury an entry that is not a job of ours, with its raw bytes (G13)."""
         logger.error("entry %s of %s is no job: %s", delivery.entry, delivery.stream.key, why)
-        self.settler.settle(delivery, Buried("foreign", why, raw))
+        self.settler.settle(delivery, Buried("foreign", why, raw[:RAW_LIMIT]))
 
     def _put_back(self, delivery: Delivery) -> Released:
         """Return where a job goes that may not begin now."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consumers.texts import ERROR_LIMIT, within
+
+# Of why a job was cancelled, which is told to all who wait for it.
+REASON_LIMIT = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -31,7 +36,7 @@ class Buried:
 
     reason is a short fixed word (failed, bad_result, bad_payload, bad_outcome,
     crash_loop, no_handler, missing, foreign); error is text for a person, with
-    the traceback where there is one; errors is the JSON list of the last ones.
+    the traceback where there is one, cut to 16 KiB; errors is the JSON list of the last ones.
     raw replaces the payload of an entry that is not a job.
     """
 
@@ -39,6 +44,9 @@ class Buried:
     error: str = ""
     raw: bytes | None = None
     errors: bytes = b""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", within(self.error, ERROR_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,15 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The job ends without a result, and not as a failure: discarded, expired."""
+    """The job ends without a result, and not as a failure: discarded, expired.
+
+    Of the reason 1 KiB is kept.
+    """
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", within(self.reason, REASON_LIMIT))
 
 
 Outcome = Completed | RetryAt | Buried | Released | Cancelled

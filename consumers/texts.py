@@ -41,6 +41,12 @@ def shown(value: object, limit: int) -> str:
         return f"a {type(value).__name__} that cannot be shown"
 
 
+def within(text: str, limit: int) -> str:
+    """Return a text as it is, or shortened where it may take more than limit bytes."""
+    fits = not isinstance(text, str) or 4 * len(text) <= limit
+    return text if fits else shortened(text, limit)
+
+
 def shortened(text: str, limit: int) -> str:
     """Return a text that takes at most limit bytes, without what has no UTF-8."""
     data = text.encode("utf-8", "backslashreplace")

@@ -44,7 +44,10 @@ class Snooze(Signal):
 
 
 class Discard(Signal):
-    """Give the job up: it ends as cancelled, with the reason, and becomes no dead letter."""
+    """Give the job up: it ends as cancelled, with the reason, and becomes no dead letter.
+
+    Of the reason 1 KiB is kept.
+    """
 
     def __init__(self, reason: str = "discarded") -> None:
         super().__init__(reason)
