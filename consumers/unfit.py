@@ -5,7 +5,10 @@ from __future__ import annotations
 from pydantic_core import ValidationError, from_json
 
 from consumers.job import Envelope
-from consumers.texts import describe, message_of
+from consumers.texts import describe
+
+# Of a list with 100,000 wrong items each is a fault, and pydantic's own text names them all.
+_FAULTS_SHOWN = 20
 
 
 def unreadable(envelope: Envelope) -> str | None:
@@ -23,6 +26,16 @@ def unreadable(envelope: Envelope) -> str | None:
 def unfit(error: BaseException) -> str:
     """Return what a payload's type said about data that it does not take.
 
-    A validator that raises what pydantic does not expect is shown with its traceback.
+    The values stay out: they may be secrets, and the dead letter has them. A validator
+    that raises what pydantic does not expect is shown with its traceback.
     """
-    return message_of(error) if isinstance(error, ValidationError) else describe(error)
+    if not isinstance(error, ValidationError):
+        return describe(error)
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [_line(fault["loc"], fault["msg"]) for fault in faults[:_FAULTS_SHOWN]]
+    more = len(faults) - len(shown)
+    return "\n".join([*shown, f"and {more:,} faults more"] if more else shown)
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, place)) or 'the data'}: {message}"
