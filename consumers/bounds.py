@@ -33,6 +33,18 @@ def check_seconds(name: str, given: object, least: float) -> float:
     return float(given)  # type: ignore[arg-type]
 
 
+def check_timeout(given: object) -> float:
+    """Return the timeout of a run in seconds, else raise InvalidInput.
+
+    The options of a job that somebody else added may say anything, and next to NaN no
+    deadline has an order.
+    """
+    usable = isinstance(given, int | float) and type(given) is not bool
+    if not usable or not math.isfinite(given) or given < 0:  # type: ignore[arg-type, operator]
+        raise InvalidInput(f"timeout {given!r} is not allowed: give a number of seconds from 0")
+    return float(given)  # type: ignore[arg-type]
+
+
 def check_progress(done: object, total: object, note: object) -> None:
     """Raise InvalidInput unless these are two numbers, the second may be None, and a text or None.
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from consumers.bounds import check_timeout
 from consumers.clock import ServerClock
 from consumers.current import Run, current_run
 from consumers.deadlines import Deadlines
@@ -196,7 +197,9 @@ class Executor:
         self._create(delivery, handler, Run(job, self._loop, handler.owner))
 
     def _create(self, delivery: Delivery, handler: Handler, run: Run) -> None:
-        timeout = run.job.timeout = None if run.job.timeout is None else float(run.job.timeout)
+        timeout = run.job.timeout
+        if timeout is not None:
+            timeout = run.job.timeout = check_timeout(timeout)
         running = self._run(delivery, handler, run)
         self._runs[delivery] = (self._loop.create_task(running, name=run.job.id), run)
         if timeout is not None:

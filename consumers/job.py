@@ -65,6 +65,19 @@ class Envelope(NamedTuple):
     begun: bool = False
 
 
+def read_options(stored: bytes) -> dict[str, Any]:
+    """Return a job's options; raises ValueError for what is no JSON object.
+
+    NaN is no JSON: it has no order, in which deadlines, for one, are kept.
+    """
+    if not stored:
+        return {}
+    options = from_json(stored, allow_inf_nan=False)
+    if not isinstance(options, dict):
+        raise ValueError("they are no JSON object")
+    return options
+
+
 class Notes(Protocol):
     """Where a running job writes its log and progress."""
 
@@ -131,7 +144,7 @@ class Job(Generic[D_co]):
         self.partition = lane.partition
         self.priority = lane.priority
         self.data: D_co = decode(envelope.data)
-        self.options: dict[str, Any] = from_json(envelope.options) if envelope.options else {}
+        self.options: dict[str, Any] = read_options(envelope.options)
         self.generation = envelope.generation
         self.attempt = envelope.failures + 1
         self.delivery = envelope.deliveries + delivered

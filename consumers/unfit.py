@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic_core import ValidationError, from_json
 
-from consumers.job import Envelope
+from consumers.job import Envelope, read_options
 from consumers.texts import describe
 
 # Of a list with 100,000 wrong items each is a fault, and pydantic's own text names them all.
@@ -13,13 +13,14 @@ _FAULTS_SHOWN = 20
 
 def unreadable(envelope: Envelope) -> str | None:
     """Return why an entry is no job: its data or options are no JSON; None when they are."""
-    for what, stored in (("data", envelope.data), ("options", envelope.options or b"{}")):
-        try:
-            value = from_json(stored)
-        except ValueError as error:
-            return f"its {what} are no JSON: {error}"
-        if what == "options" and not isinstance(value, dict):
-            return "its options are no JSON object"
+    try:
+        from_json(envelope.data)
+    except ValueError as error:
+        return f"its data are no JSON: {error}"
+    try:
+        read_options(envelope.options)
+    except ValueError as error:
+        return f"its options cannot be read: {error}"
     return None
 
 

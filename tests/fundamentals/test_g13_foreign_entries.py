@@ -48,6 +48,7 @@ _FOREIGN: dict[str, tuple[dict[Any, Any], bytes]] = {
     "endless nesting": (_with(data="[" * 50_000), b"[[[["),
     "options that are no JSON": (_with(options="{"), b"null"),
     "options that are no object": (_with(options="[1]"), b"null"),
+    "options that hold NaN": (_with(options='{"timeout":NaN}'), b"null"),
     "options that are a text": (_with(options='"max_retries"'), b"null"),
     "a newer version with 10,000 fields": (
         {**_with(head="2:7:0:0:0:0"), **{f"f{n}": "v" for n in range(10_000)}}, b"2:f0",

@@ -245,3 +245,29 @@ async def test_expired_jobs_end_as_cancelled_and_are_not_run(
     assert ran == ["fresh"]
     assert queue.stats("cancelled") == 200
     assert redis.get(queue.keys.result("late-0")) == b"1 cancelled expired"
+
+
+@pytest.mark.parametrize("timeout", ["NaN", "1e400", "-1", "true", '"soon"', "1" * 400])
+async def test_a_timeout_that_is_none_ends_its_own_job_and_spoils_no_other_timeout(
+    server: RedisServer, redis: redis_py.Redis, timeout: str
+) -> None:
+    """Next to NaN no deadline has an order: the timeouts of other jobs never came."""
+    queue = QueueView(redis)
+
+    async def hang(job: Job[None]) -> None:
+        await asyncio.sleep(3600)
+
+    fields = {"head": "1:7:1:0:0:0", "id": "odd", "event": "hang", "data": "null"}
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"hang": hang}, concurrency=4) as worker,
+    ):
+        redis.xadd(queue.lane(), {**fields, "options": f'{{"timeout":{timeout}}}'})
+        await aeventually(lambda: queue.stats("dead") == 1, 30)
+        await asyncio.gather(
+            *(emit.producer.emit(new_job("hang", id=it, options={"timeout": 0.2})) for it in "abc")
+        )
+        await aeventually(lambda: queue.stats("dead") == 4, 30)
+
+        assert worker.running == 0
+    assert all(b"JobTimeout" in (queue.letter(it) or {})["error"] for it in "abc")

@@ -69,8 +69,9 @@ def test_what_pydantic_does_not_expect_is_shown_with_its_traceback() -> None:
         (b"{}", b"", None),
         (b"{}", b'{"timeout":3}', None),
         (b"{", b"", "its data are no JSON: EOF while parsing an object"),
-        (b"{}", b"{", "its options are no JSON: EOF while parsing an object"),
-        (b"{}", b"[1]", "its options are no JSON object"),
+        (b"{}", b"{", "its options cannot be read: EOF while parsing an object"),
+        (b"{}", b"[1]", "its options cannot be read: they are no JSON object"),
+        (b"{}", b'{"timeout":NaN}', "its options cannot be read: expected value"),
     ],
 )
 def test_what_nobody_could_read_is_no_job(data: bytes, options: bytes, why: str | None) -> None:
