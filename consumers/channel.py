@@ -11,7 +11,8 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import CONNECT_TIMEOUT, Connector
-from consumers.link import CLOSED, Link, pack
+from consumers.link import CLOSED, OUTDATED, Link, pack
+from consumers.refusals import NotNow, is_of_a_replica
 
 Command: TypeAlias = tuple[bytes | str | int | float, ...]
 
@@ -56,9 +57,7 @@ class Channel:
         packed = b"".join([pack(command) for command in commands])
         self._asking = True
         try:
-            exchange = self._exchange
-            if exchange is None or not exchange.connected:
-                exchange = await self._connect()
+            exchange = self._still_good() or await self._connect()
             return await exchange.ask(packed, len(commands), timeout)
         finally:
             self._asking = False
@@ -68,6 +67,16 @@ class Channel:
         self._closed = True
         if self._exchange is not None:
             await self._exchange.close()
+
+    def _still_good(self) -> _Exchange | None:
+        """Return the connection, unless it ended or may lead to a former primary."""
+        exchange = self._exchange
+        if exchange is None or not exchange.connected:
+            return None
+        if exchange.outdated:
+            exchange.drop(ConnectionError(OUTDATED))
+            return None
+        return exchange
 
     async def _connect(self) -> _Exchange:
         if self._closed:
@@ -116,11 +125,20 @@ class _Exchange(Link):
     def replied(self, reply: Any) -> None:
         if self._asked_at is None or self._answer is None:
             self.drop(ConnectionError("the server sent a reply that nobody asked for"))
-        # LOADING and NOAUTH: the server answers, but it is not usable.
-        elif isinstance(reply, RedisError) and not isinstance(reply, ResponseError):
-            self.drop(reply)
+        elif isinstance(reply, RedisError):
+            self._refuse(reply, self._answer)
         else:
             self._take(reply, self._answer)
+
+    def _refuse(self, reply: RedisError, answer: asyncio.Future[list[Any]]) -> None:
+        self.heed(reply)
+        if is_of_a_replica(reply):
+            self.drop(NotNow(str(reply)))
+        # LOADING and NOAUTH: the server answers, but it is not usable.
+        elif not isinstance(reply, ResponseError):
+            self.drop(reply)
+        else:
+            self._take(reply, answer)
 
     def _take(self, reply: Any, answer: asyncio.Future[list[Any]]) -> None:
         self._replies.append(reply)
@@ -146,6 +164,7 @@ class SyncChannel:
         self.name = name
         self.client_id: int | None = None
         self._connection: AbstractConnection | None = None
+        self._born = 0
         self._closed = False
 
     @property
@@ -162,7 +181,9 @@ class SyncChannel:
         packed = b"".join([pack(command) for command in commands])
         connection = self._still_open() or self._connect(timeout)
         try:
-            return _exchange(connection, packed, len(commands), time.monotonic() + timeout)
+            replies = _exchange(connection, packed, len(commands), time.monotonic() + timeout)
+            self._heed(replies)
+            return replies
         except BaseException:
             self._drop()
             raise
@@ -173,12 +194,12 @@ class SyncChannel:
         self._drop()
 
     def _still_open(self) -> AbstractConnection | None:
-        """Return the connection, unless the server closed it while it was idle."""
+        """Return the connection, unless it ended while it was idle or leads to a replica."""
         if self._connection is None:
             return None
         try:
             # Nobody asked, so whatever there is to be read is its end.
-            over = self._connection.can_read(timeout=0)
+            over = self._is_outdated() or self._connection.can_read(timeout=0)
         except ConnectionError:
             over = True
         if over:
@@ -188,6 +209,7 @@ class SyncChannel:
     def _connect(self, timeout: float) -> AbstractConnection:
         if self._closed:
             raise ConnectionError(CLOSED)
+        self._born = self.connector.era.number
         connection = self.connector.open_sync(self.name, timeout=timeout)
         try:
             connection.connect()  # type: ignore[no-untyped-call]
@@ -201,6 +223,15 @@ class SyncChannel:
             raise
         self._connection = connection
         return connection
+
+    def _is_outdated(self) -> bool:
+        return self.connector.era.number != self._born
+
+    def _heed(self, replies: list[Any]) -> None:
+        for reply in replies:
+            if isinstance(reply, RedisError) and is_of_a_replica(reply):
+                self.connector.era.end(self._born, str(reply))
+                raise NotNow(str(reply))
 
     def _drop(self) -> None:
         connection, self._connection, self.client_id = self._connection, None, None

@@ -21,6 +21,7 @@ import redis.retry
 import redis.sentinel
 from redis.backoff import NoBackoff
 
+from consumers.era import Era
 from consumers.errors import InvalidInput
 
 # Seconds for the whole way to a usable connection: name lookup, TLS, login.
@@ -126,10 +127,11 @@ class Connector:
     """Opens connections to one database of one Redis server; holds none itself.
 
     May be shared by threads and event loops. Neither its text nor its errors
-    contain the password: ``where`` is a URL that may be logged.
+    contain the password: ``where`` is a URL that may be logged. ``era`` says until
+    when its connections lead to the primary.
     """
 
-    __slots__ = ("_kind", "_settings", "where")
+    __slots__ = ("_kind", "_settings", "era", "where")
 
     def __init__(self, kind: _Kind, settings: Mapping[str, Any]) -> None:
         self._kind = kind
@@ -139,6 +141,7 @@ class Connector:
             if name in kind.carried and value is not None
         }
         self.where = _where(kind, self._settings)
+        self.era = Era(self.where)
 
     @classmethod
     def of(cls, source: object) -> Connector:

@@ -8,11 +8,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from consumers.connection import Connector
-from consumers.link import Link, pack
+from consumers.link import OUTDATED, Link, pack
 from consumers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -117,6 +117,9 @@ class ControlChannel:
         self._was_subscribed = True
         while not subscription.closed.done():
             await asyncio.wait({subscription.closed}, timeout=self.ping_interval)
+            # A replica answers pings, and may pass on what its primary publishes, or not.
+            if subscription.outdated:
+                subscription.drop(ConnectionError(OUTDATED))
             subscription.write(_PING)
 
     def _received(self, channel: bytes, payload: bytes) -> None:

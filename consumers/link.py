@@ -13,12 +13,15 @@ from redis.exceptions import ConnectionError, InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import CONNECT_TIMEOUT, Connector
+from consumers.era import Era
+from consumers.refusals import is_of_a_replica
 
 # A second look before a silent connection is dropped: when the event loop was
 # blocked (or the process stopped), the reply may be waiting in the socket.
 GRACE = 0.1
 
 CLOSED = "the connection was closed"
+OUTDATED = "the server is a replica now"
 
 Argument: TypeAlias = bytes | str | int | float
 
@@ -73,6 +76,8 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_MORE
         )
+        self._era: Era | None = None
+        self._born = 0
         self._writer: asyncio.StreamWriter | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -103,12 +108,18 @@ class Link(asyncio.Protocol):
         """Whether the link is in use: connected, and not given up."""
         return self._transport is not None and self.error is None
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the link may lead to what was the primary when it was made."""
+        return self._era is not None and self._era.number != self._born
+
     async def connect(self, connector: Connector, name: str | None) -> None:
         """Connect and log in, once, in at most CONNECT_TIMEOUT seconds.
 
         Raises redis.exceptions.ConnectionError (AuthenticationError is one),
         whatever the reason. Cancelling it leaves nothing open.
         """
+        self._era, self._born = connector.era, connector.era.number
         connection = connector.open(name)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -130,6 +141,11 @@ class Link(asyncio.Protocol):
         """Send bytes as soon as the socket takes them; a dropped link ignores them."""
         if self._transport is not None and self.error is None:
             self._transport.write(data)
+
+    def heed(self, refusal: RedisError) -> None:
+        """See whether an error reply says that the server is no primary any more."""
+        if self._era is not None and is_of_a_replica(refusal):
+            self._era.end(self._born, str(refusal))
 
     def watch(self) -> None:
         """Drop the link when what it waits for is not answered within its patience (s).

@@ -7,13 +7,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 from pydantic_core import to_json
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from consumers.archive import Archive
 from consumers.backoff import pause_before
 from consumers.current import current_run
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
+from consumers.refusals import is_for_now
 from consumers.scripts import call
 from consumers.transitions import Call, log, progress
 from consumers.wire import Wire
@@ -75,7 +76,9 @@ class NoteWriter:
                 if await call(self._wire, note.script, note.keys, note.args):
                     return
                 break
-            except (ConnectionError, TimeoutError):
+            except (ConnectionError, TimeoutError, ResponseError) as error:
+                if isinstance(error, ResponseError) and not is_for_now(error):
+                    raise
                 attempt += 1
                 await asyncio.sleep(pause_before(attempt))
         raise LeaseLost(delivery.envelope.id)

@@ -7,6 +7,7 @@ import re
 from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
+    MasterDownError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -16,7 +17,12 @@ from redis.exceptions import (
 
 # redis-py takes the words of the errors that it has a class for out of the text;
 # inside a script Redis puts others before them.
-_WORDS = re.compile(r"\b(BUSY|LOADING|MISCONF|NOREPLICAS|READONLY)\b")
+_WORDS = re.compile(r"\b(BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|READONLY)\b")
+# Inside a script, where a queue may be named like the words; and to a read that blocked
+# while its server became a replica.
+_OF_A_REPLICA = re.compile(
+    r"\b(READONLY You can't write|MASTERDOWN Link with)|^UNBLOCKED .*instance state changed"
+)
 _ERRORS = (ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 
 
@@ -27,6 +33,13 @@ class NotNow(ConnectionError):
 def is_for_now(error: ResponseError) -> bool:
     """Whether Redis refuses only for now."""
     return isinstance(error, _ERRORS) or _WORDS.search(str(error)) is not None
+
+
+def is_of_a_replica(error: RedisError) -> bool:
+    """Whether only a replica says so: then the connection does not lead to the primary."""
+    if isinstance(error, (ReadOnlyError, MasterDownError)):
+        return True
+    return _OF_A_REPLICA.search(str(error)) is not None
 
 
 def told_apart(error: ResponseError) -> RedisError:

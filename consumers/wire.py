@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from consumers.connection import Connector
-from consumers.link import CLOSED, Argument, Link, Packed, pack
+from consumers.link import CLOSED, OUTDATED, Argument, Link, Packed, pack
 from consumers.surroundings import Surroundings
 
 _Reply: TypeAlias = "asyncio.Future[Any]"
@@ -28,7 +28,8 @@ class Wire:
     Commands leave in the order of their send, those of one turn of the loop in
     one write; the server answers in the same order. When the connection is lost,
     every command without a reply fails, sent or not: what was sent may have been
-    executed. The next send makes a new connection. Nothing is ever sent twice.
+    executed. The next send makes a new connection, as it does when the server has
+    become a replica. Nothing is ever sent twice.
     """
 
     def __init__(
@@ -114,17 +115,24 @@ class Wire:
         self._scheduled = False
         if self._closed:
             self._fail(ConnectionError(CLOSED))
-        elif self._pipe is None:
-            self._connect_soon()
         else:
             self._write()
 
     def _write(self) -> None:
+        if self._pipe is not None and self._pipe.outdated:
+            self._leave(self._pipe)
+        if self._pipe is None:
+            self._connect_soon()
         # A paused socket calls back: meanwhile everything joins the next write.
-        if self._pipe is not None and not self._pipe.paused and self._packed:
+        elif not self._pipe.paused and self._packed:
             packed, self._packed = self._packed, []
             waiting, self._waiting = self._waiting, []
             self._pipe.put(b"".join(packed), waiting)
+
+    def _leave(self, pipe: _Pipe) -> None:
+        """Give a connection up; what was not written yet goes over the next one."""
+        self._pipe = None
+        pipe.drop(ConnectionError(OUTDATED))
 
     def _connect_soon(self) -> None:
         # Done: a task that is cancelled before its first step tidies nothing up.
@@ -145,9 +153,9 @@ class Wire:
             raise
         else:
             self._pipe = pipe
-            self._flush()
         finally:
             self._connecting = None
+        self._flush()
 
     def _lost(self, pipe: _Pipe, error: RedisError) -> None:
         if pipe is self._pipe:
@@ -184,13 +192,16 @@ class _Pipe(Link):
             self.drop(ConnectionError("the server sent a reply that nobody asked for"))
             return
         future = self._in_flight.popleft()
-        # Cancelled by its caller, it kept its place so that this reply meets no other.
-        if future.done():
-            return
         if isinstance(reply, RedisError):
-            future.set_exception(reply)
-        else:
+            self._refuse(future, reply)
+        # Cancelled by its caller, it kept its place so that this reply meets no other.
+        elif not future.done():
             future.set_result(reply)
+
+    def _refuse(self, future: _Reply, error: RedisError) -> None:
+        self.heed(error)
+        if not future.done():
+            future.set_exception(error)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -16,6 +16,7 @@ from consumers.errors import (
     RedisUnavailable,
     TaskManagerError,
 )
+from consumers.refusals import is_for_now
 
 
 @contextlib.contextmanager
@@ -48,6 +49,8 @@ def refusing(where: str, queue: str) -> Iterator[None]:
 def _refusal(where: str, queue: str, error: ResponseError) -> TaskManagerError:
     # Nothing was written then.
     text = str(error)
+    if is_for_now(error):
+        return RedisUnavailable(where, text, outcome="not_sent")
     if isinstance(error, OutOfMemoryError) or "OOM" in text:
         return QueueFull(queue, f"Redis at {where} is out of memory")
     if "LAYOUT " in text:

@@ -53,7 +53,8 @@ class FaultProxy:
     has taken effect when it returns. Modes: pass_all, drop_reply, drop_reply_of,
     reset_on, swallow, refuse, mute_pubsub, latency, bandwidth, slices, and
     reset_all for once; keep_replies ends what drop_reply and drop_reply_of began,
-    pass_all ends them all. dropped counts the replies that were lost, lost the
+    pass_all ends them all. Where lead_to leads is no mode: it lasts.
+    dropped counts the replies that were lost, lost the
     same by the name of the script or command, refused the connections that
     were, requests what was asked by command name, resets what is still to be
     reset on by command name, open the connections, dead those of them that have
@@ -155,6 +156,14 @@ class FaultProxy:
         def act() -> None:
             self.refusing = True
             self._reset_all()
+
+        self._call(act)
+
+    def lead_to(self, port: int) -> None:
+        """Lead new connections to another port of the host; those that are open stay."""
+
+        def act() -> None:
+            self._upstream = (self._upstream[0], port)
 
         self._call(act)
 
