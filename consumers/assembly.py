@@ -222,8 +222,9 @@ class Parts:
     async def start_no_more(self) -> None:
         """Let nothing begin any more, and say so to those who wait for a pause."""
         self.pauses.closed = True
-        with contextlib.suppress(RedisError, asyncio.TimeoutError):
-            await asyncio.wait_for(self.heartbeat.beat(), 1.0)
+        with contextlib.suppress(RedisError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.heartbeat.beat()
 
     async def run_down(self) -> None:
         """Return when nothing runs any more or the grace period is over."""
@@ -249,8 +250,9 @@ class Parts:
         await self.keeper.stop()
         self.settler.close()
         if say_goodbye:
-            with contextlib.suppress(RedisError, asyncio.TimeoutError):
-                await asyncio.wait_for(self.heartbeat.remove(), 1.0)
+            with contextlib.suppress(RedisError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.heartbeat.remove()
         self.executor.close()
         if self.archive is not None:
             await self.archive.close()

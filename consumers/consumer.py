@@ -232,8 +232,9 @@ class Consumer:
         await parts.run_down()
         await parts.executor.release_all(patience=CANCEL_PATIENCE)
         parts.settler.hurry()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(parts.settler.flushed(), LAST_WORDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await parts.settler.flushed()
 
     def _is_quiet(self) -> bool:
         parts = self._parts

@@ -91,8 +91,9 @@ class Results:
             self._listening = asyncio.create_task(self._control.run(), name="results")
             self._looking = asyncio.create_task(self._look(), name="results-look")
         # Without Redis nothing is heard, and what is asked then waits for it.
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._control.subscribed.wait(), LOOK)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK):
+                await self._control.subscribed.wait()
 
     def _end(self, text: str) -> None:
         base, job_id, run, state, value = text.split(" ", 4)

@@ -134,7 +134,8 @@ class Supervisor:
             "worker %d ended with %s, starting it again in %g s", index, _why(code), pause
         )
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._stopping.wait()
 
     def _end_all(self, code: int) -> int:
         if not self._stopping.is_set():

@@ -228,3 +228,26 @@ async def test_a_wait_begun_while_redis_is_away_goes_on_when_it_is_back(
     facts = await asyncio.wait_for(wait, PATIENCE)
     assert isinstance(facts, Facts)
     assert facts.state == "unknown"
+
+
+async def test_a_wait_that_is_cancelled_ends_whatever_it_was_about_to_do(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    queue.emit(new_job("a"))
+    listening = await waiting(queue, results)
+
+    async def cancelled_after(turns: int) -> None:
+        wait = asyncio.create_task(results.wait(queue.keys, "a", 1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        wait.cancel()
+        await wait
+
+    waits = [asyncio.create_task(cancelled_after(turns)) for turns in range(50)]
+    ended, hung = await asyncio.wait(waits, timeout=20.0)
+    for wait in (listening, *hung):
+        wait.cancel()
+
+    assert len(ended) == len(waits)
+    assert all(wait.cancelled() for wait in ended)
