@@ -2,7 +2,8 @@
 
 A worker's synchronous handlers use the worker's loop. All others share one
 loop a process, in a daemon thread that starts with the first call; a forked
-child starts its own.
+child starts its own. The thread is a real one under gevent as well, and who waits
+for it there lets other greenlets run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from consumers.current import current_run
+from consumers.natives import Lock, new_event_loop, start_thread, taken_lock
 from taskmanager.errors import LoopHasEnded, LoopIsRunning
 
 T = TypeVar("T")
@@ -72,7 +74,8 @@ class Portal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        # Free once the thread has ended.
+        self._ended: Lock | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -97,32 +100,30 @@ class Portal:
     def close(self) -> None:
         """Run the closers and end the loop; a later call starts another."""
         with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None:
+            loop, ended = self._loop, self._ended
+            self._loop = self._ended = None
+        if loop is None or ended is None:
             return
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._close(), loop).result(_LOOK_EVERY_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(_LOOK_EVERY_S)
+        ended.acquire(timeout=_LOOK_EVERY_S)
 
     def _start(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        started = threading.Event()
-        loop.call_soon(started.set)
-        self._thread = threading.Thread(
-            target=self._serve, args=(loop,), name="taskmanager-portal", daemon=True
-        )
-        self._thread.start()
-        started.wait()
+        loop, started, ended = new_event_loop(), taken_lock(), taken_lock()
+        loop.call_soon(started.release)
+        start_thread(lambda: self._serve(loop, ended), name="taskmanager-portal")
+        started.acquire()
+        self._ended = ended
         return loop
 
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self, loop: asyncio.AbstractEventLoop, ended: Lock) -> None:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
         finally:
             loop.close()
+            ended.release()
 
     async def _close(self) -> None:
         closers, self._closers = self._closers, []
