@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 
 from consumers.era import Era
 from consumers.errors import InvalidInput
+from consumers.sockets import TcpConnection, TlsConnection
 
 # Seconds for the whole way to a usable connection: name lookup, TLS, login.
 CONNECT_TIMEOUT = 5.0
@@ -93,10 +94,10 @@ class _Kind(NamedTuple):
     carried: frozenset[str]
 
 
-_TCP = _Kind("redis", async_connection.Connection, sync_connection.Connection, _TCP_SETTINGS)
+_TCP = _Kind("redis", TcpConnection, sync_connection.Connection, _TCP_SETTINGS)
 _TLS = _Kind(
     "rediss",
-    async_connection.SSLConnection,
+    TlsConnection,
     sync_connection.SSLConnection,
     _TCP_SETTINGS | _TLS_SETTINGS,
 )
@@ -108,9 +109,12 @@ _UNIX = _Kind(
 )
 _BY_SCHEME = {kind.scheme: kind for kind in (_TCP, _TLS, _UNIX)}
 _BY_CLASS: dict[Any, _Kind] = {
-    connection_class: kind
-    for kind in (_TCP, _TLS, _UNIX)
-    for connection_class in (kind.asynchronous, kind.synchronous)
+    async_connection.Connection: _TCP,
+    sync_connection.Connection: _TCP,
+    async_connection.SSLConnection: _TLS,
+    sync_connection.SSLConnection: _TLS,
+    async_connection.UnixDomainSocketConnection: _UNIX,
+    sync_connection.UnixDomainSocketConnection: _UNIX,
 }
 _HOST_AND_PATH = re.compile(r"((\[[\da-fA-F:.]+\]|[^:/\[\]]+)(:\d+)?)?(/[^:]*)?")
 _POOLS = (redis.ConnectionPool, redis.asyncio.ConnectionPool)

@@ -23,7 +23,7 @@ def get(spawn: Spawner, server: RedisServer) -> Get:
     """Return what asks for a path of the web application under gunicorn with gevent."""
     web = spawn.python(
         "-m", "gunicorn", "-k", "gevent", "-w", "1", "-b", "127.0.0.1:0", "web:application",
-        cwd=APPS, env={"TASKMANAGER_REDIS_URL": server.url},
+        cwd=APPS, env={"TASKMANAGER_REDIS_URL": f"redis://localhost:{server.port}/0"},
     )  # fmt: skip
     url = web.wait_for_line(r"Listening at: (http://\S+)", WITHIN)[1]
 

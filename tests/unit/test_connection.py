@@ -127,7 +127,7 @@ def test_each_kind_of_url_opens_its_kind_of_connection(
 ) -> None:
     connector = Connector.of(url)
 
-    assert type(connector.open()) is asynchronous
+    assert isinstance(connector.open(), asynchronous)
     assert type(connector.open_sync(timeout=1.0)) is synchronous
 
 
