@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from consumers.archive import Archive
 from consumers.auditor import Auditor
@@ -294,10 +294,10 @@ class Parts:
             self.relays[queue].wake()
 
     def _unblock(self, client: int) -> None:
-        # Only a hint: when the connection is gone, the read ends by itself.
-        self.wire.send("CLIENT", "UNBLOCK", client).add_done_callback(_ignore)
+        def told(done: asyncio.Future[object]) -> None:
+            # Only a hint: when the connection is gone, the read ends by itself.
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, ResponseError):
+                self.reader.cannot_be_woken(client, error)
 
-
-def _ignore(done: asyncio.Future[object]) -> None:
-    if not done.cancelled():
-        done.exception()
+        self.wire.send("CLIENT", "UNBLOCK", client).add_done_callback(told)

@@ -10,7 +10,8 @@ from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as ReplyTimeout
 
-from consumers.connection import CONNECT_TIMEOUT, Connector
+from consumers.connection import Connector
+from consumers.greeting import greeting
 from consumers.link import CLOSED, OUTDATED, Link, pack
 from consumers.refusals import NotNow, is_of_a_replica
 
@@ -48,8 +49,7 @@ class Channel:
         Raises redis.exceptions.TimeoutError when the replies did not come within
         timeout seconds and ConnectionError when the connection could not be made
         or broke; in both cases the commands may have been executed. Connecting
-        comes on top, with a limit of its own (CONNECT_TIMEOUT). After the first
-        connect client_id is the server's number of this connection.
+        comes on top, with a limit of its own (CONNECT_TIMEOUT).
         Raises RuntimeError while another question is open.
         """
         if self._asking:
@@ -84,7 +84,6 @@ class Channel:
         # Known before it connects, so that close ends it at any moment.
         self._exchange = exchange = _Exchange()
         await exchange.connect(self.connector, self.name)
-        await exchange.learn_client_id()
         return exchange
 
 
@@ -93,19 +92,10 @@ class _Exchange(Link):
 
     def __init__(self) -> None:
         super().__init__(patience=0.0)
-        self.client_id: int | None = None
         self._answer: asyncio.Future[list[Any]] | None = None
         self._asked_at: float | None = None
         self._expected = 0
         self._replies: list[Any] = []
-
-    async def learn_client_id(self) -> None:
-        [reply] = await self.ask(_CLIENT_ID, 1, CONNECT_TIMEOUT)
-        try:
-            self.client_id = _checked_client_id(reply)
-        except ConnectionError as error:
-            self.drop(error)
-            raise
 
     async def ask(self, packed: bytes, count: int, timeout: float) -> list[Any]:
         if self.error is not None:
@@ -210,12 +200,10 @@ class SyncChannel:
         if self._closed:
             raise ConnectionError(CLOSED)
         self._born = self.connector.era.number
-        connection = self.connector.open_sync(self.name, timeout=timeout)
+        connection = self.connector.open_sync(timeout=timeout)
         try:
             connection.connect()  # type: ignore[no-untyped-call]
-            deadline = time.monotonic() + timeout
-            [client_id] = _exchange(connection, _CLIENT_ID, 1, deadline)
-            self.client_id = _checked_client_id(client_id)
+            self.client_id = _greet(connection, self.name, time.monotonic() + timeout)
         except BaseException as error:
             connection.disconnect()  # type: ignore[no-untyped-call]
             if isinstance(error, ResponseError):
@@ -256,10 +244,13 @@ def _reply(connection: AbstractConnection, deadline: float) -> Any:
         return error
 
 
-def _checked_client_id(reply: Any) -> int:
-    if isinstance(reply, int):
-        return reply
-    raise ConnectionError(f"the server does not tell the number of the connection: {reply}")
-
-
-_CLIENT_ID = pack(("CLIENT", "ID"))
+def _greet(connection: AbstractConnection, name: str | None, deadline: float) -> int | None:
+    asking = greeting(name)
+    words = next(asking)
+    while True:
+        [reply] = _exchange(connection, pack(words), 1, deadline)
+        try:
+            words = asking.send(reply)
+        except StopIteration as done:
+            number: int | None = done.value
+            return number

@@ -181,32 +181,31 @@ class Connector:
         kind = _BY_CLASS[pool.connection_class]  # type: ignore[union-attr]
         return cls(kind, pool.connection_kwargs)  # type: ignore[union-attr]
 
-    def open(self, client_name: str | None = None) -> async_connection.AbstractConnection:
+    def open(self) -> async_connection.AbstractConnection:
         """Return an asynchronous connection that is not connected yet."""
         return self._kind.asynchronous(
             **self._settings,
-            **self._overrides(client_name),
+            **self._overrides(),
             # A repeated command is a second command: redis-py must never decide that.
             retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
             socket_timeout=None,
             socket_connect_timeout=CONNECT_TIMEOUT,
         )
 
-    def open_sync(
-        self, client_name: str | None = None, *, timeout: float
-    ) -> sync_connection.AbstractConnection:
+    def open_sync(self, *, timeout: float) -> sync_connection.AbstractConnection:
         """Return a blocking connection that is not connected yet; timeout (s) is for each step."""
         return self._kind.synchronous(
             **self._settings,
-            **self._overrides(client_name),
+            **self._overrides(),
             retry=redis.retry.Retry(NoBackoff(), 0),
             socket_timeout=timeout,
             socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
         )
 
-    def _overrides(self, client_name: str | None) -> dict[str, Any]:
+    def _overrides(self) -> dict[str, Any]:
         overrides: dict[str, Any] = {
-            "client_name": client_name,
+            # Who connects says its name itself: to redis-py a refusal of it is fatal.
+            "client_name": None,
             "health_check_interval": 0,
             "protocol": 2,
             "decode_responses": False,

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from redis.exceptions import (
-    AuthenticationError,
     BusyLoadingError,
     ConnectionError,
     OutOfMemoryError,
@@ -33,7 +32,7 @@ from consumers.errors import (
 from consumers.faults import cut, cut_in_flight
 from consumers.keys import Keys
 from consumers.link import Argument, Packed, pack_arguments
-from consumers.refusals import is_for_now
+from consumers.refusals import FOR_GOOD, is_for_now, missing_right
 from consumers.scripts import Script, call
 from consumers.transitions import Call
 from consumers.wire import NotSent, Wire
@@ -151,8 +150,8 @@ class Door:
             )  # fmt: skip
             cut(f"{script.name}.answered")
             return answer
-        except AuthenticationError as error:
-            # The login was refused, so nothing was sent, and waiting will not help.
+        except FOR_GOOD as error:
+            # There was no connection, so nothing was sent, and waiting will not help.
             return _Lost(str(error), perhaps_executed=False, is_final=True)
         except NotSent as error:
             return _Lost(str(error), perhaps_executed=False)
@@ -171,6 +170,8 @@ class Door:
             return self._renamed(batch, text, repeated=repeated)
         if isinstance(error, OutOfMemoryError):
             text = f"OOM {text}"
+        if (right := missing_right(error, self._keys.base)) is not None:
+            raise TaskManagerError(right)
         raise await self._explained(text)
 
     def _renamed(self, batch: _Numbered, text: str, *, repeated: bool) -> _Lost:

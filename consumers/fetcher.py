@@ -301,7 +301,7 @@ class Fetcher:
         # a block that ended just before the next look would put that off by another.
         shortest = min(self.leases.seconds.values(), default=30.0)
         next_look = self._refreshed + REFRESH - time.monotonic()
-        return max(0.01, min(BLOCK, next_look, shortest / 4, self.reclaimer.due_in))
+        return max(0.01, min(self.reader.block, next_look, shortest / 4, self.reclaimer.due_in))
 
     async def _read(self, start: int, end: int, count: int) -> int:
         """Read some levels; where a stream gave all it was asked for, there may be more."""
@@ -415,7 +415,7 @@ class Fetcher:
 
     def _interrupt(self) -> None:
         """Unblock the reader; again and again, since before the block it does nothing."""
-        if not self._blocked or not self._dirty:
+        if not (self._blocked and self._dirty and self.reader.can_be_woken):
             return
         client = self.reader.channel.client_id
         if client is not None:

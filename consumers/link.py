@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import CONNECT_TIMEOUT, Connector
 from consumers.era import Era
+from consumers.greeting import greet
 from consumers.refusals import is_of_a_replica
 
 # A second look before a silent connection is dropped: when the event loop was
@@ -68,6 +69,8 @@ class Link(asyncio.Protocol):
     def __init__(self, *, patience: float) -> None:
         self.patience = patience
         self.paused = False
+        # The server's number of the connection; None where nobody tells.
+        self.client_id: int | None = None
         # Why the link was given up; None while it is in use.
         self.error: RedisError | None = None
         # Done when the socket is closed, some turns of the loop after the drop.
@@ -114,16 +117,17 @@ class Link(asyncio.Protocol):
         return self._era is not None and self._era.number != self._born
 
     async def connect(self, connector: Connector, name: str | None) -> None:
-        """Connect and log in, once, in at most CONNECT_TIMEOUT seconds.
+        """Connect, log in and say our name, once, in at most CONNECT_TIMEOUT seconds.
 
-        Raises redis.exceptions.ConnectionError (AuthenticationError is one),
-        whatever the reason. Cancelling it leaves nothing open.
+        Raises redis.exceptions.ConnectionError (AuthenticationError and WrongServer
+        are some), whatever the reason. Cancelling it leaves nothing open.
         """
         self._era, self._born = connector.era, connector.era.number
-        connection = connector.open(name)
+        connection = connector.open()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
+                self.client_id = await greet(connection, name)
         except ConnectionError:
             raise
         except TimeoutError:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import (
-    AuthenticationError,
     ConnectionError,
     OutOfMemoryError,
     ResponseError,
@@ -27,7 +26,7 @@ from consumers.levels import Levels
 from consumers.pauses import FIELDS, Pauses, PauseState
 from consumers.preflight import check_rights
 from consumers.reader import Reader
-from consumers.refusals import is_for_now, told_apart
+from consumers.refusals import FOR_GOOD, is_for_now, told_apart
 from consumers.scripts import call
 from consumers.transitions import BATCH_ITEMS, open_queue
 from consumers.wire import Wire
@@ -90,9 +89,7 @@ class Opener:
             except (ConnectionError, TimeoutError) as error:
                 attempt += 1
                 pause = pause_before(attempt)
-                # A refused login will be refused again.
-                refused = isinstance(error, AuthenticationError)
-                if refused or time.monotonic() + pause > until:
+                if isinstance(error, FOR_GOOD) or time.monotonic() + pause > until:
                     raise RedisUnavailable(self.where, str(error), outcome="not_sent") from error
                 await asyncio.sleep(pause)
 

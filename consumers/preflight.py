@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from consumers import heartbeat, schedules, transitions
 from consumers.errors import TaskManagerError
 from consumers.keys import Keys
-from consumers.refusals import is_for_now, told_apart
+from consumers.refusals import is_for_now, missing_right, told_apart
 from consumers.scripts import call, load
 from consumers.wire import Wire
 
@@ -44,7 +44,9 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     except ResponseError as error:
         if is_for_now(error):
             raise told_apart(error) from error
-        raise TaskManagerError(f"scripts cannot be run by this Redis user: {error}") from error
+        raise TaskManagerError(
+            missing_right(error, keys.base) or f"scripts cannot be run by this Redis user: {error}"
+        ) from error
     if refused:
         names = ", ".join(name.decode() for name in refused)
         raise TaskManagerError(

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # How long a read may block. A blocked 6.2 server does not notice FLUSHALL, so
 # this is also how late that is noticed.
 BLOCK = 2.0
+# And how long where it cannot be woken: so late are new lanes and pauses noticed.
+BLOCK_UNWOKEN = 0.25
 # How much longer than it asked to block a read may take before its connection is given up.
 PATIENCE = 10.0
 _WRONG_TYPE_PAUSE = 5.0
@@ -55,7 +57,26 @@ class Reader:
         self.outdated = False
         self._wrong_type: dict[str, float] = {}
         self._on_repaired = on_repaired
+        # The connection for which CLIENT UNBLOCK was refused.
+        self._sleeper: int | None = None
         self._trouble = Trouble(logger, "reading failed", logging.ERROR)
+
+    @property
+    def block(self) -> float:
+        """The longest that a read may block, in seconds."""
+        return BLOCK if self.can_be_woken else BLOCK_UNWOKEN
+
+    @property
+    def can_be_woken(self) -> bool:
+        """Whether a read that blocks can be ended from outside, as far as was tried."""
+        client = self.channel.client_id
+        return not self.channel.connected or client not in (None, self._sleeper)
+
+    def cannot_be_woken(self, client: int, error: ResponseError) -> None:
+        """Take note that Redis does not let us end the reads of this connection."""
+        if client != self._sleeper:
+            self._sleeper = client
+            logger.info("reads block for %g s, they cannot be woken: %s", BLOCK_UNWOKEN, error)
 
     async def read(
         self, streams: Sequence[Stream], count: int, *, block: float = 0.0

@@ -1,13 +1,18 @@
-"""What Redis refuses for now: it has written nothing, and will take the same later."""
+"""What Redis refuses for now: it has written nothing, and will take the same later.
+
+And what it refuses for good.
+"""
 
 from __future__ import annotations
 
 import re
 
 from redis.exceptions import (
+    AuthenticationError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -30,9 +35,27 @@ class NotNow(ConnectionError):
     """Raised in place of such a refusal where it is waited for like an outage."""
 
 
+class WrongServer(ConnectionError):
+    """Raised where the address leads to a server on which jobs cannot be kept."""
+
+
+# To connect again will come to the same.
+FOR_GOOD = (AuthenticationError, WrongServer)
+
+
 def is_for_now(error: ResponseError) -> bool:
     """Whether Redis refuses only for now."""
     return isinstance(error, _ERRORS) or _WORDS.search(str(error)) is not None
+
+
+def missing_right(error: ResponseError, prefix: str) -> str | None:
+    """Return what to grant when a script with keys of a prefix was refused for want of rights."""
+    if not isinstance(error, NoPermissionError):
+        return None
+    return (
+        f"this Redis user may not run scripts on keys {prefix}*: {error}. Extend its ACL rules, "
+        f"with ~{prefix}* and +@scripting for example"
+    )
 
 
 def is_of_a_replica(error: RedisError) -> bool:

@@ -9,10 +9,11 @@ import asyncio
 from collections import deque
 from typing import Any, TypeAlias
 
-from redis.exceptions import AuthenticationError, ConnectionError, RedisError
+from redis.exceptions import ConnectionError, RedisError
 
 from consumers.connection import Connector
 from consumers.link import CLOSED, OUTDATED, Argument, Link, Packed, pack
+from consumers.refusals import FOR_GOOD
 from consumers.surroundings import Surroundings
 
 _Reply: TypeAlias = "asyncio.Future[Any]"
@@ -225,8 +226,8 @@ class _Pipe(Link):
 def _fail_all(
     futures: deque[_Reply] | list[_Reply], error: RedisError, kind: type[ConnectionError]
 ) -> None:
-    if isinstance(error, AuthenticationError):
-        kind = AuthenticationError
+    if isinstance(error, FOR_GOOD):
+        kind = type(error)
     for future in futures:
         if not future.done():
             # One exception each: a traceback is written into the exception it is of.

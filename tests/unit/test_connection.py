@@ -103,8 +103,8 @@ def test_masking_keeps_what_helps_to_find_the_mistake() -> None:
 def test_a_connector_does_not_show_the_password() -> None:
     connector = Connector.of(f"redis://user:{SECRET}@host")
 
-    shown = [repr(connector), str(connector), repr(connector.open("me"))]
-    shown.append(repr(connector.open_sync("me", timeout=1.0)))
+    shown = [repr(connector), str(connector), repr(connector.open())]
+    shown.append(repr(connector.open_sync(timeout=1.0)))
 
     assert not [text for text in shown if SECRET in text]
     assert repr(connector) == "<Connector redis://user:***@host:6379/0>"
@@ -135,14 +135,13 @@ def test_each_kind_of_url_opens_its_kind_of_connection(
 def test_redis_py_does_nothing_behind_our_back(url: str) -> None:
     connector = Connector.of(url + "?socket_timeout=1&health_check_interval=3&protocol=3")
 
-    connection = connector.open("me")
-    blocking = connector.open_sync("me", timeout=2.0)
+    connection = connector.open()
+    blocking = connector.open_sync(timeout=2.0)
 
     for one in (connection, blocking):
         assert one.retry.get_retries() == 0
         assert one.protocol == 2
         assert one.health_check_interval == 0
-        assert one.client_name == "me"
         assert not one.encoder.decode_responses
         assert getattr(one, "socket_keepalive", True)
     assert connection.socket_timeout is None
@@ -201,9 +200,9 @@ def test_a_clients_tls_settings_carry_over(client: Any) -> None:
     ),
 )
 def test_what_tunes_a_client_does_not_carry_over(client: Any) -> None:
-    connection = Connector.of(client).open("ours")
+    connection = Connector.of(client).open()
 
-    assert connection.client_name == "ours"
+    assert connection.client_name is None
     assert connection.protocol == 2
     assert connection.retry.get_retries() == 0
     assert connection.socket_timeout is None
