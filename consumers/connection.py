@@ -139,11 +139,8 @@ class Connector:
 
     def __init__(self, kind: _Kind, settings: Mapping[str, Any]) -> None:
         self._kind = kind
-        self._settings = {
-            name: value
-            for name, value in settings.items()
-            if name in kind.carried and value is not None
-        }
+        # None as well: of ssl_cert_reqs it does not mean the default, but no checks.
+        self._settings = {name: it for name, it in settings.items() if name in kind.carried}
         self.where = _where(kind, self._settings)
         self.era = Era(self.where)
 
@@ -301,12 +298,12 @@ def _refuse_unsupported(client: object, pool: Any) -> None:
 
 
 def _where(kind: _Kind, settings: Mapping[str, Any]) -> str:
-    user = quote(str(settings.get("username", "")), safe="")
+    user = quote(settings.get("username") or "", safe="")
     secret = settings.get("password") or settings.get("credential_provider")
     login = f"{user}{':***' if secret else ''}@" if user or secret else ""
-    db = settings.get("db", 0)
+    db = settings.get("db") or 0
     if kind is _UNIX:
         return f"unix://{login}{settings['path']}?db={db}"
-    host = str(settings.get("host", "localhost"))
+    host = settings.get("host") or "localhost"
     host = f"[{host}]" if ":" in host else host
-    return f"{kind.scheme}://{login}{host}:{settings.get('port', 6379)}/{db}"
+    return f"{kind.scheme}://{login}{host}:{settings.get('port') or 6379}/{db}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ssl
 from typing import Any
 
 import pytest
@@ -186,6 +187,15 @@ def test_a_clients_tls_settings_carry_over(client: Any) -> None:
     assert connector.where == "rediss://h:6379/0"
     assert connector.open().ssl_context.ca_certs == "/ca.pem"
     assert connector.open_sync(timeout=1.0).ca_certs == "/ca.pem"
+
+
+@pytest.mark.parametrize("client", clients(host="h", ssl=True, ssl_cert_reqs=None))
+def test_a_client_without_checks_of_certificates_lends_that_as_well(client: Any) -> None:
+    connector = Connector.of(client)
+
+    context = connector.open().ssl_context.get()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
+    assert connector.open_sync(timeout=1.0).cert_reqs == ssl.CERT_NONE
 
 
 @pytest.mark.parametrize(
