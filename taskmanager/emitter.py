@@ -107,7 +107,7 @@ class Emitter:
         return emission
 
     def _block(self, run: Run | None, work: Coroutine[Any, Any, T]) -> T:
-        return wait_on(portal.loop if run is None else run.loop, work)
+        return portal.run(work) if run is None else wait_on(run.loop, work)
 
     async def _confirm(self, job: NewJob | Schedule) -> JobHandle:
         return await Emission(_job_of(job), self._submit(job), self._desk)

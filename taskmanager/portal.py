@@ -39,7 +39,7 @@ def block(name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     refuse_running_loop(name, f"await {name.removeprefix('sync.')}(...)")
     run = current_run.get()
-    return wait_on(portal.loop if run is None else run.loop, work())
+    return portal.run(work()) if run is None else wait_on(run.loop, work())
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -86,6 +86,18 @@ class Portal:
                 self._loop = self._start()
             return self._loop
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work on the loop and return its result.
+
+        An interpreter that is about to end starts no threads (from Python 3.12 on):
+        the work is done in this one then.
+        """
+        try:
+            loop = self.loop
+        except RuntimeError:
+            return self._run_here(work)
+        return wait_on(loop, work)
+
     def at_close(
         self, loop: asyncio.AbstractEventLoop, closer: Callable[[], Awaitable[None]]
     ) -> None:
@@ -112,10 +124,28 @@ class Portal:
     def _start(self) -> asyncio.AbstractEventLoop:
         loop, started, ended = new_event_loop(), taken_lock(), taken_lock()
         loop.call_soon(started.release)
-        start_thread(lambda: self._serve(loop, ended), name="taskmanager-portal")
+        try:
+            start_thread(lambda: self._serve(loop, ended), name="taskmanager-portal")
+        except RuntimeError:
+            loop.close()
+            raise
         started.acquire()
         self._ended = ended
         return loop
+
+    def _run_here(self, work: Coroutine[Any, Any, T]) -> T:
+        with self._lock, contextlib.closing(new_event_loop()) as loop:
+            self._loop = loop
+            try:
+                return loop.run_until_complete(self._and_close(work))
+            finally:
+                self._loop = None
+
+    async def _and_close(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        finally:
+            await self._close()
 
     def _serve(self, loop: asyncio.AbstractEventLoop, ended: Lock) -> None:
         asyncio.set_event_loop(loop)

@@ -98,3 +98,39 @@ def test_what_is_to_close_is_closed_before_the_loop_ends(portal: Portal) -> None
 async def test_a_blocking_call_on_a_loop_is_refused() -> None:
     with pytest.raises(LoopIsRunning, match=r"shout would block the running event loop: call whis"):
         refuse_running_loop("shout", "whisper()")
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that is about to end."""
+
+    def start_thread(*_: object, **__: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(module, "start_thread", start_thread)
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_where_no_thread_can_be_started_work_is_done_in_this_one(portal: Portal) -> None:
+    ran: list[tuple[str, int, asyncio.AbstractEventLoop]] = []
+
+    async def note(what: str) -> None:
+        ran.append((what, threading.get_ident(), asyncio.get_running_loop()))
+
+    async def work() -> str:
+        portal.at_close(asyncio.get_running_loop(), lambda: note("closed"))
+        await note("worked")
+        return "done"
+
+    assert [portal.run(work()), portal.run(work())] == ["done", "done"]
+
+    assert [what for what, _, _ in ran] == ["worked", "closed"] * 2
+    assert {thread for _, thread, _ in ran} == {threading.get_ident()}
+    # What is opened on one of these loops ends with it.
+    assert ran[0][2] is ran[1][2] is not ran[2][2]
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_an_error_of_work_in_this_thread_is_raised(portal: Portal) -> None:
+    with pytest.raises(TimeoutError, match="the work's own"):
+        portal.run(late())
