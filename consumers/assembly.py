@@ -31,6 +31,7 @@ from consumers.reader import Reader
 from consumers.reclaimer import Reclaimer
 from consumers.relay import Relay
 from consumers.settler import Settler
+from consumers.standstill import Standstill
 from consumers.transitions import DeadLetterBounds, Settlement
 from consumers.wire import Wire
 
@@ -137,7 +138,7 @@ class Parts:
             reclaimer=Reclaimer(self.reader, self.levels, self.leases),
             gate=SoloGate(self.wire, consumer=owner.id, max_deliveries=owner.max_deliveries),
             slots=owner.concurrency,
-            refresh=owner.refresh,
+            refresh=self._refresh,
             unblock=self._unblock,
         )
         self.keeper = Keeper(
@@ -186,6 +187,10 @@ class Parts:
             for name, make in owner.services.items()
         }
         self._queues = owner.queues
+        self._refresh_queues = owner.refresh
+        self._standstill = Standstill(
+            [keys.queue for keys in owner.queues], slots=owner.concurrency
+        )
         self.grace_ends = float("inf")
         self.grace_shortened = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
@@ -258,6 +263,10 @@ class Parts:
             await self.archive.close()
         await self.reader.channel.close()
         await self.wire.close()
+
+    async def _refresh(self) -> None:
+        self._standstill.look(self.executor.runs())
+        await self._refresh_queues()
 
     def _freed(self) -> None:
         self.fetcher.freed()

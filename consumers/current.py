@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+import contextlib
+from collections.abc import Awaitable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ class Run:
     """One run of a handler: its job, and what it started and has not awaited yet."""
 
     __slots__ = (
-        "_failed_children", "_prune_at",
+        "_failed_children", "_prune_at", "awaited",
         "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
     )  # fmt: skip
 
@@ -32,6 +33,8 @@ class Run:
         self.timed_out = False
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
+        # Queue and id of each job whose result it waits for now.
+        self.awaited: list[tuple[str, str]] = []
         # What was started and may still fail; see track.
         self.pending: list[Awaitable[Any]] = []
         # True once the outcome is decided: tasks that the handler left behind
@@ -81,3 +84,17 @@ def _went_well(started: Awaitable[Any]) -> bool:
 
 
 current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
+
+
+@contextlib.contextmanager
+def awaiting(queue: str, job_id: str) -> Iterator[None]:
+    """Have the run that is current, if any, wait for the result of a job within."""
+    run = current_run.get()
+    if run is None:
+        yield
+        return
+    run.awaited.append((queue, job_id))
+    try:
+        yield
+    finally:
+        run.awaited.remove((queue, job_id))

@@ -110,6 +110,10 @@ class Executor:
         """Return the ids of the jobs that are running."""
         return [delivery.envelope.id for delivery in list(self._runs)]
 
+    def runs(self) -> list[Run]:
+        """Return the runs that take the slots."""
+        return [run for _, run in self._runs.values()]
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.

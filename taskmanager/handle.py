@@ -44,6 +44,8 @@ class JobHandle:
         Raises JobFailed when it is dead, JobCancelled when it ended without a
         result, ResultTimeout after timeout seconds, and at once ResultExpired when
         this run is not live and its end is not kept: never another run's result.
+        In a handler the slot stays taken meanwhile, and the other job needs one as well:
+        with a single slot, and no other worker, this waits for ever.
         """
         return await self._desk.result(self.queue, self.id, self.run, timeout)
 

@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import Any
 
+from consumers.current import awaiting
 from consumers.errors import RedisUnavailable
 from consumers.inspector import End, Facts, QueueStats, queue_names, value_of
 from consumers.keys import Fleet
@@ -152,7 +153,8 @@ class Reader:
             return await self._value(queue, job_id, _end_of(facts, job_id, run))
         client = self._clients.here()
         try:
-            found = await client.results.wait(client.keys(queue), job_id, facts.run)
+            with awaiting(queue, job_id):
+                found = await client.results.wait(client.keys(queue), job_id, facts.run)
         except TimeoutError:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"

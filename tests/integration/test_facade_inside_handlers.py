@@ -318,3 +318,38 @@ async def test_the_context_emits_outside_handlers_too(tm: TaskManager) -> None:
     handle = await tm.get_context().emit("a")
 
     assert handle.created
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_worker_whose_only_slot_waits_for_a_job_of_its_own_says_so(
+    make: Callable[..., TaskManager],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr("consumers.standstill.SAY_AFTER", 0.0)
+    tm = make(concurrency=1)
+
+    @tm.registerHandler(event="async")
+    async def waits(job: Job[Any], ctx: Context) -> None:
+        await (await ctx.emit("child", id="the-child")).result()
+
+    @tm.registerHandler(event="sync")
+    def blocks(job: Job[Any], ctx: Context) -> None:
+        tm.emit_sync("child", id="the-child").result()
+
+    @tm.registerHandler(event="child")
+    async def child(job: Job[Any]) -> None:
+        pass
+
+    await tm.emit(kind, id="the-parent")
+    await tm.start()
+
+    def said() -> list[str]:
+        return [it for it in caplog.messages if "waits for the result of another job" in it]
+
+    await aeventually(said, 30.0)
+    assert "job the-parent for the-child in queue default" in said()[0]
+    # What it waits for ends: so does the wait.
+    await tm.handle("the-child").cancel()
+    await tm.until_idle()
