@@ -55,7 +55,9 @@ class LifeCycle:
         try:
             await (worker.start() if worker is not None else self.connect())
         except BaseException:
-            self._forget(worker)
+            # Others may wait for the same start, or it stops and is not at its end yet.
+            if worker is None or worker.over:
+                self._forget(worker)
             raise
 
     async def stop(self, patience: float | None = None) -> None:

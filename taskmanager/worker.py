@@ -45,6 +45,9 @@ class Worker:
         self._open_lifespan = open_lifespan
         self._open_consumer = open_consumer
         self._starting: asyncio.Task[None] | None = None
+        # Who waits for the start, and whether anybody was told that it is done.
+        self._starters = 0
+        self._started = False
         self._stopping: asyncio.Task[None] | None = None
         self._consumer: Consumes | None = None
         self._close_lifespan: Closer | None = None
@@ -59,16 +62,35 @@ class Worker:
         """Whether a stop has come to its end, well or not."""
         return self._stopping is not None and self._stopping.done()
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left: it was stopped, or its start failed."""
+        if self._stopping is not None or self._starting is None:
+            return self.ended
+        return self._starting.done() and not _went_well(self._starting)
+
     def refuse_other_loop(self) -> None:
         """Raise OtherLoop unless called on the loop that the worker was made on."""
         if asyncio.get_running_loop() is not self.loop:
             raise OtherLoop()
 
     async def start(self) -> None:
-        """Return when jobs are fetched. Later calls wait for the first; a failed start stops."""
+        """Return when jobs are fetched; calls at the same time wait for one start.
+
+        A failed start stops, and so does one whose callers were all cancelled.
+        """
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
-        await self._starting
+        self._starters += 1
+        try:
+            await asyncio.shield(self._starting)
+            self._started = True
+        except asyncio.CancelledError:
+            if self._starters == 1 and not self._started and self._stopping is None:
+                await self.stop(0)
+            raise
+        finally:
+            self._starters -= 1
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running."""
@@ -122,3 +144,7 @@ class Worker:
             close, self._close_lifespan = self._close_lifespan, None
             if close is not None:
                 await close()
+
+
+def _went_well(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is None
