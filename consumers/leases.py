@@ -153,6 +153,7 @@ class Keeper:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._loop_thread = threading.get_ident()
         self._turned = time.monotonic()
         self._asked = self._turned
@@ -172,7 +173,9 @@ class Keeper:
         """End the thread; a renewal under way is finished first, unless Redis is silent."""
         self._stopping.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, _JOIN)
+            # A join would need a thread to wait in, and handlers may have taken all of the
+            # loop's own for as long as they like.
+            await asyncio.wait({self._ended}, timeout=_JOIN)
 
     def _run(self) -> None:
         channel = SyncChannel(self._connector, name=f"keeper-{self._consumer}")
@@ -181,6 +184,7 @@ class Keeper:
                 self._step(channel)
         finally:
             channel.close()
+            self._call_loop(self._ended.set_result, None)
 
     def _tick(self) -> float:
         shortest = min(self._leases.seconds.values(), default=30.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis as redis_py
@@ -145,6 +146,29 @@ async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_releas
     assert redis.xlen(queue.lane(front=True)) == 1
     assert queue.pending() == []
     assert not queue.has_result("work-1")
+
+
+async def test_g11_a_stop_ends_although_handlers_block_every_thread_of_the_loop(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    may_end = threading.Event()
+    # One thread instead of some, so that one handler is enough to take them all.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.to_thread(may_end.wait, 60.0)
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+        async with working(server.url, {"work": work}) as worker:
+            await aeventually(lambda: worker.running == 1)
+            stopping = asyncio.create_task(worker.stop(timeout=0))
+            await asyncio.wait({stopping}, timeout=20.0)
+            stopped = stopping.done()
+            may_end.set()
+
+    assert stopped
+    assert redis.zcard("tm:workers") == 0
 
 
 async def test_g11_a_second_stop_shortens_the_first(
