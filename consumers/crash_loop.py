@@ -19,7 +19,8 @@ from consumers.transitions import solo
 from consumers.wire import Wire
 
 SOLO_CRASHES = 2
-_NO_LIMIT = 1_000_000
+# Answers of solo.lua that are no number of runs.
+_NOT_OURS, _UNRECORDABLE = -1, -2
 
 
 class SoloGate:
@@ -30,7 +31,11 @@ class SoloGate:
         self._consumer = consumer
         self._max_deliveries = max_deliveries
         self.suspect: Delivery | None = None
+        # Whether the suspect's solo run has begun.
+        self.begun = False
         self._since = 0.0
+        # How many solo runs of the suspect were recorded before this one, once that is known.
+        self._earlier: int | None = None
 
     def is_suspect(self, delivery: Delivery) -> bool:
         """Whether a delivery has to run solo."""
@@ -38,7 +43,8 @@ class SoloGate:
 
     def hold(self, suspect: Delivery) -> None:
         """Start nothing until this one has run."""
-        self.suspect, self._since = suspect, time.monotonic()
+        self.suspect, self._since, self._earlier = suspect, time.monotonic(), None
+        self.begun = False
 
     def has_waited(self, seconds: float) -> bool:
         """Whether the suspect has waited longer for the runs beside it to end."""
@@ -51,18 +57,30 @@ class SoloGate:
     async def verdict(self, delivery: Delivery) -> Buried | None:
         """Record a solo run that starts now; return how to bury the job when it must not run.
 
-        Raises LeaseLost when the delivery is not ours any more.
+        Raises LeaseLost when the delivery is not ours any more. After any other error it may
+        be asked again: a solo run whose recording was not answered is not counted twice.
         """
+        if self._earlier is None:
+            self._earlier = await self._ask(delivery)
         exhausted = delivery.crashes >= self._max_deliveries
-        mark = solo(delivery, self._consumer, SOLO_CRASHES if exhausted else _NO_LIMIT)
-        earlier = await call(self._wire, mark.script, mark.keys, mark.args)
-        if earlier < 0:
-            raise LeaseLost(delivery.envelope.id)
-        if exhausted and earlier >= SOLO_CRASHES:
-            return Buried(
-                "crash_loop",
-                f"its worker ended {delivery.crashes} times while it held this job, "
-                f"{earlier} times while it ran nothing else",
-            )
-        delivery.solo = True
+        if exhausted and (self._earlier >= SOLO_CRASHES or self._earlier == _UNRECORDABLE):
+            return _crash_loop(delivery, max(SOLO_CRASHES, self._earlier))
+        if self._earlier != _UNRECORDABLE:
+            delivery.solo = True
+            await self._ask(delivery, self._earlier + 1)
         return None
+
+    async def _ask(self, delivery: Delivery, runs: int | None = None) -> int:
+        mark = solo(delivery, self._consumer, runs)
+        earlier: int = await call(self._wire, mark.script, mark.keys, mark.args)
+        if earlier == _NOT_OURS:
+            raise LeaseLost(delivery.envelope.id)
+        return earlier
+
+
+def _crash_loop(delivery: Delivery, solo_crashes: int) -> Buried:
+    return Buried(
+        "crash_loop",
+        f"its worker ended {delivery.crashes} times while it held this job, "
+        f"{solo_crashes} times while it ran nothing else",
+    )

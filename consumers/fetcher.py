@@ -144,7 +144,7 @@ class Fetcher:
         """Hand everything that is held back, to the front of its lane."""
         self._hand_back_held()
         suspect = self.gate.suspect
-        if suspect is not None and not suspect.solo:
+        if suspect is not None and not self.gate.begun:
             self.gate.over()
             self.settler.settle(suspect, Released("shutdown"))
 
@@ -377,7 +377,7 @@ class Fetcher:
     async def _run_suspect(self) -> None:
         """Run a job that crashed before by itself, once the others have ended."""
         suspect = self.gate.suspect
-        if suspect is None or suspect.solo:
+        if suspect is None or self.gate.begun:
             await self._after_suspect()
             return
         if suspect.given_up:
@@ -403,6 +403,7 @@ class Fetcher:
             self.gate.over()
             self.settler.settle(suspect, buried)
         else:
+            self.gate.begun = True
             self.executor.start(suspect)
 
     async def _after_suspect(self) -> None:

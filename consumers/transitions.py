@@ -200,15 +200,18 @@ def reclaim(
     return Call(RECLAIM, [stream.key, stream.keys.stats], args)
 
 
-def solo(delivery: Delivery, consumer: str, limit: int) -> Call:
-    """Return the recording of a solo run; answers with how many there were, or -1."""
+def solo(delivery: Delivery, consumer: str, runs: int | None = None) -> Call:
+    """Return the recording of how many solo runs a job has had, or without runs the question.
+
+    Answers with how many were recorded before; -1 and -2 as in solo.lua.
+    """
     stream, envelope = delivery.stream, delivery.envelope
     return Call(
         SOLO,
         [stream.key, stream.keys.live(envelope.id)],
         [
-            stream.group, consumer, delivery.entry, delivery.count,
-            envelope.id, envelope.generation, stream.name, limit, stream.keys.base,
+            stream.group, consumer, delivery.entry, delivery.count, envelope.id,
+            envelope.generation, stream.name, "" if runs is None else runs, stream.keys.base,
         ],
     )  # fmt: skip
 

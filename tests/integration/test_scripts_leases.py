@@ -310,8 +310,8 @@ def test_a_foreign_value_in_place_of_the_counters_does_not_stop_a_sweep(queue: Q
 # Solo
 
 
-def mark_solo(queue: Queue, delivery: Delivery, limit: int = 9, consumer: str = ME) -> int:
-    marked: int = queue.run(transitions.solo(delivery, consumer, limit))
+def mark_solo(queue: Queue, delivery: Delivery, runs: int | None = 1, consumer: str = ME) -> int:
+    marked: int = queue.run(transitions.solo(delivery, consumer, runs))
     return marked
 
 
@@ -321,19 +321,28 @@ def test_g5_solo_runs_are_counted_over_deliveries(queue: Queue) -> None:
     queue.hand_over(delivery, ME)
     delivery.count = 2
 
-    assert mark_solo(queue, delivery) == 1
+    assert mark_solo(queue, delivery, 2) == 1
 
     assert queue.pointer() == f"1 2 workers:default:0 {delivery.entry}"
     assert queue.pending(delivery) == (ME, 2)
 
 
-def test_g5_at_the_limit_nothing_more_is_recorded(queue: Queue) -> None:
+def test_g5_a_solo_run_that_is_recorded_again_is_counted_once(queue: Queue) -> None:
     delivery = queue.one()
-    mark_solo(queue, delivery)
     mark_solo(queue, delivery)
     before = queue.snapshot()
 
-    assert mark_solo(queue, delivery, limit=2) == 2
+    assert mark_solo(queue, delivery) == 1
+
+    assert queue.snapshot() == before
+
+
+def test_g5_to_ask_for_the_solo_runs_records_none(queue: Queue) -> None:
+    delivery = queue.one()
+    mark_solo(queue, delivery)
+    before = queue.snapshot()
+
+    assert mark_solo(queue, delivery, None) == 1
 
     assert queue.snapshot() == before
 
@@ -352,14 +361,12 @@ def test_g5_a_solo_run_is_recorded_although_the_index_lost_the_job(
     assert mark_solo(queue, delivery) == 1
 
 
-def test_g5_a_run_whose_id_is_anothers_counts_as_having_run_solo_often_enough(
-    queue: Queue,
-) -> None:
+def test_g5_of_a_run_whose_id_is_anothers_no_solo_run_is_recorded(queue: Queue) -> None:
     delivery = queue.one()
     other = "7 5 workers:default:0 1-1"
     queue.redis.hset(queue.keys.live("a"), "a", other)
 
-    assert mark_solo(queue, delivery, limit=2) == 2
+    assert mark_solo(queue, delivery) == -2
 
     assert queue.redis.hget(queue.keys.live("a"), "a") == other.encode()
 

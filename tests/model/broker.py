@@ -210,10 +210,10 @@ class Broker:
         flags: bytes = it.run(transitions.renew(it.keys, consumer, deliveries))
         return flags.decode()
 
-    def solo(self, queue: str, token: Token, limit: int) -> int:
-        """Record a solo run; return how many there were before."""
+    def solo(self, queue: str, token: Token, runs: int | None) -> int:
+        """Record how many solo runs there were, or only ask; return how many were recorded."""
         it = self.queues[queue]
-        call = transitions.solo(self._delivery(it.keys, token), token.consumer, limit)
+        call = transitions.solo(self._delivery(it.keys, token), token.consumer, runs)
         return int(it.run(call))
 
     def log(self, queue: str, token: Token) -> int:

@@ -224,17 +224,17 @@ class BrokerMachine(Offers):
         agree(flags, self.models[queue].renew(tokens))
 
     @when(Offers.owned)
-    @rule(chosen=of_state(Offers.tokens), limit=st.sampled_from((2, 2, 1)), logs=st.booleans())
-    def run_solo(self, chosen: tuple[str, Token], limit: int, logs: bool) -> None:
+    @rule(chosen=of_state(Offers.tokens), runs=st.sampled_from((None, 1, 2)), logs=st.booleans())
+    def run_solo(self, chosen: tuple[str, Token], runs: int | None, logs: bool) -> None:
         queue, token = chosen
         if logs:
             agree(self.broker.log(queue, token), self.models[queue].log(token))
         # What was cancelled before it was handed out is never started.
         if token.cancelled:
             return
-        before = self.broker.solo(queue, token, limit)
-        agree(before, self.models[queue].solo(token, limit))
-        if 0 <= before < limit:
+        before = self.broker.solo(queue, token, runs)
+        agree(before, self.models[queue].solo(token, runs))
+        if before >= 0 and runs is not None:
             self.known[queue].append(replace(token, was_solo=True))
 
     # Operators

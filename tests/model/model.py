@@ -286,18 +286,18 @@ class Model:
             run.holder, run.expired = (consumer, run.holder[1] + 1), False
         return runs
 
-    def solo(self, token: Token, limit: int) -> int:
-        """Record a solo run; return how many there were before."""
+    def solo(self, token: Token, runs: int | None) -> int:
+        """Record how many solo runs there were, or only ask; return how many were recorded."""
         run = self.owned(token)
         if run is None:
             return -1
         # Of a run that is cancelled or whose id was taken over nothing is recorded.
         if run.mark or not self.is_listed(run):
-            return limit
+            return -2
         before = self.live[run.id][1]
-        if before < limit:
+        if runs is not None:
             run.expired = False
-            self.live[run.id] = (run.generation, before + 1)
+            self.live[run.id] = (run.generation, runs)
         return before
 
     def log(self, token: Token) -> int:
