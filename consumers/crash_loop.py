@@ -5,10 +5,16 @@ caused it. From its second crash on a job runs solo: nothing else is started in
 the process meanwhile, and that is recorded before it starts. So a process that
 dies then died of this job. It is buried when it had max_deliveries crashes, at
 least two of them in solo runs.
+
+Nobody is kept out for longer than a solo run may take: two leases, and twice as
+long after each further crash, so that what kills its worker late is found as
+well. Then the record is taken back and others start. While the job waits for
+another one it is two leases each time: the other one may need this very worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from consumers.delivery import SOLO_AFTER_CRASHES, Delivery
@@ -19,8 +25,18 @@ from consumers.transitions import solo
 from consumers.wire import Wire
 
 SOLO_CRASHES = 2
+# A solo run keeps others out for so many leases after the crash that made it one.
+_EXCLUSIVE_LEASES = 2
+# Doubled so often it is more than a year.
+_MOST_DOUBLINGS = 20
 # Answers of solo.lua that are no number of runs.
 _NOT_OURS, _UNRECORDABLE = -1, -2
+
+
+def exclusive(crashes: int, lease: float, *, waits: bool) -> float:
+    """Return for how long (s) a solo run keeps others out; waits: it waits for another job."""
+    doublings = 0 if waits else min(crashes - SOLO_AFTER_CRASHES, _MOST_DOUBLINGS)
+    return lease * _EXCLUSIVE_LEASES * 2.0**doublings
 
 
 class SoloGate:
@@ -47,8 +63,12 @@ class SoloGate:
         self.begun = False
 
     def has_waited(self, seconds: float) -> bool:
-        """Whether the suspect has waited longer for the runs beside it to end."""
+        """Whether that was long ago: that the suspect began to run, else to wait for it."""
         return time.monotonic() - self._since > seconds
+
+    def begin(self) -> None:
+        """The suspect begins to run, and keeps others out for a while."""
+        self.begun, self._since = True, time.monotonic()
 
     def over(self) -> None:
         """Let others start again."""
@@ -69,6 +89,15 @@ class SoloGate:
             delivery.solo = True
             await self._ask(delivery, self._earlier + 1)
         return None
+
+    async def let_others_in(self, delivery: Delivery) -> None:
+        """Take back that the suspect runs solo, and let others start beside it."""
+        # First, so that a release on its way does not take it back as well.
+        delivery.solo = False
+        if self._earlier is not None and self._earlier != _UNRECORDABLE:
+            with contextlib.suppress(LeaseLost):
+                await self._ask(delivery, self._earlier)
+        self.over()
 
     async def _ask(self, delivery: Delivery, runs: int | None = None) -> int:
         mark = solo(delivery, self._consumer, runs)

@@ -114,6 +114,11 @@ class Executor:
         """Return the runs that take the slots."""
         return [run for _, run in self._runs.values()]
 
+    def waits(self, delivery: Delivery) -> bool:
+        """Whether the run of a delivery waits for another job to end."""
+        found = self._runs.get(delivery)
+        return found is not None and bool(found[1].awaited)
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.backoff import pause_before
-from consumers.crash_loop import SoloGate
+from consumers.crash_loop import SoloGate, exclusive
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
 from consumers.executor import Executor
@@ -159,7 +159,7 @@ class Fetcher:
         await self._look_at_queues()
         self._return_overdue()
         if self.gate.suspect is not None:
-            await self._run_suspect()
+            await self._mind(self.gate.suspect)
         elif not self._has_reason_to_read():
             await self._slot_or(_HELD_LOOK if self.held else BLOCK)
         else:
@@ -374,25 +374,27 @@ class Fetcher:
             else:
                 self.executor.start(top)
 
-    async def _run_suspect(self) -> None:
+    async def _mind(self, suspect: Delivery) -> None:
         """Run a job that crashed before by itself, once the others have ended."""
-        suspect = self.gate.suspect
-        if suspect is None or self.gate.begun:
-            await self._after_suspect()
-            return
-        if suspect.given_up:
+        if self.gate.begun:
+            await self._let_run(suspect)
+        elif suspect.given_up:
             # It was lost while it waited: those beside it need not end first.
             self.gate.over()
-            return
-        if self.executor.running:
-            lease = self.leases.seconds[suspect.stream.lane.queue]
-            if self.gate.has_waited(lease):
-                # Beside others it proves nothing: it runs, and is not marked.
-                self.gate.over()
-                self.executor.start(suspect)
-                return
+        elif self.executor.running:
+            await self._wait_for_others(suspect)
+        else:
+            await self._begin_solo(suspect)
+
+    async def _wait_for_others(self, suspect: Delivery) -> None:
+        if not self.gate.has_waited(self._lease_of(suspect)):
             await self._slot_or(_HELD_LOOK)
             return
+        # Beside others it proves nothing: it runs, and is not marked.
+        self.gate.over()
+        self.executor.start(suspect)
+
+    async def _begin_solo(self, suspect: Delivery) -> None:
         try:
             buried = await self.gate.verdict(suspect)
         except LeaseLost:
@@ -403,14 +405,22 @@ class Fetcher:
             self.gate.over()
             self.settler.settle(suspect, buried)
         else:
-            self.gate.begun = True
+            self.gate.begin()
             self.executor.start(suspect)
 
-    async def _after_suspect(self) -> None:
-        if self.executor.running:
-            await self._slot_or(_HELD_LOOK)
-        else:
+    async def _let_run(self, suspect: Delivery) -> None:
+        """Keep others out until the suspect has ended, or has shown for long that it lets live."""
+        lease, waits = self._lease_of(suspect), self.executor.waits(suspect)
+        if not self.executor.running:
             self.gate.over()
+        elif self.gate.has_waited(exclusive(suspect.crashes, lease, waits=waits)):
+            logger.info("job %s runs solo for long: others start", suspect.envelope.id)
+            await self.gate.let_others_in(suspect)
+        else:
+            await self._slot_or(_HELD_LOOK)
+
+    def _lease_of(self, delivery: Delivery) -> float:
+        return self.leases.seconds[delivery.stream.lane.queue]
 
     # Waking and waiting
 

@@ -48,7 +48,8 @@ class Reader:
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await self._result(queue, job_id, run)
+                with awaiting(queue, job_id):
+                    return await self._result(queue, job_id, run)
         except TimeoutError:
             if limit.expired() and timeout is not None:
                 raise ResultTimeout(job_id, timeout) from None
@@ -153,8 +154,7 @@ class Reader:
             return await self._value(queue, job_id, _end_of(facts, job_id, run))
         client = self._clients.here()
         try:
-            with awaiting(queue, job_id):
-                found = await client.results.wait(client.keys(queue), job_id, facts.run)
+            found = await client.results.wait(client.keys(queue), job_id, facts.run)
         except TimeoutError:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import redis as redis_py
 
 from consumers.job import Job
 from consumers.transitions import SOLO
-from tests.support.engine import QueueView, emitting, working
+from taskmanager import Context, TaskManager
+from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -34,3 +38,60 @@ async def test_g5_a_solo_run_whose_recording_was_not_answered_is_counted_once(
     [pointer] = pointers
     assert pointer is not None
     assert pointer.split()[1] == b"1"
+
+
+async def test_g5_a_suspect_that_waits_for_its_child_lets_it_start(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """However often it was in a crash: its child may need this very worker."""
+    queue = QueueView(redis)
+    tm = TaskManager(server.url, concurrency=2, lease=1.0)
+
+    @tm.registerHandler(event="parent")
+    async def parent(job: Job[Any], ctx: Context) -> str:
+        child = await ctx.emit("child")
+        return f"with {await child.result()}"
+
+    @tm.registerHandler(event="child")
+    async def child(job: Job[Any]) -> str:
+        return "child"
+
+    async with tm:
+        handle = await tm.emit("parent")
+        queue.abandon(crashes=12)
+        queue.expire()
+        await tm.start()
+
+        assert await handle.result(timeout=30.0) == "with child"
+
+
+async def test_g5_a_suspect_that_runs_for_long_lets_others_start_and_is_not_blamed(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, ran = QueueView(redis), list[str]()
+    may_end = asyncio.Event()
+
+    async def suspect(job: Job[None]) -> None:
+        ran.append("suspect")
+        await may_end.wait()
+
+    async def work(job: Job[None]) -> None:
+        ran.append("work")
+
+    async with emitting(server.url) as emit:
+        await emit("suspect")
+        queue.abandon(crashes=2)
+        queue.expire()
+        handlers = {"suspect": suspect, "work": work}
+        async with working(server.url, handlers, concurrency=2, lease=SHORT_LEASE):
+            await aeventually(lambda: ran == ["suspect"], within=20.0)
+            marked = queue.live("suspect-1")
+            await emit("work")
+            await aeventually(lambda: ran == ["suspect", "work"], within=40.0)
+            unmarked = queue.live("suspect-1")
+            may_end.set()
+            await aeventually(queue.is_empty, within=20.0)
+
+    assert marked is not None
+    assert unmarked is not None
+    assert [pointer.split()[1] for pointer in (marked, unmarked)] == [b"1", b"0"]
