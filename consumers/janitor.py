@@ -76,13 +76,13 @@ class Janitor:
         while True:
             # Without jitter every worker of one deploy would tidy at the same moment.
             await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))
-            try:
-                for keys in self._queues:
+            for keys in self._queues:
+                try:
                     await self.tidy(keys)
-            except RedisError as error:
-                logger.debug("nothing was tidied: %s", error)
-            except Exception:
-                logger.exception("the janitor failed")
+                except RedisError as error:
+                    logger.debug("queue %s is not tidied: %s", keys.queue, error)
+                except Exception:
+                    logger.exception("the janitor failed in queue %s", keys.queue)
 
     async def tidy(self, keys: Keys) -> None:
         """Do one round for one queue."""

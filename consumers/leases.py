@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from consumers.channel import SyncChannel
 from consumers.connection import Connector
@@ -193,8 +193,7 @@ class Keeper:
     def _step(self, channel: SyncChannel) -> None:
         lag = self._look_at_loop()
         try:
-            for keys, deliveries in self._leases.due().items():
-                self._renew(channel, keys, deliveries)
+            self._renew_due(channel)
             if lag > HELD_AT_MOST:
                 self._returning += self._leases.overdue(after=HELD_AT_MOST)
             if self._returning:
@@ -230,6 +229,14 @@ class Keeper:
             return "no frame"
         frames = traceback.extract_stack(frame)[-3:]
         return " > ".join(f"{entry.name} ({entry.filename}:{entry.lineno})" for entry in frames)
+
+    def _renew_due(self, channel: SyncChannel) -> None:
+        for keys, deliveries in self._leases.due().items():
+            try:
+                self._renew(channel, keys, deliveries)
+            except ResponseError as error:
+                # Of this queue alone: the leases of the others want renewing as well.
+                self._trouble.say(error)
 
     def _renew(self, channel: SyncChannel, keys: Keys, deliveries: list[Delivery]) -> None:
         patience = max(0.5, self._leases.seconds[keys.queue] / RENEWALS_PER_LEASE)

@@ -29,6 +29,7 @@ from consumers.reader import Reader
 from consumers.refusals import FOR_GOOD, is_for_now, told_apart
 from consumers.scripts import call
 from consumers.transitions import BATCH_ITEMS, open_queue
+from consumers.trouble import Trouble
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,10 @@ class Opener:
         self.type = type
         self.lease = lease
         self.where = where
+        self._troubles = {
+            keys.queue: Trouble(logger, f"queue {keys.queue} is spoiled", logging.ERROR)
+            for keys in queues
+        }
 
     def default_lane(self, keys: Keys) -> Lane:
         """Return the lane of a queue that exists as long as workers read it."""
@@ -108,20 +113,36 @@ class Opener:
         self.executor.clock.told(*map(int, time_told))
         news = False
         for keys, *told in zip(self.queues, *(replies[at::3] for at in range(3)), strict=True):
-            try:
-                news |= await self._refreshed(keys, *told)
-            except ValueError as error:
-                # Somebody wrote into it. The other queues go on.
-                logger.error("the properties of queue %s cannot be read: %s", keys.queue, error)
+            news |= await self._refreshed_alone(keys, *told)
         self.pauses.looked(asked)
         if news:
             await self.confirm()
 
+    async def _refreshed_alone(self, keys: Keys, *told: Any) -> bool:
+        """Do what _refreshed does; a queue that is spoiled is said once, and the others go on."""
+        try:
+            news = await self._refreshed(keys, *told)
+        except (TaskManagerError, ResponseError) as error:
+            # What cannot be opened, or says nothing of itself, is not read.
+            self.levels.set_lanes(keys, ())
+            self._troubles[keys.queue].say(error)
+        except ValueError as error:
+            # Somebody wrote into its properties; its lanes are as they were.
+            self._troubles[keys.queue].say(error)
+        else:
+            self._troubles[keys.queue].over()
+            return news
+        return False
+
     async def _refreshed(self, keys: Keys, meta: Any, names: Any, cancelling: Any) -> bool:
-        """Take over what a queue says of itself; return whether its pause state is news."""
-        if isinstance(meta, ResponseError) or isinstance(names, ResponseError):
-            logger.error("queue %s cannot be read: %s, %s", keys.queue, meta, names)
-            return False
+        """Take over what a queue says of itself; return whether its pause state is news.
+
+        Raises ValueError when that cannot be understood, ResponseError or TaskManagerError when
+        it cannot be read, or the queue is not there and cannot be made.
+        """
+        for told in (meta, names):
+            if isinstance(told, ResponseError):
+                raise told_apart(told)
         news = self.pauses.tell(keys.queue, PauseState.read(meta[2:]))
         await self._follow(keys, meta[:2], names)
         if cancelling != 0:
@@ -148,6 +169,8 @@ class Opener:
                 logger.error("queue %s has lost its data in Redis, it is made anew", keys.queue)
             await self._open(keys)
             (names,) = await self.reader.ask(("ZRANGE", keys.lanes, 0, -1))
+            if isinstance(names, ResponseError):
+                raise told_apart(names)
         else:
             self.executor.epochs[keys.queue] = int(meta[0])
             self._adopt_lease(keys, int(meta[1]) / 1000)

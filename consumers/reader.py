@@ -202,7 +202,12 @@ class Reader:
             # Another type's jobs: a group of ours would get them all.
             self._leave_out(stream_key, "it has no group of ours")
             return
-        regrouped, remade = await self.run(repair(stream.keys, stream.lane, self.group))
+        try:
+            regrouped, remade = await self.run(repair(stream.keys, stream.lane, self.group))
+        except ResponseError as error:
+            # Something else of its queue is spoiled: the other streams are read meanwhile.
+            self._leave_out(stream_key, f"its group is lost and cannot be made again, {error}")
+            return
         for key in regrouped:
             logger.error("%s had lost its group, made again from its first entry", key.decode())
         for key in remade:

@@ -1,0 +1,105 @@
+"""A queue that somebody spoiled in Redis: it is said once, and the other queues go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from consumers.job import Job
+from consumers.keys import Keys
+from tests.support.engine import QueueView, emitting, working
+from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
+
+Spoil = Callable[[redis_py.Redis, QueueView], Any]
+
+
+def hold_a_string(redis: redis_py.Redis, queue: QueueView) -> None:
+    redis.set(queue.lane(), "somebody else's")
+
+
+def be_another_layout(redis: redis_py.Redis, queue: QueueView) -> None:
+    redis.hset(queue.keys.meta, "layout", "99")
+
+
+def hold_a_list_of_lanes_that_is_none(redis: redis_py.Redis, queue: QueueView) -> None:
+    redis.set(queue.keys.lanes, "somebody else's")
+
+
+def hold_properties_that_are_none(redis: redis_py.Redis, queue: QueueView) -> None:
+    redis.set(queue.keys.meta, "somebody else's")
+
+
+def hold_an_epoch_that_is_no_number(redis: redis_py.Redis, queue: QueueView) -> None:
+    redis.hset(queue.keys.meta, mapping={"epoch": "x", "lease": "30000"})
+    redis.zadd(queue.keys.lanes, {"workers:default:0": 0})
+
+
+SPOILS: list[Spoil] = [
+    hold_a_string,
+    be_another_layout,
+    hold_a_list_of_lanes_that_is_none,
+    hold_properties_that_are_none,
+    hold_an_epoch_that_is_no_number,
+]
+
+
+def forget(redis: redis_py.Redis, queue: QueueView) -> None:
+    """Delete a queue by hand."""
+    for key in redis.scan_iter(f"{queue.keys.base}*"):
+        redis.delete(key)
+
+
+def refreshes(caplog: pytest.LogCaptureFixture) -> int:
+    """Count how often it was seen that the queue is spoiled."""
+    return sum("queue spoiled is spoiled" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_a_spoiled_queue_does_not_stop_the_others_of_its_worker(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture, spoil: Spoil
+) -> None:
+    ran, spoiled = list[str](), QueueView(redis, "spoiled")
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    handlers = {("sound", "work"): work, ("spoiled", "work"): work}
+    caplog.set_level(logging.DEBUG)
+    async with emitting(server.url) as emit, working(server.url, handlers):
+        await emit("work", queue="sound")
+        await aeventually(lambda: ran == ["work-1"], within=20.0)
+        forget(redis, spoiled)
+        spoil(redis, spoiled)
+        await aeventually(lambda: refreshes(caplog) >= 2, within=20.0)
+
+        await asyncio.gather(*(emit("work", queue="sound") for _ in range(3)))
+        await aeventually(lambda: len(ran) == 4, within=20.0)
+        forget(redis, spoiled)
+
+    said = [it for it in caplog.records if "queue spoiled is spoiled" in it.getMessage()]
+    assert [it.levelno for it in said].count(logging.ERROR) == 1
+
+
+async def test_a_queue_that_is_not_spoiled_any_more_is_read_again(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran, spoiled = list[str](), QueueView(redis, "spoiled")
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with emitting(server.url) as emit, working(server.url, {("spoiled", "work"): work}):
+        await aeventually(lambda: redis.exists(Keys("spoiled").meta), within=20.0)
+        forget(redis, spoiled)
+        hold_a_string(redis, spoiled)
+        await aeventually(lambda: refreshes(caplog), within=20.0)
+        forget(redis, spoiled)
+        await emit("work", queue="spoiled")
+
+        await aeventually(lambda: ran == ["work-1"], within=20.0)
