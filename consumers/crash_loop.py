@@ -77,6 +77,7 @@ class SoloGate:
     async def verdict(self, delivery: Delivery) -> Buried | None:
         """Record a solo run that starts now; return how to bury the job when it must not run.
 
+        Meanwhile it may be handed back: when it is not the suspect any more, nothing starts.
         Raises LeaseLost when the delivery is not ours any more. After any other error it may
         be asked again: a solo run whose recording was not answered is not counted twice.
         """
@@ -85,7 +86,8 @@ class SoloGate:
         exhausted = delivery.crashes >= self._max_deliveries
         if exhausted and (self._earlier >= SOLO_CRASHES or self._earlier == _UNRECORDABLE):
             return _crash_loop(delivery, max(SOLO_CRASHES, self._earlier))
-        if self._earlier != _UNRECORDABLE:
+        if self._earlier != _UNRECORDABLE and self.suspect is delivery:
+            # First, so that a release that overtakes the answer takes the record back.
             delivery.solo = True
             await self._ask(delivery, self._earlier + 1)
         return None

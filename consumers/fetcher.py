@@ -401,6 +401,9 @@ class Fetcher:
             self.gate.over()
             self.executor.lose(suspect)
             return
+        if self.gate.suspect is not suspect:
+            # A stop has handed it back meanwhile.
+            return
         if buried is not None:
             self.gate.over()
             self.settler.settle(suspect, buried)

@@ -7,7 +7,9 @@ from typing import Any
 
 import redis as redis_py
 
+from consumers.delivery import Delivery
 from consumers.job import Job
+from consumers.outcome import Buried
 from consumers.transitions import SOLO
 from taskmanager import Context, TaskManager
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
@@ -95,3 +97,38 @@ async def test_g5_a_suspect_that_runs_for_long_lets_others_start_and_is_not_blam
     assert marked is not None
     assert unmarked is not None
     assert [pointer.split()[1] for pointer in (marked, unmarked)] == [b"1", b"0"]
+
+
+async def test_g5_a_suspect_that_a_stop_hands_back_while_its_run_is_recorded_does_not_start(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, ran = QueueView(redis), list[str]()
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.id)
+
+    async with emitting(server.url) as emit:
+        await emit("suspect")
+    queue.abandon(crashes=5)
+    queue.expire()
+    async with working(server.url, {"suspect": work}) as worker:
+        gate = worker._parts.fetcher.gate  # type: ignore[union-attr]
+        verdict, recorded = gate.verdict, asyncio.Event()
+
+        async def slow_verdict(delivery: Delivery) -> Buried | None:
+            """Answer as late as a slow Redis may: after the stop."""
+            buried = await verdict(delivery)
+            recorded.set()
+            await aeventually(lambda: gate.suspect is None, within=20.0)
+            return buried
+
+        gate.verdict = slow_verdict  # type: ignore[method-assign]
+        await asyncio.wait_for(recorded.wait(), 20.0)
+        await worker.stop(timeout=20.0)
+
+    assert ran == []
+    assert queue.pending() == []
+    pointer = queue.live("suspect-1")
+    assert pointer is not None
+    # It is in the lane's front, and the record of its solo run is taken back.
+    assert pointer.split()[1:3] == [b"0", b"workers:default:0:front"]
