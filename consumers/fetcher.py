@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
@@ -133,10 +134,10 @@ class Fetcher:
         self._interrupt()
 
     def cancel(self, key: tuple[str, str]) -> None:
-        """A hint: the entry with this key is cancelled, and somebody has it, perhaps we."""
+        """A hint: the entry with this key was cancelled, and somebody has it, perhaps we."""
         delivery = self.leases.all.get(key)
         if delivery is not None:
-            self.executor.cancel(delivery)
+            self._look_for_mark(delivery)
         else:
             self._just_cancelled.add(key)
 
@@ -332,10 +333,26 @@ class Fetcher:
                 self.executor.quarantine(
                     delivery, "its fields are not those of a job", delivery.envelope.data
                 )
-            elif delivery.cancelled or delivery.key in self._just_cancelled:
+            elif delivery.cancelled:
                 self._pass_over(delivery)
             elif delivery.key not in self.leases:
                 self.held.push(delivery, reclaimed=reclaimed)
+                if delivery.key in self._just_cancelled:
+                    self._look_for_mark(delivery)
+
+    def _look_for_mark(self, delivery: Delivery) -> None:
+        """End a job if it is marked as cancelled: a hint alone ends nothing, anyone may send one.
+
+        Should the answer be lost, the next look at the queue finds the mark.
+        """
+        stream = delivery.stream
+        mark = f"{stream.name} {delivery.entry}"
+        marked = self.settler.wire.send("SISMEMBER", stream.keys.cancelling, mark)
+        marked.add_done_callback(lambda answer: self._cancel_marked(delivery, answer))
+
+    def _cancel_marked(self, delivery: Delivery, answer: asyncio.Future[Any]) -> None:
+        if not answer.cancelled() and answer.exception() is None and answer.result():
+            self.executor.cancel(delivery)
 
     def _pass_over(self, delivery: Delivery) -> None:
         """Record the end of a job that was cancelled before it could start here."""

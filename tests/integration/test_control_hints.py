@@ -22,6 +22,7 @@ from tests.support.engine import (
     working_thread,
 )
 from tests.support.proxy import FaultProxy
+from tests.support.queue import Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
 
@@ -82,6 +83,35 @@ async def test_without_any_hint_everything_runs_after_a_look_or_two_at_the_lanes
     # One that was under way at the emits, one that sees all lanes, one for what the old one
     # handed back.
     assert max(looks) <= 3
+
+
+async def test_a_hint_of_a_cancellation_that_nobody_made_ends_no_run(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """Whoever may publish may send hints; only the mark in Redis ends a job."""
+    queue, may_end = QueueView(redis), asyncio.Event()
+
+    async def work(job: Job[None]) -> str:
+        await may_end.wait()
+        return "not cancelled"
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"work": work}, concurrency=2) as worker,
+    ):
+        await asyncio.gather(emit("work"), emit("work"))
+        await aeventually(lambda: worker.running == 2, within=20.0)
+        for stream, entry, *_ in queue.pending():
+            hint = f"cancel {stream.removeprefix(f'{queue.keys.base}lane:')} {entry}"
+            redis.publish(queue.keys.control, hint)
+        # Hints come in order: once this one has done its work, the others have done theirs.
+        Queue(redis).cancel("work-2")
+        await aeventually(lambda: worker.running == 1, within=20.0)
+        may_end.set()
+        await aeventually(queue.is_empty, within=20.0)
+
+    assert queue.result("work-1") == "not cancelled"
+    assert not queue.has_result("work-2")
 
 
 async def test_an_idle_worker_asks_redis_a_handful_of_times_and_lets_its_loop_rest(
