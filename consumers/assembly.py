@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
@@ -58,6 +58,8 @@ class Owner(Protocol):
     log_ttl: float
     no_handler_deadline: float
     max_leaked_threads: int
+    max_loop_lag: float
+    on_dead_loop: Callable[[], None]
     dead_letters: DeadLetterBounds
     services: Mapping[str, ServiceMaker]
 
@@ -147,6 +149,8 @@ class Parts:
             consumer=owner.id,
             on_lost=self.executor.lose,
             on_cancelled=self.executor.cancel,
+            max_lag=owner.max_loop_lag,
+            on_dead_loop=owner.on_dead_loop,
         )
         self.heartbeat = Heartbeat(
             self.wire,

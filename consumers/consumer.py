@@ -55,6 +55,10 @@ class Consumer:
     More than max_leaked_threads runs that go on after their timeout make it hand
     back its jobs and stop by itself: then broken is set and broken_because says why.
 
+    Once the event loop has not turned for max_loop_lag seconds its leases are not renewed
+    any more, until it turns again: other workers get its jobs. on_dead_loop is called then,
+    in a thread; it may end the process.
+
     name is stable and for people; id is new with every start, so that a
     restarted worker can never act as its own zombie.
     """
@@ -76,8 +80,10 @@ class Consumer:
         connect_timeout: float = 30.0,
         no_handler_deadline: float = 3600.0,
         max_leaked_threads: int = 8,
+        max_loop_lag: float = 3600.0,
         dead_letters: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
         on_dead: Callable[[Delivery, Buried], None] | None = None,
+        on_dead_loop: Callable[[], None] = lambda: None,
         name: str | None = None,
         results: object | None = None,
         services: Mapping[str, ServiceMaker] = MappingProxyType({}),
@@ -99,9 +105,11 @@ class Consumer:
         self.connect_timeout = check_seconds("connect_timeout", connect_timeout, 0)
         self.no_handler_deadline = check_seconds("no_handler_deadline", no_handler_deadline, 0)
         self.max_leaked_threads = max_leaked_threads
+        self.max_loop_lag = check_seconds("max_loop_lag", max_loop_lag, 0.1)
         self.dead_letters = dead_letters
         self.services = services
         self.on_dead = on_dead
+        self.on_dead_loop = on_dead_loop
         self.telemetry = telemetry
         self.fleet = Fleet(check_name("namespace", namespace))
         self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]

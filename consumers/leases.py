@@ -38,6 +38,8 @@ RENEWALS_PER_LEASE = 3
 MARGIN = 0.1
 HELD_AT_MOST = 1.0
 LAG_WORTH_SAYING = 1.0
+# A slow reply keeps the thread from looking for some seconds; for longer, the process stood still.
+_MOST_BETWEEN_LOOKS = 10.0
 # A silent Redis must not hold up the end of a process: the thread ends with it.
 _JOIN = 1.0
 
@@ -133,7 +135,9 @@ class Keeper:
 
     on_lost is called on the event loop with each delivery that is not ours any
     more, on_cancelled with each whose job somebody cancelled. While the loop is
-    blocked the thread also hands back held deliveries.
+    blocked the thread also hands back held deliveries. A loop that has not turned
+    for max_lag seconds counts as dead: nothing is renewed until it turns again, and
+    on_dead_loop is called once, in the thread.
     """
 
     def __init__(
@@ -144,12 +148,16 @@ class Keeper:
         consumer: str,
         on_lost: Callable[[Delivery], None],
         on_cancelled: Callable[[Delivery], None],
+        max_lag: float,
+        on_dead_loop: Callable[[], None],
     ) -> None:
         self._leases = leases
         self._connector = connector
         self._consumer = consumer
         self._on_lost = on_lost
         self._on_cancelled = on_cancelled
+        self._max_lag = max_lag
+        self._on_dead_loop = on_dead_loop
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
@@ -157,7 +165,10 @@ class Keeper:
         self._loop_thread = threading.get_ident()
         self._turned = time.monotonic()
         self._asked = self._turned
-        self._said = False
+        self._looked = self._turned
+        # For how long, in seconds, the loop was seen not to turn up to now.
+        self._stuck = 0.0
+        self._said = self._is_dead = False
         self._trouble = Trouble(logger, "leases could not be renewed")
         # Taken out of held and not handed back yet: Redis may be away just then.
         self._returning: list[Delivery] = []
@@ -193,7 +204,8 @@ class Keeper:
     def _step(self, channel: SyncChannel) -> None:
         lag = self._look_at_loop()
         try:
-            self._renew_due(channel)
+            if not self._is_dead:
+                self._renew_due(channel)
             if lag > HELD_AT_MOST:
                 self._returning += self._leases.overdue(after=HELD_AT_MOST)
             if self._returning:
@@ -206,19 +218,34 @@ class Keeper:
             self._lose(delivery)
 
     def _look_at_loop(self) -> float:
-        now = time.monotonic()
+        now, before = time.monotonic(), self._looked
+        self._looked = now
         if self._turned >= self._asked:
-            self._asked, self._said = now, False
+            self._asked, self._stuck, self._said, self._is_dead = now, 0.0, False, False
             self._call_loop(self._turn)
             return 0.0
         lag = now - self._asked
         self.worst_lag = max(self.worst_lag, lag)
+        # While the whole process stands still nobody can say whether the loop would turn.
+        self._stuck += min(now - before, _MOST_BETWEEN_LOOKS)
         if lag > LAG_WORTH_SAYING and not self._said:
             self._said = True
             logger.warning(
                 "the event loop has not turned for %.1f s, it is in %s", lag, self._where()
             )
+        if self._stuck > self._max_lag and not self._is_dead:
+            self._give_up()
         return lag
+
+    def _give_up(self) -> None:
+        """Leave the jobs of a loop that seems to be dead to other workers."""
+        self._is_dead = True
+        logger.error(
+            "the event loop has not turned for %.0f s (max_loop_lag is %g), it is in %s: "
+            "leases are not renewed any more, others may take over its jobs",
+            self._stuck, self._max_lag, self._where(),
+        )  # fmt: skip
+        self._on_dead_loop()
 
     def _turn(self) -> None:
         self._turned = time.monotonic()

@@ -37,6 +37,8 @@ class LifeCycle:
         self._open_lifespan = open_lifespan
         self._open_consumer = open_consumer
         self.worker: Worker | None = None
+        # Whether the process is there for the worker, and is to end when that cannot go on.
+        self._owns_process = False
 
     async def connect(self) -> None:
         """Make what the running loop has of Redis."""
@@ -77,6 +79,7 @@ class LifeCycle:
         self._modules.import_all()
         if not self._registry:
             raise NoHandlers(self._modules.names)
+        self._owns_process = True
         stopping = asyncio.Event()
         forced: list[asyncio.Task[None]] = []
         with signals.handled(
@@ -89,6 +92,12 @@ class LifeCycle:
             finally:
                 await self.stop()
                 await asyncio.gather(*forced)
+                self._owns_process = False
+
+    def leave_dead_loop(self) -> None:
+        """End the process when it was started by run: its event loop seems to be dead."""
+        if self._owns_process:
+            signals.leave()
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running in the worker's queues."""

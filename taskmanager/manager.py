@@ -99,6 +99,7 @@ class TaskManager(Registrar, Generic[T]):
         shutdown_timeout: Seconds | None = None,
         max_queue_depth: int | None = None,
         no_handler_deadline: Seconds | None = None,
+        max_loop_lag: Seconds | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         self._configuration = Configuration(
@@ -117,6 +118,7 @@ class TaskManager(Registrar, Generic[T]):
                 "shutdown_timeout": shutdown_timeout,
                 "max_queue_depth": max_queue_depth,
                 "no_handler_deadline": no_handler_deadline,
+                "max_loop_lag": max_loop_lag,
             },
         )
         self._policies = read_policies(processor)
@@ -292,7 +294,9 @@ class TaskManager(Registrar, Generic[T]):
 
         on_start is called once jobs are fetched, for those who wait for that.
         The first signal lets running jobs finish, the second cancels them, the
-        third ends the process with exit code 4. Raises NoHandlers without any.
+        third ends the process with exit code 4. When a handler blocks the event loop
+        for longer than max_loop_lag, the process ends with exit code 1. Raises NoHandlers
+        without any.
         """
         await self._life.run(burst=burst, on_start=on_start)
 
@@ -378,6 +382,8 @@ class TaskManager(Registrar, Generic[T]):
             shutdown_timeout=chosen.shutdown_timeout,
             connect_timeout=chosen.connect_timeout,
             no_handler_deadline=chosen.no_handler_deadline,
+            max_loop_lag=chosen.max_loop_lag,
+            on_dead_loop=self._life.leave_dead_loop,
             dead_letters=self._policies.bounds,
             on_dead=self._alerts,
             name=chosen.name,

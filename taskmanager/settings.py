@@ -18,6 +18,7 @@ No duration may be longer than a year, and concurrency is 10,000 at most.
     shutdown_timeout     seconds running jobs have to finish after a stop; 25
     max_queue_depth      jobs a queue takes before QueueFull; no limit
     no_handler_deadline  seconds a job waits for a worker that knows its event; 3600
+    max_loop_lag         seconds a handler may block the event loop before others get its jobs; 3600
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Settings:
     shutdown_timeout: float = 25.0
     max_queue_depth: int | None = None
     no_handler_deadline: float = 3600.0
+    max_loop_lag: float = 3600.0
 
 
 def resolve(
@@ -199,4 +201,5 @@ _CHECKS: dict[str, _Kind] = {
     "shutdown_timeout": _SECONDS,
     "max_queue_depth": _COUNT,
     "no_handler_deadline": _SECONDS,
+    "max_loop_lag": _WORKING_SECONDS,
 }

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT mean to a worker: finish, then cancel, then leave."""
+"""What SIGTERM and SIGINT mean to a worker: finish, then cancel, then leave; and how to leave."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-FORCED = 4
+FAILED, FORCED = 1, 4
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def leave() -> NoReturn:
+    """End the process at once, as failed: its event loop does not turn any more.
+
+    Nothing is waited for or flushed; what blocks the loop may block that as well.
+    """
+    os._exit(FAILED)
 
 
 @contextlib.contextmanager

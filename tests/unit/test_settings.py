@@ -46,6 +46,7 @@ def test_the_command_line_wins_over_the_constructor_over_the_environment() -> No
         ("SHUTDOWN_TIMEOUT", "1", "shutdown_timeout", 1.0),
         ("MAX_QUEUE_DEPTH", "1000", "max_queue_depth", 1000),
         ("NO_HANDLER_DEADLINE", "1", "no_handler_deadline", 1.0),
+        ("MAX_LOOP_LAG", "60", "max_loop_lag", 60.0),
     ],
 )
 def test_every_setting_has_a_variable(variable: str, text: str, name: str, value: object) -> None:
