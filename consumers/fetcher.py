@@ -163,6 +163,8 @@ class Fetcher:
             await self._mind(self.gate.suspect)
         elif not self._has_reason_to_read():
             await self._slot_or(_HELD_LOOK if self.held else BLOCK)
+            # However long that was: what was found empty before may have filled up.
+            self.idle = False
         else:
             await self._gather_slots()
             if self.reclaimer.is_due:
@@ -254,7 +256,9 @@ class Fetcher:
         found, further = 0, 1
         while True:
             found += await self._read(start, end, wanted - found)
-            if found >= max(1, min(wanted, self._free())) or end >= len(self.levels) or self._dirty:
+            if self._asked_above < end or end >= len(self.levels) or self._dirty:
+                break
+            if found >= max(1, min(wanted, self._free())):
                 break
             # Each level in one read gives its share: far too many for the free
             # slots, if all those below were read at once.
@@ -263,13 +267,11 @@ class Fetcher:
 
     async def _block(self) -> None:
         self.prefetch.rest(time.monotonic())
-        streams = self.levels.streams()
+        streams, count = self.levels.share_of_all(self._wanted())
         if not streams:
             # Everything is paused: a resume wakes us.
             await self._pause_until_woken()
             return
-        # From many streams at once each gets its share, or we would hold too many.
-        count = max(1, self._wanted() // max(1, len(self.levels)))
         self._blocked = True
         try:
             if self._dirty or self._stopping:
@@ -304,18 +306,22 @@ class Fetcher:
         next_look = self._refreshed + REFRESH - time.monotonic()
         return max(0.01, min(self.reader.block, next_look, shortest / 4, self.reclaimer.due_in))
 
-    async def _read(self, start: int, end: int, count: int) -> int:
+    async def _read(self, start: int, end: int, wanted: int) -> int:
         """Read some levels; where a stream gave all it was asked for, there may be more."""
-        deliveries = await self.reader.read(self.levels.streams(start, end), count)
-        deliveries = await self._in_time(deliveries)
-        self._take(deliveries)
-        given = Counter(delivery.stream for delivery in deliveries)
-        levels = self.levels
-        full = [levels.level_of(stream) for stream, number in given.items() if number >= count]
-        self._asked_above = min(full, default=end)
-        if given:
-            self._depth = min(full) if full else max(map(levels.level_of, given))
-        return len(deliveries)
+        sharing, reached = self.levels.sharing(start, end, wanted), [0]
+        found = 0
+        for share in sharing:
+            deliveries = await self._in_time(await self.reader.read(share.streams, share.most))
+            self._take(deliveries)
+            given = Counter(delivery.stream for delivery in deliveries)
+            sharing.brought(share, given)
+            found += len(deliveries)
+            reached += map(self.levels.level_of, given)
+        more_in = None if sharing.more_in is None else start + sharing.more_in
+        self._asked_above = end if more_in is None else more_in
+        if found:
+            self._depth = max(reached) if more_in is None else more_in
+        return found
 
     def _level_of(self, delivery: Delivery) -> int:
         return self.levels.level_of(delivery.stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -11,16 +12,33 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.pauses import Pauses, PauseState
 from consumers.policy import Policy
+from consumers.sharing import LaneStreams, Share, Sharing, streams_of
 
 
 class Level:
-    """The lanes of one priority: first their fronts, then themselves."""
+    """The lanes of one priority, each with its front; without the streams that are left out."""
 
-    def __init__(self, priority: int, lanes: list[tuple[Keys, Lane]], group: str) -> None:
+    def __init__(
+        self, priority: int, lanes: list[tuple[Keys, Lane]], group: str, left_out: set[str]
+    ) -> None:
         self.priority = priority
-        fronts = [Stream(keys, lane, group, front=True) for keys, lane in lanes]
-        own = [Stream(keys, lane, group, front=False) for keys, lane in lanes]
-        self.streams = fronts + own
+        both = [
+            tuple(Stream(keys, lane, group, front=front) for front in (True, False))
+            for keys, lane in lanes
+        ]
+        kept = [tuple(it for it in lane if it.key not in left_out) for lane in both]
+        self.lanes: list[LaneStreams] = [lane for lane in kept if lane]
+        # Or all workers of a deploy would ask the same lanes first, and find them empty together.
+        self.turn(random.randrange(len(self.lanes) or 1))
+
+    def turn(self, by: int = 1) -> None:
+        """Let other lanes come first."""
+        self.lanes = self.lanes[by:] + self.lanes[:by]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All fronts, then the lanes themselves."""
+        return streams_of(self.lanes)
 
 
 def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
@@ -38,7 +56,7 @@ def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
 class Levels:
     """The levels of all queues of a worker, highest first.
 
-    turn moves the queues of a level on by one, so that equals take turns at
+    turn moves the lanes of a level on by one, so that equals take turns at
     being named (and so served) first.
     """
 
@@ -85,12 +103,19 @@ class Levels:
         """Return the streams of the levels from start up to, not including, end."""
         return [stream for level in self.levels[start:end] for stream in level.streams]
 
+    def sharing(self, start: int, end: int, wanted: int) -> Sharing:
+        """Return the reads that bring what is wanted from the levels from start up to end."""
+        return Sharing([level.lanes for level in self.levels[start:end]], wanted)
+
+    def share_of_all(self, wanted: int) -> Share:
+        """Return the read that names everything, for when nothing is expected anywhere."""
+        lanes = sum(len(level.lanes) for level in self.levels)
+        return Share(self.streams(), max(1, wanted // max(1, lanes)))
+
     def turn(self) -> None:
-        """Let the next queue come first among equals."""
+        """Let the next lane come first among equals."""
         for level in self.levels:
-            fronts = [stream for stream in level.streams if stream.front]
-            own = [stream for stream in level.streams if not stream.front]
-            level.streams = fronts[1:] + fronts[:1] + own[1:] + own[:1]
+            level.turn()
 
     def _rebuild(self) -> None:
         by_priority: dict[int, list[tuple[Keys, Lane]]] = defaultdict(list)
@@ -98,11 +123,9 @@ class Levels:
             for lane in lanes:
                 by_priority[lane.priority].append((keys, lane))
         self.levels = [
-            Level(priority, by_priority[priority], self._type)
+            Level(priority, by_priority[priority], self._type, self._left_out)
             for priority in sorted(by_priority, reverse=True)
         ]
-        for level in self.levels:
-            level.streams = [s for s in level.streams if s.key not in self._left_out]
         self.by_key = {s.key.encode(): s for level in self.levels for s in level.streams}
         self._level_of = {
             stream.key: number

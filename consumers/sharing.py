@@ -1,0 +1,88 @@
+"""Share what a worker wants over the lanes it reads: COUNT is for each stream, not for all.
+
+Asked for all it wants, each of many lanes would give as much: what does not fit into the slots
+would be kept from idle workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from consumers.delivery import Stream
+
+# A lane and its front are named in one read.
+LaneStreams = tuple[Stream, ...]
+
+# For less than this part of what was wanted no further read is worth its round trip.
+_WORTH_A_READ = 8
+# So many reads that brought nothing make the next ones wider.
+_IN_VAIN = 4
+
+
+class Share(NamedTuple):
+    """The streams that one read names, and how much each of them may give."""
+
+    streams: list[Stream]
+    most: int
+
+
+class Sharing:
+    """The reads that bring what is wanted from some levels, each a list of its lanes.
+
+    Iterate, and say of each read what it brought before the next. Levels that have room for all
+    their lanes in what is wanted are named in one read. Else they are asked one after another, as
+    many lanes at a time as are wanted; twice as many after some reads that brought nothing,
+    or hundreds of empty lanes would take hundreds of reads. What gave its whole share is asked
+    again for the rest, before the next level.
+    """
+
+    def __init__(self, levels: Sequence[Sequence[LaneStreams]], wanted: int) -> None:
+        self._levels = levels
+        self._wanted = self._left = wanted
+        self._full: set[Stream] = set()
+        # The number of the highest level that may have more, once all is read; None: none has.
+        self.more_in: int | None = None
+
+    def __iter__(self) -> Iterator[Share]:
+        widest = max(map(len, self._levels), default=0)
+        is_narrow = 0 < widest <= self._wanted
+        if is_narrow:
+            lanes = [lane for level in self._levels for lane in level]
+            yield Share(streams_of(lanes), self._wanted // widest)
+        for number, level in enumerate(self._levels):
+            # What was named just now is only asked again.
+            if not (yield from self._of(self._still_full(level) if is_narrow else level)):
+                self.more_in = number
+                return
+
+    def brought(self, share: Share, given: Mapping[Stream, int]) -> None:
+        """Take note of how much each stream gave in a read."""
+        self._left -= sum(given.values())
+        self._full.difference_update(share.streams)
+        self._full.update(it for it, number in given.items() if number >= share.most)
+
+    def _of(self, lanes: Sequence[LaneStreams]) -> Generator[Share, None, bool]:
+        """Yield the reads of lanes of one level; return whether nothing can be left in them."""
+        rest, reach, in_vain = list(lanes), self._left, 0
+        while rest and self._left * _WORTH_A_READ >= max(1, self._wanted):
+            named, rest = rest[:reach], rest[reach:]
+            before = self._left
+            yield Share(streams_of(named), max(1, self._left // len(named)))
+            rest += self._still_full(named)
+            if self._left < before:
+                reach, in_vain = self._left, 0
+            else:
+                in_vain += 1
+                # Not at once: others may have emptied these just now, and not the rest.
+                reach *= 2 if in_vain % _IN_VAIN == 0 else 1
+        return not rest
+
+    def _still_full(self, lanes: Sequence[LaneStreams]) -> list[LaneStreams]:
+        return [lane for lane in lanes if not self._full.isdisjoint(lane)]
+
+
+def streams_of(lanes: Sequence[LaneStreams]) -> list[Stream]:
+    """Return the streams of lanes: all fronts, then the lanes themselves."""
+    streams = [stream for lane in lanes for stream in lane]
+    return [it for it in streams if it.front] + [it for it in streams if not it.front]
