@@ -31,7 +31,7 @@ SOLO_AFTER_CRASHES = 2
 class Stream:
     """One stream that is read: a lane or a lane's front, under its key in Redis."""
 
-    __slots__ = ("front", "group", "key", "keys", "lane")
+    __slots__ = ("front", "gave", "group", "key", "keys", "lane")
 
     def __init__(self, keys: Keys, lane: Lane, group: str, *, front: bool) -> None:
         self.keys = keys
@@ -39,6 +39,8 @@ class Stream:
         self.group = group
         self.front = front
         self.key = keys.front(lane) if front else keys.lane(lane)
+        # Whether it gave anything when it was read last.
+        self.gave = False
 
     @property
     def name(self) -> str:

@@ -14,6 +14,9 @@ from consumers.delivery import Stream
 # A lane and its front are named in one read.
 LaneStreams = tuple[Stream, ...]
 
+# The number of a level, and lanes of it.
+_Part = tuple[int, Sequence[LaneStreams]]
+
 # For less than this part of what was wanted no further read is worth its round trip.
 _WORTH_A_READ = 8
 # So many reads that brought nothing make the next ones wider.
@@ -45,15 +48,9 @@ class Sharing:
         self.more_in: int | None = None
 
     def __iter__(self) -> Iterator[Share]:
-        widest = max(map(len, self._levels), default=0)
-        is_narrow = 0 < widest <= self._wanted
-        if is_narrow:
-            lanes = [lane for level in self._levels for lane in level]
-            yield Share(streams_of(lanes), self._wanted // widest)
-        for number, level in enumerate(self._levels):
-            # What was named just now is only asked again.
-            if not (yield from self._of(self._still_full(level) if is_narrow else level)):
-                self.more_in = number
+        for step in _steps(self._levels):
+            yield from self._together(step)
+            if self.more_in is not None:
                 return
 
     def brought(self, share: Share, given: Mapping[Stream, int]) -> None:
@@ -61,6 +58,20 @@ class Sharing:
         self._left -= sum(given.values())
         self._full.difference_update(share.streams)
         self._full.update(it for it, number in given.items() if number >= share.most)
+        for stream in share.streams:
+            stream.gave = stream in given
+
+    def _together(self, step: Sequence[_Part]) -> Iterator[Share]:
+        widest = max(len(lanes) for _, lanes in step)
+        is_narrow = 0 < widest <= self._left
+        if is_narrow:
+            named = [lane for _, lanes in step for lane in lanes]
+            yield Share(streams_of(named), self._left // widest)
+        for number, lanes in step:
+            # What was named just now is only asked again.
+            if not (yield from self._of(self._still_full(lanes) if is_narrow else lanes)):
+                self.more_in = number
+                return
 
     def _of(self, lanes: Sequence[LaneStreams]) -> Generator[Share, None, bool]:
         """Yield the reads of lanes of one level; return whether nothing can be left in them."""
@@ -80,6 +91,25 @@ class Sharing:
 
     def _still_full(self, lanes: Sequence[LaneStreams]) -> list[LaneStreams]:
         return [lane for lane in lanes if not self._full.isdisjoint(lane)]
+
+
+def _steps(levels: Sequence[Sequence[LaneStreams]]) -> Iterator[list[_Part]]:
+    """Yield the parts of levels that may be named together, in their order.
+
+    A front is empty as a rule and named with its lane. One that gave something when it was
+    asked last is asked before its lane, or both would give all that is wanted.
+    """
+    step: list[_Part] = []
+    for number, lanes in enumerate(levels):
+        fronts = [lane[:1] for lane in lanes if lane[0].front and lane[0].gave]
+        if fronts:
+            yield [*step, (number, fronts)]
+            step, rest = [], [lane[1:] if lane[:1] in fronts else lane for lane in lanes]
+            step.append((number, [lane for lane in rest if lane]))
+        else:
+            step.append((number, lanes))
+    if step:
+        yield step
 
 
 def streams_of(lanes: Sequence[LaneStreams]) -> list[Stream]:

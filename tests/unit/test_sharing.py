@@ -133,6 +133,37 @@ def test_a_higher_level_that_is_full_is_asked_again_before_a_lower_one() -> None
     assert sharing.more_in == 0
 
 
+@pytest.mark.parametrize("wanted", [1, 3, 50])
+def test_a_front_that_gave_something_is_asked_before_its_lane(wanted: int) -> None:
+    named = level(1)
+    backlog = dict.fromkeys(named[0], 1000)
+    read([named], wanted, backlog)
+
+    taken, reads, _ = read([named], wanted, backlog)
+
+    assert (taken, reads) == ({named[0][0]: wanted}, 1)
+
+
+def test_a_front_that_is_empty_again_is_named_with_its_lane() -> None:
+    named = level(1)
+    read([named], 10, {named[0][0]: 3})
+
+    read([named], 10, {})
+    taken, reads, _ = read([named], 10, {named[0][1]: 100})
+
+    assert (taken.total(), reads) == (10, 1)
+
+
+def test_fronts_of_a_lower_level_are_not_asked_before_the_level_above() -> None:
+    high, low = level(1, 1), level(1, 0)
+    low[0][0].gave = True
+
+    taken, reads, sharing = read([high, low], 5, {low[0][0]: 2, low[0][1]: 100})
+
+    assert taken == {low[0][0]: 2, low[0][1]: 3}
+    assert (reads, sharing.more_in) == (2, 1)
+
+
 def test_nothing_is_read_where_there_are_no_lanes() -> None:
     assert list(Sharing([], 5)) == []
     assert list(Sharing([[]], 5)) == []
