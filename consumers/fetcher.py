@@ -95,6 +95,7 @@ class Fetcher:
 
     async def run(self) -> None:
         """Fetch until stopped. Redis being away delays it, nothing ends it."""
+        self.prefetch.rest(time.monotonic())
         while not self._stopping:
             try:
                 await self._step()

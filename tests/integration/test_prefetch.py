@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+import redis as redis_py
+
 from consumers.job import Job
-from tests.support.engine import emitting, working
+from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -33,3 +36,31 @@ async def test_an_idle_worker_asks_for_a_quarter_more_than_its_slots(server: Red
 
         await aeventually(lambda: worker.settled == 1 and fetcher._blocked)
         assert fetcher.prefetch.allowed == SLOTS // 4
+
+
+async def test_where_handlers_are_slow_what_is_held_is_not_handed_back_again_and_again(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """Each ended run made room for a quarter of the slots, and no run ended soon enough for it."""
+    slots, queue = 40, QueueView(redis)
+    may_end = asyncio.Semaphore(0)
+
+    async def work(job: Job[None]) -> None:
+        await may_end.acquire()
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work") for _ in range(200)))
+    async with working(server.url, {"work": work}, concurrency=slots) as worker:
+        assert worker._parts is not None
+        fetcher = worker._parts.fetcher
+        for number in range(1, 4):
+            # What was held at first, when nothing was known yet, goes back once.
+            await aeventually(lambda: fetcher.prefetch.allowed == 0, within=20.0)
+            await aeventually(lambda: len(fetcher.held) == 0, within=20.0)
+            may_end.release()
+            await aeventually(lambda number=number: queue.stats("completed") == number, within=20.0)
+            await aeventually(lambda: worker.running == slots, within=20.0)
+
+        assert len(fetcher.held) == 0
+        # One more: that the lane's front holds something by now is seen when it is read.
+        assert queue.stats("released") <= slots // 4 + 1

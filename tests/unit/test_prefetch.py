@@ -18,9 +18,13 @@ def after(slots: int, ended: int, seconds: float) -> Prefetch:
 @pytest.mark.parametrize(
     ("slots", "ended", "seconds", "allowed"),
     [
-        # A quarter at the beginning, and where handlers are slow.
-        (256, 0, 2.0, 64),
+        # A quarter at the beginning, and where handlers take a second.
+        (256, 0, 0.5, 64),
         (256, 256, 1.0, 64),
+        # What starts within half a second, where that is less.
+        (256, 20, 1.0, 10),
+        (256, 20, 2.0, 5),
+        (256, 0, 2.0, 0),
         # What they use up in 5 ms, where that is more.
         (256, 2_000, 0.1, 100),
         # One more for each slot at the most.
@@ -42,6 +46,27 @@ def test_a_burst_is_not_taken_for_a_rate() -> None:
     # 256 handlers of a second that end together.
     assert after(256, 256, 0.01).allowed == 64
     assert after(256, 256, 0.1).allowed == 64
+
+
+def test_runs_that_end_all_at_once_are_not_taken_for_a_rate() -> None:
+    prefetch = after(100, 0, 1.0)
+    for _ in range(100):
+        prefetch.ended()
+
+    prefetch.measure(2.0)
+
+    assert prefetch.allowed == 0
+
+
+def test_holds_again_once_handlers_have_become_fast() -> None:
+    prefetch = after(100, 0, 1.0)
+
+    for second in (2.0, 3.0):
+        for _ in range(100):
+            prefetch.ended()
+        prefetch.measure(second)
+
+    assert prefetch.allowed == 25
 
 
 def test_falls_back_when_handlers_become_slow() -> None:
