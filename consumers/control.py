@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from redis.exceptions import ConnectionError, RedisError
@@ -53,6 +53,7 @@ class ControlChannel:
         self._on_hint = on_hint
         self._on_reconnect = on_reconnect
         self._serving: asyncio.Task[None] | None = None
+        self._subscription: _Subscription | None = None
         self._was_subscribed = False
         self._stopped = False
         self._trouble = Trouble(logger, f"no hints from {self.where}")
@@ -61,6 +62,13 @@ class ControlChannel:
     def where(self) -> str:
         """Where Redis is; safe for logs."""
         return self.connector.where
+
+    def add(self, channel: str, queue: str) -> None:
+        """Listen to one more channel; ``subscribed`` is set again once all are confirmed."""
+        self._queues[channel.encode()] = queue
+        self.subscribed.clear()
+        if self._subscription is not None:
+            self._subscription.add(channel.encode())
 
     async def run(self) -> None:
         """Listen until stop; reconnects with a growing, jittered pause of at most 2 seconds."""
@@ -92,6 +100,7 @@ class ControlChannel:
             try:
                 await self._listen(subscription)
             finally:
+                self._subscription = None
                 self.subscribed.clear()
                 await subscription.close()
             logger.warning("hints from %s are interrupted: %s", self.where, subscription.error)
@@ -99,17 +108,19 @@ class ControlChannel:
             await asyncio.sleep(random.uniform(0.02, 0.2))
 
     async def _subscribe(self) -> _Subscription:
-        subscription = _Subscription(len(self._queues), self._received, self.silence_limit)
+        subscription = _Subscription(self._received, self.subscribed.set, self.silence_limit)
         await subscription.connect(self.connector, self.name)
         try:
+            self._subscription = subscription
             await subscription.subscribe(self._queues)
         except BaseException:
+            self._subscription = None
+            self.subscribed.clear()
             await subscription.close()
             raise
         return subscription
 
     async def _listen(self, subscription: _Subscription) -> None:
-        self.subscribed.set()
         self._trouble.over()
         if self._was_subscribed:
             logger.info("hints from %s are back", self.where)
@@ -134,23 +145,32 @@ class ControlChannel:
 
 
 class _Subscription(Link):
-    """One connection of a control channel."""
+    """One connection of a control channel; confirmed is called when no channel is missing."""
 
     def __init__(
-        self, channels: int, deliver: Callable[[bytes, bytes], None], silence_limit: float
+        self,
+        deliver: Callable[[bytes, bytes], None],
+        confirmed: Callable[[], None],
+        silence_limit: float,
     ) -> None:
         super().__init__(patience=silence_limit)
-        self._missing = channels
+        self._missing = 0
         self._deliver = deliver
+        self._confirmed = confirmed
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._heard_at: float | None = None
 
-    async def subscribe(self, channels: Iterable[bytes]) -> None:
+    async def subscribe(self, channels: Collection[bytes]) -> None:
         """Return when the server has confirmed every channel."""
         self._heard_at = self._loop.time()
         self.watch()
-        self.write(pack((b"SUBSCRIBE", *channels)))
+        self.add(*channels)
         await self._ready
+
+    def add(self, *channels: bytes) -> None:
+        """Subscribe to more channels."""
+        self._missing += len(channels)
+        self.write(pack((b"SUBSCRIBE", *channels)))
 
     def replied(self, reply: Any) -> None:
         self._heard_at = self._loop.time()
@@ -160,8 +180,13 @@ class _Subscription(Link):
             self._deliver(reply[1], reply[2])
         elif reply[0] == b"subscribe":
             self._missing -= 1
-            if self._missing == 0 and not self._ready.done():
-                self._ready.set_result(None)
+            if self._missing == 0:
+                self._confirm()
+
+    def _confirm(self) -> None:
+        self._confirmed()
+        if not self._ready.done():
+            self._ready.set_result(None)
 
     def waiting_since(self) -> float | None:
         # Always waiting: a healthy server answers the pings.

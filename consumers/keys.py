@@ -188,6 +188,10 @@ class Keys:
         """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""
         return f"{self.base}prod:{writer_id}"
 
+    def results(self, waiter: str) -> str:
+        """Pub/sub channel on which a process hears of the ends it waits for. Holds nothing."""
+        return f"{self.base}results:{waiter}"
+
     @property
     def control(self) -> str:
         """Pub/sub channel of hints. Holds nothing."""

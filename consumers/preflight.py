@@ -37,10 +37,12 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     """Raise TaskManagerError naming the commands this user may not run in scripts.
 
     The dry run touches nothing: each command is tried on a key of another type
-    or on none, and only a refusal for lack of rights is looked at.
+    or on none, PUBLISH on channels on which nobody listens, and only a refusal for
+    lack of rights is looked at.
     """
     try:
-        refused = await call(wire, load("preflight"), [f"{keys.base}preflight"], commands())
+        asked = [keys.results("preflight"), *commands()]
+        refused = await call(wire, load("preflight"), [f"{keys.base}preflight"], asked)
     except ResponseError as error:
         if is_for_now(error):
             raise told_apart(error) from error
@@ -50,6 +52,6 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     if refused:
         names = ", ".join(name.decode() for name in refused)
         raise TaskManagerError(
-            f"this Redis user may not run {names} in scripts on keys {keys.base}*: "
+            f"this Redis user may not run {names} in scripts on keys and channels {keys.base}*: "
             "extend its ACL rules"
         )

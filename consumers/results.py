@@ -29,24 +29,21 @@ _Run = tuple[str, str, int]
 
 
 class Results:
-    """All waits of one event loop, on one subscription.
+    """All waits of one event loop, on one subscription with a channel for each of their queues.
 
     A wait is registered in the same step that finds the job live, so that its
     end cannot slip between. What the subscription loses is found by a look every
     five seconds and after each reconnect: one call for 500 waits of a queue.
     """
 
-    def __init__(
-        self, connector: Connector, wire: Wire, *, namespace: str, kept: Wire | None = None
-    ) -> None:
+    def __init__(self, connector: Connector, wire: Wire, *, kept: Wire | None = None) -> None:
         self._wire = wire
         self._kept = kept
-        self._namespace = namespace
-        self._channel = f"{namespace}:results:{secrets.token_hex(16)}"
+        self._waiter = secrets.token_hex(16)
         self._told: defaultdict[_Run, set[asyncio.Future[End | None]]] = defaultdict(set)
         self._control = ControlChannel(
             connector,
-            {self._channel: ""},
+            {},
             on_hint=lambda _, text: self._end(text),
             on_reconnect=self._look_all,
         )
@@ -56,16 +53,15 @@ class Results:
 
     async def wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
         """Return how this run of the job ended, or what is known when it is not live any more."""
-        await self._listen()
+        await self._listen(keys)
         inspector = Inspector(self._wire, keys, kept=self._kept)
-        self._keys[keys.base] = keys
         awaited = (keys.base, job_id, run)
         while True:
             told: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
             self._told[awaited].add(told)
             try:
                 facts = await inspector.job(
-                    job_id, channel=self._channel, waiter_ttl_ms=_WAITER_TTL_MS
+                    job_id, channel=keys.results(self._waiter), waiter_ttl_ms=_WAITER_TTL_MS
                 )
                 if facts.run != run:
                     return facts
@@ -86,7 +82,10 @@ class Results:
         if self._listening is not None:
             await self._listening
 
-    async def _listen(self) -> None:
+    async def _listen(self, keys: Keys) -> None:
+        if keys.base not in self._keys:
+            self._keys[keys.base] = keys
+            self._control.add(keys.results(self._waiter), keys.queue)
         if self._listening is None:
             self._listening = asyncio.create_task(self._control.run(), name="results")
             self._looking = asyncio.create_task(self._look(), name="results-look")

@@ -80,10 +80,7 @@ class Client:
     def results(self) -> Results:
         """What waits for the ends of jobs; it subscribes with the first wait."""
         if self._results is None:
-            namespace = self.producer.namespace
-            self._results = Results(
-                self._connector, self.producer.wire, namespace=namespace, kept=self._kept
-            )
+            self._results = Results(self._connector, self.producer.wire, kept=self._kept)
         return self._results
 
     async def close(self) -> None:

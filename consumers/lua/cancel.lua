@@ -72,7 +72,7 @@ local function cancel_entry()
   if redis.call('SADD', base .. 'cancelling', mark) == 1 then
     redis.pcall('HINCRBY', stats, 'cancelled', 1)
   end
-  redis.call('PUBLISH', base .. 'control', 'cancel ' .. mark)
+  redis.pcall('PUBLISH', base .. 'control', 'cancel ' .. mark)
   return { 'requested', tonumber(generation) }
 end
 

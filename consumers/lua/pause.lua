@@ -45,5 +45,5 @@ else
 end
 name_epoch(meta, now_ms())
 local state = redis.call('HINCRBY', meta, 'pause_state', 1)
-redis.call('PUBLISH', base .. 'control', 'pause')
+redis.pcall('PUBLISH', base .. 'control', 'pause')
 return state

@@ -1,11 +1,12 @@
 -- See which commands this user may not run, without changing anything.
 --
 -- KEYS[1]  a key that does not exist
--- ARGV     commands, with a subcommand after a space where there is one
+-- ARGV[1]  a channel like those of results, on which nobody listens
+-- ARGV[2…] commands, with a subcommand after a space where there is one
 --
 -- Returns the refused ones. Each command is called with too little to do, or on
 -- a key that does not exist, so that nothing is written whatever the rights.
-local key = KEYS[1]
+local key, channel = KEYS[1], ARGV[1]
 local harmless = {
   DEL = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
   HGETALL = { key }, HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' },
@@ -39,10 +40,17 @@ end
 local adding = { RPUSH = true, SADD = true }
 local undoable = not is_refusal(redis.pcall('DEL', key))
 local refused = {}
-for _, command in ipairs(ARGV) do
+
+local function is_refused(command)
+  if is_refusal(redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))) then return true end
+  -- Each channel has a right of its own.
+  return command == 'PUBLISH' and is_refusal(redis.pcall('PUBLISH', channel, ''))
+end
+
+for at = 2, #ARGV do
+  local command = ARGV[at]
   if not adding[command] or undoable then
-    local reply = redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))
-    if is_refusal(reply) then refused[#refused + 1] = command end
+    if is_refused(command) then refused[#refused + 1] = command end
     if adding[command] then redis.pcall('DEL', key) end
   end
 end

@@ -44,5 +44,5 @@ else
   redis.call('HSET', schedule, 'slot', given)
   look_at(schedules, name, given)
 end
-redis.call('PUBLISH', base .. 'control', 'cron')
+redis.pcall('PUBLISH', base .. 'control', 'cron')
 return 'done'

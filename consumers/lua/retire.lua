@@ -47,5 +47,5 @@ if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTY
 redis.call('ZREM', lanes, name)
 if was_deleted then ask_for_audit(meta, name) end
 redis.call('DEL', lane, front)
-redis.call('PUBLISH', base .. 'control', 'lane ' .. name)
+redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)
 return 1

@@ -57,7 +57,7 @@ local function put_in_force()
     look_at(schedules, name, slot)
   end
   name_epoch(meta, now)
-  redis.call('PUBLISH', base .. 'control', 'cron')
+  redis.pcall('PUBLISH', base .. 'control', 'cron')
 end
 
 if found[1] == digest then
@@ -69,7 +69,7 @@ if found[1] == digest then
   if comes_back then
     put_in_force()
   elseif mended then
-    redis.call('PUBLISH', base .. 'control', 'cron')
+    redis.pcall('PUBLISH', base .. 'control', 'cron')
   end
   return { 'kept', comes_back and slot or found[3] or '' }
 end

@@ -196,7 +196,7 @@ local function post_children(at)
       'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7],
       'guard', ARGV[child + 8])
   end
-  if number > 0 then redis.call('PUBLISH', base .. 'control', 'outbox') end
+  if number > 0 then redis.pcall('PUBLISH', base .. 'control', 'outbox') end
 end
 
 function complete.write(delivery, at)

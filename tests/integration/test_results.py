@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import redis as redis_py
@@ -29,7 +29,7 @@ async def results(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Async
     monkeypatch.setattr("consumers.results.LOOK", 3600.0)
     connector = Connector.of(server.url)
     wire = Wire(connector, name="waits")
-    results = Results(connector, wire, namespace="tm")
+    results = Results(connector, wire)
     yield results
     await results.close()
     await wire.close()
@@ -251,3 +251,42 @@ async def test_a_wait_that_is_cancelled_ends_whatever_it_was_about_to_do(
 
     assert len(ended) == len(waits)
     assert all(wait.cancelled() for wait in ended)
+
+
+async def test_waits_in_several_queues_are_told_on_one_connection(
+    redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.results.LOOK", 300.0)
+    queues = [Queue(redis, name) for name in ("one", "two", "three")]
+    deliveries = [it.one(new_job("a", queue=it.lane.queue)) for it in queues]
+    waits = [await waiting(it, results) for it in queues]
+
+    for queue, delivery in zip(queues, deliveries, strict=True):
+        queue.settle((delivery, Completed(queue.lane.queue.encode())))
+
+    async with asyncio.timeout(30.0):
+        ends = await asyncio.gather(*waits)
+    assert ends == [End(1, "completed", name) for name in (b"one", b"two", b"three")]
+    assert len(redis.client_list(_type="pubsub")) == 1
+
+
+async def test_waits_of_several_queues_are_told_after_the_connection_broke(
+    redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.results.LOOK", 300.0)
+    queues = [Queue(redis, name) for name in ("one", "two")]
+    deliveries = [it.one(new_job("a", queue=it.lane.queue)) for it in queues]
+    waits = [await waiting(it, results) for it in queues]
+    redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await aeventually(lambda: listeners(queues) == [1, 1], within=30.0)
+
+    for queue, delivery in zip(queues, deliveries, strict=True):
+        queue.settle((delivery, Completed(b"1")))
+
+    async with asyncio.timeout(30.0):
+        assert await asyncio.gather(*waits) == [End(1, "completed", b"1")] * 2
+
+
+def listeners(queues: Sequence[Queue]) -> list[int]:
+    """Return how many processes hear of the ends of each queue's jobs."""
+    return [len(it.redis.pubsub_channels(f"{it.keys.results('')}*")) for it in queues]

@@ -36,7 +36,7 @@ DAY_MS = 24 * HOUR_MS
 LATER = f"+{HOUR_MS}"
 LONG_AGO_MS = 600_000
 LEASE_MS = 30_000
-CHANNEL = "tm:results:me"
+CHANNEL = "tm:{default}:results:me"
 KEY = guards.idempotent("key")
 STORM = guards.debounced("storm", window_ms=HOUR_MS, longest_ms=HOUR_MS, mode="trailing")
 GONE = ("too_late", 0)

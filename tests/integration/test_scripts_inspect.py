@@ -15,7 +15,8 @@ from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, R
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE
 
-CHANNEL = "tm:results:me"
+CHANNEL = "tm:{default}:results:me"
+OTHERS_CHANNEL = "tm:{default}:results:other"
 HOUR_MS = 3_600_000
 ERRORS = b'[{"at":1,"attempt":1,"delivery":1,"error":"x"}]'
 
@@ -262,10 +263,10 @@ def test_a_waiter_is_registered_in_the_step_that_finds_the_job_live(queue: Queue
 def test_a_waiter_is_registered_once_and_several_side_by_side(queue: Queue) -> None:
     queue.emit(new_job("a"))
 
-    for channel in (CHANNEL, "tm:results:other", CHANNEL):
+    for channel in (CHANNEL, OTHERS_CHANNEL, CHANNEL):
         wait(queue, channel=channel)
 
-    assert waiters(queue) == {"a": f"{CHANNEL} tm:results:other"}
+    assert waiters(queue) == {"a": f"{CHANNEL} {OTHERS_CHANNEL}"}
 
 
 def test_who_only_looks_is_not_registered(queue: Queue) -> None:
@@ -325,10 +326,10 @@ def test_a_settle_that_was_fenced_off_tells_nobody(queue: Queue, heard: Any) -> 
 def test_each_of_several_waiting_processes_is_told(queue: Queue, heard: Any) -> None:
     delivery = queue.one()
     with queue.redis.pubsub(ignore_subscribe_messages=True) as other:
-        other.subscribe("tm:results:other")
+        other.subscribe(OTHERS_CHANNEL)
         other.get_message(timeout=PATIENCE)
         wait(queue)
-        wait(queue, channel="tm:results:other")
+        wait(queue, channel=OTHERS_CHANNEL)
 
         queue.settle((delivery, Completed(b"1")))
 

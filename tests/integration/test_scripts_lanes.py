@@ -878,6 +878,19 @@ async def test_a_user_who_may_not_publish_hints_is_told_so(queue: Queue, user: U
         await check(user, queue)
 
 
+async def test_a_user_who_may_not_tell_of_ends_is_told_so(queue: Queue, user: User) -> None:
+    user.may("~tm:*", "resetchannels", "&tm:{default}:control", "&tm:{default}:preflight", "+@all")
+
+    with pytest.raises(TaskManagerError, match=r"may not run PUBLISH .* channels tm:\{default\}"):
+        await check(user, queue)
+
+
+async def test_a_user_with_the_rights_of_one_queue_passes(queue: Queue, user: User) -> None:
+    user.may("~tm:{default}:*", "resetchannels", "&tm:{default}:*", "+@all")
+
+    await check(user, queue)
+
+
 async def test_a_user_who_may_not_run_scripts_is_told_so(queue: Queue, user: User) -> None:
     user.may("~*", "+@all", "-evalsha", "-eval")
 

@@ -95,6 +95,12 @@ def test_a_script_includes_what_exists_and_each_part_once(script: Script) -> Non
 
 
 @BY_NAME
+def test_no_script_fails_because_a_message_cannot_be_published(script: Script) -> None:
+    # It would do so behind its first write, and the rest of what it writes would be missing.
+    assert "redis.call('PUBLISH'" not in script.source
+
+
+@BY_NAME
 def test_no_script_declares_flags_that_full_memory_would_refuse(script: Script) -> None:
     assert not script.source.startswith("#!")
 

@@ -56,7 +56,7 @@ local function put_off(base, bucket, id, generation, lane, group, fields, due, s
   if is_new then redis.pcall('HINCRBY', delayed .. ':lanes', lane, 1) end
   redis.call('HSET', bucket, id, pointer_to(generation, 0, state, due))
   -- A sleeping promoter knows of the nearest one so far.
-  if not first or due < tonumber(first) then redis.call('PUBLISH', base .. 'control', 'due ' .. due) end
+  if not first or due < tonumber(first) then redis.pcall('PUBLISH', base .. 'control', 'due ' .. due) end
 end
 
 -- A lane is reserved for so many jobs less.

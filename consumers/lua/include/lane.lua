@@ -84,5 +84,5 @@ local function open_lane(base, lanes, key, group)
     if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
   end
   redis.call('ZADD', lanes, string.match(name, '(-?%d+)$'), name)
-  redis.call('PUBLISH', base .. 'control', 'lane ' .. name)
+  redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)
 end
