@@ -171,7 +171,6 @@ class Parts:
             queues=owner.queues,
             default_lanes=self.opener.default_lane,
             consumer=owner.id,
-            group=owner.type,
             no_handler_deadline=owner.no_handler_deadline,
             letters_max_age_ms=owner.dead_letters.max_age_ms,
         )

@@ -128,7 +128,12 @@ async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes
     )
 
 
-async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[str]:
-    """Return the events of a queue that any live worker lists."""
-    listed = await live_workers(wire, fleet, "events")
-    return {event for (found,) in listed if found for event in json.loads(found).get(queue, [])}
+async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[tuple[str, str]]:
+    """Return the events of a queue that any live worker lists, each with the worker's type."""
+    listed = await live_workers(wire, fleet, "type", "events")
+    return {
+        (type_.decode(), event)
+        for type_, found in listed
+        if type_ and found
+        for event in json.loads(found).get(queue, [])
+    }

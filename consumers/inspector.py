@@ -219,13 +219,9 @@ class Inspector:
 
 
 def _group_of(lane: Lane, groups: Sequence[Any]) -> dict[bytes, Any] | None:
-    """Return the group through which jobs leave a lane; others' may read along.
-
-    Types share the lane of an event, and mostly there is one: the first stands for all.
-    """
-    own = lane.type.encode()
-    found = map(_pairs, groups)
-    return next((it for it in found if lane.event is not None or it[b"name"] == own), None)
+    """Return the group through which jobs leave a lane; others' may read along."""
+    own = lane.group.encode()
+    return next((it for it in map(_pairs, groups) if it[b"name"] == own), None)
 
 
 async def queue_names(wire: Wire, fleet: Fleet) -> list[str]:

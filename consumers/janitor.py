@@ -52,7 +52,6 @@ class Janitor:
         queues: Sequence[Keys],
         default_lanes: Callable[[Keys], Lane],
         consumer: str,
-        group: str,
         no_handler_deadline: float,
         letters_max_age_ms: int = 30 * 24 * 3600 * 1000,
         interval: float = INTERVAL,
@@ -65,7 +64,6 @@ class Janitor:
         self._queues = queues
         self._default_lane = default_lanes
         self._consumer = consumer
-        self._group = group
         self._deadline = no_handler_deadline
         self._letters_max_age_ms = letters_max_age_ms
         self._interval = interval
@@ -124,8 +122,8 @@ class Janitor:
 
     def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
         return (
-            Stream(keys, lane, self._group, front=True),
-            Stream(keys, lane, self._group, front=False),
+            Stream(keys, lane, lane.group, front=True),
+            Stream(keys, lane, lane.group, front=False),
         )
 
     async def _run(self, step: Call) -> None:
@@ -141,7 +139,7 @@ class Janitor:
         handled = await live_events(self._wire, self._fleet, keys.queue)
         state = PauseState.read(await self._wire.send("HMGET", keys.meta, *FIELDS))
         for lane in lanes:
-            if lane.event not in handled and not state.holds(lane.event):
+            if (lane.group, lane.event) not in handled and not state.holds(lane.event):
                 for stream in self._streams(keys, lane):
                     await self._bury_old(stream)
 

@@ -29,15 +29,16 @@ def check_priority(given: object) -> int:
     return given
 
 
-_NAME = re.compile(r"[^:@]+(@\d{1,9})?:[^:@]+:-?\d{1,3}")
+_NAME = re.compile(r"[^:@~]+(@\d{1,9}(~[^:@~]+)?)?:[^:@~]+:-?\d{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One stream of waiting and running jobs: (queue, type, partition, priority).
 
-    For the lane of a single event, type is ``event.<event>``; for jobs whose
-    envelope is newer than version 1, ``event.<event>@<version>``.
+    For the lane of a single event, type is ``event.<event>``, and
+    ``event.<event>@<version>`` for jobs whose envelope is newer than version 1; for
+    jobs of another type than the default one ``event.<event>@<version>~<type>``.
     """
 
     queue: str
@@ -64,13 +65,22 @@ class Lane:
         return self.type[len(_EVENT) :].partition("@")[0]
 
     @property
+    def group(self) -> str:
+        """The type whose jobs these are, and so the group through which they leave the lane."""
+        if self.event is None:
+            return self.type
+        return self.type.partition("~")[2] or DEFAULT_TYPE
+
+    @property
     def version(self) -> int:
         """The envelope version a reader of this lane must know."""
-        return int(self.type.partition("@")[2] or 1)
+        return int(self.type.partition("@")[2].partition("~")[0] or 1)
 
     def for_event(self, event: str, version: int = 1) -> Lane:
-        """Return the event's own lane of the same partition and priority."""
+        """Return the event's own lane of the same type, partition and priority."""
         suffix = f"@{version}" if version > 1 else ""
+        if self.group != DEFAULT_TYPE:
+            suffix = f"@{version}~{self.group}"
         return Lane(self.queue, f"{_EVENT}{event}{suffix}", self.partition, self.priority)
 
 

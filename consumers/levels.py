@@ -46,10 +46,10 @@ def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
 
     What is paused is not read.
     """
-    if state.holds(lane.event):
+    if lane.group != type_ or state.holds(lane.event):
         return False
     if lane.event is None:
-        return lane.type == type_
+        return True
     return lane.version <= ENVELOPE_VERSION and lane.event in policy.events(lane.queue)
 
 

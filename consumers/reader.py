@@ -198,10 +198,6 @@ class Reader:
     async def _make_group(self, stream_key: str) -> None:
         self.outdated = True
         stream = self.levels.by_key[stream_key.encode()]
-        if stream.lane.event is not None and await self._has_groups(stream_key):
-            # Another type's jobs: a group of ours would get them all.
-            self._leave_out(stream_key, "it has no group of ours")
-            return
         try:
             regrouped, remade = await self.run(repair(stream.keys, stream.lane, self.group))
         except ResponseError as error:
@@ -216,10 +212,6 @@ class Reader:
             )
         if regrouped or remade:
             self._on_repaired()
-
-    async def _has_groups(self, stream_key: str) -> bool:
-        (groups,) = await self.ask(("XINFO", "GROUPS", stream_key))
-        return isinstance(groups, list) and len(groups) > 0
 
     async def _leave_out_wrong(self, streams: Sequence[Stream]) -> None:
         kinds = await self.ask(*(("TYPE", stream.key) for stream in streams))

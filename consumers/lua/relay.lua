@@ -46,9 +46,9 @@ local function is_later(one, other)
 end
 
 local function bury(job)
-  local lane = lane_name(base, job.stream)
+  local lane, group = lane_of(base, job.stream)
   if most_dead > 0 then
-    add_letter(base, job.id, lane, string.match(lane, '^[^:]+'), {
+    add_letter(base, job.id, lane, group, {
       'reason', 'too_many_lanes', 'error', 'the queue has no room for one more lane', 'errors', '',
       'delivered', 0, 'head', '1:0:' .. now .. ':0:0:0', 'id', job.id, 'event', job.event,
       'data', job.data, 'options', job.options })

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import pytest
@@ -194,6 +195,62 @@ async def test_g14_a_job_is_not_buried_while_a_live_worker_lists_its_event(
             assert queue.letters() == []
             may_end.set()
             await aeventually(lambda: queue.stats("completed") == 2)
+
+
+async def test_g14_types_that_met_jobs_of_one_event_keep_each_for_its_own_workers(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    ran: set[tuple[str, str]] = set()
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async def work(job: Job[None]) -> None:
+        ran.add((job.id, job.type))
+
+    types = ("gpu", "cpu", "workers")
+    async with emitting(server.url) as emit, AsyncExitStack() as old:
+        for type_ in types:
+            await old.enter_async_context(working(server.url, {"other": other}, type=type_))
+        for done, type_ in enumerate(types, start=1):
+            await emit("work", id=type_, type=type_)
+            await aeventually(lambda n=done: queue.stats("released") == n, within=30.0)
+        for type_ in types:
+            async with working(server.url, {"work": work}, type=type_):
+                await aeventually(lambda it=type_: (it, it) in ran, within=30.0)
+        await aeventually(queue.is_empty, within=30.0)
+
+    assert ran == {(it, it) for it in types}
+    assert queue.stats("completed") == 3
+
+
+async def test_g14_a_worker_of_another_type_is_no_reason_to_keep_a_job(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+
+    async def work(job: Job[None]) -> None:
+        pass
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"work": work}, type="gpu") as capable,
+        working(server.url, {"other": work}, type="cpu", no_handler_deadline=0.0) as worker,
+    ):
+        await aeventually(lambda: redis.zscore(Fleet().workers, capable.id), within=30.0)
+        await emit("work", type="cpu")
+        await aeventually(lambda: queue.stats("released") == 1, within=30.0)
+
+        async def buried() -> bool:
+            await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
+            return bool(queue.letters())
+
+        await aeventually(buried, within=30.0)
+
+    [letter] = queue.letters()
+    assert (letter["job"], letter["reason"]) == (b"work-1", b"no_handler")
+    assert (letter["lane"], letter["group"]) == (b"event.work@1~cpu:default:0", b"cpu")
 
 
 async def test_g14_a_worker_that_has_gone_is_no_live_worker(

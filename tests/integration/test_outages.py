@@ -179,4 +179,4 @@ async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(
             listed = await live_events(wire, fleet, "default")
         await wire.close()
 
-    assert listed == {"work", "other"}
+    assert listed == {("workers", "work"), ("workers", "other")}

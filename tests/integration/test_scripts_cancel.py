@@ -244,10 +244,18 @@ def test_a_running_job_is_to_end_whoever_reads_along(queue: Queue, group: str) -
     assert queue.settle((delivery, Completed())) == ["C"]
 
 
-def test_in_the_lane_of_an_event_the_group_of_any_type_has_a_job(queue: Queue) -> None:
+@READS_ALONG
+def test_a_job_in_its_events_lane_is_to_end_whoever_reads_along(queue: Queue, group: str) -> None:
     lane, front = in_its_events_lane(queue)
-    # Types share the lane; which there are its key does not tell.
-    queue.read_along("gpu", lane, front=front)
+    queue.read_along(group, lane, front=front)
+
+    assert queue.cancel() == ("cancelled", 1)
+
+
+def test_a_running_job_of_another_type_is_to_end_in_its_events_lane(queue: Queue) -> None:
+    lane = Lane("default", "gpu").for_event("e")
+    queue.emit(NewJob("a", "e", b"{}", lane))
+    queue.redis.xreadgroup("gpu", ME, {queue.stream(lane).key: ">"})
 
     assert queue.cancel() == ("requested", 1)
 

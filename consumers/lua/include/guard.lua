@@ -80,8 +80,7 @@ end
 -- Puts the last emit of a storm in the place of the one before. What counts from the emit
 -- of a job (when it expires) counts from this one then.
 local function take_over(base, lanes, job, held, now)
-  local name, old = lane_name(base, job.stream), held.job
-  local group = string.match(name, '^[^:]+')
+  local old, name, group = held.job, lane_of(base, job.stream)
   local head = string.gsub(old.fields[2], '^(%d+:%d+):%d+', '%1:' .. now)
   local fields = { 'head', head, 'id', held.id, 'event', job.event, 'data', job.data,
     'options', job.options }

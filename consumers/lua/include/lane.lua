@@ -27,12 +27,20 @@ end
 
 local function lane_name(base, key) return string.sub(key, #base + 6) end
 
+-- The group through which a lane's jobs leave it. Behind "~" stands the type of an event's own
+-- lane; without one it is that of the default type, else the lane is its type's.
+local function group_of(name)
+  local who = string.match(name, '^[^:]+')
+  if not string.find(who, '^event%.') then return who end
+  return string.match(who, '~(.+)$') or 'workers'
+end
+
 -- Returns name and group of a lane; each is cut out once a script.
 local named = {}
 local function lane_of(base, key)
   if not named[key] then
     local name = lane_name(base, key)
-    named[key] = { name, string.match(name, '^[^:]+') }
+    named[key] = { name, group_of(name) }
   end
   return named[key][1], named[key][2]
 end
