@@ -125,7 +125,7 @@ class Inspector:
         if self._kept is self._wire:
             return facts
         result = await self._kept.send("GET", self._keys.result(job_id))
-        return replace(facts, end=end_of(result) if result else None)
+        return replace(facts, end=_kept_end(result, facts.letter))
 
     async def logs(self, job_id: str) -> list[tuple[int, str]]:
         """Return the lines of a job's log, each with its time in ms; the last 1,000."""
@@ -254,6 +254,17 @@ def end_of(stored: bytes) -> End:
     """Return the end in a stored result: "<run> <state> <value>"."""
     run, state, value = stored.split(b" ", 2)
     return End(int(run), state.decode(), value)
+
+
+def _kept_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
+    """Return the end that was kept apart from the queue; None when the queue knows better.
+
+    A worker keeps it before it settles, and may have lost the job by then.
+    """
+    end = end_of(stored) if stored else None
+    if end is not None and letter is not None and letter.run == end.run:
+        return None
+    return end
 
 
 def value_of(end: End) -> Any:

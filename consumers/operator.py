@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 CancelWord = Literal["cancelled", "requested", "too_late"]
 
 _KEEP = load("keep")
+# What is cancelled has ended: whatever any delivery of this run keeps, before or after, comes
+# before this. The highest number that Redis' scripts tell from the next.
+_AFTER_ALL_DELIVERIES = 2**53 - 1
 # A worker confirms a pause with its next look at the queue, at most 2 seconds later.
 _CONFIRM_LOOK = 0.05
 
@@ -99,10 +102,10 @@ class Operator:
         return number
 
     async def _keep(self, kept: Wire, job_id: str, run: int, ttl_ms: int) -> None:
-        # Delivery 0: whatever a worker has kept of this run came later.
         names = [self._keys.result(job_id), self._keys.fence("result", job_id)]
+        end = f"{run} cancelled cancelled"
         try:
-            await call(kept, _KEEP, names, [run, 0, f"{run} cancelled cancelled", ttl_ms])
+            await call(kept, _KEEP, names, [run, _AFTER_ALL_DELIVERIES, end, ttl_ms])
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
             logger.error("the end of job %s is not kept: %s", job_id, error)
