@@ -137,7 +137,9 @@ class Parts:
             leases=self.leases,
             executor=self.executor,
             settler=self.settler,
-            reclaimer=Reclaimer(self.reader, self.levels, self.leases),
+            reclaimer=Reclaimer(
+                self.reader, self.levels, self.leases, on_missing=self.auditor.wake
+            ),
             gate=SoloGate(self.wire, consumer=owner.id, max_deliveries=owner.max_deliveries),
             slots=owner.concurrency,
             refresh=self._refresh,

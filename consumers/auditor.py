@@ -1,4 +1,4 @@
-"""Report the jobs that went with a stream that somebody deleted."""
+"""Report the jobs that went with a stream, or with entries of one, that somebody deleted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Auditor:
 
     Payloads are in the streams only: what was deleted with one cannot run any more,
     but it must not look like a live job for ever. There is something to do only after a
-    stream was made again, or a lane was retired of which one was missing.
+    stream was made again, a lane was retired of which one was missing, or what a dead worker
+    had was gone.
     """
 
     def __init__(self, wire: Wire, queues: Sequence[Keys]) -> None:
@@ -34,7 +35,7 @@ class Auditor:
         self._alarm = Alarm()
 
     def wake(self) -> None:
-        """A stream was repaired."""
+        """A stream was repaired, or an entry found missing."""
         self._alarm.ring()
 
     async def run(self) -> None:
@@ -66,6 +67,6 @@ class Auditor:
     def _tell(self, keys: Keys, ids: list[str]) -> None:
         named = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
         logger.error(
-            "queue %s has lost jobs with a stream that somebody deleted: %s (%d in all)",
+            "queue %s has lost jobs whose entries somebody deleted: %s (%d in all)",
             keys.queue, named, len(ids),
         )  # fmt: skip

@@ -89,7 +89,7 @@ class QueueStats:
     oldest_waiting_ms is how long the oldest waiting job has waited. Jobs that were cancelled
     in their lane are counted there until they are passed over, and in waiting not any more.
     debounced_total is how many emits of storms became part of another one, vanished_total
-    how many jobs were found to be gone with a stream that somebody deleted.
+    how many jobs were found to be gone with entries that somebody deleted.
     """
 
     waiting: int

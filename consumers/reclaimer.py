@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from redis.exceptions import ResponseError
 
@@ -25,13 +26,17 @@ class Reclaimer:
     """Sweeps all streams that are read, twice a lease, on the reader's own connection.
 
     There no reply is under way during a sweep, so a delivery that is pending
-    under our name and not known here was surely lost.
+    under our name and not known here was surely lost. on_missing is called when
+    entries of dead workers were deleted by somebody: their jobs are to be looked for.
     """
 
-    def __init__(self, reader: Reader, levels: Levels, leases: Leases) -> None:
+    def __init__(
+        self, reader: Reader, levels: Levels, leases: Leases, *, on_missing: Callable[[], None]
+    ) -> None:
         self._reader = reader
         self._levels = levels
         self._leases = leases
+        self._on_missing = on_missing
         self._cursors: dict[str, str] = {}
         self._next = 0.0
 
@@ -105,3 +110,4 @@ class Reclaimer:
             logger.error(
                 "%d jobs of %s were deleted by somebody else while they ran", missing, stream.key
             )
+            self._on_missing()

@@ -114,13 +114,14 @@ class Results:
 
     async def _look_at(self, keys: Keys) -> None:
         runs = [(job_id, run) for base, job_id, run in self._told if base == keys.base]
-        for start in range(0, len(runs), BATCH_ITEMS):
-            asked = runs[start : start + BATCH_ITEMS]
-            question = living(keys, asked)
+        while runs:
+            question = living(keys, runs[:BATCH_ITEMS])
             flags = await call(self._wire, question.script, question.keys, question.args)
-            for (job_id, run), flag in zip(asked, flags.decode(), strict=True):
+            # There may be fewer answers than were asked for.
+            for (job_id, run), flag in zip(runs, flags.decode(), strict=False):
                 if flag == "0":
                     self._look_again((keys.base, job_id, run))
+            runs = runs[len(flags) :]
 
     def _look_again(self, awaited: _Run) -> None:
         for told in self._told.get(awaited, ()):

@@ -197,7 +197,7 @@ def reclaim(
     page = 256
     base = stream.keys.base
     args: list[Argument] = [stream.group, consumer, lease_ms, cursor, page, want, base, *running]
-    return Call(RECLAIM, [stream.key, stream.keys.stats], args)
+    return Call(RECLAIM, [stream.key, stream.keys.stats, stream.keys.meta], args)
 
 
 def solo(delivery: Delivery, consumer: str, runs: int | None = None) -> Call:
@@ -341,8 +341,11 @@ def pause(keys: Keys, event: str | None, *, pauses: bool) -> Call:
 
 
 def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
-    """Return the question which runs of job ids are live; answers with a 1 or 0 each."""
-    args: list[Argument] = [keys.base]
+    """Return the question which runs of job ids are live; answers with a 1 or 0 each.
+
+    Where their entries are large it answers for the first of them only, at least one.
+    """
+    args: list[Argument] = [keys.base, BATCH_BYTES]
     for job_id, run in runs:
         args += [bucket(job_id), job_id, run]
     return Call(LIVING, [keys.meta], args)

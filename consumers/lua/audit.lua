@@ -1,4 +1,4 @@
--- Drop the jobs whose entries went with a deleted stream, some buckets of the index at a time.
+-- Drop the jobs whose entries somebody deleted, some buckets of the index at a time.
 --
 -- KEYS[1]  the queue's meta
 -- KEYS[2]  the queue's counters
@@ -9,8 +9,8 @@
 -- ARGV[5]  most bytes of entries to look at; likewise
 --
 -- Returns 1 when there is more to look at, else 0, then the ids of the jobs that were dropped.
--- Looks only at the lanes that repair.lua or retire.lua has listed in meta, where this keeps how
--- far it has come: any number of workers may take turns. Neither what cannot be looked at is
+-- Looks only at the lanes that repair.lua, retire.lua or reclaim.lua has listed in meta, where this
+-- keeps how far it has come: any number of workers may take turns. Neither what cannot be looked at is
 -- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live

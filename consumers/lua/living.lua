@@ -2,14 +2,36 @@
 --
 -- KEYS[1]  the queue's meta; only the slot counts
 -- ARGV[1]  prefix of the queue's keys
--- ARGV[2…] three a run: live bucket, job id, run
+-- ARGV[2]  most bytes of entries to look at; the last may go beyond
+-- ARGV[3…] three a run: live bucket, job id, run
 --
--- Returns one character a run: 1 live, 0 not any more.
+-- Returns one character a run: 1 live, 0 not any more. Where the entries are large it answers
+-- for the first runs only: ask again for the rest.
+-- A run is live that somebody has in hand, with its entry or without: he will settle it.
 -- include live
-local base, flags = ARGV[1], {}
-for at = 2, #ARGV, 3 do
-  local pointer = redis.call('HGET', base .. 'live:' .. ARGV[at], ARGV[at + 1])
-  local generation = pointer and parse_pointer(pointer)
-  flags[#flags + 1] = generation == ARGV[at + 2] and '1' or '0'
+-- include lane
+-- include holder
+local base, room, flags = ARGV[1], tonumber(ARGV[2]), {}
+
+local function is_there(id, place, entry)
+  if is_put_off(place) then
+    return redis.pcall('HEXISTS', base .. 'delayed:envelopes', id) == 1
+  end
+  local stream = base .. 'lane:' .. place
+  if holder(base, stream, entry) ~= '' then return true end
+  local found = redis.pcall('XRANGE', stream, entry, entry)[1]
+  for _, field in ipairs(found and found[2] or {}) do room = room - #field end
+  return found ~= nil
+end
+
+local function is_live(bucket, id, run)
+  local pointer = redis.call('HGET', base .. 'live:' .. bucket, id)
+  local generation, _, place, entry = parse_pointer(pointer or '')
+  return generation == run and is_there(id, place, entry)
+end
+
+for at = 3, #ARGV, 3 do
+  if room <= 0 then break end
+  flags[#flags + 1] = is_live(ARGV[at], ARGV[at + 1], ARGV[at + 2]) and '1' or '0'
 end
 return table.concat(flags)

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  the stream
 -- KEYS[2]  the queue's counters
+-- KEYS[3]  the queue's meta
 -- ARGV[1]  group
 -- ARGV[2]  the consumer that takes them
 -- ARGV[3]  lease (ms)
@@ -14,13 +15,16 @@
 -- Returns where to go on (an empty string after the last one), how many entries
 -- were missing, then each delivery taken as {entry, delivery count, fields, 1 when it is
 -- cancelled else 0}.
--- A missing entry was deleted by somebody else; it is acknowledged and counted.
+-- A missing entry was deleted by somebody else; it is acknowledged and counted, and audit.lua is
+-- asked to look for its job: nobody will settle that.
+-- include lane
 -- include cancelled
-local stream, stats = KEYS[1], KEYS[2]
+-- include audits
+local stream, stats, meta = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, lease, start = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local page, want = tonumber(ARGV[5]), tonumber(ARGV[6])
 local base = ARGV[7]
-local name, marked = string.sub(stream, #base + 6), any_cancelled(base)
+local name, marked = lane_name(base, stream), any_cancelled(base)
 
 local running = {}
 for at = 8, #ARGV do running[ARGV[at]] = true end
@@ -43,6 +47,10 @@ for _, row in ipairs(pending) do
     end
   end
 end
-if missing > 0 then redis.pcall('HINCRBY', stats, 'missing', missing) end
+if missing > 0 then
+  redis.pcall('HINCRBY', stats, 'missing', missing)
+  -- What was taken must be told whatever somebody put in the place of meta.
+  if is_a(meta, 'hash') then ask_for_audit(meta, (string.gsub(name, ':front$', ''))) end
+end
 if #pending < page and #taken < want then last = '' end
 return { last, missing, unpack(taken) }

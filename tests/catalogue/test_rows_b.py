@@ -363,7 +363,7 @@ async def test_row_b6_a_lane_that_was_deleted_is_reported_and_swallows_no_later_
         assert [queue.live(it) for it in ("running", "forgotten")] == [None, None]
 
         [told] = await aeventually(
-            lambda: [it for it in caplog.messages if "has lost jobs with a stream" in it]
+            lambda: [it for it in caplog.messages if "has lost jobs whose entries" in it]
         )
         assert told.endswith((": running, forgotten (2 in all)", ": forgotten, running (2 in all)"))
 
@@ -400,7 +400,7 @@ async def test_row_b6_a_lane_that_is_deleted_while_a_worker_waits_is_named_with_
 
     assert caplog.messages == [
         f"{queue.lane()} was deleted by somebody else, with the jobs that were in it",
-        "queue default has lost jobs with a stream that somebody deleted: forgotten (1 in all)",
+        "queue default has lost jobs whose entries somebody deleted: forgotten (1 in all)",
     ]
 
 

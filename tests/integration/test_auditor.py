@@ -14,7 +14,7 @@ from consumers.job import Job
 from consumers.lanes import Lane
 from consumers.wire import Wire
 from taskmanager import ResultExpired, TaskManager
-from tests.support.engine import QueueView, emitting, working
+from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.queue import GROUP, Queue
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
@@ -111,3 +111,22 @@ async def test_who_waits_for_a_job_of_a_deleted_lane_is_told_that_nobody_knows_i
 
         assert (await tm.stats()).vanished_total == 1
         assert await handle.status() == "unknown"
+
+
+async def test_who_waits_for_a_job_that_a_dead_worker_had_is_told_when_its_entry_was_deleted(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    view = QueueView(redis)
+    async with TaskManager(server.url) as tm:
+        handle = await tm.emit("work", id="a")
+        waiting = asyncio.create_task(handle.result(timeout=60))
+        await aeventually(lambda: redis.hexists(view.keys.waiters, "a"), within=30.0)
+        [entry] = view.abandon()
+        redis.xdel(view.lane(), entry)
+
+        async with working(server.url, {"other": work}, lease=SHORT_LEASE):
+            with pytest.raises(ResultExpired):
+                await waiting
+
+        await aeventually(lambda: view.live("a") is None, within=30.0)
+        assert (await tm.stats()).vanished_total == 1

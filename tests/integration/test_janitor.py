@@ -125,5 +125,5 @@ async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_
 
         assert (await tm.stats()).vanished_total == 1
     assert caplog.messages == [
-        "queue default has lost jobs with a stream that somebody deleted: a (1 in all)"
+        "queue default has lost jobs whose entries somebody deleted: a (1 in all)"
     ]

@@ -253,6 +253,24 @@ async def test_a_wait_that_is_cancelled_ends_whatever_it_was_about_to_do(
     assert all(wait.cancelled() for wait in ended)
 
 
+async def test_a_wait_for_many_large_jobs_ends_for_each_whose_entry_was_deleted(
+    redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.results.LOOK", 0.2)
+    queue, names = Queue(redis), [f"job-{n}" for n in range(6)]
+    queue.emit(*(new_job(name, data=b"x" * 500_000) for name in names))
+    waits = [await waiting(queue, results, name, n) for n, name in enumerate(names, start=1)]
+
+    redis.xtrim(queue.stream().key, maxlen=3, approximate=False)
+
+    async with asyncio.timeout(30.0):
+        ended = await asyncio.gather(*waits[:3])
+    assert [(it.run, it.state) for it in ended] == [(None, "unknown")] * 3
+    assert not any(it.done() for it in waits[3:])
+    for wait in waits[3:]:
+        wait.cancel()
+
+
 async def test_waits_in_several_queues_are_told_on_one_connection(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,39 @@ def test_g13_entries_deleted_by_somebody_else_are_acknowledged_and_counted(queue
     assert (queue.stat("missing"), cursor) == (2, "")
 
 
+def test_the_jobs_of_entries_deleted_by_somebody_else_are_to_be_looked_for(queue: Queue) -> None:
+    (gone,) = held_by_other(queue, "gone")
+    queue.redis.xdel(gone.stream.key, gone.entry)
+
+    sweep(queue)
+
+    assert queue.redis.hget(queue.keys.meta, "audit") == b"0 workers:default:0"
+    while queue.run(transitions.audit(queue.keys))[0]:
+        pass
+    assert (queue.pointer("gone"), queue.stat("vanished")) == (None, 1)
+
+
+def test_a_sweep_that_takes_all_it_finds_asks_for_no_audit(queue: Queue) -> None:
+    held_by_other(queue, "a")
+
+    sweep(queue)
+
+    assert not queue.redis.hexists(queue.keys.meta, "audit")
+
+
+@pytest.mark.parametrize("place", ["stats", "meta"])
+def test_a_foreign_value_beside_the_lane_keeps_no_delivery_from_being_taken_over(
+    queue: Queue, place: str
+) -> None:
+    kept, gone = held_by_other(queue, "kept", "gone")
+    queue.redis.xdel(gone.stream.key, gone.entry)
+
+    with foreign_value(queue.redis, getattr(queue.keys, place)):
+        _, missing, taken = sweep(queue)
+
+    assert (missing, [entry for entry, _, _ in taken]) == (1, [kept.entry])
+
+
 def test_g12_expired_deliveries_are_taken_over_in_full_memory(queue: Queue) -> None:
     (expired, gone) = held_by_other(queue, "a", "b")
     queue.redis.xdel(gone.stream.key, gone.entry)
@@ -295,16 +328,6 @@ def test_a_sweep_of_a_broken_lane_is_an_error_and_changes_nothing(
             sweep(queue)
         assert queue.snapshot() == before
         assert queue.ids() == ["a"]
-
-
-def test_a_foreign_value_in_place_of_the_counters_does_not_stop_a_sweep(queue: Queue) -> None:
-    kept, gone = held_by_other(queue, "kept", "gone")
-    queue.redis.xdel(gone.stream.key, gone.entry)
-
-    with foreign_value(queue.redis, queue.keys.stats):
-        _, missing, taken = sweep(queue)
-
-    assert (missing, [entry for entry, _, _ in taken]) == (1, [kept.entry])
 
 
 # Solo

@@ -1,6 +1,6 @@
 -- Audits that are asked for: "<next bucket> <lane>…" in meta, see audit.lua.
 
--- Asks for the jobs that went with a lane's stream. Those of an audit under way are looked for
+-- Asks for the jobs that went with a lane's stream, or with entries of it. Those of an audit under way are looked for
 -- from the start as well.
 local function ask_for_audit(meta, lane)
   local others = string.match(redis.call('HGET', meta, 'audit') or '', '^%d+( .+)$') or ''
