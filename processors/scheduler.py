@@ -53,8 +53,8 @@ class Scheduler:
         self._registered: set[str] = set()
         # When (monotonic) each of ours is registered or confirmed next.
         self._confirm_at: dict[str, float] = {}
-        # Another one means that Redis has lost everything.
-        self._epoch: bytes | None = None
+        # When the queue began; another time means that Redis has lost everything.
+        self._began: bytes | None = None
         # When (monotonic) each of those that are due and could not be fired is tried again.
         self._passed_by: dict[_Look, float] = {}
         # What was said already; a schedule in trouble is looked at again and again.
@@ -133,16 +133,16 @@ class Scheduler:
         """Register all anew when Redis lost everything; when one is gone, only confirm."""
         ours = [self._keys.schedule(name) for name in self._registered]
         try:
-            epoch = await self._wire.send("HGET", self._keys.meta, "epoch")
+            began = await self._wire.send("HGET", self._keys.meta, "began")
             left = await self._wire.send("EXISTS", *ours) if ours else 0
         except ResponseError as error:
             if is_for_now(error):
                 raise
             return  # registering will say what it is
-        if self._epoch is not None and epoch != self._epoch:
+        if self._began is not None and began != self._began:
             self._registered.clear()
             self._confirm_at.clear()
-        self._epoch = epoch
+        self._began = began
         if left < len(ours):
             self._confirm_at.clear()
 

@@ -34,7 +34,8 @@ repair(lane)
 repair(lane .. ':front')
 if #regrouped + #remade > 0 then
   name_epoch(meta, now_ms())
-  redis.call('HINCRBY', meta, 'epoch', 1)
+  -- An epoch that is no number must not keep the jobs that went from being looked for.
+  redis.pcall('HINCRBY', meta, 'epoch', 1)
   ask_for_audit(meta, ARGV[1])
 end
 if failure then return redis.error_reply(failure) end

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers import transitions
 from consumers.connection import Connector
 from consumers.job import Job
 from consumers.keys import Keys
@@ -21,6 +22,7 @@ from processors.schedule import Overlap, Schedule, fire_id
 from processors.scheduler import LOOK, Scheduler
 from processors.timetable import Timetable
 from tests.support.engine import QueueView, working
+from tests.support.queue import GROUP, Queue, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -430,7 +432,6 @@ async def test_g9_after_redis_lost_its_data_the_highest_version_counts_again(
     await new.step()
     await new.step()
     redis.flushall()
-    redis.hset(KEYS.meta, "epoch", 5)
     await timetable.register(every(HOUR, version=1), source="handler")
 
     await new.step()
@@ -438,6 +439,28 @@ async def test_g9_after_redis_lost_its_data_the_highest_version_counts_again(
     record = await timetable.record("tick")
     assert record is not None
     assert (record.digest, record.version) == (every(MINUTE).digest, 2)
+
+
+@pytest.mark.parametrize("lose", ["group", "lane"])
+async def test_g9_a_repaired_lane_brings_no_replaced_definition_back(
+    wire: Wire, redis: redis_py.Redis, timetable: Timetable, lose: str
+) -> None:
+    queue, old = Queue(redis), Scheduler(wire, KEYS, [every(HOUR)])
+    await old.step()
+    await timetable.register(every(MINUTE), source="handler")
+    queue.emit(new_job())
+    await old.step()
+    if lose == "group":
+        redis.xgroup_destroy(queue.stream().key, GROUP)
+    else:
+        redis.delete(queue.stream().key)
+    assert queue.run(transitions.repair(KEYS, Lane("default"), GROUP)) != [[], []]
+
+    await old.step()
+
+    record = await timetable.record("tick")
+    assert record is not None
+    assert record.digest == every(MINUTE).digest
 
 
 async def test_g9_a_schedule_that_was_just_registered_is_not_forgotten(

@@ -221,6 +221,18 @@ def test_a_lane_that_is_not_listed_is_not_made(queue: Queue) -> None:
     assert queue.snapshot() == before
 
 
+def test_a_spoiled_epoch_keeps_no_lane_from_being_repaired_and_its_jobs_from_being_found(
+    queue: Queue,
+) -> None:
+    queue.emit(new_job())
+    queue.redis.hset(queue.keys.meta, "epoch", "spoiled")
+    queue.redis.delete(queue.stream().key)
+
+    queue.run(transitions.repair(queue.keys, queue.lane, GROUP))
+
+    assert audit(queue) == ["a"]
+
+
 def test_the_epoch_still_grows_when_the_queues_properties_were_lost(queue: Queue) -> None:
     queue.emit(new_job("a"))
     before = epoch(queue)

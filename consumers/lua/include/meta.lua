@@ -22,9 +22,10 @@ local function last_generation(meta)
 end
 
 -- The first to write a queue's keys gives it an epoch. Seconds since 1970 grow
--- even when Redis lost everything, so that fences keep growing (job.fence).
+-- even when Redis lost everything, so that fences keep growing (job.fence). A repair raises the
+-- epoch as well; when the queue began (ms) is changed by nothing but the loss of its data.
 local function name_epoch(meta, now)
   if redis.call('HEXISTS', meta, 'epoch') == 0 then
-    redis.call('HSET', meta, 'layout', LAYOUT, 'epoch', math.floor(now / 1000))
+    redis.call('HSET', meta, 'layout', LAYOUT, 'epoch', math.floor(now / 1000), 'began', now)
   end
 end
