@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from consumers import transitions
 from consumers.delivery import Delivery
 from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Released, RetryAt
+from consumers.outcome import Buried, Completed, Released, RetryAt
 from consumers.transitions import DeadLetterBounds
 from tests.support.queue import GROUP, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
@@ -259,6 +259,56 @@ def test_the_latest_letter_of_an_id_is_replayed(queue: Queue) -> None:
     (back,) = queue.deliver()
     assert back.envelope.data == b"2"
     assert [letter["data"] for letter in queue.letters()] == [b"1"]
+
+
+def test_of_several_letters_of_an_id_each_is_the_latest_once_the_later_ones_have_gone(
+    queue: Queue,
+) -> None:
+    for data in (b"1", b"2", b"3"):
+        bury(queue, "a", data=data)
+    entries = [entry for entry, _ in queue.redis.xrange(queue.keys.dead)]
+
+    for data, run, left in ((b"3", 4, entries[:2]), (b"2", 5, entries[:1]), (b"1", 6, [])):
+        assert queue.replay("a") == [f"+{run}"]
+        (back,) = queue.deliver()
+        assert back.envelope.data == data
+        assert list(index(queue).values()) == left[-1:]
+        queue.settle((back, Completed()))
+
+    assert (queue.letters(), queue.replay("a")) == ([], ["-"])
+
+
+def test_an_older_letter_that_was_trimmed_is_no_latest_one(queue: Queue) -> None:
+    bury(queue, "a", data=b"1")
+    bury(queue, "a", data=b"2", bounds=DeadLetterBounds(most=1))
+
+    assert queue.replay("a") == ["+3"]
+
+    assert (queue.letters(), index(queue)) == ([], {})
+
+
+def test_what_stands_before_a_letter_by_somebodys_hand_is_no_letter_of_its_job(
+    queue: Queue,
+) -> None:
+    bury(queue, "b", "a")
+    other, _ = queue.redis.xrange(queue.keys.dead)
+    for spoiled in (other[0], b"nonsense"):
+        queue.redis.hset(queue.keys.dead_index, "a", spoiled)
+        bury(queue, "a")
+        queue.replay("a")
+        assert "a" not in index(queue)
+        queue.settle((queue.deliver()[-1], Completed()))
+
+
+def test_g12_an_older_letter_is_the_latest_again_in_full_memory(queue: Queue) -> None:
+    bury(queue, "a", data=b"1")
+    bury(queue, "a", data=b"2")
+    first = queue.redis.xrange(queue.keys.dead)[0][0]
+
+    with full_memory(queue.redis):
+        assert queue.replay("a") == ["+3"]
+
+    assert index(queue) == {"a": first}
 
 
 def foreign_entry(queue: Queue) -> None:

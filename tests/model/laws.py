@@ -144,7 +144,8 @@ def letters_are_kept_and_indexed(it: Moment) -> None:
         letter.entry = letter.entry or entry
         _learn_created(it, letter.run, fields[fields.index(b"head") :])
         texts = ("job", letter.run.id, "size", letter.size, "lane", letter.run.lane)
-        start = [str(text).encode() for text in (*texts, "group", GROUP)]
+        before = () if letter.before is None else ("before", letter.before.entry)
+        start = [str(text).encode() for text in (*texts, "group", GROUP, *before)]
         _same((entry, fields), (letter.entry, [*start, *letter.facts]), "dead letter")
     index = {job_id: letter.entry for job_id, letter in it.model.letter_of.items()}
     _same(it.queue.hash("dead_index"), index, "dead_index")

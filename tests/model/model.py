@@ -426,6 +426,7 @@ class Model:
 
     def _add_letter(self, letter: Letter) -> None:
         self.letters.append(letter)
+        letter.before = self.letter_of.get(letter.run.id)
         self.letter_of[letter.run.id] = letter
         self.stats["dead"] += 1
 
@@ -433,6 +434,8 @@ class Model:
         self.letters.remove(letter)
         if self.letter_of.get(letter.run.id) is letter:
             del self.letter_of[letter.run.id]
+            if letter.before in self.letters:
+                self.letter_of[letter.run.id] = letter.before
 
     def _trim(self) -> None:
         while len(self.letters) > MOST_LETTERS:

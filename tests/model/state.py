@@ -76,6 +76,8 @@ class Letter:
     errors: bytes
     delivered: int
     entry: str | None = None
+    # The letter that the id had already.
+    before: Letter | None = None
 
     @property
     def facts(self) -> list[bytes]:

@@ -1,19 +1,28 @@
 -- Dead letters: a stream bounded by number, bytes and age, and an index id -> its
--- latest letter. A letter starts with job, size, lane, group; what is trimmed is counted.
--- A counter that is no number must not make a written batch an error. Needs lane.
+-- latest letter. A letter starts with job, size, lane, group and, where the id had one already,
+-- before: the entry of that one, which is its latest again when this one goes. What is trimmed
+-- is counted. A counter that is no number must not make a written batch an error. Needs lane.
 
 local function dead_refusal(base)
   if not is_a(base .. 'dead', 'stream') then return 'T' .. base .. 'dead' end
   if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
 end
 
--- Removes a letter; returns the bytes it counts for.
+-- Returns the entry of the letter that an id had before this one, nil when it has gone.
+local function letter_before(base, id, fields)
+  if fields[9] ~= 'before' then return nil end
+  local found = redis.pcall('XRANGE', base .. 'dead', fields[10], fields[10])[1]
+  return found and found[2][2] == id and found[1] or nil
+end
+
+-- Removes a letter; returns the bytes it counts for. XDEL is first: full memory allows it.
 local function drop_letter(base, entry, fields)
-  local id, size = fields[2], tonumber(fields[4]) or 0
-  if redis.call('HGET', base .. 'dead_index', id) == entry then
-    redis.call('HDEL', base .. 'dead_index', id)
-  end
+  local index, id, size = base .. 'dead_index', fields[2], tonumber(fields[4]) or 0
   redis.call('XDEL', base .. 'dead', entry)
+  if redis.call('HGET', index, id) == entry then
+    local before = letter_before(base, id, fields)
+    if before then redis.call('HSET', index, id, before) else redis.call('HDEL', index, id) end
+  end
   redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', -size)
   return size
 end
@@ -40,6 +49,11 @@ end
 local function add_letter(base, id, lane, group, facts)
   local size = 0
   for _, fact in ipairs(facts) do size = size + #tostring(fact) end
+  local before = redis.call('HGET', base .. 'dead_index', id)
+  if before then
+    table.insert(facts, 1, 'before')
+    table.insert(facts, 2, before)
+  end
   local entry = redis.call('XADD', base .. 'dead', '*',
     'job', id, 'size', size, 'lane', lane, 'group', group, unpack(facts))
   redis.call('HSET', base .. 'dead_index', id, entry)
