@@ -96,7 +96,7 @@ class Keys:
 
     @property
     def relayed(self) -> str:
-        """Hash: the last entry taken from each queue's outbox. Bound: the number of queues."""
+        """Hash: epoch and last entry taken of each queue's outbox. Bound: the number of queues."""
         return f"{self.base}relayed"
 
     @property

@@ -29,7 +29,7 @@ def check_priority(given: object) -> int:
     return given
 
 
-_NAME = re.compile(r"[^:@~]+(@\d{1,9}(~[^:@~]+)?)?:[^:@~]+:-?\d{1,3}")
+_NAME = re.compile(r"[^:@~]+(@\d{1,9}(~[^:@~]+)?)?:[^:@~]+:-?\d{1,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

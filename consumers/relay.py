@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -18,22 +19,40 @@ from consumers.lanes import listed_lanes
 from consumers.link import Argument
 from consumers.names import check_job_id, check_name
 from consumers.scripts import call
-from consumers.transitions import DeadLetterBounds, quarantine, relay
+from consumers.transitions import BATCH_BYTES, DeadLetterBounds, quarantine, relay
 from consumers.trouble import Trouble
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
 
+# Of jobs as large as may be, so many are about as much as a script takes.
+_FEW = 4
 BATCH = 100
 # However many hints were lost, the outbox is looked at this often.
 LOOK = 2.0
 _LOCK_MS = 5_000
-_FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard"}
-_DUE = re.compile(r"(\+?\d{1,14})?")
-_GUARD = re.compile(r"(i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14})?")
+_FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
+# Lua knows the digits and letters of ASCII only.
+_DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
+_GUARD = re.compile(r"(i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14})?", re.ASCII)
+_EPOCH = re.compile(r"[\d.]{1,40}", re.ASCII)
+_PATTERNS = (
+    (b"due", _DUE, "due time"),
+    (b"guard", _GUARD, "guard"),
+    (b"epoch", _EPOCH, "epoch of an outbox"),
+)
 
-# An entry of the outbox, and the arguments with which it is sent on.
-_Posted = tuple[bytes, list[Argument]]
+_Page = list[tuple[bytes, list[bytes]]]
+
+
+class _Posted(NamedTuple):
+    """An entry of the outbox: the queue it goes to, and the arguments with which it is sent on."""
+
+    entry: bytes
+    queue: str
+    epoch: bytes
+    arguments: list[Argument]
+    size: int
 
 
 class Relay:
@@ -59,8 +78,12 @@ class Relay:
         self._token = secrets.token_hex(16)
         self._alarm = Alarm()
         self._trouble = Trouble(logger, f"the outbox of {keys.queue} waits")
-        # Queues that took nothing when they were last asked; said once.
+        # As many entries as are about as much as a script takes, by the size of the last page.
+        self._count = min(batch, _FEW)
+        # Queues that took nothing when they were last asked, which is said once, and the entry up
+        # to which the outbox holds nothing for others.
         self._blocked: set[str] = set()
+        self._passed: bytes | None = None
 
     def wake(self) -> None:
         """Something was posted."""
@@ -81,36 +104,52 @@ class Relay:
 
     async def step(self) -> None:
         """Relay all that the outbox holds now, except for queues that take nothing."""
-        if not await self._page("-") or not await self._lock():
+        if not await self._wire.send("XLEN", self._keys.outbox) or not await self._lock():
             return
         try:
-            blocked: set[str] = set()
-            after = "-"
-            while page := await self._page(after):
-                for queue, posted in (await self._by_queue(page)).items():
-                    if queue not in blocked and not await self._deliver(queue, posted):
-                        blocked.add(queue)
-                after = "(" + page[-1][0].decode()
-            self._blocked = blocked
+            await self._relay()
         finally:
             await self._unlock()
 
-    async def _page(self, after: str) -> list[tuple[bytes, list[bytes]]]:
-        page: list[tuple[bytes, list[bytes]]] = await self._wire.send(
-            "XRANGE", self._keys.outbox, after, "+", "COUNT", self._batch
+    async def _relay(self) -> None:
+        blocked: set[str] = set()
+        after, last = "-", None
+        while page := await self._page(after):
+            last = page[-1][0]
+            for posted in _batches(await self._read_all(page)):
+                queue = posted[0].queue
+                if queue not in blocked and not await self._deliver(queue, posted):
+                    blocked.add(queue)
+            last = self._skip(last, blocked)
+            after = "(" + last.decode()
+        self._blocked, self._passed = blocked, last
+
+    def _skip(self, last: bytes, blocked: set[str]) -> bytes:
+        """Return where to go on: what was read before was for queues that still take nothing."""
+        if self._passed is None or not self._blocked <= blocked:
+            return last
+        passed, self._passed = self._passed, None
+        return max(last, passed, key=_order)
+
+    async def _page(self, after: str) -> _Page:
+        page: _Page = await self._wire.send(
+            "XRANGE", self._keys.outbox, after, "+", "COUNT", self._count
         )
+        if page:
+            mean = sum(len(it) for _, fields in page for it in fields) // len(page)
+            fitting = BATCH_BYTES // max(1, mean)
+            # The next ones may be larger: grow by and by.
+            self._count = max(1, min(self._batch, fitting, 2 * self._count))
         return page
 
-    async def _by_queue(self, page: list[tuple[bytes, list[bytes]]]) -> dict[str, list[_Posted]]:
-        """Return the page's jobs by the queue they go to, each in their order."""
-        found: dict[str, list[_Posted]] = {}
+    async def _read_all(self, page: _Page) -> list[_Posted]:
+        """Return a page's jobs; what is none goes to the dead letters."""
+        found = []
         for entry, fields in page:
             try:
-                queue, arguments = _read(fields)
+                found.append(_read(entry, fields))
             except (InvalidName, ValueError) as error:
                 await self._quarantine(entry, fields, str(error))
-            else:
-                found.setdefault(queue, []).append((entry, [entry, *arguments]))
         return found
 
     async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
@@ -122,9 +161,7 @@ class Relay:
             return False
         if dealt:
             cut("relay.before_delete")
-            await self._wire.send(
-                "XDEL", self._keys.outbox, *(entry for entry, _ in posted[:dealt])
-            )
+            await self._wire.send("XDEL", self._keys.outbox, *(it.entry for it in posted[:dealt]))
             cut("relay.after_delete")
         if dealt < len(posted):
             self._say_blocked(queue, "a foreign value is in their way")
@@ -136,8 +173,8 @@ class Relay:
 
     async def _send(self, target: Keys, posted: list[_Posted]) -> int:
         await self._wire.send("SADD", Fleet(self._keys.namespace).queues, target.queue)
-        jobs = (arguments for _, arguments in posted)
-        step = relay(target, self._keys.queue, jobs, self._bounds)
+        jobs = (it.arguments for it in posted)
+        step = relay(target, self._keys.queue, posted[0].epoch, jobs, self._bounds)
         cut("relay.before_send")
         cut_in_flight("relay.in_flight")
         dealt, buried = await call(self._wire, step.script, step.keys, step.args)
@@ -165,8 +202,8 @@ class Relay:
             await self._wire.send("DEL", self._keys.relay_lock)
 
 
-def _read(fields: Sequence[bytes]) -> tuple[str, list[Argument]]:
-    """Return the queue and the arguments of a posted job; ValueError when it is none of ours."""
+def _read(entry: bytes, fields: Sequence[bytes]) -> _Posted:
+    """Return the job that an entry posts; ValueError when it is none of ours."""
     job = dict(zip(fields[::2], fields[1::2], strict=True))
     missing = _FIELDS - job.keys()
     if missing:
@@ -175,9 +212,37 @@ def _read(fields: Sequence[bytes]) -> tuple[str, list[Argument]]:
     job_id = check_job_id(job[b"id"].decode())
     if not listed_lanes(queue, [job[b"lane"]]):
         raise ValueError(f"{job[b'lane']!r} is no lane")
-    if not _DUE.fullmatch(job[b"due"].decode()):
-        raise ValueError(f"{job[b'due']!r} is no due time")
-    if not _GUARD.fullmatch(job[b"guard"].decode()):
-        raise ValueError(f"{job[b'guard']!r} is no guard")
+    for field, pattern, what in _PATTERNS:
+        if not pattern.fullmatch(job[field].decode()):
+            raise ValueError(f"{job[field]!r} is no {what}")
     names = (b"event", b"data", b"options", b"due", b"guard")
-    return queue, [job[b"lane"], bucket(job_id), job_id, *(job[name] for name in names)]
+    arguments: list[Argument] = [
+        entry,
+        job[b"lane"],
+        bucket(job_id),
+        job_id,
+        *(job[name] for name in names),
+    ]
+    return _Posted(entry, queue, job[b"epoch"], arguments, sum(map(len, job.values())))
+
+
+def _batches(page: Sequence[_Posted]) -> list[list[_Posted]]:
+    """Return a page in batches, each for one queue and in order, and no larger than a script takes.
+
+    A single job may be larger.
+    """
+    batches: list[list[_Posted]] = []
+    open_ones: dict[tuple[str, bytes], tuple[list[_Posted], int]] = {}
+    for it in page:
+        batch, size = open_ones.get((it.queue, it.epoch), ([], BATCH_BYTES))
+        if size + it.size > BATCH_BYTES:
+            batch, size = [], 0
+            batches.append(batch)
+        batch.append(it)
+        open_ones[it.queue, it.epoch] = (batch, size + it.size)
+    return batches
+
+
+def _order(entry: bytes) -> tuple[int, int]:
+    ms, _, number = entry.partition(b"-")
+    return int(ms), int(number)

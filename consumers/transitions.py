@@ -278,10 +278,11 @@ def promote(keys: Keys, most: int) -> Call:
 def relay(
     target: Keys,
     source: str,
+    epoch: Argument,
     posted: Iterable[Sequence[Argument]],
     bounds: DeadLetterBounds = DeadLetterBounds(),
 ) -> Call:
-    """Return the adding of jobs from a queue's outbox.
+    """Return the adding of jobs from a queue's outbox of some epoch.
 
     Answers with how many are dealt with, and how many of them were buried.
 
@@ -289,7 +290,7 @@ def relay(
     options, due and guard.
     """
     args: list[Argument] = [
-        target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, source,
+        target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, source, epoch,
     ]  # fmt: skip
     for job in posted:
         args.extend(job)

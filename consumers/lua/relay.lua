@@ -10,7 +10,8 @@
 -- ARGV[4]  most bytes of dead letters
 -- ARGV[5]  how long dead letters are kept (ms)
 -- ARGV[6]  the queue whose outbox it is
--- ARGV[7…] nine a job: its entry in the outbox, its lane, live bucket, id, event, data,
+-- ARGV[7]  the epoch of that outbox: entries of one that was made again may be lower
+-- ARGV[8…] nine a job: its entry in the outbox, its lane, live bucket, id, event, data,
 --          options, when it is due and its guard as in emit
 --
 -- Returns how many of the jobs, from the first on, are dealt with (added, live already,
@@ -25,7 +26,7 @@
 -- include admit
 -- include meta
 local meta, lanes, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local base, source = ARGV[1], ARGV[6]
+local base, source, epoch = ARGV[1], ARGV[6], ARGV[7]
 local most = { lanes = tonumber(ARGV[2]), event_lanes = tonumber(ARGV[2]) }
 local most_dead = tonumber(ARGV[3])
 
@@ -33,14 +34,18 @@ local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'emitted')
 redis.call('ZCARD', lanes)
-local before = redis.call('HGET', relayed, source) or '0-0'
-local now, last, dealt, added, buried = now_ms(), before, 0, 0, 0
+local before = redis.call('HGET', relayed, source) or ''
+local now, dealt, added, buried = now_ms(), 0, 0, 0
+
+-- What was taken last from another outbox of this queue, and somebody else's value, say
+-- nothing of what was taken from this one.
+local last_epoch, last = string.match(before, '^(%S*) (%d+%-%d+)$')
+if last_epoch ~= epoch then last = '0-0' end
+local first = last
 
 local function is_later(one, other)
   local ms, seq = string.match(one, '^(%d+)-(%d+)$')
   local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  -- Somebody else's value says nothing of what was taken.
-  if not other_ms then return true end
   if ms ~= other_ms then return tonumber(ms) > tonumber(other_ms) end
   return tonumber(seq) > tonumber(other_seq)
 end
@@ -78,7 +83,7 @@ local function take_in(at)
   return true
 end
 
-for at = 7, #ARGV, 9 do
+for at = 8, #ARGV, 9 do
   if is_later(ARGV[at], last) then
     if not take_in(at) then break end
     last = ARGV[at]
@@ -86,7 +91,7 @@ for at = 7, #ARGV, 9 do
   dealt = dealt + 1
 end
 -- What was taken before needs no memory, so that it can leave the outbox.
-if last ~= before then redis.call('HSET', relayed, source, last) end
+if last ~= first then redis.call('HSET', relayed, source, epoch .. ' ' .. last) end
 if added > 0 then
   redis.call('HSET', meta, 'generation', generation)
   name_epoch(meta, now)

@@ -186,17 +186,30 @@ local function add_children(at)
   end
 end
 
+-- The epoch of the outbox: when the queue began, and how many outboxes it has had. Of one that
+-- was made again entries may be lower than those of the one before.
+local function epoch_of_outbox()
+  if kind_of(outbox) == 'none' then
+    name_epoch(meta, now)
+    redis.pcall('HINCRBY', meta, 'outboxes', 1)
+  end
+  local found = redis.call('HMGET', meta, 'began', 'outboxes')
+  return (found[1] or '') .. '.' .. (found[2] or '')
+end
+
 -- Children of other queues lie in slots that this script must not touch: they
 -- are committed here, and relayed from here in order.
 local function post_children(at)
   local first, number = outbound_at(at)
+  if number == 0 then return end
+  local epoch = epoch_of_outbox()
   for child = first, first + OUT_FIELDS * (number - 1), OUT_FIELDS do
     redis.call('XADD', outbox, '*', 'queue', ARGV[child], 'lane', ARGV[child + 1],
       'bucket', ARGV[child + 2], 'id', ARGV[child + 3], 'event', ARGV[child + 4],
       'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7],
-      'guard', ARGV[child + 8])
+      'guard', ARGV[child + 8], 'epoch', epoch)
   end
-  if number > 0 then redis.pcall('PUBLISH', base .. 'control', 'outbox') end
+  redis.pcall('PUBLISH', base .. 'control', 'outbox')
 end
 
 function complete.write(delivery, at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -11,9 +12,10 @@ import redis as redis_py
 from consumers.connection import Connector
 from consumers.job import Job, NewJob
 from consumers.keys import Keys
+from consumers.link import Argument, Packed
 from consumers.outcome import Completed
 from consumers.relay import Relay
-from consumers.transitions import Settlement
+from consumers.transitions import BATCH_BYTES, Settlement
 from consumers.wire import Wire
 from tests.support.engine import QueueView, emitting, working
 from tests.support.engine import new_job as engine_job
@@ -113,6 +115,11 @@ async def test_a_queue_that_takes_nothing_holds_up_its_own_children_only(
     assert refusing.ids() == [f"child-{n}" for n in range(30) if names[n] == "y"]
 
 
+LIKE_OURS = {
+    "queue": "other", "lane": "workers:default:0", "id": "a", "event": "e", "data": "",
+    "options": "", "due": "", "guard": "", "epoch": "1.1",
+}  # fmt: skip
+
 FOREIGN = [
     {"somebody": "else's"},
     {"queue": "other", "lane": "x", "id": "a", "event": "e", "data": "", "options": "",
@@ -123,6 +130,11 @@ FOREIGN = [
      "options": "", "due": "", "guard": ""},
     {"queue": "other", "lane": "workers:default:0", "id": "a", "event": "e", "data": "",
      "options": "", "due": "soon", "guard": ""},
+    {**LIKE_OURS, "due": "\u0661\u0662"},
+    {**LIKE_OURS, "guard": "i caf\u00e9"},
+    {**LIKE_OURS, "lane": "workers:default:\u0661"},
+    {**LIKE_OURS, "epoch": "of somebody else"},
+    {**LIKE_OURS, "epoch": "\u0661.\u0661"},
     {"queue": b"\xff", "lane": b"\xff", "id": b"\xff", "event": "", "data": "", "options": "",
      "due": b"\xff", "guard": ""},
 ]  # fmt: skip
@@ -142,6 +154,104 @@ async def test_g13_a_foreign_entry_of_the_outbox_is_quarantined_and_stops_nobody
     assert letter["reason"] == b"foreign"
     assert letter["raw"].startswith(b"%d:" % len(next(iter(fields))))
     assert redis.xlen(queue.keys.outbox) == 0
+
+
+class Watched(Wire):
+    """A wire that counts pages of the outbox, and knows the largest script that it sent."""
+
+    def __init__(self, connector: Connector) -> None:
+        super().__init__(connector, name="relay")
+        self.pages = self.largest = 0
+
+    def send(self, *args: Argument, rest: Packed | None = None) -> asyncio.Future[Any]:
+        self.pages += args[0] == "XRANGE"
+        self.largest = max(self.largest, sum(len(it) for it in args if isinstance(it, bytes)))
+        return super().send(*args, rest=rest)
+
+
+@pytest.fixture
+async def watched(server: RedisServer) -> AsyncIterator[Watched]:
+    watched = Watched(Connector.of(server.url))
+    yield watched
+    await watched.close()
+
+
+async def test_an_outbox_of_large_jobs_is_relayed_in_scripts_of_a_bounded_size(
+    queue: Queue, watched: Watched, redis: redis_py.Redis
+) -> None:
+    post(queue, *(new_job(f"small-{n}", queue="x") for n in range(150)))
+    large = b"x" * 250_000
+    for n in range(20):
+        names = [f"large-{n}-{each}" for each in range(3)]
+        post(queue, *(new_job(name, queue="x", data=large) for name in names))
+
+    await Relay(watched, queue.keys).step()
+
+    assert redis.xlen(queue.keys.outbox) == 0
+    assert len(Queue(redis, "x").ids()) == 150 + 60
+    assert Queue(redis, "x").ids()[-3:] == ["large-19-0", "large-19-1", "large-19-2"]
+    assert len(large) < watched.largest <= BATCH_BYTES
+
+
+async def test_children_that_wait_for_a_blocked_queue_are_not_read_again_at_each_wake(
+    queue: Queue, watched: Watched, redis: redis_py.Redis
+) -> None:
+    blocked, healthy = Queue(redis, "x"), Queue(redis, "y")
+    post(queue, *(new_job(f"x-{n}", queue="x") for n in range(200)))
+    post(queue, new_job("y-0", queue="y"))
+    relay = Relay(watched, queue.keys, batch=4)
+
+    with foreign_value(redis, blocked.stream().key):
+        await relay.step()
+        assert watched.pages > 50
+        post(queue, new_job("y-1", queue="y"), new_job("x-200", queue="x"))
+        watched.pages = 0
+        await relay.step()
+        assert watched.pages <= 4
+
+    await relay.step()
+    assert healthy.ids() == ["y-0", "y-1"]
+    assert blocked.ids() == [f"x-{n}" for n in range(201)]
+    assert redis.xlen(queue.keys.outbox) == 0
+
+
+async def test_what_waited_is_read_again_once_one_of_two_blocked_queues_takes_it(
+    queue: Queue, watched: Watched, redis: redis_py.Redis
+) -> None:
+    one, other = Queue(redis, "x"), Queue(redis, "y")
+    post(queue, *(new_job(f"{'xy'[n % 2]}-{n}", queue="xy"[n % 2]) for n in range(60)))
+    relay = Relay(watched, queue.keys, batch=4)
+
+    with foreign_value(redis, one.stream().key):
+        with foreign_value(redis, other.stream().key):
+            await relay.step()
+            await relay.step()
+        await relay.step()
+        assert other.ids() == [f"y-{n}" for n in range(1, 60, 2)]
+    await relay.step()
+
+    assert one.ids() == [f"x-{n}" for n in range(0, 60, 2)]
+
+
+async def test_children_in_an_outbox_that_was_made_again_are_relayed_though_the_clock_went_back(
+    queue: Queue, wire: Wire, redis: redis_py.Redis
+) -> None:
+    post(queue, new_job("before", queue="x"))
+    ((entry, _),) = redis.xrange(queue.keys.outbox)
+    await Relay(wire, queue.keys).step()
+    redis.delete(queue.keys.outbox)
+    post(queue, new_job("after", queue="x"))
+    ((_, fields),) = redis.xrange(queue.keys.outbox)
+    # The clock was set back by a minute in between.
+    lower = f"{int(entry.split(b'-')[0]) - 60_000}-0"
+    redis.rename(queue.keys.outbox, "was")
+    redis.xadd(queue.keys.outbox, fields, id=lower)
+    redis.delete("was")
+
+    await Relay(wire, queue.keys).step()
+    await Relay(wire, queue.keys).step()
+
+    assert Queue(redis, "x").ids() == ["before", "after"]
 
 
 async def test_a_relay_whose_lock_another_one_holds_leaves_the_outbox_alone(

@@ -15,9 +15,10 @@ from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Completed
 from consumers.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import OTHER, Queue, foreign_value, full_memory, new_job
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, eventually
 
 Posted = list[Any]
+EPOCH = "1700000000000.1"
 
 
 @pytest.fixture
@@ -42,16 +43,27 @@ def posted(entry: str, job: NewJob) -> Posted:
 
 
 def relay(
-    target: Queue, *jobs: Posted, source: str = "default", bounds: DeadLetterBounds | None = None
+    target: Queue,
+    *jobs: Posted,
+    source: str = "default",
+    epoch: str = EPOCH,
+    bounds: DeadLetterBounds | None = None,
 ) -> int:
-    call = transitions.relay(target.keys, source, jobs, bounds or DeadLetterBounds())
+    call = transitions.relay(target.keys, source, epoch, jobs, bounds or DeadLetterBounds())
     dealt, buried = target.run(call)
     assert buried <= dealt
     return int(dealt)
 
 
-def taken(target: Queue, source: str = "default") -> bytes | None:
-    return target.redis.hget(target.keys.relayed, source)
+def taken(target: Queue, source: str = "default", epoch: str = EPOCH) -> bytes | None:
+    """Return the last entry that was taken from an outbox of this epoch."""
+    found = target.redis.hget(target.keys.relayed, source)
+    return None if found is None else found.removeprefix(f"{epoch} ".encode())
+
+
+def after_a_millisecond(queue: Queue) -> None:
+    began = queue.now_ms()
+    eventually(lambda: queue.now_ms() > began)
 
 
 # Posting
@@ -80,6 +92,7 @@ def test_g3_children_of_other_queues_are_posted_in_the_step_that_completes_their
         "options": "{}",
         "due": "+5",
         "guard": "",
+        "epoch": f"{queue.redis.hget(queue.keys.meta, 'began').decode()}.1",
     }
     assert second[b"id"] == b"y"
     assert queue.ids() == ["own"]
@@ -145,6 +158,35 @@ def test_g3_what_is_not_newer_than_the_last_taken_is_skipped(target: Queue) -> N
     assert target.snapshot() == before
     assert relay(target, posted("5-2", child("b")), posted("5-10", child("c"))) == 2
     assert (target.ids(), taken(target)) == (["c"], b"5-10")
+
+
+def test_what_an_outbox_holds_that_was_made_again_is_taken_though_it_is_lower(
+    target: Queue,
+) -> None:
+    relay(target, posted("5-1", child("a")), posted("5-2", child("b")), epoch="7.1")
+
+    again = [posted("4-9", child("c")), posted("5-1", child("d"))]
+    assert relay(target, *again, epoch="7.2") == relay(target, *again, epoch="7.2") == 2
+
+    assert target.ids() == ["a", "b", "c", "d"]
+    assert taken(target, epoch="7.2") == b"5-1"
+
+
+@pytest.mark.parametrize("lose", [["outbox"], ["outbox", "meta"]])
+def test_an_outbox_that_was_made_again_has_another_epoch(queue: Queue, lose: list[str]) -> None:
+    epochs = []
+    for n in range(3):
+        parent = queue.one(new_job(f"parent-{n}"))
+        queue.settle(Settlement(parent, Completed(), [child("x"), child("y")]))
+        epochs.append({it[b"epoch"] for _, it in queue.redis.xrange(queue.keys.outbox)})
+        if n == 1:
+            after_a_millisecond(queue)
+            queue.redis.delete(*(getattr(queue.keys, name) for name in lose))
+
+    first, second, after = epochs
+    assert first == second
+    assert len(first) == len(after) == 1
+    assert first != after
 
 
 def test_each_outbox_has_its_own_last_entry(target: Queue) -> None:

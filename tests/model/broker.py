@@ -20,7 +20,7 @@ from consumers.keys import Fleet, Keys, bucket
 from consumers.lanes import Lane
 from consumers.outcome import Outcome
 from consumers.transitions import Call, DeadLetterBounds, Settlement
-from tests.model.state import GROUP, MOST_LETTERS, Token
+from tests.model.state import GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
 from tests.support.queue import Queue
 
 LEASE_MS = 600_000
@@ -266,7 +266,7 @@ class Broker:
         it = self.queues[target]
         self.redis.sadd(Fleet().queues, target)
         arguments = [_posted(entry, job) for entry, job in posted]
-        dealt, buried = it.run(transitions.relay(it.keys, queue, arguments, _BOUNDS))
+        dealt, buried = it.run(transitions.relay(it.keys, queue, OUTBOX_EPOCH, arguments, _BOUNDS))
         return dealt, buried
 
     def delete_posted(self, queue: str, entries: Sequence[str]) -> None:

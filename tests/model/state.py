@@ -12,6 +12,8 @@ GROUP = "workers"
 MAX_LANES = 2
 MAX_EVENT_LANES = 2
 MOST_LETTERS = 3
+# Nobody deletes an outbox here.
+OUTBOX_EPOCH = "1"
 PUT_OFF = ("delayed", "debounced", "retrying")
 UNREGISTERED = "unregistered"
 _GUARD = re.compile(r"([itl]) (\S+)(?: (\d+) (\d+))?")
