@@ -17,9 +17,10 @@ D_co = TypeVar("D_co", covariant=True)
 # The version of the fields in an entry. A worker that meets a higher one keeps
 # the job for a newer worker (G14).
 ENVELOPE_VERSION = 1
-# delivery fits in this many bits of a fence, so that fences stay ordered.
-_DELIVERY_BITS = 16
-_GENERATION_BITS = 40
+# Whatever an entry's head can hold fits: generations of 15 digits, and more deliveries than the
+# 9 digits that were counted before and the hand-outs of one entry since.
+_DELIVERY_BITS = 32
+_GENERATION_BITS = 50
 
 
 class NewJob(NamedTuple):
@@ -155,11 +156,7 @@ class Job(Generic[D_co]):
         self.cancelled = False
         # Jobs to add in the same step that records this one as completed (G3).
         self.on_success: list[NewJob] = []
-        self.fence = (
-            (epoch << (_GENERATION_BITS + _DELIVERY_BITS))
-            | (envelope.generation << _DELIVERY_BITS)
-            | min(self.delivery, (1 << _DELIVERY_BITS) - 1)
-        )
+        self.fence = _fence(epoch, envelope.generation, self.delivery)
         self._created_at_ms = envelope.created_at
         self._errors = envelope.errors
         self._has_begun = (
@@ -244,6 +241,10 @@ class Job(Generic[D_co]):
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.event} in {self.queue}, attempt {self.attempt}>"
+
+
+def _fence(epoch: int, generation: int, delivery: int) -> int:
+    return (((epoch << _GENERATION_BITS) + generation) << _DELIVERY_BITS) + delivery
 
 
 class FakeJob(Job[D_co]):

@@ -91,4 +91,4 @@ async def test_g1_a_lost_group_raises_the_epoch(server: RedisServer, redis: redi
 
     assert int(redis.hget(queue.keys.meta, "epoch") or 0) == epoch + 1
     assert fences[1] > fences[0]
-    assert fences[1] >> 56 == epoch + 1
+    assert fences[1] >> 82 == epoch + 1
