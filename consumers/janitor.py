@@ -158,6 +158,12 @@ class Janitor:
 
     def _bury(self, delivery: Delivery) -> None:
         self._leases.all[delivery.key] = delivery
+        if delivery.envelope.version == 0:
+            logger.error("entry %s of %s is no job", delivery.entry, delivery.stream.key)
+            self._settler.settle(
+                delivery, Buried("foreign", "it is no job", delivery.envelope.data)
+            )
+            return
         event, hours = delivery.envelope.event, self._deadline / 3600
         logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)
         error = f"no live worker has listed event {event!r} for {hours:g} h"

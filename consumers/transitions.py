@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from consumers.delivery import Delivery, Stream
 from consumers.errors import BrokenKey
-from consumers.job import NewJob
+from consumers.job import Envelope, NewJob
 from consumers.keys import LIVE_BUCKETS, Keys, bucket
 from consumers.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
 from consumers.link import Argument
@@ -139,7 +139,7 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
         return ["complete", *token, outcome.result, *born]
     if isinstance(outcome, Buried):
         errors = outcome.errors or envelope.errors
-        return ["bury", *token, outcome.reason, outcome.error, outcome.raw or b"", errors]
+        return ["bury", *token, outcome.reason, outcome.error, _raw(outcome, envelope), errors]
     if isinstance(outcome, Cancelled):
         return ["cancel", *token, outcome.reason]
     if isinstance(outcome, RetryAt):
@@ -147,6 +147,13 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
         delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
         return ["retry", *token, where, delay, uses, outcome.errors]
     return _release(keys, streams, delivery, outcome, token)
+
+
+def _raw(outcome: Buried, envelope: Envelope) -> bytes:
+    """Return the bytes to keep of an entry that is no job, whoever buries it; else nothing."""
+    if outcome.raw is None and envelope.version == 0:
+        return envelope.data
+    return outcome.raw or b""
 
 
 # Of this queue and of others.

@@ -38,7 +38,7 @@ end
 
 -- What somebody wrote in place of an envelope never vanishes (G13).
 local function quarantine(id, packed)
-  if packed and dead_refusal(base) then return wait_for_room(id) end
+  if packed and burial_refusal(base) then return wait_for_room(id) end
   take_up(base, id)
   if not packed then
     redis.pcall('HINCRBY', stats, 'missing', 1)

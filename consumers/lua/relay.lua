@@ -77,7 +77,7 @@ local function take_in(at)
     absorb(base, lanes, stats, job, found, now)
     return true
   end
-  if refusal == 'L' and not dead_refusal(base) then return bury(job) end
+  if refusal == 'L' and not burial_refusal(base) then return bury(job) end
   if refusal or not admit(base, lanes, job, generation + 1, now) then return false end
   generation, added = generation + 1, added + 1
   return true

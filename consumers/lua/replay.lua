@@ -57,8 +57,9 @@ local function revived(letter)
   if not (version and string.find(facts.lane or '', '^[^:]+:[^:]+:%-?%d+$') and facts.group) then
     return nil
   end
+  local run = string.format('%.0f', generation + 1)
   local counts = now_ms() .. ':0:0:0'
-  local entry = { 'head', as_begun(version .. ':' .. (generation + 1) .. ':' .. counts .. rest) }
+  local entry = { 'head', as_begun(version .. ':' .. run .. ':' .. counts .. rest) }
   for at = first + 2, #fields do entry[#entry + 1] = fields[at] end
   return facts.lane, facts.group, entry
 end
@@ -68,13 +69,15 @@ local replayed = 0
 local function bring_back(bucket, id, letter, lane, group, fields)
   local stream = base .. 'lane:' .. lane
   generation, replayed = generation + 1, replayed + 1
+  -- As text: joined to others Lua would write it rounded, once it has 15 digits.
+  local run = string.format('%.0f', generation)
   room = room - drop_letter(base, letter[1], letter[2])
   open_lane(base, lanes, stream, group)
   local entry = redis.call('XADD', stream, '*', unpack(fields))
-  redis.call('HSET', bucket, id, pointer_to(generation, 0, lane, entry))
+  redis.call('HSET', bucket, id, pointer_to(run, 0, lane, entry))
   -- While it lives again its idempotency key must not run out.
-  keep_guard(base, idempotency_of(fields[2]), bucket, id, generation, now_ms())
-  return '+' .. generation
+  keep_guard(base, idempotency_of(fields[2]), bucket, id, run, now_ms())
+  return '+' .. run
 end
 
 local function replay(bucket, id)

@@ -51,7 +51,7 @@
 -- include admit
 -- include meta
 -- include begun
-local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
 local most_dead_bytes, dead_max_age = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -223,7 +223,7 @@ end
 
 local bury = { step = function() return 4 end }
 
-function bury.refusal() return dead_refusal(base) or stream_refusal(dead) end
+function bury.refusal() return burial_refusal(base) end
 
 -- The facts of a letter: what went wrong, and the entry as it was.
 local function letter_facts(delivery, at)

@@ -171,6 +171,34 @@ async def test_g14_a_job_is_buried_at_the_deadline_when_no_live_worker_lists_its
     assert queue.live("nobodys-1") is None
 
 
+async def test_g14_an_entry_in_the_lane_of_an_event_that_is_no_job_is_buried_with_its_bytes(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    own_lane = queue.lane(front=True, type="event.work")
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"other": other}, no_handler_deadline=0.0) as worker,
+    ):
+        await emit("work")
+        await aeventually(lambda: redis.xlen(own_lane) == 1, within=30.0)
+        redis.xadd(own_lane, cast("Any", {f"field-{n}": "x" for n in range(5000)}))
+
+        async def buried() -> bool:
+            await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
+            return len(queue.letters()) == 2
+
+        await aeventually(buried, within=30.0)
+
+    letters = {letter["reason"]: letter for letter in queue.letters()}
+    assert letters[b"no_handler"]["job"] == b"work-1"
+    assert letters[b"foreign"]["raw"].startswith(b"7:field-0,1:x,")
+
+
 async def test_g14_a_job_is_not_buried_while_a_live_worker_lists_its_event(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:

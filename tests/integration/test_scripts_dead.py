@@ -479,10 +479,52 @@ def test_a_foreign_value_in_its_way_refuses_one_replay_and_no_other(
     assert queue.replay("a") == ["+4"]
 
 
+LAST_ID = "18446744073709551615-18446744073709551615"
+
+
+@pytest.mark.parametrize("last", [99_999_999_999_998, 99_999_999_999_999, 999_999_999_999_990])
+def test_a_replay_in_a_queue_of_many_generations_is_a_job_with_its_whole_number(
+    queue: Queue, last: int
+) -> None:
+    key = "i " + "0" * 32
+    bury(queue, "a", guard=key)
+    queue.redis.hset(queue.keys.meta, "generation", last)
+
+    assert queue.replay("a") == [f"+{last + 1}"]
+
+    (back,) = queue.deliver()
+    assert back.envelope.generation == last + 1
+    assert queue.pointer() == f"{last + 1} 0 workers:default:0 {back.entry}"
+    assert queue.settle((back, Completed())) == ["1"]
+    assert queue.redis.pttl(queue.keys.idempotency("0" * 32)) > 0
+
+
+@pytest.mark.parametrize("put_off", ["foreign", "outbox", "too many lanes"])
+def test_letters_that_take_no_more_entries_lose_nothing_that_is_no_job(
+    queue: Queue, put_off: str
+) -> None:
+    queue.redis.xadd(queue.keys.dead, {"x": "y"}, id=LAST_ID)
+    if put_off == "foreign":
+        queue.emit(new_job("a", due="+3600000"))
+        queue.redis.hset(f"{queue.keys.delayed}:envelopes", "a", "no job")
+        queue.make_due("a")
+        assert queue.promote()[0] == 0
+        assert list(queue.put_off()) == ["a"]
+    elif put_off == "outbox":
+        entry = queue.redis.xadd(queue.keys.outbox, {"x": "y"})
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            queue.run(transitions.quarantine(queue.keys, entry, b"raw", "why"))
+        assert queue.redis.xlen(queue.keys.outbox) == 1
+    else:
+        queue.emit(*(new_job(f"lane-{n}", priority=n) for n in range(MAX_LANES)))
+        posted = ["5-1", "workers:default:99", 1, "a", "e", b"", b"", "", ""]
+        assert queue.run(transitions.relay(queue.keys, "other", "1", [posted])) == [0, 0]
+
+
 def test_a_lane_that_takes_no_more_entries_keeps_the_letter(queue: Queue) -> None:
     bury(queue, "a")
     key = queue.stream().key
-    queue.redis.xadd(key, {"x": "y"}, id="18446744073709551615-18446744073709551615")
+    queue.redis.xadd(key, {"x": "y"}, id=LAST_ID)
     before = queue.writes()
 
     assert queue.replay("a") == [f"T{key}"]

@@ -13,6 +13,7 @@ from consumers.delivery import Delivery
 from consumers.job import NewJob
 from consumers.lanes import MAX_LANES, Lane
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.reader import delivery_of
 from consumers.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import (
     GROUP,
@@ -270,6 +271,22 @@ def test_g13_a_buried_foreign_entry_keeps_its_raw_bytes(queue: Queue) -> None:
     ((_, letter),) = queue.redis.xrange(queue.keys.dead)
     assert letter[b"raw"] == b"\x00\xff"
     assert b"data" not in letter
+
+
+def test_g13_a_foreign_entry_of_thousands_of_fields_is_buried_raw_for_whatever_reason(
+    queue: Queue,
+) -> None:
+    queue.one()
+    fields = [part for n in range(5000) for part in (b"field-%d" % n, b"x")]
+    entry = queue.redis.execute_command("XADD", queue.stream().key, "*", *fields)
+    queue.redis.xreadgroup(GROUP, ME, {queue.stream().key: ">"})
+    delivery = delivery_of(queue.stream(), entry.decode(), 1, fields, 0.0)
+
+    assert queue.settle((delivery, Buried("no_handler", "nobody"))) == ["1"]
+
+    ((_, letter),) = queue.redis.xrange(queue.keys.dead)
+    assert letter[b"raw"] == delivery.envelope.data
+    assert letter[b"raw"].startswith(b"7:field-0,1:x,")
 
 
 def test_dead_letters_are_trimmed_at_their_bound_with_their_index(queue: Queue) -> None:

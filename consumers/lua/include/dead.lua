@@ -8,6 +8,12 @@ local function dead_refusal(base)
   if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
 end
 
+-- Returns the key in the way of one more letter, nil when there is none.
+local function burial_refusal(base)
+  local dead = base .. 'dead'
+  return dead_refusal(base) or (exhausted(dead) and 'T' .. dead) or nil
+end
+
 -- Returns the entry of the letter that an id had before this one, nil when it has gone.
 local function letter_before(base, id, fields)
   if fields[9] ~= 'before' then return nil end
