@@ -101,7 +101,10 @@ class Keys:
 
     @property
     def waiters(self) -> str:
-        """Hash of who waits for a job's end. Bound: expires a day after the last wait began."""
+        """Hash of who waits for a job's end.
+
+        Bound: the live jobs, 100 processes each; expires a day after the last wait began.
+        """
         return f"{self.base}waiters"
 
     @property

@@ -15,7 +15,7 @@ from consumers.control import ControlChannel
 from consumers.inspector import End, Facts, Inspector
 from consumers.keys import Keys
 from consumers.scripts import call
-from consumers.transitions import BATCH_ITEMS, living
+from consumers.transitions import BATCH_ITEMS, leave, living
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -54,15 +54,24 @@ class Results:
     async def wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
         """Return how this run of the job ended, or what is known when it is not live any more."""
         await self._listen(keys)
+        try:
+            found = await self._wait(keys, job_id, run)
+        except BaseException:
+            self._leave(keys, job_id)
+            raise
+        if isinstance(found, Facts) and found.run is not None:
+            # It is the end of another run that we would be told.
+            self._leave(keys, job_id)
+        return found
+
+    async def _wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
         inspector = Inspector(self._wire, keys, kept=self._kept)
-        awaited = (keys.base, job_id, run)
+        channel, awaited = keys.results(self._waiter), (keys.base, job_id, run)
         while True:
             told: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
             self._told[awaited].add(told)
             try:
-                facts = await inspector.job(
-                    job_id, channel=keys.results(self._waiter), waiter_ttl_ms=_WAITER_TTL_MS
-                )
+                facts = await inspector.job(job_id, channel=channel, waiter_ttl_ms=_WAITER_TTL_MS)
                 if facts.run != run:
                     return facts
                 end = await told
@@ -73,6 +82,14 @@ class Results:
                 await asyncio.sleep(0.2)
             finally:
                 self._forget(awaited, told)
+
+    def _leave(self, keys: Keys, job_id: str) -> None:
+        """Let no message be sent to us any more, unless others here wait for the job as well."""
+        if any((base, other) == (keys.base, job_id) for base, other, _ in self._told):
+            return
+        step = leave(keys, job_id, keys.results(self._waiter))
+        # Sent and forgotten, so that whoever gives up waits for nothing more.
+        self._wire.send(*step.by_source).add_done_callback(_not_sent)
 
     async def close(self) -> None:
         """End the subscription."""
@@ -137,3 +154,8 @@ class Results:
         waiting.discard(told)
         if not waiting:
             del self._told[awaited]
+
+
+def _not_sent(reply: asyncio.Future[object]) -> None:
+    if not reply.cancelled() and (error := reply.exception()) is not None:
+        logger.debug("nobody waits there any more, and Redis was not told: %s", error)

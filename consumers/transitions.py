@@ -30,10 +30,10 @@ RETIRE, FORGET, PROMOTE = load("retire"), load("forget"), load("promote")
 CANCEL, PAUSE = load("cancel"), load("pause")
 QUARANTINE = load("quarantine")
 REPLAY, PURGE, INSPECT, RELAY = load("replay"), load("purge"), load("inspect"), load("relay")
-LIVING, AUDIT = load("living"), load("audit")
+LIVING, LEAVE, AUDIT = load("living"), load("leave"), load("audit")
 ALL = (
     EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET,
-    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, CANCEL, PAUSE, AUDIT,
+    PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, LEAVE, CANCEL, PAUSE, AUDIT,
 )  # fmt: skip
 
 
@@ -357,6 +357,11 @@ def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
     for job_id, run in runs:
         args += [bucket(job_id), job_id, run]
     return Call(LIVING, [keys.meta], args)
+
+
+def leave(keys: Keys, job_id: str, channel: str) -> Call:
+    """Return the taking out of one who waits for a job's end; answers 1 when it was there."""
+    return Call(LEAVE, [keys.waiters], [job_id, channel])
 
 
 def words(answer: bytes) -> list[str]:

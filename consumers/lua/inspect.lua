@@ -38,13 +38,23 @@ elseif generation then
 end
 if #fields == 0 then pointer = '' end
 
+-- A process that was killed is never taken out. Who waits and is not told finds the end with
+-- its next look.
+local MOST_WAITERS = 100
+
+local function with_room(channels)
+  local _, number = string.gsub(channels, '%S+', '')
+  if number < MOST_WAITERS then return channels end
+  return (string.gsub(channels, '^%S+ ', ''))
+end
+
 -- Somebody waits: settle tells them. Looked up in the same step, so nothing is missed.
 if pointer ~= '' and channel ~= '' then
   local channels = redis.call('HGET', base .. 'waiters', id) or ''
   if not string.find(' ' .. channels .. ' ', ' ' .. channel .. ' ', 1, true) then
     -- Full memory refuses this: then the wait costs a look every few seconds.
     redis.pcall('HSET', base .. 'waiters', id,
-      channels == '' and channel or channels .. ' ' .. channel)
+      channels == '' and channel or with_room(channels) .. ' ' .. channel)
     redis.call('PEXPIRE', base .. 'waiters', ARGV[4])
   end
 end

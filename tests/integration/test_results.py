@@ -271,6 +271,37 @@ async def test_a_wait_for_many_large_jobs_ends_for_each_whose_entry_was_deleted(
         wait.cancel()
 
 
+async def test_who_gives_up_is_told_nothing_any_more(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    queue.emit(new_job("a"))
+    one, other = await waiting(queue, results), await waiting(queue, results)
+    await aeventually(lambda: len(results._told["tm:{default}:", "a", 1]) == 2, within=30.0)
+
+    one.cancel()
+    await asyncio.wait({one})
+    assert redis.hexists(queue.keys.waiters, "a")
+
+    other.cancel()
+    await asyncio.wait({other})
+    await aeventually(lambda: not redis.exists(queue.keys.waiters), within=30.0)
+
+
+async def test_who_asks_for_an_earlier_run_is_told_of_no_later_one(
+    redis: redis_py.Redis, results: Results
+) -> None:
+    queue = Queue(redis)
+    queue.settle((queue.one(), Completed(b"1")))
+    queue.emit(new_job("a"))
+
+    found = await results.wait(queue.keys, "a", 1)
+
+    assert isinstance(found, Facts)
+    assert found.run == 2
+    await aeventually(lambda: not redis.exists(queue.keys.waiters), within=30.0)
+
+
 async def test_waits_in_several_queues_are_told_on_one_connection(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:

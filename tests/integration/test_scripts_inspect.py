@@ -269,6 +269,43 @@ def test_a_waiter_is_registered_once_and_several_side_by_side(queue: Queue) -> N
     assert waiters(queue) == {"a": f"{CHANNEL} {OTHERS_CHANNEL}"}
 
 
+def test_of_more_waiters_than_are_kept_the_latest_are(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    channels = [f"tm:{{default}}:results:{n}" for n in range(103)]
+
+    for channel in channels:
+        wait(queue, channel=channel)
+
+    assert waiters(queue) == {"a": " ".join(channels[-100:])}
+
+
+def leave(queue: Queue, job_id: str = "a", channel: str = CHANNEL) -> int:
+    taken_out: int = queue.run(transitions.leave(queue.keys, job_id, channel))
+    return taken_out
+
+
+def test_a_waiter_that_leaves_is_taken_out_and_the_others_stay(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    for channel in (CHANNEL, OTHERS_CHANNEL):
+        wait(queue, channel=channel)
+
+    assert [leave(queue), leave(queue)] == [1, 0]
+    assert waiters(queue) == {"a": OTHERS_CHANNEL}
+    assert leave(queue, channel=OTHERS_CHANNEL) == 1
+    assert waiters(queue) == {}
+
+
+def test_a_waiter_leaves_in_full_memory(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    for channel in (CHANNEL, OTHERS_CHANNEL):
+        wait(queue, channel=channel)
+
+    with full_memory(queue.redis):
+        assert leave(queue) == 1
+
+    assert waiters(queue) == {"a": OTHERS_CHANNEL}
+
+
 def test_who_only_looks_is_not_registered(queue: Queue) -> None:
     queue.emit(new_job("a"))
 
