@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -13,11 +14,14 @@ from consumers.dead_letters import DeadLetter, letter_of
 from consumers.delivery import read_envelope
 from consumers.job import Envelope
 from consumers.keys import Fleet, Keys
-from consumers.lanes import Lane
+from consumers.lanes import Lane, listed_lanes
 from consumers.pauses import FIELDS, PauseState
 from consumers.scripts import call
 from consumers.transitions import inspect
 from consumers.wire import Wire
+
+# What HINCRBY takes for a number.
+_NUMBER = re.compile(rb"-?[0-9]{1,19}")
 
 State = Literal[
     "waiting", "delayed", "debounced", "parked", "running", "retrying",
@@ -151,9 +155,9 @@ class Inspector:
             self._wire.send("SCARD", self._keys.cancelled),
             self._wire.send("HMGET", self._keys.meta, *FIELDS),
         )
-        lanes = [Lane.parse(self._keys.queue, name.decode()) for name in names]
+        lanes = listed_lanes(self._keys.queue, names)
         found = await asyncio.gather(*(self._lane(lane) for lane in lanes))
-        counted = dict(zip(counters[::2], (int(c) for c in counters[1::2]), strict=True))
+        counted = _counted(counters)
         paused = PauseState.read(meta)
         ages = [it.oldest_waiting_ms for it in found if it.oldest_waiting_ms is not None]
         return QueueStats(
@@ -270,6 +274,15 @@ def _kept_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
 def value_of(end: End) -> Any:
     """Return the value that a completed run returned."""
     return from_json(end.value)
+
+
+def _counted(flat: Sequence[bytes]) -> dict[bytes, int]:
+    """Return counters by name; what somebody else wrote among them is passed over."""
+    return {
+        name: int(count)
+        for name, count in zip(flat[::2], flat[1::2], strict=True)
+        if _NUMBER.fullmatch(count)
+    }
 
 
 def _pairs(flat: Sequence[Any]) -> dict[bytes, Any]:

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from consumers.dead_letters import DeadLetter
 from consumers.inspector import Facts, State
-from consumers.lanes import Lane
+from consumers.lanes import Lane, listed_lanes
 from consumers.schedules import Record
 from processors.schedule import Schedule
 
@@ -234,8 +234,8 @@ def _ended(queue: str, facts: Facts) -> JobInfo:
 
 
 def _lane(queue: str, place: str) -> Lane | None:
-    name = place.removesuffix(":front")
-    return Lane.parse(queue, name) if ":" in name else None
+    found = listed_lanes(queue, [place.removesuffix(":front").encode()])
+    return found[0] if found else None
 
 
 def _data(stored: bytes) -> Any:
