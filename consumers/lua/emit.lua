@@ -46,12 +46,16 @@ local function length(stream)
 end
 
 -- What was cancelled while it waited lies in its lane until it is delivered, but runs no more.
+-- The lanes of single events are left out: there may be a thousand, and what lies there waits
+-- for a worker that is deployed, not for the producers to slow down.
 local function depth()
   local put_off = redis.pcall('ZCARD', base .. 'delayed')
   local held = type(put_off) == 'number' and put_off or 0
   for _, name in ipairs(redis.call('ZRANGE', lanes, 0, -1)) do
-    local lane = base .. 'lane:' .. name
-    held = held + length(lane) + length(lane .. ':front')
+    if not is_of_event(name) then
+      local lane = base .. 'lane:' .. name
+      held = held + length(lane) + length(lane .. ':front')
+    end
   end
   local cancelled = redis.pcall('SCARD', base .. 'cancelled')
   return math.max(0, held - (type(cancelled) == 'number' and cancelled or 0))

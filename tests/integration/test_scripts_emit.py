@@ -241,13 +241,38 @@ def test_the_depth_limit_refuses_what_goes_beyond_it_and_nothing_else(queue: Que
     assert queue.emit(new_job("e"), depth=None) == ["+5"]
 
 
-def test_the_depth_limit_counts_fronts_and_lanes_of_events_and_what_runs(queue: Queue) -> None:
+def test_the_depth_limit_counts_fronts_and_what_runs(queue: Queue) -> None:
     queue.emit(*(new_job(it) for it in "abcd"))
-    first, second, _third = queue.deliver(count=3)
-    queue.settle((first, Released("stop")), (second, Released("no handler", event="e")))
+    first, *_running = queue.deliver(count=3)
+    queue.settle((first, Released("stop")))
 
     assert queue.emit(new_job("e"), depth=4) == ["F"]
     assert queue.emit(new_job("e"), depth=5) == ["+5"]
+
+
+def test_the_depth_limit_leaves_out_what_waits_in_the_lanes_of_events(queue: Queue) -> None:
+    queue.emit(*(new_job(it) for it in "abc"))
+    queue.settle(*((it, Released("no handler", event="e")) for it in queue.deliver(count=2)))
+
+    assert queue.emit(new_job("d"), new_job("e"), depth=2) == ["+4", "F"]
+
+
+def test_a_depth_limit_costs_no_more_where_many_events_have_a_lane_of_their_own(
+    queue: Queue,
+) -> None:
+    queue.emit(*(new_job(f"job-{n}") for n in range(100)))
+    released = [(it, Released("no handler", event=f"e{n}")) for n, it in enumerate(queue.deliver())]
+    queue.settle(*released)
+    before = calls_of(queue, "xlen")
+
+    queue.emit(new_job("a"), depth=100)
+
+    assert calls_of(queue, "xlen") - before == 2
+
+
+def calls_of(queue: Queue, command: str) -> int:
+    calls: int = queue.redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+    return calls
 
 
 def test_the_depth_limit_does_not_count_what_was_cancelled_while_it_waited(queue: Queue) -> None:

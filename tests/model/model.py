@@ -128,9 +128,11 @@ class Model:
 
     def emit(self, jobs: Iterable[NewJob], depth: int | None) -> list[str]:
         """Return the words of a batch."""
+        runs = self.runs.values()
         # What was cancelled while it waited still has its place, but runs no more.
-        held = sum(run.mark != "cancelled" for run in self.runs.values())
-        room = depth - held if depth else 1000
+        over = sum(run.mark == "cancelled" for run in runs)
+        held = sum(not run.place.startswith("event.") for run in runs) - over
+        room = depth - max(0, held) if depth else 1000
         before = self.generation
         words = [self._emit(job, room - (self.generation - before)) for job in jobs]
         self._count_born(before)

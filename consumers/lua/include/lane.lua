@@ -27,11 +27,14 @@ end
 
 local function lane_name(base, key) return string.sub(key, #base + 6) end
 
+-- Whether a lane (by its name) is that of a single event.
+local function is_of_event(name) return string.sub(name, 1, 6) == 'event.' end
+
 -- The group through which a lane's jobs leave it. Behind "~" stands the type of an event's own
 -- lane; without one it is that of the default type, else the lane is its type's.
 local function group_of(name)
   local who = string.match(name, '^[^:]+')
-  if not string.find(who, '^event%.') then return who end
+  if not is_of_event(who) then return who end
   return string.match(who, '~(.+)$') or 'workers'
 end
 
@@ -47,9 +50,9 @@ end
 
 -- How many lanes of this lane's sort (an event's own, or a type's) exist.
 local function lanes_alike(lanes, name)
-  local of_event, count = string.find(name, '^event%.') ~= nil, 0
+  local of_event, count = is_of_event(name), 0
   for _, other in ipairs(redis.call('ZRANGE', lanes, 0, -1)) do
-    if (string.find(other, '^event%.') ~= nil) == of_event then count = count + 1 end
+    if is_of_event(other) == of_event then count = count + 1 end
   end
   return count
 end
@@ -72,7 +75,7 @@ local function lane_refusal(base, lanes, key, most, opening)
   if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
   if opening and opening[key] then return nil end
   local more = opening and opening.count or 0
-  local limit = string.find(name, '^event%.') and most.event_lanes or most.lanes
+  local limit = is_of_event(name) and most.event_lanes or most.lanes
   if redis.call('ZCARD', lanes) + more >= limit and lanes_alike(lanes, name) + more >= limit then
     return 'L'
   end
