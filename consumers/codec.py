@@ -7,7 +7,7 @@ import math
 import os
 from binascii import b2a_base64
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -33,16 +33,23 @@ _TO_ID = bytes.maketrans(b"+/", b"._")
 _PLAIN = SchemaSerializer(core_schema.any_schema())
 
 
-def encode(value: object, *, what: str, limit: int) -> bytes:
+# Says what of a value its JSON would lose; None when nothing.
+Loss = Callable[[object], str | None]
+
+
+def encode(value: object, *, what: str, limit: int, loss: Loss | None = None) -> bytes:
     """Return value as JSON of at most limit bytes.
 
     Models and dataclasses are dumped, dates become ISO 8601 strings. Raises
     NotSerializable for bytes, sets, NaN, Infinity, lone surrogates, iterators,
     keys that become the same text and what has no JSON form, TooLarge over the
-    limit; what names the value there.
+    limit; what names the value there. loss is given for a value that will be read
+    as its own type again: it is asked about what is not JSON already, and computed
+    fields are left out.
     """
+    round_trip = loss is not None
     try:
-        data = to_json(value)
+        data = to_json(value, round_trip=round_trip)
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise NotSerializable(what, _reason(error)) from error
     except Exception as error:
@@ -51,8 +58,9 @@ def encode(value: object, *, what: str, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLarge(what, len(data), limit)
     if not _comes_back(value, data, what):
-        _refuse_bytes(value, data, what)
+        _refuse_bytes(value, data, what, round_trip=round_trip)
         _refuse_ambiguous(value, what)
+        _refuse_loss(value, what, loss)
     return data
 
 
@@ -105,10 +113,10 @@ def _unreadable(data: bytes, error: ValueError) -> str:
     return ambiguity or f"it could not be read again ({error})"
 
 
-def _refuse_bytes(value: object, data: bytes, what: str) -> None:
+def _refuse_bytes(value: object, data: bytes, what: str, *, round_trip: bool) -> None:
     # to_json has no mode that refuses bytes, but bytes are the only values that
     # differ between two modes; an iterator differs because it is used up.
-    if to_json(value, bytes_mode="hex") != data:
+    if to_json(value, bytes_mode="hex", round_trip=round_trip) != data:
         raise NotSerializable(what, "it holds bytes or an iterator")
 
 
@@ -116,6 +124,18 @@ def _refuse_ambiguous(value: object, what: str) -> None:
     try:
         reason = _ambiguity(_PLAIN.to_python(value))
     except Exception as error:
+        raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
+    if reason is not None:
+        raise NotSerializable(what, reason)
+
+
+def _refuse_loss(value: object, what: str, loss: Loss | None) -> None:
+    if loss is None:
+        return
+    try:
+        reason = loss(value)
+    except Exception as error:
+        # A model may bring validators of its own, which may raise anything.
         raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
     if reason is not None:
         raise NotSerializable(what, reason)

@@ -15,6 +15,7 @@ from pydantic_core import ValidationError
 
 from consumers.job import Job
 from taskmanager.errors import InvalidHandler, InvalidPayload
+from taskmanager.losses import read_again
 from taskmanager.signatures import signature_of
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ _FORM = (
 class Payload:
     """What the payload of an event must be; the adapter is built once."""
 
-    __slots__ = ("_adapter",)
+    __slots__ = ("_validator",)
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
-        self._adapter = adapter
+        self._validator = adapter.validator
 
     def decode(self, data: bytes) -> Any:
         """Return the payload's JSON as the handler takes it; raises pydantic's ValidationError."""
-        return self._adapter.validate_json(data)
+        return read_again(self._validator, data)
 
     def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload unless the JSON is such a payload."""

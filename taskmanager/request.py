@@ -17,6 +17,7 @@ from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priorit
 from consumers.names import check_job_id, check_name
 from processors.debounce import DebounceManager
 from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.losses import loss_in
 from taskmanager.options import EMIT, EMIT_ITEM
 from taskmanager.storms import emit_storm, group_of
 from taskmanager.values import (
@@ -204,7 +205,7 @@ def body_of(event: str, data: object) -> bytes:
     """Return the payload as JSON; NO_DATA stands for {}."""
     if data is NO_DATA:
         return _EMPTY
-    return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT)
+    return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT, loss=loss_in)
 
 
 # Named for errors only: kept, so that jobs without one do not pay for it.

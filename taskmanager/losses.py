@@ -1,0 +1,114 @@
+"""Find what of a payload would arrive otherwise than it was emitted.
+
+JSON has no secrets and no subclasses, and a model may read other names than it
+writes. A model is therefore read again as its own type, as a handler of that type
+does; secrets that stand elsewhere are looked for one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic_core import ValidationError, to_json
+
+Path = tuple[object, ...]
+
+# Stands for a part that did not come back.
+_NOTHING = object()
+
+_OF_SECRETS = "a secret is stored as asterisks: give its text, or a serializer to its field"
+_OF_A_SUBCLASS = (
+    "it is lost when the model is read again, because a field of a base class has no more than "
+    "that: name the subclass, or a union, in the field's annotation"
+)
+_OF_A_CHANGE = (
+    "it is another when the model is read again: let what the field reads (validators, "
+    "validation_alias) and what it writes (serializers, serialization_alias) be the same"
+)
+
+
+def loss_in(value: object, path: Path = ()) -> str | None:
+    """Return what of a value would be lost, by its place, and why; None when nothing would."""
+    if hasattr(type(value), "__pydantic_validator__"):
+        return _loss_in_model(value, path)
+    if _is_masked(value):
+        return f"at {_name(path)} {_OF_SECRETS}"
+    found = (loss_in(part, (*path, at)) for at, part in _parts(value))
+    return next((loss for loss in found if loss is not None), None)
+
+
+def _loss_in_model(model: Any, path: Path) -> str | None:
+    try:
+        again = read_again(type(model).__pydantic_validator__, to_json(model, round_trip=True))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        return f"at {_name((*path, *fault['loc']))} it cannot be read again: {fault['msg']}"
+    given, came = _dumped(model), _dumped(again)
+    if given == came:
+        return None
+    lost = _difference(given, came, path)
+    return None if lost is None else f"at {_name(lost[0])} {lost[1]}"
+
+
+def read_again(validator: Any, data: bytes) -> Any:
+    """Return what JSON is of a type; raises pydantic's ValidationError.
+
+    A field may have its own name too: that is what is written where it has an alias
+    for reading only.
+    """
+    return validator.validate_json(data, by_alias=True, by_name=True)
+
+
+def _dumped(model: Any) -> Any:
+    """Return the model's values, with all that is in them and not what its fields name only."""
+    serializer = type(model).__pydantic_serializer__
+    return serializer.to_python(model, round_trip=True, serialize_as_any=True)
+
+
+def _difference(given: object, came: object, path: Path) -> tuple[Path, str] | None:
+    """Return where what came is not what was given, and why that may be."""
+    if _is_masked(given):
+        return None if given == came else (path, _OF_SECRETS)
+    if came is _NOTHING:
+        return path, _OF_A_SUBCLASS
+    parts = dict(_parts(given))
+    if not parts:
+        return None if _alike(given, came) else (path, _OF_A_CHANGE)
+    others = dict(_parts(came))
+    for at, part in parts.items():
+        lost = _difference(part, others.get(at, _NOTHING), (*path, at))
+        if lost is not None:
+            return lost
+    return None
+
+
+def _alike(given: object, came: object) -> bool:
+    """Return whether two values mean the same, also when they have no comparison of their own."""
+    try:
+        # Moments of two zones are never equal in the hour that clocks pass twice.
+        return bool(given == came) or to_json(given) == to_json(came)
+    except Exception:
+        # What has no JSON of its own went through the field's serializer.
+        return True
+
+
+def _is_masked(value: object) -> bool:
+    """Return whether JSON has asterisks for a value, as for pydantic's secrets that hold any."""
+    secret = getattr(type(value), "get_secret_value", None)
+    return secret is not None and str(value) != secret(value)
+
+
+def _parts(value: object) -> Iterator[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, list | tuple | deque):
+        yield from enumerate(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from ((it.name, getattr(value, it.name)) for it in dataclasses.fields(value))
+
+
+def _name(path: Iterable[object]) -> str:
+    return ".".join(map(str, path)) or "its top"
