@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -27,7 +28,7 @@ from taskmanager.payloads import Payload, payload_of
 from taskmanager.policies import check_retry
 from taskmanager.repeats import handler_schedule
 from taskmanager.request import DEFAULT_QUEUE
-from taskmanager.signatures import signature_of
+from taskmanager.signatures import signature_of, wrapped_signature_of
 from taskmanager.storms import OPTIONS as STORM_OPTIONS
 from taskmanager.storms import handler_storms
 from taskmanager.values import positive_s, whole_ms, whole_number
@@ -57,6 +58,8 @@ class HandlerOf(Protocol[D]):
     def __call__(self, handler: Callable[[Job[D]], _R], /) -> Callable[[Job[D]], _R]: ...
 
 
+# ctx, context, app_ctx; also _, for who has no use for it.
+_CTX = re.compile(r"ctx|context|^_+$")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -289,10 +292,31 @@ def _takes_ctx(handler: Any) -> bool:
     if needed:
         raise InvalidHandler(handler, f"nobody would give it {', '.join(needed)}")
     count = sum(it.kind in _POSITIONAL for it in parameters)
-    takes_any = any(it.kind is inspect.Parameter.VAR_POSITIONAL for it in parameters)
+    takes_any = any(map(_is_any, parameters))
     if count > 2 or (count == 0 and not takes_any):
         raise InvalidHandler(handler, f"it takes {count} positional parameters")
-    return count == 2 or takes_any
+    return count == 2 or (takes_any and _hands_on_ctx(handler))
+
+
+def _hands_on_ctx(wrapper: Any) -> bool:
+    """Return whether a function of any arguments calls another one with ctx.
+
+    What it wraps may take more than (job, ctx), which the wrapper then adds; only the
+    names tell one from the other.
+    """
+    parameters = list(wrapped_signature_of(wrapper).parameters.values())
+    if any(map(_is_any, parameters)):
+        return True
+    second = [it for it in parameters if it.kind in _POSITIONAL][1:2]
+    return any(_is_ctx(it) for it in second)
+
+
+def _is_any(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def _is_ctx(parameter: inspect.Parameter) -> bool:
+    return bool(_CTX.search(parameter.name) or "Context" in str(parameter.annotation))
 
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {

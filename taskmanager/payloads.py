@@ -16,7 +16,7 @@ from pydantic_core import ValidationError
 from consumers.job import Job
 from taskmanager.errors import InvalidHandler, InvalidPayload
 from taskmanager.losses import read_again
-from taskmanager.signatures import signature_of
+from taskmanager.signatures import wrapped_signature_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -95,7 +95,7 @@ def _field(hint: Any, *, required: bool) -> Any:
 
 
 def _annotated(handler: Callable[..., Any]) -> Any:
-    parameters = list(signature_of(handler).parameters.values())
+    parameters = list(wrapped_signature_of(handler).parameters.values())
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
         return _UNTYPED
     annotation = _resolved(handler, parameters[0].annotation)

@@ -67,8 +67,11 @@ class Registrar:
         event loop, a plain one in a thread. What it returns is the job's result
         and must be JSON of at most 64 KiB; if it raises, the job is retried as
         HandlerOptions and processor= say, then buried. The function is returned
-        unchanged. A second handler of the same event replaces the first, with a
-        warning; after start it is an AlreadyStarted.
+        unchanged. A wrapper is called as its own parameters say. One of any
+        (*args) is given ctx if the second parameter of what it wraps is named
+        ctx or context, or annotated as Context. A second handler of the same
+        event replaces the first, with a warning; after start it is an
+        AlreadyStarted.
 
         payload, or the annotation job: Job[Payload], says what the data must be:
         a pydantic model, dataclass, TypedDict or whatever pydantic has a schema

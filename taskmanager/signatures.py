@@ -22,10 +22,20 @@ else:
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature; annotations that have no value here are text or a ForwardRef.
+    """Return how a function is called: of a wrapper its own signature, not what it wraps.
 
-    Raises TypeError or ValueError, as inspect.signature does, when there is none.
+    Annotations that have no value here are text or a ForwardRef. Raises TypeError or
+    ValueError, as inspect.signature does, when there is no signature.
     """
+    try:
+        return inspect.signature(_function(function), follow_wrapped=False, **_UNEVALUATED)
+    except ValueError:
+        # A wrapper in C, as of lru_cache, is called as what it wraps.
+        return wrapped_signature_of(function)
+
+
+def wrapped_signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of what a wrapper calls, or of a function that is none."""
     return inspect.signature(_function(function), **_UNEVALUATED)
 
 

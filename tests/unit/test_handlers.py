@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from consumers.errors import InvalidInput
-from taskmanager import AlreadyInitializedError, AlreadyStarted, TaskManager
+from taskmanager import AlreadyInitializedError, AlreadyStarted, Context, TaskManager
 from taskmanager.handlers import Registry
 
 
@@ -53,6 +53,42 @@ class Callable_:
 @functools.wraps(full)
 def wrapped(*args: Any, **kwargs: Any) -> Any:
     return full(*args, **kwargs)
+
+
+@functools.wraps(three)
+def gives_one(job: Any, ctx: Any) -> Any:
+    return three(job, ctx, "more")
+
+
+@functools.wraps(keyword)
+def gives_a_keyword(job: Any) -> Any:
+    return keyword(job, None, db="db")
+
+
+@functools.wraps(keyword)
+def gives_a_keyword_to_any(*args: Any) -> Any:
+    return keyword(*args, db="db")
+
+
+def of_session(job: Any, session: Any) -> None: ...
+
+
+@functools.wraps(of_session)
+def gives_session(*args: Any, **kwargs: Any) -> Any:
+    return of_session(*args, session="session", **kwargs)
+
+
+@functools.wraps(of_session)
+def gives_what_it_wraps_calls_otherwise(job: Any, ctx: Any) -> Any:
+    return of_session(job, ctx.session)
+
+
+def typed(job: Any, services: Context[Any]) -> None: ...
+
+
+@functools.wraps(typed)
+def hands_on(*args: Any) -> Any:
+    return typed(*args)
 
 
 @pytest.fixture
@@ -98,6 +134,15 @@ def test_a_handler_without_a_queue_belongs_to_the_default_one(tm: TaskManager) -
         (anything, 1, False),
         (defaulted, 1, False),
         (wrapped, 1, False),
+        (functools.partial(wrapped), 1, False),
+        (gives_one, 1, False),
+        (gives_a_keyword, 0, False),
+        (gives_a_keyword_to_any, 1, False),
+        (gives_session, 0, False),
+        (functools.partial(gives_session), 0, False),
+        (gives_what_it_wraps_calls_otherwise, 1, False),
+        (hands_on, 1, False),
+        (functools.lru_cache(plain), 0, False),
         (functools.partial(three, more=1), 1, False),
         (functools.partial(full), 1, True),
         (Callable_(), 1, True),
@@ -201,6 +246,21 @@ def test_how_jobs_are_treated_may_be_said_in_every_form(
     registration = bound(tm, "default", "a")
     assert (registration.max_retries, registration.timeout) == (3, 30.0)
     assert (registration.retry_delay_ms, registration.retry) == (None, None)
+
+
+def test_middleware_and_on_dead_are_called_as_their_wrappers_are(tm: TaskManager) -> None:
+    async def layer(job: Any, ctx: Any, call_next: Any, clock: Any) -> None: ...
+
+    def tell(letter: Any, channel: Any) -> None: ...
+
+    @functools.wraps(layer)
+    async def timed(job: Any, ctx: Any, call_next: Any) -> None: ...
+
+    @functools.wraps(tell)
+    def tell_all(letter: Any) -> None: ...
+
+    assert tm.middleware(timed) is timed
+    assert tm.on_dead(tell_all) is tell_all
 
 
 def test_a_second_handler_replaces_the_first_with_a_warning(
