@@ -2,7 +2,7 @@
 
 What a record carries in ``extra`` is shown as fields, behind the sentence.
 Nothing else configures logging; a program that embeds the task manager keeps
-its own configuration.
+its own configuration, but for loggers of ours that it disables in passing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 
 LogFormat = Literal["console", "json"]
 
+_OURS = frozenset({"consumers", "processors", "taskmanager"})
 # What every record has; everything else came with extra={...}.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -34,6 +35,18 @@ def configure(
     # The names of every selector and every closed transport help nobody.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def unmute() -> None:
+    """Enable every logger of ours that was disabled.
+
+    logging.config disables all that are there and that it does not name, unless it is
+    asked not to; hardly anybody who leaves that at its default means a worker's. Levels
+    and handlers are left as they are.
+    """
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _OURS:
+            logger.disabled = False
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from taskmanager import logs
 from taskmanager.errors import OtherLoop, WorkerBroken
 
 # Opens the lifespan and makes the consumer; what it returns closes the lifespan.
@@ -123,6 +124,8 @@ class Worker:
     async def _start(self) -> None:
         try:
             self._close_lifespan = await self._open_lifespan()
+            # The app has configured its logging by now, as it was imported or here.
+            logs.unmute()
             self._consumer = self._open_consumer()
             await self._consumer.start()
         except BaseException:

@@ -111,10 +111,13 @@ def _own_name(name: str | None, index: int | None) -> str | None:
 
 
 def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
+    from taskmanager import logs
     from taskmanager.cli.loading import import_handlers, load
 
     tm = load(target)
     import_handlers(tm)
+    # Until the worker has started too: that may take its time, and say why.
+    logs.unmute()
     if not tm.handlers:
         imported = ", ".join([target.partition(":")[0], *tm.included])
         raise Exit(
