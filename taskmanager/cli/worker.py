@@ -45,6 +45,7 @@ _YOUNG = 20_000
 @click.option("--index", type=int, hidden=True)
 @click.option("--again", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
+@click.option("--parent", type=int, hidden=True)
 @click.pass_context
 def worker(
     context: click.Context,
@@ -58,6 +59,7 @@ def worker(
     index: int | None,
     again: bool,
     ready_fd: int | None,
+    parent: int | None,
     **settings: Any,
 ) -> None:
     """Run the handlers of an app: a TaskManager, or a function without arguments returning one.
@@ -73,12 +75,14 @@ def worker(
     logs.configure(log_format, verbose=verbose)
     if processes > 1 and index is None:
         context.exit(_supervise(processes))
+    if parent is not None:
+        _end_with_parent(parent)
     settings |= context.obj | {"name": _own_name(name, index)}
     with reported():
         tm = _load(target, settings)
         if index is None or (index == 1 and not again):
             click.echo(_banner(tm, processes), err=True)
-        _run(tm, burst=burst, supervised=index is not None, ready_fd=ready_fd)
+        _run(tm, burst=burst, ready_fd=ready_fd)
 
 
 def _supervise(processes: int) -> int:
@@ -98,6 +102,7 @@ def _supervise(processes: int) -> int:
 def _own_command(start: Start) -> list[str]:
     """Return the command line that we were given, with which of the processes it is for."""
     own = ["--index", str(start.index), "--ready-fd", str(start.ready)]
+    own += ["--parent", str(os.getpid())]
     own += ["--again"] if start.count > 1 else []
     return [sys.executable, "-m", "taskmanager", *sys.argv[1:], *own]
 
@@ -143,11 +148,9 @@ def _banner(tm: TaskManager[Any], processes: int) -> str:
     )
 
 
-def _run(tm: TaskManager[Any], *, burst: bool, supervised: bool, ready_fd: int | None) -> None:
+def _run(tm: TaskManager[Any], *, burst: bool, ready_fd: int | None) -> None:
     import asyncio
 
-    if supervised:
-        _end_with_parent()
     relieve_collector()
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner, ending_within(LAST_SECONDS):
         runner.run(tm.run(burst=burst, on_start=lambda: _say_ready(ready_fd)))
@@ -183,9 +186,11 @@ def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _end_with_parent() -> None:
-    """Stop, as at a first SIGTERM, when the supervisor is gone without having said so."""
-    parent = os.getppid()
+def _end_with_parent(parent: int) -> None:
+    """Stop, as at a first SIGTERM, when the supervisor is gone without having said so.
+
+    Its id comes from itself: it may be gone before we look for it.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -449,6 +449,26 @@ def test_workers_end_when_their_supervisor_was_killed(run: Run) -> None:
     eventually(lambda: not any(map(alive, pids)))
 
 
+def test_workers_that_import_their_app_end_when_their_supervisor_was_killed(
+    run: Run, folder: Path
+) -> None:
+    (folder / "slow.py").write_text("import time; print('importing'); time.sleep(1000)")
+    worker = run("worker", "slow:tm", "-p", "2")
+    eventually(lambda: worker.text.count("importing") == 2, within=30)
+    pids = workers_of(worker)
+
+    worker.kill()
+
+    eventually(lambda: not any(map(alive, pids)), within=20)
+
+
+def test_a_worker_whose_supervisor_was_gone_before_it_began_ends(run: Run) -> None:
+    # No process has this id: it is above what Linux gives.
+    worker = run("worker", "app:tm", "--index", "1", "--parent", str(2**22 + 1))
+
+    assert worker.wait(30) in {0, -signal.SIGTERM}
+
+
 # --- emit --------------------------------------------------------------------------------
 
 
