@@ -91,6 +91,15 @@ def on_signals(action: Callable[..., object] | signal.Handlers) -> None:
         signal.signal(number, action)
 
 
+def end_at_sigterm() -> None:
+    """Have SIGTERM end the process with 0, as long as it has nothing that it must finish.
+
+    To process 1, as of a container, the kernel sends no signal that is not handled: an app
+    could not be stopped while it is imported.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(OK))
+
+
 class LastWord:
     """Ends the process without the interpreter's own end, when threads are still running.
 

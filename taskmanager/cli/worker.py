@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from taskmanager.cli.exits import USAGE, Exit, ending_within, on_signals, reported
+from taskmanager.cli.exits import USAGE, Exit, end_at_sigterm, ending_within, on_signals, reported
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -67,6 +67,7 @@ def worker(
     The first SIGTERM or SIGINT (Ctrl-C) lets running jobs finish, the second
     cancels them and hands them back, the third exits with 4.
     """
+    end_at_sigterm()
     from taskmanager import logs
 
     target = target or context.meta["app"]
