@@ -14,6 +14,7 @@ from taskmanager.cli.exits import FAILURE, LastWord
 from taskmanager.cli.jobs import jobs
 from taskmanager.cli.queues import queues
 from taskmanager.cli.schedules import schedules
+from taskmanager.cli.streams import output
 from taskmanager.cli.worker import worker
 
 
@@ -42,7 +43,8 @@ def main() -> None:
     """Run the command line of this process; ends it with one of the exit codes."""
     last_word = LastWord()
     try:
-        cli(prog_name="taskmanager")
+        with output():
+            cli(prog_name="taskmanager")
     except SystemExit as end:
         last_word.code = end.code if isinstance(end.code, int) else FAILURE
         raise

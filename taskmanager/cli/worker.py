@@ -82,7 +82,7 @@ def worker(
     with reported():
         tm = _load(target, settings)
         if index is None or (index == 1 and not again):
-            click.echo(_banner(tm, processes), err=True)
+            _say(_banner(tm, processes))
         _run(tm, burst=burst, ready_fd=ready_fd)
 
 
@@ -133,6 +133,12 @@ def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
         )
     tm.configure(**settings)
     return tm
+
+
+def _say(banner: str) -> None:
+    # A worker works on without a reader of its log, or room for it; from the start on too.
+    with contextlib.suppress(OSError):
+        click.echo(banner, err=True)
 
 
 def _banner(tm: TaskManager[Any], processes: int) -> str:
