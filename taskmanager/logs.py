@@ -13,6 +13,8 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
+from taskmanager.escapes import escaped, escaped_json, escaped_lines
+
 LogFormat = Literal["console", "json"]
 
 _OURS = frozenset({"consumers", "processors", "taskmanager"})
@@ -58,14 +60,17 @@ class ConsoleFormatter(logging.Formatter):
     """``12:30:01.250 WARNING consumers.leases  the sentence  job=7 queue=mail``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the traceback below it."""
-        return "\n".join([self._line(record), *_traceback(self, record)])
+        """Return the line, and the traceback below it, indented: none of it passes for a line."""
+        below = [escaped_lines(text, "  ") for text in _traceback(self, record)]
+        return "\n".join([escaped(self._line(record)), *below])
 
     def _line(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, "%H:%M:%S")
         head = f"{at}.{int(record.msecs):03} {record.levelname:<7} {record.name}"
         tail = [f"{name}={value}" for name, value in fields(record).items()]
-        return "  ".join([head, record.getMessage(), *([" ".join(tail)] if tail else [])])
+        return "  ".join(
+            [head, record.getMessage().rstrip("\n"), *([" ".join(tail)] if tail else [])]
+        )
 
 
 class JsonFormatter(logging.Formatter):
@@ -83,7 +88,7 @@ class JsonFormatter(logging.Formatter):
         if lines := _traceback(self, record):
             entry["traceback"] = "\n".join(lines)
         # A field may hold anything; a log line must never fail for that.
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        return escaped_json(json.dumps(entry, default=str, ensure_ascii=False))
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:

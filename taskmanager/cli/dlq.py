@@ -15,6 +15,7 @@ from taskmanager.cli.jobs import errors_of
 from taskmanager.cli.objects import as_json, letter_object
 from taskmanager.cli.output import age_of, brief, data, fields, section, table
 from taskmanager.cli.session import answer, manager
+from taskmanager.escapes import escaped
 
 if TYPE_CHECKING:
     from consumers.dead_letters import DeadLetter
@@ -148,7 +149,7 @@ def _replay(
         outcome = {"queue": queue, "replayed": len(replayed), "kept": len(live) + len(refused)}
         click.echo(as_json(outcome))
     for job_id in () if as_object else replayed:
-        click.echo(job_id)
+        click.echo(escaped(job_id))
     for job_id in live:
         click.echo(f"job {job_id!r} is live already: its letter stays", err=True)
     if refused:

@@ -11,6 +11,7 @@ import click
 from taskmanager.cli.exits import USAGE, Exit, reported
 from taskmanager.cli.session import manager
 from taskmanager.cli.units import duration, milliseconds
+from taskmanager.escapes import escaped
 
 if TYPE_CHECKING:
     from taskmanager.handle import JobHandle
@@ -91,4 +92,4 @@ async def _emit(tm: TaskManager[Any], event: str, options: dict[str, Any]) -> Jo
 def _shown(handle: JobHandle, as_json: bool) -> str:
     if as_json:
         return json.dumps({"id": handle.id, "queue": handle.queue, "created": handle.created})
-    return handle.id
+    return escaped(handle.id)

@@ -23,6 +23,8 @@ from typing import NoReturn
 
 import click
 
+from taskmanager.escapes import escaped
+
 OK = 0
 FAILURE = 1
 USAGE = 2
@@ -35,7 +37,7 @@ class Exit(click.ClickException):
     """Ends the command with one message on stderr and a code from the table above."""
 
     def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+        super().__init__(escaped(message))
         self.exit_code: int = code  # type: ignore[misc]
 
 

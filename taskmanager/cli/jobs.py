@@ -9,8 +9,9 @@ import click
 
 from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, happened, job_object, line_object
-from taskmanager.cli.output import data, escaped, fields, section, time_of
+from taskmanager.cli.output import data, fields, section, time_of
 from taskmanager.cli.session import answer
+from taskmanager.escapes import escaped
 
 if TYPE_CHECKING:
     from taskmanager.facts import JobInfo, LogLine, Progress

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from taskmanager.escapes import escaped, escaped_lines
+
 _GAP = "  "
 # A payload in a list; a line with the columns before it fits in a wide terminal.
 BRIEF = 60
@@ -32,17 +34,7 @@ def fields(pairs: Iterable[tuple[str, object]]) -> str:
 
 def section(name: str, text: str) -> str:
     """Return text of any number of lines, indented below its name."""
-    return "\n".join([name, *(_GAP + escaped(line) for line in text.rstrip("\n").split("\n"))])
-
-
-def escaped(text: str) -> str:
-    r"""Return text with what is not printable as escapes: \n, \x1b, \u202e.
-
-    Payloads and errors come from anywhere; a terminal would obey what is in them.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "\n".join([escaped(name), escaped_lines(text, _GAP)])
 
 
 def brief(text: str, width: int = BRIEF) -> str:

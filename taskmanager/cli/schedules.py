@@ -12,6 +12,7 @@ from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, schedule_object
 from taskmanager.cli.output import table, time_of
 from taskmanager.cli.session import answer
+from taskmanager.escapes import escaped
 
 if TYPE_CHECKING:
     from taskmanager.facts import ScheduleInfo
@@ -61,7 +62,7 @@ def next_(context: click.Context, name: str, queue: str, count: int, as_array: b
     for fire in fires:
         click.echo(_by_both_clocks(fire, info.tz))
     if info.paused is not None:
-        click.echo(f"it does not fire: it is paused ({info.paused})", err=True)
+        click.echo(f"it does not fire: it is paused ({escaped(info.paused)})", err=True)
 
 
 @schedules.command("run")
@@ -76,7 +77,7 @@ def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
         found = {"id": handle.id, "queue": handle.queue, "created": handle.created}
         click.echo(as_json(found))
     else:
-        click.echo(handle.id)
+        click.echo(escaped(handle.id))
 
 
 @schedules.command("pause")

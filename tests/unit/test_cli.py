@@ -481,8 +481,8 @@ def test_the_console_format_is_one_line_with_the_fields_behind_the_sentence() ->
 def test_the_console_format_shows_a_traceback_below_the_line() -> None:
     text = logged("console", error=True)
 
-    assert text.splitlines()[1] == "Traceback (most recent call last):"
-    assert text.endswith("ZeroDivisionError: division by zero\n")
+    assert text.splitlines()[1] == "  Traceback (most recent call last):"
+    assert text.endswith("\n  ZeroDivisionError: division by zero\n")
 
 
 def test_the_json_format_is_one_object_a_line() -> None:
