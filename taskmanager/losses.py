@@ -47,7 +47,7 @@ def _loss_in_model(model: Any, path: Path) -> str | None:
         fault = error.errors(include_url=False, include_input=False)[0]
         return f"at {_name((*path, *fault['loc']))} it cannot be read again: {fault['msg']}"
     given, came = _dumped(model), _dumped(again)
-    if given == came:
+    if _equal(given, came):
         return None
     lost = _difference(given, came, path)
     return None if lost is None else f"at {_name(lost[0])} {lost[1]}"
@@ -71,7 +71,7 @@ def _dumped(model: Any) -> Any:
 def _difference(given: object, came: object, path: Path) -> tuple[Path, str] | None:
     """Return where what came is not what was given, and why that may be."""
     if _is_masked(given):
-        return None if given == came else (path, _OF_SECRETS)
+        return None if _equal(given, came) else (path, _OF_SECRETS)
     if came is _NOTHING:
         return path, _OF_A_SUBCLASS
     parts = dict(_parts(given))
@@ -89,10 +89,18 @@ def _alike(given: object, came: object) -> bool:
     """Return whether two values mean the same, also when they have no comparison of their own."""
     try:
         # Moments of two zones are never equal in the hour that clocks pass twice.
-        return bool(given == came) or to_json(given) == to_json(came)
+        return _equal(given, came) or to_json(given) == to_json(came)
     except Exception:
         # What has no JSON of its own went through the field's serializer.
         return True
+
+
+def _equal(given: object, came: object) -> bool:
+    try:
+        return bool(given == came)
+    except Exception:
+        # An array, for one, compares to an array.
+        return False
 
 
 def _is_masked(value: object) -> bool:

@@ -128,6 +128,24 @@ class Opaque:
     """Has no comparison of its own."""
 
 
+class Incomparable:
+    """Has a comparison that is none, as arrays have."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class CustomOfMany(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    it: Annotated[
+        Incomparable,
+        PlainSerializer(lambda _: "many", when_used="json"),
+        PlainValidator(lambda _: Incomparable()),
+    ]
+
+
 class Custom(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     it: Annotated[Opaque, PlainSerializer(lambda _: "opaque"), PlainValidator(lambda _: Opaque())]
@@ -161,7 +179,11 @@ def test_a_moment_of_the_hour_that_clocks_pass_twice_is_taken() -> None:
     assert body_of("a", Moment(at=_TWICE)).startswith(b'{"at":"2026-10-25T02:30:00+01:00"')
 
 
-@pytest.mark.parametrize("given", [Private(n=1), Custom(it=Opaque())], ids=["private", "opaque"])
+@pytest.mark.parametrize(
+    "given",
+    [Private(n=1), Custom(it=Opaque()), CustomOfMany(it=Incomparable())],
+    ids=["private", "opaque", "incomparable"],
+)
 def test_what_is_not_data_may_be_lost(given: BaseModel) -> None:
     assert body_of("a", given) == given.model_dump_json().encode()
 
