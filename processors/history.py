@@ -9,10 +9,12 @@ from pydantic_core import to_json
 
 from consumers.job import Job
 from consumers.texts import message_of
+from processors.groups import members
 
 KEPT = 10
 # Ten of these stay well below a payload's limit.
 LINE_LIMIT = 2 * 1024
+_MEMBERS_NAMED = 5
 
 
 def with_error(job: Job[Any], error: BaseException) -> bytes:
@@ -21,7 +23,7 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
     Each is {"at": ms since 1970, "attempt", "delivery", "error"}; error is one
     line of at most 2 KiB.
     """
-    line = " ".join(f"{type(error).__name__}: {message_of(error)}".split())
+    line = " ".join(_line(error).split())
     entry = {
         "at": int(time.time() * 1000),
         "attempt": job.attempt,
@@ -29,3 +31,11 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
         "error": line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore"),
     }
     return to_json([*job.errors, entry][-KEPT:])
+
+
+def _line(error: BaseException) -> str:
+    named = f"{type(error).__name__}: {message_of(error)}"
+    if not isinstance(error, BaseExceptionGroup):
+        return named
+    found = members(error)[:_MEMBERS_NAMED]
+    return f"{named}: {'; '.join(map(_line, found))}"

@@ -23,6 +23,7 @@ from consumers.outcome import (
 from consumers.policy import Handler
 from consumers.texts import describe, named
 from processors.backoff import MAX_DELAY_MS
+from processors.groups import lone, signal_of
 from processors.history import with_error
 from processors.retry import (
     DEFAULT_MAX_RETRIES,
@@ -107,12 +108,13 @@ class Processor:
             return Buried("bad_result", str(error), errors=with_error(job, error))
 
     def _after(self, job: Job[Any], error: BaseException) -> Outcome:
-        if isinstance(error, Discard):
-            return Cancelled(error.reason)
-        if isinstance(error, Snooze):
-            return RetryAt(_ms(error.delay), uses_attempt=False)
+        signal = signal_of(error)
+        if isinstance(signal, Discard):
+            return Cancelled(signal.reason)
+        if isinstance(signal, Snooze):
+            return RetryAt(_ms(signal.delay), uses_attempt=False)
         try:
-            decision = self._decision(job, error)
+            decision = signal if isinstance(signal, Retry) else self._decision(job, error)
         except BaseException as broken:
             why = f"{describe(error)}\nand its retry policy raised {named(broken)}"
             return Buried("failed", why, errors=with_error(job, error))
@@ -126,11 +128,9 @@ class Processor:
         return RetryAt(self._delay_ms(job, delay), with_error(job, error))
 
     def _decision(self, job: Job[Any], error: BaseException) -> Decision:
-        if isinstance(error, Retry):
-            return error
         retry = self._registration(job).retry
         if retry is not None and not isinstance(retry, RetryPolicy):
-            return retry(job, error)
+            return retry(job, lone(error))
         return self._policy(self._registration(job)).wants(error)
 
     def _delay_ms(self, job: Job[Any], given: float | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from consumers.errors import InvalidInput
 from consumers.job import Job
 from processors.backoff import MAX_DELAY_MS, Kind, delay_ms
+from processors.groups import members
 from processors.signals import Discard, Retry, Snooze
 
 # What a callable policy answers: Retry or True to run again, Snooze to do so without
@@ -42,7 +43,8 @@ class RetryPolicy:
     "fixed" retry_delay_ms; never more than max_delay_ms; jitter multiplies with
     a random factor from 0.5 to 1.
 
-    An error is retried when it is one of retry_on and none of never_on. A
+    An error is retried when it is one of retry_on and none of never_on; a group of
+    errors when each of them is, or the group by itself, and none is of never_on. A
     CancelledError counts as an Exception: one that reaches a policy was asked for
     by neither the worker nor the end of its loop, but came out of something that
     the handler awaited.
@@ -74,7 +76,10 @@ class RetryPolicy:
 
     def wants(self, error: BaseException) -> bool:
         """Whether an error is worth another run."""
-        return self._is_to_be_tried(error) and not isinstance(error, self.never_on)
+        found = members(error)
+        if any(isinstance(it, self.never_on) for it in (error, *found)):
+            return False
+        return self._is_to_be_tried(error) or all(map(self._is_to_be_tried, found))
 
     def _is_to_be_tried(self, error: BaseException) -> bool:
         if isinstance(error, CancelledError) and Exception in self.retry_on:

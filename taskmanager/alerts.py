@@ -106,5 +106,6 @@ def _ended(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
 
 
 def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "no error is kept"
+    """Return the last line that says something: the traceback of a group ends in a frame."""
+    said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
+    return next(said, "no error is kept").strip(" |")
