@@ -12,7 +12,7 @@ from tests.chaos.report import explanation, headline
 from tests.chaos.rig import Plan, run
 from tests.support.servers import Binary
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 BROKEN = {
     "no-fence": {"committed twice"},
@@ -23,16 +23,26 @@ BROKEN = {
 }
 
 
+# The short form is not about seeds: where a busy machine gets little done in one storm,
+# another one may find the mutant out. The whole form asks each of its seeds.
+TRIES = 1 if WHOLE else 3
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("binary", SERVERS, ids=lambda it: it.id)
 @pytest.mark.parametrize("mutant", sorted(mutants.PROFILES))
 def test_a_mutant_is_found_out(mutant: str, binary: Binary, seed: int, tmp_path: Path) -> None:
+    assert any(found_out(mutant, binary, seed + n, tmp_path / str(n)) for n in range(TRIES))
+
+
+def found_out(mutant: str, binary: Binary, seed: int, folder: Path) -> bool:
+    folder.mkdir()
     plan = Plan(binary, seed, SECONDS, mutants.PROFILES[mutant], mutant, hasty=True)
 
-    result = run(plan, tmp_path)
+    result = run(plan, folder)
 
-    found = {violation.check for violation in result.violations}
-    assert found & BROKEN[mutant], headline(result)
+    print(headline(result))
+    return any(violation.check in BROKEN[mutant] for violation in result.violations)
 
 
 # Without it a mutant might be found out for something that it has not done.

@@ -71,13 +71,13 @@ async def test_a_high_job_that_comes_while_low_ones_are_held_starts_first(
     async with emitting(server.url) as emit:
         # Lanes that exist already are read together: each gives what it has.
         await asyncio.gather(*(emit("work", id=f"warm-{n}", priority=n) for n in (9, 3, 2, 1)))
-        async with working(server.url, {"work": work}, concurrency=concurrency) as worker:
+        async with working(server.url, {"work": work}, concurrency=concurrency):
             for _ in range(4):
                 may_end.release()
             await aeventually(queue.is_empty)
             lows = [emit("work", id=f"low-{n}", priority=1 + n % 3) for n in range(12)]
             await asyncio.gather(*lows)
-            await aeventually(lambda: worker.running == concurrency)
+            await aeventually(lambda: len(started) == 4 + concurrency)
             started.clear()
             await emit("work", id="high", priority=9)
             may_end.release()
