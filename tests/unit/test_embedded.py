@@ -90,6 +90,46 @@ def test_without_a_directory_it_leaves_nothing() -> None:
     assert not answers(url)
 
 
+def test_what_it_keeps_is_for_its_user_alone_whatever_the_directory_allows(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+
+    with EmbeddedServer(data) as server, connect(server.url) as client:
+        client.set("secret", "payload")
+        kept = [it for it in data.rglob("*") if it.is_file() and it.parent != data]
+        modes = {stat.S_IMODE(it.stat().st_mode) for it in kept}
+
+    assert modes == {0o600}
+
+
+def test_a_directory_in_which_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(EmbeddedError, match=r"everybody may write in .*: chmod o-w it"):
+        EmbeddedServer(tmp_path).start()
+
+
+def test_a_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+
+    with pytest.raises(EmbeddedError, match="name a directory of your own"):
+        EmbeddedServer(tmp_path).start()
+
+
+def test_a_link_in_place_of_its_lock_is_not_followed(tmp_path: Path) -> None:
+    precious, data = tmp_path / "precious", tmp_path / "data"
+    precious.write_text("a file of the user's")
+    data.mkdir()
+    (data / "owner").symlink_to(precious)
+
+    with pytest.raises(EmbeddedError, match=r"cannot lock .*/owner"):
+        EmbeddedServer(data).start()
+
+    assert precious.read_text() == "a file of the user's"
+
+
 def test_its_directory_with_spaces_and_percent_signs_works(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path / "50% of my data?") as server:
         assert answers(server.url)
