@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from consumers.dead_letters import DeadLetter, letter_about
 from consumers.delivery import Delivery
 from consumers.outcome import Buried
+from consumers.texts import named
 from taskmanager.errors import InvalidHandler
 from taskmanager.signatures import signature_of
 
@@ -84,17 +85,32 @@ class Alerts:
 
 
 async def _tell(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+    """Call a callback in a task of its own, which alone its CancelledError ends."""
+    call = asyncio.create_task(_call(callback, letter), name="on_dead")
     try:
-        if inspect.iscoroutinefunction(callback):
-            await callback(letter)
-            return
-        told = await asyncio.to_thread(_ended, callback, letter)
+        await asyncio.wait({call})
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+
+
+async def _call(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+    try:
+        told = await _told(callback, letter)
         if inspect.isawaitable(told):
             await told
-        elif isinstance(told, BaseException):
-            raise told
-    except Exception:
+    except BaseException:
+        # A SystemExit that left the task would end the event loop.
         logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
+
+
+async def _told(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
+    if inspect.iscoroutinefunction(callback):
+        return callback(letter)
+    told = await asyncio.to_thread(_ended, callback, letter)
+    if isinstance(told, BaseException):
+        raise told
+    return told
 
 
 def _ended(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
@@ -102,7 +118,7 @@ def _ended(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
     try:
         return callback(letter)
     except BaseException as error:
-        return error if isinstance(error, Exception) else RuntimeError(repr(error))
+        return error if isinstance(error, Exception) else RuntimeError(named(error))
 
 
 def _last_line(text: str) -> str:

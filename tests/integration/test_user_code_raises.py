@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import pytest
@@ -163,3 +164,52 @@ def _answer_once(worker: Consumer, method: str, answer: Callable[..., Any]) -> N
         return answer(*args)
 
     setattr(policy, method, once)
+
+
+@each
+@pytest.mark.parametrize("in_thread", [False, True], ids=["async", "thread"])
+async def test_an_on_dead_that_raises_anything_hears_of_every_letter(
+    make: Callable[..., TaskManager], in_thread: bool, error: type[BaseException]
+) -> None:
+    """After a CancelledError those that waited were told with the next letter only."""
+    tm = make(concurrency=8)
+    told: list[str] = []
+
+    def tell(letter: DeadLetter) -> None:
+        told.append(letter.id)
+        raise error
+
+    async def tell_on_the_loop(letter: DeadLetter) -> None:
+        tell(letter)
+
+    async def fail(job: Job[Any]) -> None:
+        raise OSError("no")
+
+    tm.on_dead(tell if in_thread else tell_on_the_loop)
+    tm.registerHandler(fail, event="bad")
+    handles = await tm.emit_many([{"event": "bad", "data": number} for number in range(5)])
+    await tm.start()
+
+    await aeventually(lambda: sorted(told) == sorted(it.id for it in handles), 30)
+
+
+async def test_an_on_dead_sees_no_context_variable_that_an_earlier_one_set(
+    make: Callable[..., TaskManager],
+) -> None:
+    tm = make(concurrency=8)
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+    seen: list[str] = []
+
+    @tm.on_dead
+    async def tell(letter: DeadLetter) -> None:
+        seen.append(trace.get())
+        trace.set(letter.id)
+
+    @tm.registerHandler(event="bad")
+    async def fail(job: Job[Any]) -> None:
+        raise OSError("no")
+
+    await tm.emit_many([{"event": "bad", "data": number} for number in range(5)])
+    await tm.start()
+
+    await aeventually(lambda: seen == ["none"] * 5, 30)
