@@ -19,6 +19,8 @@ from consumers.scripts import Script, load
 BATCH_ITEMS = 500
 BATCH_BYTES = 1024 * 1024
 LOG_LINES = 1000
+# Pending entries that one step of reclaiming looks at.
+RECLAIM_PAGE = 256
 # Paused events lie in one field that every worker reads every other second.
 MAX_PAUSED_EVENTS = 1000
 # An audit looks at so many buckets of the index in one script.
@@ -198,12 +200,20 @@ def renew(keys: Keys, consumer: str, deliveries: Iterable[Delivery]) -> Call:
 
 
 def reclaim(
-    stream: Stream, consumer: str, lease_ms: int, cursor: str, want: int, running: Iterable[str]
+    stream: Stream,
+    consumer: str,
+    lease_ms: int,
+    cursor: str,
+    want: int,
+    running: Iterable[str],
+    *,
+    whose: str | bytes = "",
 ) -> Call:
     """Return one bounded step of taking over expired deliveries; see reclaim.lua."""
-    page = 256
-    base = stream.keys.base
-    args: list[Argument] = [stream.group, consumer, lease_ms, cursor, page, want, base, *running]
+    args: list[Argument] = [
+        stream.group, consumer, lease_ms, cursor, RECLAIM_PAGE, want, stream.keys.base, whose,
+        *running,
+    ]  # fmt: skip
     return Call(RECLAIM, [stream.key, stream.keys.stats, stream.keys.meta], args)
 
 

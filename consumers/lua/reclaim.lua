@@ -10,7 +10,8 @@
 -- ARGV[5]  most pending entries to look at
 -- ARGV[6]  most deliveries to take
 -- ARGV[7]  prefix of the queue's keys
--- ARGV[8…] entries not to take: the consumer runs them
+-- ARGV[8]  whose deliveries to look at; an empty string for everybody's
+-- ARGV[9…] entries not to take: the consumer runs them
 --
 -- Returns where to go on (an empty string after the last one), how many entries
 -- were missing, then each delivery taken as {entry, delivery count, fields, 1 when it is
@@ -23,13 +24,15 @@
 local stream, stats, meta = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, lease, start = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local page, want = tonumber(ARGV[5]), tonumber(ARGV[6])
-local base = ARGV[7]
+local base, whose = ARGV[7], ARGV[8]
 local name, marked = lane_name(base, stream), any_cancelled(base)
 
 local running = {}
-for at = 8, #ARGV do running[ARGV[at]] = true end
+for at = 9, #ARGV do running[ARGV[at]] = true end
 
-local pending = redis.call('XPENDING', stream, group, start, '+', page)
+-- Of one consumer Redis itself looks for the expired ones: its list is short.
+local pending = whose == '' and redis.call('XPENDING', stream, group, start, '+', page)
+  or redis.call('XPENDING', stream, group, 'IDLE', lease, start, '+', page, whose)
 local taken, missing, last = {}, 0, ''
 for _, row in ipairs(pending) do
   if #taken == want then break end

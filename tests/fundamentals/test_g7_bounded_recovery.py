@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis as redis_py
 
+from consumers.connection import Connector
 from consumers.job import Job
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.leases import Leases
+from consumers.levels import Levels
+from consumers.pauses import Pauses
+from consumers.reader import Reader
 from consumers.reclaimer import Reclaimer
+from processors.processor import Processor
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, crash, emitting, working
 from tests.support.queue import Queue
 from tests.support.servers import RedisServer
@@ -110,6 +118,36 @@ async def test_g7_more_orphans_than_one_step_looks_at_all_run(
             await aeventually(swept)
 
     assert len(set(ran)) == 100
+
+
+async def test_g7_a_sweep_finds_the_jobs_of_a_dead_worker_behind_any_number_of_living_ones(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, keys, lane = QueueView(redis), Keys("default"), Lane("default")
+    levels, leases = Levels("workers", Processor({}), Pauses()), Leases()
+    levels.set_lanes(keys, [lane])
+    leases.seconds["default"] = 1.0
+    reader = Reader(
+        Connector.of(server.url), levels, group="workers", consumer="me.0", on_repaired=print
+    )
+
+    def silent_ms(name: bytes) -> int:
+        rows = cast("list[Any]", redis.xinfo_consumers(queue.lane(), "workers"))
+        return next(int(row["idle"]) for row in rows if row["name"] == name)
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work") for _ in range(2600)))
+    redis.xreadgroup("workers", "living.0", {queue.lane(): ">"}, 2500)
+    orphans = queue.abandon(count=100)
+    await aeventually(lambda: silent_ms(b"dead.0") > 1000, within=20.0)
+    living = [entry for _, entry, consumer, _ in queue.pending() if consumer == "living.0"]
+    redis.xclaim(queue.lane(), "workers", "living.0", 0, cast("Any", living), justid=True)
+    try:
+        taken = await Reclaimer(reader, levels, leases, on_missing=list).sweep(100)
+    finally:
+        await reader.channel.close()
+
+    assert [delivery.entry for delivery in taken] == orphans
 
 
 async def test_g7_orphans_start_in_the_order_of_their_priority(

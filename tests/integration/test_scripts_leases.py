@@ -150,9 +150,12 @@ def sweep(
     running: Iterable[str] = (),
     lane: Lane | None = None,
     consumer: str = ME,
+    whose: str = "",
 ) -> tuple[str, int, list[tuple[str, int, list[bytes]]]]:
     """Run one step of a sweep and return cursor, missing and what was taken."""
-    call = transitions.reclaim(queue.stream(lane), consumer, LEASE_MS, start, want, running)
+    call = transitions.reclaim(
+        queue.stream(lane), consumer, LEASE_MS, start, want, running, whose=whose
+    )
     reply = queue.run(call)
     taken = [(entry, count, fields) for entry, count, fields, _ in transitions.entries_of(reply)]
     return reply[0].decode(), reply[1], taken
@@ -227,6 +230,19 @@ def test_a_page_of_fresh_deliveries_does_not_hide_expired_ones_behind_it(queue: 
 
     assert (nothing, end) == ([], "")
     assert cursor == f"({fresh[255].entry}"
+    assert [entry for entry, _, _ in taken] == [expired.entry]
+
+
+def test_of_one_consumer_only_its_own_expired_deliveries_are_taken_over(queue: Queue) -> None:
+    *_, expired, fresh = held_by_other(queue, "expired", "fresh")
+    (others,) = held_by_other(queue, "others")
+    queue.hand_over(others, "a third")
+    queue.age(others, LONG_AGO_MS)
+    queue.age(fresh, LEASE_MS // 2)
+
+    cursor, _, taken = sweep(queue, whose=OTHER)
+
+    assert cursor == ""
     assert [entry for entry, _, _ in taken] == [expired.entry]
 
 
