@@ -8,7 +8,6 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -17,12 +16,12 @@ from consumers.heartbeat import live_events
 from consumers.keys import Fleet, Keys
 from consumers.lanes import Lane, listed_lanes
 from consumers.leases import Leases
-from consumers.outcome import Buried
+from consumers.outcome import Buried, Cancelled, Outcome, Released
 from consumers.pauses import FIELDS, PauseState
 from consumers.reader import delivery_of
 from consumers.scripts import call
 from consumers.settler import Settler
-from consumers.transitions import Call, forget, purge, retire
+from consumers.transitions import Call, entries_of, forget, purge, reclaim, retire
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -31,6 +30,8 @@ INTERVAL = 30.0
 UNUSED_MS = 10 * 60 * 1000
 # How many marks of cancelled entries are looked at in a round.
 _SAMPLE = 100
+# How many abandoned jobs of a lane that nobody handles are taken over in a round.
+_MOST_ABANDONED = 100
 # A stream without the prefix of lanes, and an entry.
 _MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
 
@@ -141,7 +142,31 @@ class Janitor:
         for lane in lanes:
             if (lane.group, lane.event) not in handled and not state.holds(lane.event):
                 for stream in self._streams(keys, lane):
+                    await self._take_abandoned(stream)
                     await self._bury_old(stream)
+
+    async def _take_abandoned(self, stream: Stream) -> None:
+        """Take over what a dead worker had: nobody else reads the lane, so nobody else would.
+
+        What is past the deadline is buried, the rest waits in the lane again.
+        """
+        lease_ms = round(self._leases.seconds[stream.lane.queue] * 1000)
+        running, asked = self._leases.stale(stream.key), time.monotonic()
+        step = reclaim(stream, self._consumer, lease_ms, "-", _MOST_ABANDONED, running)
+        try:
+            reply = await call(self._wire, step.script, step.keys, step.args)
+        except ResponseError as error:
+            logger.debug("%s is not looked through: %s", stream.key, error)
+            return
+        since = await self._now_ms() - self._deadline * 1000
+        for entry, count, fields, over in entries_of(reply):
+            delivery = delivery_of(stream, entry, count, fields, asked, cancelled=over)
+            if over:
+                self._settle(delivery, Cancelled("cancelled"))
+            elif _ms_of(entry) < since or delivery.envelope.version == 0:
+                self._bury(delivery)
+            else:
+                self._settle(delivery, Released("no_handler", stream.lane.event))
 
     async def _bury_old(self, stream: Stream) -> None:
         """Bury what waited past the deadline: it is delivered to us first, like any job."""
@@ -157,17 +182,19 @@ class Janitor:
                 self._bury(delivery_of(stream, entry.decode(), 1, fields, asked))
 
     def _bury(self, delivery: Delivery) -> None:
-        self._leases.all[delivery.key] = delivery
         if delivery.envelope.version == 0:
             logger.error("entry %s of %s is no job", delivery.entry, delivery.stream.key)
-            self._settler.settle(
-                delivery, Buried("foreign", "it is no job", delivery.envelope.data)
-            )
+            self._settle(delivery, Buried("foreign", "it is no job", delivery.envelope.data))
             return
         event, hours = delivery.envelope.event, self._deadline / 3600
         logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)
         error = f"no live worker has listed event {event!r} for {hours:g} h"
-        self._settler.settle(delivery, Buried("no_handler", error))
+        self._settle(delivery, Buried("no_handler", error))
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        # It is ours until that is recorded, and its lease is renewed.
+        self._leases.all[delivery.key] = delivery
+        self._settler.settle(delivery, outcome)
 
     async def _oldest_ms(self, stream: Stream) -> float:
         """Return when the first undelivered entry was added (ms); infinity when there is none."""
@@ -180,7 +207,7 @@ class Janitor:
             if facts[b"name"] == stream.group.encode():
                 after = facts[b"last-delivered-id"].decode()
                 first = await self._wire.send("XRANGE", stream.key, f"({after}", "+", "COUNT", 1)
-                return _ms(first) if first else float("inf")
+                return _ms_of(first[0][0].decode()) if first else float("inf")
         return float("inf")
 
     async def _now_ms(self) -> float:
@@ -192,5 +219,5 @@ def _is_entry(text: bytes) -> bool:
     return all(len(half) <= 20 and int(half) < 2**64 for half in text.split(b"-"))
 
 
-def _ms(entries: Any) -> float:
-    return float(entries[0][0].split(b"-")[0])
+def _ms_of(entry: str) -> float:
+    return float(entry.partition("-")[0])

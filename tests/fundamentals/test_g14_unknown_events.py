@@ -199,6 +199,42 @@ async def test_g14_an_entry_in_the_lane_of_an_event_that_is_no_job_is_buried_wit
     assert letters[b"foreign"]["raw"].startswith(b"7:field-0,1:x,")
 
 
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_g14_a_job_that_a_dead_worker_had_in_its_events_lane_is_not_forgotten(
+    server: RedisServer, redis: redis_py.Redis, is_late: bool
+) -> None:
+    """Nobody reads that lane: it is buried past the deadline, before that it waits there again."""
+    queue = QueueView(redis)
+    front = queue.lane(type="event.nobodys", front=True)
+
+    async def other(job: Job[None]) -> None:
+        pass
+
+    deadline = 0.0 if is_late else 3600.0
+    options = {"no_handler_deadline": deadline, "lease": 3600.0}
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"other": other}, **options) as worker,
+    ):
+        await emit("nobodys")
+        await aeventually(lambda: queue.stats("released") == 1, within=20.0)
+        redis.xreadgroup("workers", "dead.0", {front: ">"})
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        # It may still be alive.
+        await janitor.tidy(queue.keys)
+        assert [consumer for _, _, consumer, _ in queue.pending()] == ["dead.0"]
+        queue.expire()
+
+        await janitor.tidy(queue.keys)
+        await aeventually(lambda: not queue.pending(), within=20.0)
+
+    assert [letter["reason"] for letter in queue.letters()] == [b"no_handler"] * is_late
+    if not is_late:
+        [(_, fields)] = redis.xrange(front)  # type: ignore[misc]
+        # failures, deliveries, crashes: what its worker died of is not forgotten.
+        assert fields[b"head"].split(b":")[3:] == [b"0", b"3", b"1"]
+
+
 async def test_g14_a_job_is_not_buried_while_a_live_worker_lists_its_event(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
