@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import Connector
+from consumers.forks import close_in_children
 from consumers.greeting import greeting
 from consumers.link import CLOSED, OUTDATED, Link, pack
 from consumers.refusals import NotNow, is_of_a_replica
@@ -162,6 +163,11 @@ class SyncChannel:
         """Whether there is a connection now."""
         return self._connection is not None
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1 when there is none."""
+        sock = getattr(self._connection, "_sock", None)
+        return -1 if sock is None else sock.fileno()
+
     def ask(self, *commands: Command, timeout: float) -> list[Any]:
         """Send the commands in one write and return a reply each, ResponseErrors as values.
 
@@ -210,6 +216,7 @@ class SyncChannel:
                 raise ConnectionError(str(error)) from error
             raise
         self._connection = connection
+        close_in_children(self)
         return connection
 
     def _is_outdated(self) -> bool:

@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import CONNECT_TIMEOUT, Connector
 from consumers.era import Era
+from consumers.forks import close_in_children
 from consumers.greeting import greet
 from consumers.refusals import is_of_a_replica
 
@@ -115,6 +116,13 @@ class Link(asyncio.Protocol):
     def outdated(self) -> bool:
         """Whether the link may lead to what was the primary when it was made."""
         return self._era is not None and self._era.number != self._born
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1 when there is none in use."""
+        if self._transport is None or self.error is not None or self._loop.is_closed():
+            return -1
+        descriptor: int = self._transport.get_extra_info("socket").fileno()
+        return descriptor
 
     async def connect(self, connector: Connector, name: str | None) -> None:
         """Connect, log in and say our name, once, in at most CONNECT_TIMEOUT seconds.
@@ -234,6 +242,7 @@ class Link(asyncio.Protocol):
         self._writer = writer
         self._transport = cast("asyncio.Transport", writer.transport)
         self._transport.set_protocol(self)
+        close_in_children(self)
 
     def _look(self) -> None:
         self._timer = None

@@ -1,4 +1,4 @@
-"""What a test starts must not live on into the next one, nor after the tests."""
+"""Children of processes: what a test or a handler has started and what lives on."""
 
 from __future__ import annotations
 
@@ -55,6 +55,32 @@ child = Child([sys.executable, "-c", PARENT], output=Path(sys.argv[1]))
 print(child.wait_for_line(".*")[0], flush=True)
 signal.pause()
 """
+
+
+@pytest.mark.parametrize("event", ["fork", "fork-in-thread"])
+@pytest.mark.parametrize("loop", ["asyncio", "the fastest"])
+def test_a_child_of_a_handler_holds_no_connection_of_a_worker_that_was_killed(
+    stage: Stage, event: str, loop: str
+) -> None:
+    worker = stage.script("parents.py") if loop == "asyncio" else stage.worker("parents")
+    stage.emit("fork")
+    worker.wait_for_line("a child lives", 2 * SLACK)
+    # The last of them is made when a lease is renewed for the first time.
+    eventually(lambda: {"reader", "writer", "keeper"} <= connections(stage), SLACK)
+    stage.emit(event, {"again": True})
+    worker.wait_for_line("a child lives", 2 * SLACK)
+
+    worker.kill()
+
+    # Redis sees their end although the child has a copy of each socket.
+    eventually(lambda: connections(stage) == set(), SLACK)
+    assert worker.text.count("a child lives") == 2
+
+
+def connections(stage: Stage) -> set[str]:
+    """Return the first words of the names of the connections that Redis has."""
+    with stage.server.client(decode_responses=True) as client:
+        return {it["name"].partition("-")[0] for it in client.client_list()} - {"", "producer"}
 
 
 def lives(pid: str) -> bool:
