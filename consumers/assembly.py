@@ -279,7 +279,7 @@ class Parts:
     def _hint(self, queue: str, hint: str) -> None:
         match hint.partition(" ")[0]:
             case "due":
-                self.promoters[queue].wake()
+                self._due_hint(queue, hint)
             case "outbox":
                 self.relays[queue].wake()
             case "cancel":
@@ -288,6 +288,10 @@ class Parts:
                 self.services[queue, word].wake()
             case _:
                 self.fetcher.wake()
+
+    def _due_hint(self, queue: str, hint: str) -> None:
+        due_ms = int(hint.partition(" ")[2])
+        self.promoters[queue].expect((due_ms - self.executor.clock.now_ms()) / 1000)
 
     def _cancel_hint(self, queue: str, hint: str) -> None:
         _, stream, entry = hint.split(" ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis as redis_py
@@ -138,6 +138,29 @@ async def test_g10_a_retry_waits_for_its_delay(server: RedisServer, redis: redis
 
     first, second = runs
     assert second - first >= 200
+
+
+async def test_g10_of_many_promoters_a_few_look_for_each_job(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, jobs, fleet = Queue(redis), 50, 10
+    wires = [Wire(Connector.of(server.url), name=f"promoter-{n}") for n in range(fleet)]
+    await put_off(server, queue, jobs=jobs)
+    now = queue.now_ms()
+    ids = sorted(queue.put_off())
+    redis.zadd(queue.keys.delayed, {job: now + 500 + 30 * n for n, job in enumerate(ids)})
+    redis.config_resetstat()
+    promoters = [asyncio.create_task(Promoter(wire, queue.keys).run()) for wire in wires]
+    await aeventually(lambda: queue.stat("promoted") == jobs, within=30.0)
+    stats = cast("dict[str, Any]", redis.info("commandstats"))
+    for promoter in promoters:
+        promoter.cancel()
+    await asyncio.gather(*promoters, return_exceptions=True)
+    await asyncio.gather(*(wire.close() for wire in wires))
+
+    looks = sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
+    # Each looked for each job: as many again as there are promoters.
+    assert looks < jobs * fleet / 2
 
 
 async def test_g10_promoters_side_by_side_never_promote_a_job_twice(
