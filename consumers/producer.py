@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,10 @@ from consumers.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
+
+# Seconds. So soon after somebody emptied Redis, or a failover lost it, a queue that only
+# producers know is listed again.
+LIST_AGAIN = 60.0
 
 
 class Part(NamedTuple):
@@ -110,7 +115,7 @@ class _QueueWriter:
         self._answered: tuple[Batch, bytes] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._watching: asyncio.TimerHandle | None = None
-        self._listed = False
+        self._listed_until = -math.inf
         self._listing: asyncio.Future[object] | None = None
 
     def add(self, waiting: Single | Bulk) -> None:
@@ -248,15 +253,16 @@ class _QueueWriter:
     async def _list_queue(self) -> None:
         # The set of queues lies in another slot than the queue: no script may
         # touch both. It is for listing only, so it must not hold up an emit.
-        if not self._listed:
-            self._listed = True
+        now = time.monotonic()
+        if now >= self._listed_until:
+            self._listed_until = now + LIST_AGAIN
             key = Fleet(self._producer.namespace).queues
             self._listing = self._producer.wire.send("SADD", key, self._keys.queue)
             self._listing.add_done_callback(self._was_listed)
 
     def _was_listed(self, done: asyncio.Future[object]) -> None:
         if done.cancelled() or done.exception() is not None:
-            self._listed = False
+            self._listed_until = -math.inf
 
     def _fail(self, batch: Batch, error: TaskManagerError) -> None:
         self._tell()

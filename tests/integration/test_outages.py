@@ -180,3 +180,18 @@ async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(
         await wire.close()
 
     assert listed == {("workers", "work"), ("workers", "other")}
+
+
+async def test_a_queue_is_listed_again_when_redis_has_forgotten_it(
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.producer.LIST_AGAIN", 0.0)
+    queues = Fleet().queues
+
+    async with emitting(server.url) as emit:
+        await emit("work")
+        await aeventually(lambda: redis.sismember(queues, "default"), 20.0)
+        redis.flushall()
+        await emit("work")
+
+        await aeventually(lambda: redis.sismember(queues, "default"), 20.0)
