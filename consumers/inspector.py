@@ -148,7 +148,7 @@ class Inspector:
     async def stats(self) -> QueueStats:
         """Return the queue's figures; costs a few commands a lane, whatever its length."""
         names, delayed, dead, counters, cancelled, meta = await asyncio.gather(
-            self._wire.send("ZREVRANGE", self._keys.lanes, 0, -1),
+            self._wire.send("ZRANGE", self._keys.lanes, 0, -1),
             self._wire.send("ZCARD", self._keys.delayed),
             self._wire.send("XLEN", self._keys.dead),
             self._wire.send("HGETALL", self._keys.stats),
@@ -156,6 +156,7 @@ class Inspector:
             self._wire.send("HMGET", self._keys.meta, *FIELDS),
         )
         lanes = listed_lanes(self._keys.queue, names)
+        lanes.sort(key=lambda lane: (lane.priority, lane.name), reverse=True)
         found = await asyncio.gather(*(self._lane(lane) for lane in lanes))
         counted = _counted(counters)
         paused = PauseState.read(meta)

@@ -63,7 +63,10 @@ class Keys:
 
     @property
     def lanes(self) -> str:
-        """Sorted set of lane names by priority. Bound: MAX_LANES + MAX_EVENT_LANES."""
+        """Sorted set of lane names by priority, those of single events behind all others.
+
+        Bound: MAX_LANES + MAX_EVENT_LANES.
+        """
         return f"{self.base}lanes"
 
     @property

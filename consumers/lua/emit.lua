@@ -51,7 +51,8 @@ end
 local function depth()
   local put_off = redis.pcall('ZCARD', base .. 'delayed')
   local held = type(put_off) == 'number' and put_off or 0
-  for _, name in ipairs(redis.call('ZRANGE', lanes, 0, -1)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', lanes, '-inf', HIGHEST_PRIORITY)) do
+    -- Whatever somebody listed by hand.
     if not is_of_event(name) then
       local lane = base .. 'lane:' .. name
       held = held + length(lane) + length(lane .. ':front')

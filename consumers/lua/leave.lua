@@ -12,7 +12,12 @@ for other in string.gmatch(redis.call('HGET', waiters, id) or '', '%S+') do
   if other == channel then found = 1 else others[#others + 1] = other end
 end
 if found == 0 then return 0 end
--- HDEL first: full memory allows it, and then what follows.
-redis.call('HDEL', waiters, id)
-if #others > 0 then redis.call('HSET', waiters, id, table.concat(others, ' ')) end
+-- Full memory refuses a first write that adds; this one removes nothing. With its last field the
+-- key would lose its time to live.
+redis.call('HDEL', waiters, 'no such field')
+if #others > 0 then
+  redis.call('HSET', waiters, id, table.concat(others, ' '))
+else
+  redis.call('HDEL', waiters, id)
+end
 return 1

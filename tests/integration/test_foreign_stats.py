@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import redis as redis_py
 
+from consumers.outcome import Released
 from taskmanager import TaskManager
-from tests.support.queue import Queue
+from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 
 FOREIGN = ["foreign", "a:b", "workers:default:zero", "workers:default:0:front", b"\xff"]
@@ -52,3 +53,21 @@ async def test_a_queue_with_foreign_lanes_and_counters_is_drained_and_replayed(
         done = await tm.dlq.replay_all()
 
     assert done == (0, 0)
+
+
+async def test_stats_list_the_lanes_of_types_and_events_from_the_highest_priority_down(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = Queue(redis)
+    for n, priority in enumerate((3, 1)):
+        delivery = queue.one(new_job(f"job-{n}", priority=priority))
+        queue.settle((delivery, Released("no handler", event="e")))
+    queue.emit(new_job("low", priority=-2))
+
+    async with TaskManager(server.url) as tm:
+        stats = await tm.stats()
+
+    assert [it.name for it in stats.lanes] == [
+        "workers:default:3", "event.e:default:3", "workers:default:1", "event.e:default:1",
+        "workers:default:-2",
+    ]  # fmt: skip

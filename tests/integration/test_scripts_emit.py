@@ -268,6 +268,8 @@ def test_a_depth_limit_costs_no_more_where_many_events_have_a_lane_of_their_own(
     queue.emit(new_job("a"), depth=100)
 
     assert calls_of(queue, "xlen") - before == 2
+    found = queue.redis.zrangebyscore(queue.keys.lanes, "-inf", 100)
+    assert found == [b"workers:default:0"]
 
 
 def calls_of(queue: Queue, command: str) -> int:

@@ -371,7 +371,7 @@ def test_g14_a_job_is_released_to_its_events_own_front_which_its_type_reads(queu
     (again,) = queue.deliver(lane, front=True)
     assert again.envelope.data == b"[1]"
     assert queue.pointer() == f"1 0 event.e:default:2:front {again.entry}"
-    assert queue.redis.zscore(queue.keys.lanes, lane.name) == 2
+    assert queue.redis.zscore(queue.keys.lanes, lane.name) == 1002
     for key in (queue.keys.lane(lane), queue.keys.front(lane)):
         assert [group["name"] for group in queue.redis.xinfo_groups(key)] == [GROUP.encode()]
 

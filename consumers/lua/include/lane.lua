@@ -83,6 +83,15 @@ local function lane_refusal(base, lanes, key, most, opening)
   return nil
 end
 
+-- Lanes are listed by priority; those of single events above all others, so that these can be
+-- asked for without a thousand of them.
+local HIGHEST_PRIORITY, ABOVE_TYPES = 100, 1000
+
+local function rank_of(name)
+  local priority = tonumber(string.match(name, '(-?%d+)$'))
+  return is_of_event(name) and ABOVE_TYPES + priority or priority
+end
+
 -- Creates a lane that is not listed yet. The group starts at 0, never at $: what
 -- lies in the stream already was emitted by somebody and is still owed a run.
 local function open_lane(base, lanes, key, group)
@@ -94,6 +103,6 @@ local function open_lane(base, lanes, key, group)
     local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
     if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
   end
-  redis.call('ZADD', lanes, string.match(name, '(-?%d+)$'), name)
+  redis.call('ZADD', lanes, rank_of(name), name)
   redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)
 end
