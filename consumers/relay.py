@@ -19,7 +19,7 @@ from consumers.lanes import listed_lanes
 from consumers.link import Argument
 from consumers.names import check_job_id, check_name
 from consumers.scripts import call
-from consumers.transitions import BATCH_BYTES, DeadLetterBounds, quarantine, relay
+from consumers.transitions import BATCH_BYTES, DeadLetterBounds, Outbox, quarantine, relay
 from consumers.trouble import Trouble
 from consumers.wire import Wire
 
@@ -174,7 +174,8 @@ class Relay:
     async def _send(self, target: Keys, posted: list[_Posted]) -> int:
         await self._wire.send("SADD", Fleet(self._keys.namespace).queues, target.queue)
         jobs = (it.arguments for it in posted)
-        step = relay(target, self._keys.queue, posted[0].epoch, jobs, self._bounds)
+        source = Outbox(self._keys.queue, posted[0].epoch)
+        step = relay(target, source, jobs, self._bounds)
         cut("relay.before_send")
         cut_in_flight("relay.in_flight")
         dealt, buried = await call(self._wire, step.script, step.keys, step.args)

@@ -292,14 +292,20 @@ def promote(keys: Keys, most: int) -> Call:
     return Call(PROMOTE, [keys.delayed, keys.lanes, keys.stats], [keys.base, most, BATCH_BYTES])
 
 
+class Outbox(NamedTuple):
+    """A queue's outbox. Deleted and made again it has another epoch."""
+
+    queue: str
+    epoch: Argument
+
+
 def relay(
     target: Keys,
-    source: str,
-    epoch: Argument,
+    source: Outbox,
     posted: Iterable[Sequence[Argument]],
     bounds: DeadLetterBounds = DeadLetterBounds(),
 ) -> Call:
-    """Return the adding of jobs from a queue's outbox of some epoch.
+    """Return the adding of jobs from a queue's outbox.
 
     Answers with how many are dealt with, and how many of them were buried.
 
@@ -307,7 +313,7 @@ def relay(
     options, due and guard.
     """
     args: list[Argument] = [
-        target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, source, epoch,
+        target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, *source,
     ]  # fmt: skip
     for job in posted:
         args.extend(job)

@@ -681,7 +681,10 @@ def test_an_id_whose_run_is_cancelled_is_taken_from_an_outbox(queue: Queue) -> N
     queue.cancel()
     posted = ["1-1", queue.lane.name, bucket("a"), "a", "e", b"2", b"", "", ""]
 
-    assert queue.run(transitions.relay(queue.keys, "other", "1", [posted])) == [1, 0]
+    assert queue.run(transitions.relay(queue.keys, transitions.Outbox("other", "1"), [posted])) == [
+        1,
+        0,
+    ]
 
     assert queue.settle((old, Completed())) == ["C"]
     (new,) = queue.deliver()

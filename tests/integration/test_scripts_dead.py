@@ -518,7 +518,9 @@ def test_letters_that_take_no_more_entries_lose_nothing_that_is_no_job(
     else:
         queue.emit(*(new_job(f"lane-{n}", priority=n) for n in range(MAX_LANES)))
         posted = ["5-1", "workers:default:99", 1, "a", "e", b"", b"", "", ""]
-        assert queue.run(transitions.relay(queue.keys, "other", "1", [posted])) == [0, 0]
+        assert queue.run(
+            transitions.relay(queue.keys, transitions.Outbox("other", "1"), [posted])
+        ) == [0, 0]
 
 
 def test_a_lane_that_takes_no_more_entries_keeps_the_letter(queue: Queue) -> None:

@@ -75,7 +75,9 @@ def relay(queue: Queue, *jobs: NewJob) -> list[int]:
          job.due, job.guard]
         for n, job in enumerate(jobs)
     ]  # fmt: skip
-    dealt: list[int] = queue.run(transitions.relay(queue.keys, "other", "1", posted))
+    dealt: list[int] = queue.run(
+        transitions.relay(queue.keys, transitions.Outbox("other", "1"), posted)
+    )
     return dealt
 
 

@@ -49,7 +49,9 @@ def relay(
     epoch: str = EPOCH,
     bounds: DeadLetterBounds | None = None,
 ) -> int:
-    call = transitions.relay(target.keys, source, epoch, jobs, bounds or DeadLetterBounds())
+    call = transitions.relay(
+        target.keys, transitions.Outbox(source, epoch), jobs, bounds or DeadLetterBounds()
+    )
     dealt, buried = target.run(call)
     assert buried <= dealt
     return int(dealt)

@@ -266,7 +266,9 @@ class Broker:
         it = self.queues[target]
         self.redis.sadd(Fleet().queues, target)
         arguments = [_posted(entry, job) for entry, job in posted]
-        dealt, buried = it.run(transitions.relay(it.keys, queue, OUTBOX_EPOCH, arguments, _BOUNDS))
+        dealt, buried = it.run(
+            transitions.relay(it.keys, transitions.Outbox(queue, OUTBOX_EPOCH), arguments, _BOUNDS)
+        )
         return dealt, buried
 
     def delete_posted(self, queue: str, entries: Sequence[str]) -> None:
