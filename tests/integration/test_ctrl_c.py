@@ -12,13 +12,15 @@ from tests.support.processes import Spawner
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
-# The program ends when somebody has opened the other end of its input and closed it again.
+# The program ends when somebody has opened the other end of the gate and closed it again. It is
+# in no session that the test would end, so it also ends by itself.
 APP = """
 import asyncio, subprocess, sys
 from taskmanager import TaskManager
 
 tm = TaskManager()
-PROGRAM = [sys.executable, "-c", "print('began', flush=True); open('gate').read()"]
+WAIT = "import signal; signal.alarm(60); print('began', flush=True); open('gate').read()"
+PROGRAM = [sys.executable, "-c", WAIT]
 
 @tm.registerHandler(event="thread", max_retries=0)
 def thread(job):
