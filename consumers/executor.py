@@ -122,7 +122,7 @@ class Executor:
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.
-        self._surroundings.run(self._start, delivery)
+        self._surroundings.fresh().run(self._start, delivery)
 
     def lose(self, delivery: Delivery) -> None:
         """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
@@ -309,14 +309,14 @@ class Executor:
         ended: Ended | None = None
         try:
             ended = await self._end(delivery, handler, run)
-            if run.pending and not self._loop_end.has_come:
+            if run.pending and not self._loop_end.has_come():
                 ended = await self._after_pending(run, ended)
             run.ended = True
             outcome = self._outcome(delivery, run, ended)
             if outcome is not None:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
                 self.settler.settle(delivery, outcome, children)
-            if self._loop_end.has_come:
+            if run.job.cancelled and self._loop_end.has_come():
                 await self._last_words()
         finally:
             # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
@@ -336,7 +336,7 @@ class Executor:
         """Return what becomes of a run; None when that is not ours to decide any more."""
         if delivery.given_up:
             return None
-        if self._loop_end.has_come:
+        if self._loop_end.has_come():
             return self._cut_off(delivery, run)
         if run.refused and not delivery.begun:
             return self._unrun(delivery, run)
@@ -392,10 +392,13 @@ class Executor:
             around = handler.around(run.job, lambda: self._value(delivery, handler, run))
             return Returned(await around)
         except BaseException as error:
-            if isinstance(error, GeneratorExit) and not self._loop.is_running():
-                # Collected after its loop, with nothing left to do anything on.
-                raise
+            self._let_be_collected(error)
             return Raised(_failure(error))
+
+    def _let_be_collected(self, error: BaseException) -> None:
+        """Raise on what ends a run that is collected after its loop: nothing is left to do."""
+        if isinstance(error, GeneratorExit) and not self._loop.is_running():
+            raise error
 
     async def _call(self, delivery: Delivery, handler: Handler, run: Run) -> Ended:
         # Since the start the loop may have been blocked, or middleware may have waited.
@@ -416,7 +419,7 @@ class Executor:
         A process that stood still for longer than the lease has held jobs that others run;
         middleware may outlive the end of its run, and a thread learns of it too late.
         """
-        if run.job.cancelled or delivery.given_up or self._loop_end.has_come:
+        if run.job.cancelled or delivery.given_up or self._loop_end.has_come():
             return False
         if delivery.begun:
             return self._may_go_on(delivery)
@@ -460,7 +463,7 @@ class Executor:
             try:
                 return await asyncio.shield(working)
             except asyncio.CancelledError:
-                if self._loop_end.has_come:
+                if self._loop_end.has_come():
                     self._leave_to_its_lease(delivery, run)
                     raise
                 if working.cancelled() or self._abandoning:
@@ -499,8 +502,9 @@ class Executor:
             try:
                 await work
             except BaseException as error:
+                self._let_be_collected(error)
                 failure = failure or error
-                if self._loop_end.has_come or not self._loop.is_running():
+                if self._loop_end.has_come():
                     # What the others wait for has ended with the loop.
                     break
         return failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class LoopEnd:
@@ -15,11 +16,9 @@ class LoopEnd:
 
     def __init__(self) -> None:
         self._canary = asyncio.create_task(_wait_for_ever(), name="loop-end")
-
-    @property
-    def has_come(self) -> bool:
-        """Whether every task of the loop was cancelled; threads may ask as well."""
-        return self._canary.cancelling() > 0
+        # Not 0 once every task of the loop was cancelled; threads may ask as well. Each run
+        # asks, so it is the task's own method.
+        self.has_come: Callable[[], int] = self._canary.cancelling
 
     def close(self) -> None:
         """Watch no longer."""

@@ -145,7 +145,9 @@ class _QueueSettler:
     def _flush_soon(self) -> asyncio.Task[None]:
         # Done: a task that is cancelled before its first step tidies nothing up.
         if self._flushing is None or self._flushing.done():
-            self._flushing = self._settler.surroundings.run(asyncio.create_task, self._flush())
+            self._flushing = self._settler.surroundings.fresh().run(
+                asyncio.create_task, self._flush()
+            )
         return self._flushing
 
     async def _flush(self) -> None:

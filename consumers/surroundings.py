@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Surroundings:
@@ -20,6 +15,6 @@ class Surroundings:
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
 
-    def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function here; variables that it sets are not seen by later ones."""
-        return self._context.copy().run(call, *args, **kwargs)
+    def fresh(self) -> contextvars.Context:
+        """Return a context with these variables; what is set in it is not seen in later ones."""
+        return self._context.copy()

@@ -139,7 +139,7 @@ class Wire:
         # Done: a task that is cancelled before its first step tidies nothing up.
         if (self._connecting is None or self._connecting.done()) and self._waiting:
             connecting = self._connect()
-            self._connecting = self._surroundings.run(
+            self._connecting = self._surroundings.fresh().run(
                 asyncio.create_task, connecting, name="redis-connect"
             )
 

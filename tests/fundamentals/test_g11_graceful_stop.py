@@ -116,8 +116,8 @@ async def test_g11_past_the_grace_period_running_jobs_are_released(
     assert queue.letters() == []
     assert not queue.has_result("deaf-1")
     heads = [fields[b"head"] for _, fields in redis.xrange(queue.lane(front=True))]
-    # failures, deliveries, crashes
-    assert [head.split(b":")[3:] for head in heads] == [[b"0", b"1", b"0"]] * 2
+    # failures, deliveries, crashes, and that it has begun
+    assert [head.split(b":")[3:] for head in heads] == [[b"0", b"1", b"0", b"r=1"]] * 2
 
 
 async def test_g11_a_handler_that_does_not_end_is_left_behind_and_its_job_released(

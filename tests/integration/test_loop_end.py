@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,9 +21,19 @@ from consumers.job import Envelope, Job
 from tests.support.engine import QueueView, consumer_of, emitting
 from tests.support.facade import ROOT
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import aeventually, eventually
 
 JOBS = 3
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect here, and not in a later test, what the loops that ended left open."""
+    yield
+    eventually(lambda: not any(it.name == "lease-keeper" for it in threading.enumerate()), 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 class ApplicationError(Exception):
