@@ -70,12 +70,14 @@ class Heartbeat:
         }
 
     async def run(self) -> None:
-        """Beat until cancelled. Redis being away only delays the next beat."""
+        """Beat until cancelled; an error delays the next beat, it never ends the loop."""
         while True:
             try:
                 await self.beat()
             except RedisError as error:
                 logger.debug("no heartbeat: %s", error)
+            except Exception:
+                logger.exception("the heartbeat of worker %s failed", self.worker_id)
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:

@@ -129,3 +129,30 @@ async def test_a_foreign_value_in_place_of_the_list_does_not_keep_the_facts_from
     await wire.close()
 
     assert facts(redis, "w")[b"name"] == b"w"
+
+
+async def test_a_beat_that_fails_for_any_reason_is_not_the_last_one(
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.heartbeat.BEAT", 0.01)
+    asked = 0
+
+    def events() -> dict[str, list[str]]:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise RuntimeError("the application cannot say")
+        return {"default": ["work"]}
+
+    wire = Wire(Connector.of(server.url), name="heartbeat")
+    heartbeat = Heartbeat(
+        wire, FLEET, worker_id="w.0", name="w", type="workers", slots=1,
+        events=events, started=list, pauses=dict,
+    )  # fmt: skip
+    beating = asyncio.create_task(heartbeat.run())
+    try:
+        await aeventually(lambda: listed(redis) == ["w.0"], within=20.0)
+    finally:
+        beating.cancel()
+        await heartbeat.remove()
+        await wire.close()
