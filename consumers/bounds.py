@@ -10,6 +10,8 @@ from consumers.names import check_name
 
 YEAR = 365 * 24 * 3600.0
 MOST_SLOTS = 10_000
+# A lease is renewed three times: a shorter one (s) would be lost to one slow reply.
+LEAST_LEASE = 0.1
 # Up to here every whole number is a float as well: readers may take it for either.
 MOST_PROGRESS = 2**53
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from consumers.archive import Archive
 from consumers.assembly import LAST_WORDS, Parts
-from consumers.bounds import MOST_SLOTS, check_count, check_queues, check_seconds
+from consumers.bounds import LEAST_LEASE, MOST_SLOTS, check_count, check_queues, check_seconds
 from consumers.connection import Connector
 from consumers.delivery import Delivery
 from consumers.keys import Fleet, Keys
@@ -97,8 +97,7 @@ class Consumer:
         self.id = f"{self.name}.{secrets.token_hex(8)}"
         self.concurrency = check_count("concurrency", concurrency, 1, MOST_SLOTS)
         self.max_deliveries = check_count("max_deliveries", max_deliveries, 1, 1000)
-        # A lease is renewed three times: a shorter one would be lost to one slow reply.
-        self.lease = check_seconds("lease", lease, 0.1)
+        self.lease = check_seconds("lease", lease, LEAST_LEASE)
         self.result_ttl = check_seconds("result_ttl", result_ttl, 0)
         self.log_ttl = check_seconds("log_ttl", log_ttl, 0.001)
         self.shutdown_timeout = check_seconds("shutdown_timeout", shutdown_timeout, 0)

@@ -16,6 +16,7 @@ from redis.exceptions import (
 )
 
 from consumers.backoff import pause_before
+from consumers.bounds import LEAST_LEASE, check_seconds
 from consumers.errors import LayoutMismatch, RedisUnavailable, TaskManagerError
 from consumers.eviction import warn_of_eviction
 from consumers.executor import Executor
@@ -122,12 +123,12 @@ class Opener:
         """Do what _refreshed does; a queue that is spoiled is said once, and the others go on."""
         try:
             news = await self._refreshed(keys, *told)
+        except ValueError as error:
+            # Somebody wrote into its properties; its lanes and its lease are as they were.
+            self._troubles[keys.queue].say(error)
         except (TaskManagerError, ResponseError) as error:
             # What cannot be opened, or says nothing of itself, is not read.
             self.levels.set_lanes(keys, ())
-            self._troubles[keys.queue].say(error)
-        except ValueError as error:
-            # Somebody wrote into its properties; its lanes are as they were.
             self._troubles[keys.queue].say(error)
         else:
             self._troubles[keys.queue].over()
@@ -173,8 +174,9 @@ class Opener:
                 raise told_apart(names)
         else:
             self.executor.epochs[keys.queue] = int(meta[0])
-            self._adopt_lease(keys, int(meta[1]) / 1000)
         self.levels.set_lanes(keys, listed_lanes(keys.queue, names))
+        if meta[1] is not None:
+            self._adopt_lease(keys, int(meta[1]) / 1000)
 
     def _is_lost(self, keys: Keys, epoch: bytes | None, lease: bytes | None) -> bool:
         """Whether a queue that is not as we opened it has lost what it held."""
@@ -215,6 +217,8 @@ class Opener:
     def _adopt_lease(self, keys: Keys, seconds: float) -> None:
         if self.leases.seconds.get(keys.queue) == seconds:
             return
+        # With a lease of 0 every job would be lost as soon as it is fetched.
+        check_seconds(f"lease of queue {keys.queue}", seconds, LEAST_LEASE)
         self.leases.seconds[keys.queue] = seconds
         if seconds != self.lease:
             logger.warning(

@@ -103,3 +103,25 @@ async def test_a_queue_that_is_not_spoiled_any_more_is_read_again(
         await emit("work", queue="spoiled")
 
         await aeventually(lambda: ran == ["work-1"], within=20.0)
+
+
+async def test_a_lease_that_somebody_set_to_nothing_is_not_adopted(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran, spoiled = list[int](), QueueView(redis, "spoiled")
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.delivery)
+
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {("spoiled", "work"): work}) as worker,
+    ):
+        redis.hset(spoiled.keys.meta, "lease", 0)
+        await aeventually(lambda: refreshes(caplog), within=20.0)
+        await emit("work", queue="spoiled")
+        await aeventually(lambda: spoiled.stats("completed") == 1, within=20.0)
+        fenced = worker.fenced
+
+    assert (ran, fenced) == ([1], 0)
+    assert "lease of queue spoiled 0.0 is not allowed" in caplog.text
