@@ -152,7 +152,8 @@ def check_cut(kind: Kind, point: str, queue: Queue) -> None:
     if recorded and kind.recorded.startswith("lane:"):
         # One delivery that was no crash, and no attempt unless it failed.
         ((_, fields),) = queue.redis.xrange(queue.keys.base + kind.recorded)
-        assert fields[b"head"].split(b":")[3:] == [b"%d" % kind.failures, b"1", b"0"], name
+        counts = fields[b"head"].split(b":")[3:6]
+        assert counts == [b"%d" % kind.failures, b"1", b"0"], name
 
 
 async def recover(server: RedisServer, queues: Collection[Queue]) -> None:
