@@ -292,8 +292,9 @@ class Keeper:
             for batch in _chunks(settlements):
                 answer = _ask(channel, _release(keys, self._consumer, batch), 5.0)
                 for settlement, word in zip(batch, words(answer), strict=True):
-                    # What is refused (a foreign key is in the way) is tried again.
-                    if word in "01C":
+                    # What is refused (a foreign key is in the way) is tried again. An entry that
+                    # somebody deleted is not: whoever sweeps its lane counts it as missing.
+                    if word in "01CM":
                         self._leases.drop(settlement.delivery)
                         self._returning.remove(settlement.delivery)
 

@@ -135,6 +135,34 @@ class Blocker:
             self._may_end.set()
 
 
+async def test_g8_what_was_deleted_while_it_was_held_is_handed_back_once(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue, blocked, may_end = QueueView(redis), list[bool](), threading.Event()
+
+    async def block(job: Job[None]) -> None:
+        blocked.append(True)
+        may_end.wait(60.0)
+
+    async def work(job: Job[None]) -> None: ...
+
+    handlers = {"block": block, "work": work}
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "block", "work")
+        with working_thread(server.url, handlers) as worker:
+            try:
+                await aeventually(lambda: blocked, within=20.0)
+                parts = worker._parts
+                assert parts is not None
+                [held] = parts.leases.held
+                redis.xdel(queue.lane(4), held.entry)
+                await aeventually(lambda: held not in parts.leases.held, within=20.0)
+                await aeventually(lambda: not parts.keeper._returning, within=20.0)
+                assert held.key not in parts.leases
+            finally:
+                may_end.set()
+
+
 class Late:
     """Blocks its worker's loop while a job that Redis gives that worker lies in the socket."""
 
