@@ -79,4 +79,5 @@ def _answer(future: asyncio.Future[_Found], found: _Found) -> None:
 
 
 resolver = Resolver()
-os.register_at_fork(after_in_child=resolver.forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=resolver.forget)
