@@ -67,7 +67,7 @@ async def test_g11_what_is_held_goes_back_at_once_and_to_the_front(
         await emit("work", priority=4)
         async with working(server.url, {"slow": slow, "work": work}) as worker:
             await aeventually(lambda: len(queue.pending()) == 2)
-            stopping = asyncio.create_task(worker.stop())
+            stopping = asyncio.create_task(worker.stop(timeout=FOR_EVER))
             await aeventually(lambda: redis.xlen(queue.lane(4, front=True)) == 1)
             assert not stopping.done()
             async with working(server.url, {"work": work}):

@@ -55,7 +55,7 @@ async def test_g12_what_waits_outside_emits_is_not_held_up_by_the_depth_limit(
     queue = QueueView(redis)
 
     async def parent(job: Job[None]) -> None:
-        job.on_success += [new_job("child", id=f"child-{n}") for n in range(5)]
+        job.on_success += [new_job("child", id=f"child-{n}", due="+3600000") for n in range(5)]
 
     async with emitting(server.url, max_queue_depth=1) as emit:
         await emit("parent")

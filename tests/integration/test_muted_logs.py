@@ -61,6 +61,17 @@ def test_a_worker_logs_in_the_way_of_an_app_that_disabled_every_logger(
     assert worker.wait(30.0) == 0
 
 
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    """Give back to other tests the loggers that one disables in this process."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    before = [(logger, logger.disabled, logger.level) for logger in loggers]
+    yield
+    for logger, logger.disabled, level in before:
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("_restored")
 async def test_a_lifespan_that_disables_every_logger_does_not_mute_the_worker(
     make: Callable[..., TaskManager], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -81,9 +92,9 @@ async def test_a_lifespan_that_disables_every_logger_does_not_mute_the_worker(
     await aeventually(lambda: "a job is dead" in caplog.text, 20.0)
 
 
+@pytest.mark.usefixtures("_restored")
 def test_only_our_loggers_are_enabled_again_and_their_levels_are_left() -> None:
     ours, others = logging.getLogger("consumers.settler"), logging.getLogger("shop.mail")
-    level = ours.level
     ours.setLevel(logging.ERROR)
     logging.config.dictConfig({"version": 1})
     assert (ours.disabled, others.disabled) == (True, True)
@@ -92,4 +103,3 @@ def test_only_our_loggers_are_enabled_again_and_their_levels_are_left() -> None:
 
     assert (ours.disabled, others.disabled) == (False, True)
     assert ours.level == logging.ERROR
-    ours.setLevel(level)

@@ -126,7 +126,11 @@ def what_is_put_off_has_its_envelope_and_its_lane(it: Moment) -> None:
 
 
 def lanes_are_listed_with_their_priority(it: Moment) -> None:
-    expected = {lane: int(lane.rpartition(":")[2]) for lane in it.model.lanes}
+    above_types = 1000
+    expected = {
+        lane: int(lane.rpartition(":")[2]) + above_types * lane.startswith("event.")
+        for lane in it.model.lanes
+    }
     _same(it.queue.scores("lanes"), expected, "lanes")
 
 

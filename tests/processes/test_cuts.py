@@ -8,7 +8,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,14 @@ def test_g3_g6_a_worker_cut_off_at_every_step_of_a_settle_loses_and_doubles_noth
     for (name, point), queue in queues.items():
         check_cut(KINDS[name], point, queue)
     asyncio.run(recover(server, queues.values()))
-    for (name, _), queue in queues.items():
-        check_end(KINDS[name], queue)
+    for (name, point), queue in queues.items():
+        check_end(end_of(KINDS[name], point), queue)
+
+
+def end_of(kind: Kind, point: str) -> Kind:
+    """A job may have started on a worker that died, and what has started does not expire."""
+    is_run_again = "expires_ms" in kind.options and point not in RECORDED
+    return replace(kind, verdict="completed") if is_run_again else kind
 
 
 def check_cut(kind: Kind, point: str, queue: Queue) -> None:
