@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -31,7 +32,7 @@ SOLO_AFTER_CRASHES = 2
 class Stream:
     """One stream that is read: a lane or a lane's front, under its key in Redis."""
 
-    __slots__ = ("front", "gave", "group", "key", "keys", "lane")
+    __slots__ = ("front", "gave", "group", "key", "keys", "lane", "looked")
 
     def __init__(self, keys: Keys, lane: Lane, group: str, *, front: bool) -> None:
         self.keys = keys
@@ -39,8 +40,8 @@ class Stream:
         self.group = group
         self.front = front
         self.key = keys.front(lane) if front else keys.lane(lane)
-        # Whether it gave anything when it was read last.
-        self.gave = False
+        # Whether it gave anything when it was read last, and when that was (monotonic).
+        self.gave, self.looked = False, -math.inf
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -12,7 +13,10 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.pauses import Pauses, PauseState
 from consumers.policy import Policy
-from consumers.sharing import LaneStreams, Share, Sharing, streams_of
+from consumers.sharing import LaneStreams, Share, Sharing, gave, streams_of
+
+# An empty lane is asked before those with a backlog, once it was not asked for so long (s).
+_LOOKED_AT = 0.05
 
 
 class Level:
@@ -29,11 +33,29 @@ class Level:
         kept = [tuple(it for it in lane if it.key not in left_out) for lane in both]
         self.lanes: list[LaneStreams] = [lane for lane in kept if lane]
         # Or all workers of a deploy would ask the same lanes first, and find them empty together.
-        self.turn(random.randrange(len(self.lanes) or 1))
+        self._turns = random.randrange(len(self.lanes) or 1)
 
-    def turn(self, by: int = 1) -> None:
+    def turn(self) -> None:
         """Let other lanes come first."""
-        self.lanes = self.lanes[by:] + self.lanes[:by]
+        self._turns += 1
+
+    def in_turn(self, now: float) -> list[LaneStreams]:
+        """Return the lanes in the order to ask them: those with a backlog take turns.
+
+        Where few of many lanes have one, a read for each of the others would come before
+        each job. These are asked first once in a while, so that none waits behind a backlog.
+        """
+        if len(self.lanes) < 2:
+            return self.lanes
+        due, full, rest = list[LaneStreams](), list[LaneStreams](), list[LaneStreams]()
+        for lane in self.lanes:
+            is_due = now - lane[-1].looked >= _LOOKED_AT
+            (full if gave(lane) else due if is_due else rest).append(lane)
+        return [*self._turned(due), *self._turned(full), *rest]
+
+    def _turned(self, lanes: list[LaneStreams]) -> list[LaneStreams]:
+        by = self._turns % (len(lanes) or 1)
+        return lanes[by:] + lanes[:by]
 
     @property
     def streams(self) -> list[Stream]:
@@ -56,7 +78,7 @@ def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
 class Levels:
     """The levels of all queues of a worker, highest first.
 
-    turn moves the lanes of a level on by one, so that equals take turns at
+    turn moves the lanes of each level on by one, so that equals take turns at
     being named (and so served) first.
     """
 
@@ -105,7 +127,8 @@ class Levels:
 
     def sharing(self, start: int, end: int, wanted: int) -> Sharing:
         """Return the reads that bring what is wanted from the levels from start up to end."""
-        return Sharing([level.lanes for level in self.levels[start:end]], wanted)
+        now = time.monotonic()
+        return Sharing([level.in_turn(now) for level in self.levels[start:end]], wanted, now=now)
 
     def share_of_all(self, wanted: int) -> Share:
         """Return the read that names everything, for when nothing is expected anywhere."""

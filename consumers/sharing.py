@@ -37,11 +37,15 @@ class Sharing:
     their lanes in what is wanted are named in one read. Else they are asked one after another, as
     many lanes at a time as are wanted; twice as many after some reads that brought nothing,
     or hundreds of empty lanes would take hundreds of reads. What gave its whole share is asked
-    again for the rest, before the next level.
+    again for the rest, before lanes that had nothing when they were asked last, and before the
+    next level.
     """
 
-    def __init__(self, levels: Sequence[Sequence[LaneStreams]], wanted: int) -> None:
+    def __init__(
+        self, levels: Sequence[Sequence[LaneStreams]], wanted: int, *, now: float = 0.0
+    ) -> None:
         self._levels = levels
+        self._now = now
         self._wanted = self._left = wanted
         self._full: set[Stream] = set()
         # The number of the highest level that may have more, once all is read; None: none has.
@@ -59,7 +63,7 @@ class Sharing:
         self._full.difference_update(share.streams)
         self._full.update(it for it, number in given.items() if number >= share.most)
         for stream in share.streams:
-            stream.gave = stream in given
+            stream.gave, stream.looked = stream in given, self._now
 
     def _together(self, step: Sequence[_Part]) -> Iterator[Share]:
         widest = max(len(lanes) for _, lanes in step)
@@ -80,7 +84,8 @@ class Sharing:
             named, rest = rest[:reach], rest[reach:]
             before = self._left
             yield Share(streams_of(named), max(1, self._left // len(named)))
-            rest += self._still_full(named)
+            if again := self._still_full(named):
+                rest = [*filter(gave, rest), *again, *(it for it in rest if not gave(it))]
             if self._left < before:
                 reach, in_vain = self._left, 0
             else:
@@ -91,6 +96,11 @@ class Sharing:
 
     def _still_full(self, lanes: Sequence[LaneStreams]) -> list[LaneStreams]:
         return [lane for lane in lanes if not self._full.isdisjoint(lane)]
+
+
+def gave(lane: LaneStreams) -> bool:
+    """Return whether a lane gave anything when it was read last."""
+    return any(stream.gave for stream in lane)
 
 
 def _steps(levels: Sequence[Sequence[LaneStreams]]) -> Iterator[list[_Part]]:

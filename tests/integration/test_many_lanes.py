@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 import redis as redis_py
@@ -58,3 +59,42 @@ async def test_a_queue_with_little_to_do_is_not_kept_waiting_by_those_with_much(
             await aeventually(lambda: "little" in started, within=20.0)
 
     assert started.index("little") < 3 * len(QUEUES)
+
+
+async def test_two_queues_with_much_to_do_have_equal_shares_of_a_worker_of_many(
+    server: RedisServer,
+) -> None:
+    started: list[str] = []
+    busy = QUEUES[3:5]
+
+    async def work(job: Job[None]) -> None:
+        started.append(job.queue)
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work", queue=queue) for queue in busy for _ in range(150)))
+        handlers = {(queue, "work"): work for queue in QUEUES}
+        async with working(server.url, handlers):
+            await aeventually(lambda: len(started) == 300, within=30.0)
+
+    assert 80 <= started[:200].count(busy[0]) <= 120
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_queues_that_are_empty_cost_the_busy_one_few_reads(
+    server: RedisServer, redis: redis_py.Redis, concurrency: int
+) -> None:
+    ended = 0
+
+    async def work(job: Job[None]) -> None:
+        nonlocal ended
+        ended += 1
+
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit("work", queue="q7") for _ in range(400)))
+        handlers = {(f"q{number}", "work"): work for number in range(32)}
+        redis.config_resetstat()
+        async with working(server.url, handlers, concurrency=concurrency):
+            await aeventually(lambda: ended == 400, within=30.0)
+
+    reads = cast("dict[str, Any]", redis.info("commandstats"))["cmdstat_xreadgroup"]["calls"]
+    assert reads < 4 * 400

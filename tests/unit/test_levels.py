@@ -1,0 +1,57 @@
+"""In which order the lanes of a priority are asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from consumers.delivery import Stream
+from consumers.keys import Keys
+from consumers.lanes import Lane
+from consumers.levels import Level
+
+
+def level(lanes: int) -> Level:
+    queues = [Keys(f"q{number}") for number in range(lanes)]
+    return Level(0, [(keys, Lane(keys.queue)) for keys in queues], "workers", set())
+
+
+def mark(stream: Stream, *, gave: bool, looked: float) -> None:
+    stream.gave, stream.looked = gave, looked
+
+
+def first_of(one: Level, now: float) -> str:
+    return one.in_turn(now)[0][0].lane.queue
+
+
+def test_lanes_with_a_backlog_take_turns_wherever_they_stand() -> None:
+    one = level(32)
+    for at, lane in enumerate(one.lanes):
+        mark(lane[1], gave=at in (3, 4, 20), looked=10.0)
+
+    first = Counter[str]()
+    for _ in range(30):
+        one.turn()
+        first[first_of(one, 10.0)] += 1
+
+    assert first == {"q3": 10, "q4": 10, "q20": 10}
+
+
+def test_an_empty_lane_is_asked_first_once_it_was_not_asked_for_a_while() -> None:
+    one = level(3)
+    for at, lane in enumerate(one.lanes):
+        mark(lane[1], gave=at == 0, looked=10.0 if at < 2 else 9.0)
+
+    queues = [lane[0].lane.queue for lane in one.in_turn(10.0)]
+
+    assert queues == ["q2", "q0", "q1"]
+
+
+def test_each_lane_is_asked_once_and_new_ones_take_turns_as_well() -> None:
+    one = level(5)
+    first = set()
+    for _ in range(5):
+        one.turn()
+        assert len({lane[0].key for lane in one.in_turn(0.0)}) == 5
+        first.add(first_of(one, 0.0))
+
+    assert len(first) == 5
