@@ -10,6 +10,8 @@ Nobody is kept out for longer than a solo run may take: two leases, and twice as
 long after each further crash, so that what kills its worker late is found as
 well. Then the record is taken back and others start. While the job waits for
 another one it is two leases each time: the other one may need this very worker.
+For those that run already it waits half as long; then it starts beside them, which
+proves nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +39,14 @@ def exclusive(crashes: int, lease: float, *, waits: bool) -> float:
     """Return for how long (s) a solo run keeps others out; waits: it waits for another job."""
     doublings = 0 if waits else min(crashes - SOLO_AFTER_CRASHES, _MOST_DOUBLINGS)
     return lease * _EXCLUSIVE_LEASES * 2.0**doublings
+
+
+def patience(crashes: int, lease: float, *, waits: bool) -> float:
+    """Return for how long (s) a suspect waits for those that run before it is to run solo.
+
+    waits: one of them waits for another job, which may be the suspect.
+    """
+    return exclusive(crashes, lease, waits=waits) / 2
 
 
 class SoloGate:

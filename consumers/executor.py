@@ -119,6 +119,11 @@ class Executor:
         found = self._runs.get(delivery)
         return found is not None and bool(found[1].awaited)
 
+    @property
+    def any_waits(self) -> bool:
+        """Whether any run waits for another job to end."""
+        return any(run.awaited for _, run in self._runs.values())
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.

@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.backoff import pause_before
-from consumers.crash_loop import SoloGate, exclusive
+from consumers.crash_loop import SoloGate, exclusive, patience
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
 from consumers.executor import Executor
@@ -411,7 +411,8 @@ class Fetcher:
             await self._begin_solo(suspect)
 
     async def _wait_for_others(self, suspect: Delivery) -> None:
-        if not self.gate.has_waited(self._lease_of(suspect)):
+        lease, waits = self._lease_of(suspect), self.executor.any_waits
+        if not self.gate.has_waited(patience(suspect.crashes, lease, waits=waits)):
             await self._slot_or(_HELD_LOOK)
             return
         # Beside others it proves nothing: it runs, and is not marked.

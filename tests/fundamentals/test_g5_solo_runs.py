@@ -67,6 +67,55 @@ async def test_g5_a_suspect_that_waits_for_its_child_lets_it_start(
         assert await handle.result(timeout=30.0) == "with child"
 
 
+async def test_g5_a_suspect_starts_beside_a_run_that_waits_for_it(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """However often it was in a crash: the other run cannot end before it."""
+    queue = QueueView(redis)
+    tm = TaskManager(server.url, concurrency=2, lease=1.0)
+
+    @tm.registerHandler(event="parent")
+    async def parent(job: Job[Any]) -> str:
+        return f"with {await tm.handle('child').result()}"
+
+    @tm.registerHandler(event="child")
+    async def child(job: Job[Any]) -> str:
+        return "child"
+
+    async with tm:
+        await tm.emit("child", id="child")
+        queue.abandon(crashes=12)
+        handle = await tm.emit("parent")
+        await tm.start()
+
+        assert await handle.result(timeout=30.0) == "with child"
+
+
+async def test_g5_a_suspect_waits_for_a_run_of_some_leases_and_then_runs_solo(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """Beside others it proves nothing: if it is the one that kills, all of them die once more."""
+    queue, beside = QueueView(redis), list[int]()
+
+    async def neighbour(job: Job[None]) -> None:
+        await asyncio.sleep(2 * SHORT_LEASE)
+
+    async def suspect(job: Job[None]) -> None:
+        beside.append(worker.running - 1)
+
+    async with emitting(server.url) as emit:
+        handlers = {"suspect": suspect, "neighbour": neighbour}
+        await emit("suspect")
+        queue.abandon(crashes=8)
+        await emit("neighbour")
+        async with working(server.url, handlers, concurrency=2, lease=SHORT_LEASE) as worker:
+            await aeventually(lambda: worker.running == 1, within=20.0)
+            queue.expire()
+            await aeventually(queue.is_empty, within=40.0)
+
+    assert beside == [0]
+
+
 async def test_g5_a_suspect_that_runs_for_long_lets_others_start_and_is_not_blamed(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
