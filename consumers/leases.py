@@ -172,6 +172,8 @@ class Keeper:
         self._trouble = Trouble(logger, "leases could not be renewed")
         # Taken out of held and not handed back yet: Redis may be away just then.
         self._returning: list[Delivery] = []
+        # Lost, which the loop was told and may not have heard yet.
+        self._lost: set[Delivery] = set()
         # The longest time, in seconds, that the loop was seen not to turn.
         self.worst_lag = 0.0
 
@@ -222,6 +224,7 @@ class Keeper:
         self._looked = now
         if self._turned >= self._asked:
             self._asked, self._stuck, self._said, self._is_dead = now, 0.0, False, False
+            self._lost.clear()
             self._call_loop(self._turn)
             return 0.0
         lag = now - self._asked
@@ -281,7 +284,9 @@ class Keeper:
 
     def _lose(self, delivery: Delivery) -> None:
         self._leases.held.pop(delivery, None)
-        self._call_loop(self._on_lost, delivery)
+        if delivery not in self._lost:
+            self._lost.add(delivery)
+            self._call_loop(self._on_lost, delivery)
 
     def _hand_back(self, channel: SyncChannel) -> None:
         by_queue: dict[Keys, list[Settlement]] = defaultdict(list)
