@@ -1,4 +1,4 @@
-"""Run synchronous handlers in threads that do not keep a process from ending."""
+"""Run synchronous functions in threads that do not keep a process from ending."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class HandlerThreads:
     """At most size daemon threads, started when they are needed.
 
     Whatever a function raises becomes a value: under asyncio's own threads a
-    StopIteration hangs its caller for ever, and a SystemExit ends the thread.
+    StopIteration hangs its caller for ever, and a SystemExit ends the thread. Those
+    belong to the application, too: its calls may fill them for as long as they like.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, name: str = "handler") -> None:
         self._size = size
+        self._name = name
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
@@ -56,7 +58,7 @@ class HandlerThreads:
             self._tasks.put(None)
 
     def _start_thread(self) -> None:
-        name = f"handler-{len(self._threads)}"
+        name = f"{self._name}-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from consumers.dead_letters import DeadLetter, letter_about
 from consumers.delivery import Delivery
-from consumers.outcome import Buried
-from consumers.texts import named
+from consumers.outcome import Buried, Raised
+from consumers.threads import HandlerThreads
 from taskmanager.errors import InvalidHandler
 from taskmanager.signatures import signature_of
 
@@ -30,13 +30,15 @@ F = TypeVar("F", bound=Callable[[DeadLetter], Any])
 class Alerts:
     """Calls each callback with each letter, one after another, in the worker that recorded it.
 
-    A callback that raises is logged. Plain functions run in a thread.
+    A callback that raises is logged. Plain functions run in a thread of our own: in those
+    of asyncio's default executor they would wait for whatever the application does there.
     """
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[DeadLetter], Any]] = []
         self._waiting: deque[DeadLetter] = deque()
         self._telling: asyncio.Task[None] | None = None
+        self._threads = _own_thread()
 
     def add(self, callback: F) -> F:
         """Have a function called with every DeadLetter of this worker."""
@@ -76,49 +78,45 @@ class Alerts:
             logger.error("on_dead does not end, %d letters are not told", len(self._waiting))
             task.cancel()
         self._waiting.clear()
+        # One that hangs keeps its thread; the next worker's letters need another.
+        self._threads.close()
+        self._threads = _own_thread()
 
     async def _tell_all(self) -> None:
         while self._waiting:
             letter = self._waiting.popleft()
             for callback in self._callbacks:
-                await _tell(callback, letter)
+                await self._tell(callback, letter)
+
+    async def _tell(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+        """Call a callback in a task of its own, which alone its CancelledError ends."""
+        call = asyncio.create_task(self._call(callback, letter), name="on_dead")
+        try:
+            await asyncio.wait({call})
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def _call(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+        try:
+            told = await self._told(callback, letter)
+            if inspect.isawaitable(told):
+                await told
+        except BaseException:
+            # A SystemExit that left the task would end the event loop.
+            logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
+
+    async def _told(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
+        if inspect.iscoroutinefunction(callback):
+            return callback(letter)
+        ended = await self._threads.submit(callback, letter)
+        if isinstance(ended, Raised):
+            raise ended.error
+        return ended.value
 
 
-async def _tell(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
-    """Call a callback in a task of its own, which alone its CancelledError ends."""
-    call = asyncio.create_task(_call(callback, letter), name="on_dead")
-    try:
-        await asyncio.wait({call})
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-
-
-async def _call(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
-    try:
-        told = await _told(callback, letter)
-        if inspect.isawaitable(told):
-            await told
-    except BaseException:
-        # A SystemExit that left the task would end the event loop.
-        logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
-
-
-async def _told(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
-    if inspect.iscoroutinefunction(callback):
-        return callback(letter)
-    told = await asyncio.to_thread(_ended, callback, letter)
-    if isinstance(told, BaseException):
-        raise told
-    return told
-
-
-def _ended(callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
-    # A StopIteration that left the thread would hang its caller for ever.
-    try:
-        return callback(letter)
-    except BaseException as error:
-        return error if isinstance(error, Exception) else RuntimeError(named(error))
+def _own_thread() -> HandlerThreads:
+    return HandlerThreads(1, name="on_dead")
 
 
 def _last_line(text: str) -> str:

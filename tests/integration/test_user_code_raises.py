@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -213,3 +215,61 @@ async def test_an_on_dead_sees_no_context_variable_that_an_earlier_one_set(
     await tm.start()
 
     await aeventually(lambda: seen == ["none"] * 5, 30)
+
+
+async def test_an_on_dead_is_called_while_the_application_blocks_the_default_executor(
+    make: Callable[..., TaskManager],
+) -> None:
+    tm = make()
+    told: list[str] = []
+    blocked = threading.Event()
+
+    @tm.on_dead
+    def tell(letter: DeadLetter) -> None:
+        told.append(letter.id)
+
+    @tm.registerHandler(event="bad")
+    async def fail(job: Job[Any]) -> None:
+        raise OSError("no")
+
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        try:
+            blocking = asyncio.ensure_future(asyncio.to_thread(blocked.wait))
+            handle = await tm.emit("bad")
+            await tm.start()
+
+            await aeventually(lambda: told == [handle.id])
+            assert not blocking.done()
+        finally:
+            blocked.set()
+        await blocking
+
+
+async def test_an_on_dead_that_hangs_does_not_keep_a_later_worker_from_telling(
+    make: Callable[..., TaskManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskmanager.alerts.PATIENCE", 0.1)
+    tm = make()
+    told: list[str] = []
+    hanging = threading.Event()
+
+    @tm.on_dead
+    def tell(letter: DeadLetter) -> None:
+        told.append(letter.id)
+        if len(told) == 1:
+            hanging.wait()
+
+    @tm.registerHandler(event="bad")
+    async def fail(job: Job[Any]) -> None:
+        raise OSError("no")
+
+    try:
+        for number in (1, 2):
+            handle = await tm.emit("bad", data=number)
+            await tm.start()
+            await aeventually(lambda: len(told) == number)  # noqa: B023
+            assert told[-1] == handle.id
+            await tm.stop()
+    finally:
+        hanging.set()
