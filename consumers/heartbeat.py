@@ -130,6 +130,13 @@ async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes
     )
 
 
+async def live_count(wire: Wire, fleet: Fleet) -> int:
+    """Return how many workers were heard of within the last minute."""
+    since = await _now_ms(wire) - _FORGET_AFTER_MS
+    count: int = await wire.send("ZCOUNT", fleet.workers, since, "+inf")
+    return count
+
+
 async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[tuple[str, str]]:
     """Return the events of a queue that any live worker lists, each with the worker's type."""
     listed = await live_workers(wire, fleet, "type", "events")

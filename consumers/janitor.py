@@ -7,12 +7,14 @@ import logging
 import random
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError, ResponseError
 
 from consumers.delivery import Delivery, Stream
-from consumers.heartbeat import live_events
+from consumers.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
+from consumers.heartbeat import live_count, live_events
 from consumers.keys import Fleet, Keys
 from consumers.lanes import Lane, listed_lanes
 from consumers.leases import Leases
@@ -21,6 +23,7 @@ from consumers.pauses import FIELDS, PauseState
 from consumers.reader import delivery_of
 from consumers.scripts import call
 from consumers.settler import Settler
+from consumers.tour import LEAST, Tour, portion
 from consumers.transitions import Call, entries_of, forget, purge, reclaim, retire
 from consumers.wire import Wire
 
@@ -28,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 30.0
 UNUSED_MS = 10 * 60 * 1000
+# How many lanes are looked at in one write: neither Redis nor the event loop stops for longer.
+_LANES_AT_ONCE = 32
 # How many marks of cancelled entries are looked at in a round.
 _SAMPLE = 100
 # How many abandoned jobs of a lane that nobody handles are taken over in a round.
@@ -38,6 +43,9 @@ _MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
 
 class Janitor:
     """Every worker runs one; each of its steps is one script, so that any number may.
+
+    Of many lanes each looks at a portion in a round, first with plain commands: scripts run
+    where those find something.
 
     no_handler_deadline is how many seconds a job waits in the lane of its event
     for a worker that handles it; then it is buried, unless one lives.
@@ -69,6 +77,7 @@ class Janitor:
         self._letters_max_age_ms = letters_max_age_ms
         self._interval = interval
         self._unused_ms = unused_ms
+        self._tours: defaultdict[str, Tour] = defaultdict(Tour)
 
     async def run(self) -> None:
         """Tidy until cancelled; an error delays the next round, it never ends it."""
@@ -85,17 +94,43 @@ class Janitor:
 
     async def tidy(self, keys: Keys) -> None:
         """Do one round for one queue."""
-        names = await self._wire.send("ZRANGE", keys.lanes, 0, -1)
-        lanes = listed_lanes(keys.queue, names)
-        for lane in lanes:
-            for stream in self._streams(keys, lane):
-                await self._run(forget(stream, self._unused_ms))
-            if lane != self._default_lane(keys):
-                await self._run(retire(keys, lane, self._unused_ms))
+        lanes = await self._next_lanes(keys)
+        found: list[Glance] = []
+        for at in range(0, len(lanes), _LANES_AT_ONCE):
+            found += await self._tidy_lanes(keys, lanes[at : at + _LANES_AT_ONCE])
         # A burial trims as well, but a queue where nothing dies any more has none.
         await self._run(purge(keys, self._letters_max_age_ms, counter="dead_trimmed"))
         await self._unmark_missing(keys)
-        await self._bury_unhandled(keys, [lane for lane in lanes if lane.event is not None])
+        await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
+
+    async def _next_lanes(self, keys: Keys) -> list[Lane]:
+        lanes = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
+        if len(lanes) <= LEAST:
+            return lanes
+        return self._tours[keys.queue].next(lanes, await self._portion(len(lanes)))
+
+    async def _portion(self, lanes: int) -> int:
+        try:
+            return portion(lanes, await live_count(self._wire, self._fleet))
+        except ResponseError as error:
+            # A foreign value in the place of the list of workers keeps nothing else from its turn.
+            logger.debug("the workers are not counted: %s", error)
+            return LEAST
+
+    async def _tidy_lanes(self, keys: Keys, lanes: list[Lane]) -> list[Glance]:
+        """Drop what is unused of some lanes; return what their streams looked like."""
+        since = await self._now_ms() - self._unused_ms
+        streams = [it for lane in lanes for it in self._streams(keys, lane)]
+        found = await glance_at(self._wire, streams)
+        for glance in found:
+            if glance is not None and glance.consumers:
+                await self._run(forget(glance.stream, self._unused_ms))
+        for lane, *both in zip(lanes, found[::2], found[1::2], strict=True):
+            # Of one that is missing only the script can tell.
+            unused = all(it is None or it.is_unused(since) for it in both)
+            if unused and lane != self._default_lane(keys):
+                await self._run(retire(keys, lane, self._unused_ms))
+        return [it for it in found if it is not None]
 
     async def _unmark_missing(self, keys: Keys) -> None:
         """Drop the marks of cancelled entries that somebody deleted: nobody else ever would."""
@@ -134,16 +169,28 @@ class Janitor:
             # A lane that went away meanwhile, or a foreign value in its place.
             logger.debug("%s: %s", step.script.name, error)
 
-    async def _bury_unhandled(self, keys: Keys, lanes: list[Lane]) -> None:
-        if not lanes:
+    async def _bury_unhandled(self, keys: Keys, found: list[Glance]) -> None:
+        overdue = [it.stream for it in found if await self._is_overdue(it)]
+        if not overdue:
             return
         handled = await live_events(self._wire, self._fleet, keys.queue)
         state = PauseState.read(await self._wire.send("HMGET", keys.meta, *FIELDS))
-        for lane in lanes:
+        for stream in overdue:
+            lane = stream.lane
             if (lane.group, lane.event) not in handled and not state.holds(lane.event):
-                for stream in self._streams(keys, lane):
-                    await self._take_abandoned(stream)
-                    await self._bury_old(stream)
+                await self._take_abandoned(stream)
+                await self._bury_old(stream)
+
+    async def _is_overdue(self, glance: Glance) -> bool:
+        """Whether a stream holds what a dead worker had, or what waits past the deadline."""
+        if not glance.length and not glance.pending:
+            return False
+        lease_ms = round(self._leases.seconds[glance.stream.lane.queue] * 1000)
+        return await holds_abandoned(self._wire, glance, lease_ms) or await self._holds_old(glance)
+
+    async def _holds_old(self, glance: Glance) -> bool:
+        before = await self._now_ms() - self._deadline * 1000
+        return await holds_old(self._wire, glance, before)
 
     async def _take_abandoned(self, stream: Stream) -> None:
         """Take over what a dead worker had: nobody else reads the lane, so nobody else would.
@@ -163,14 +210,14 @@ class Janitor:
             delivery = delivery_of(stream, entry, count, fields, asked, cancelled=over)
             if over:
                 self._settle(delivery, Cancelled("cancelled"))
-            elif _ms_of(entry) < since or delivery.envelope.version == 0:
+            elif ms_of(entry) < since or delivery.envelope.version == 0:
                 self._bury(delivery)
             else:
                 self._settle(delivery, Released("no_handler", stream.lane.event))
 
     async def _bury_old(self, stream: Stream) -> None:
         """Bury what waited past the deadline: it is delivered to us first, like any job."""
-        while await self._oldest_ms(stream) < (await self._now_ms()) - self._deadline * 1000:
+        while (glance := await self._look_at(stream)) and await self._holds_old(glance):
             asked = time.monotonic()
             reply = await self._wire.send(
                 "XREADGROUP", "GROUP", stream.group, self._consumer,
@@ -180,6 +227,10 @@ class Janitor:
                 return
             for entry, fields in reply[0][1]:
                 self._bury(delivery_of(stream, entry.decode(), 1, fields, asked))
+
+    async def _look_at(self, stream: Stream) -> Glance | None:
+        (glance,) = await glance_at(self._wire, [stream])
+        return glance
 
     def _bury(self, delivery: Delivery) -> None:
         if delivery.envelope.version == 0:
@@ -196,20 +247,6 @@ class Janitor:
         self._leases.all[delivery.key] = delivery
         self._settler.settle(delivery, outcome)
 
-    async def _oldest_ms(self, stream: Stream) -> float:
-        """Return when the first undelivered entry was added (ms); infinity when there is none."""
-        try:
-            groups = await self._wire.send("XINFO", "GROUPS", stream.key)
-        except ResponseError:
-            return float("inf")
-        for group in groups:
-            facts = dict(zip(group[::2], group[1::2], strict=True))
-            if facts[b"name"] == stream.group.encode():
-                after = facts[b"last-delivered-id"].decode()
-                first = await self._wire.send("XRANGE", stream.key, f"({after}", "+", "COUNT", 1)
-                return _ms_of(first[0][0].decode()) if first else float("inf")
-        return float("inf")
-
     async def _now_ms(self) -> float:
         seconds, micros = await self._wire.send("TIME")
         return int(seconds) * 1000 + int(micros) / 1000
@@ -217,7 +254,3 @@ class Janitor:
 
 def _is_entry(text: bytes) -> bool:
     return all(len(half) <= 20 and int(half) < 2**64 for half in text.split(b"-"))
-
-
-def _ms_of(entry: str) -> float:
-    return float(entry.partition("-")[0])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from typing import cast
 
 import pytest
 import redis as redis_py
 
 from consumers.job import Job
+from consumers.keys import Fleet
 from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import foreign_value
@@ -130,3 +133,105 @@ async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_
     assert [it.getMessage() for it in warned if it.name == "consumers.auditor"] == [
         "queue default has lost jobs whose entries somebody deleted: a (1 in all)"
     ]
+
+
+def list_workers(redis: redis_py.Redis, number: int) -> None:
+    """List workers that live, and handle nothing."""
+    soon = 1000 * (time.time() + 3600)
+    redis.zadd(Fleet().workers, {f"worker.{n}": soon for n in range(number)})
+
+
+async def emit_what_nobody_handles(server: RedisServer, queue: QueueView, number: int) -> None:
+    """Have a job in the own lane of each of so many events."""
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"other": work}, concurrency=50),
+    ):
+        await asyncio.gather(*(emit(f"e{n}") for n in range(number)))
+        await aeventually(lambda: queue.stats("released") == number)
+
+
+def calls(redis: redis_py.Redis) -> tuple[int, int]:
+    """Return how many scripts were called since the last look, and how many commands in all."""
+    stats = cast("dict[str, dict[str, int]]", redis.info("commandstats"))
+    redis.config_resetstat()
+    scripts = sum(stats.get(f"cmdstat_{it}", {"calls": 0})["calls"] for it in ("eval", "evalsha"))
+    return scripts, sum(it["calls"] for it in stats.values())
+
+
+async def test_one_worker_of_many_asks_little_in_a_round_and_runs_no_script_for_lanes_in_use(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    """200 workers with 1,000 lanes called 20,000 scripts per second."""
+    queue = QueueView(redis)
+    await emit_what_nobody_handles(server, queue, 1000)
+    list_workers(redis, 200)
+
+    async with working(server.url, {"other": work}) as worker:
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        calls(redis)
+        await janitor.tidy(queue.keys)
+        scripts, commands = calls(redis)
+
+    assert len(queue.lanes()) == 1001
+    # Beside the janitor's one script the heart beats, and leases are looked after.
+    assert scripts <= 20
+    # XLEN and XINFO for both streams of 32 lanes, XRANGE for one.
+    assert commands <= 32 * 5 + 200
+
+
+async def test_unused_lanes_go_within_a_tour_of_one_worker_of_many(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    await emit_what_nobody_handles(server, queue, 100)
+    for stream in queue.streams():
+        redis.xtrim(stream, 0)
+    list_workers(redis, 200)
+
+    async with working(server.url, {"other": work}) as worker:
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        janitor._unused_ms = -1000
+        left = []
+        for _ in range(4):
+            await janitor.tidy(queue.keys)
+            left.append(len(queue.lanes()))
+
+    # The default lane stays.
+    assert left[0] >= 101 - 32
+    assert left[-1] == 1
+
+
+async def test_jobs_that_nobody_handles_are_buried_within_a_tour_of_one_worker_of_many(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    await emit_what_nobody_handles(server, queue, 100)
+    for stream in queue.streams()[1:80:2]:
+        redis.xreadgroup("workers", "dead.0", {stream: ">"})
+    queue.expire()
+    list_workers(redis, 200)
+
+    async with working(server.url, {"other": work}, no_handler_deadline=0.0) as worker:
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        for _ in range(4):
+            await janitor.tidy(queue.keys)
+        await aeventually(lambda: len(queue.letters()) == 100)
+
+    assert {it["reason"] for it in queue.letters()} == {b"no_handler"}
+
+
+async def test_consumers_of_workers_that_are_gone_are_forgotten_in_a_lane_that_is_used(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    async with emitting(server.url) as emit:
+        await emit("work")
+    redis.xgroup_createconsumer(queue.lane(), "workers", "gone.0")
+
+    async with working(server.url, {"other": work}, queues=["idle"]) as worker:
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        janitor._unused_ms = -1
+        await janitor.tidy(queue.keys)
+
+    assert redis.xinfo_consumers(queue.lane(), "workers") == []
