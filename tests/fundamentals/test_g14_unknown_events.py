@@ -43,7 +43,7 @@ async def test_g14_a_job_that_an_old_worker_met_runs_on_a_new_one_without_waitin
         await aeventually(lambda: len(runs) == 100)
         await aeventually(queue.is_empty)
 
-    # Handed over once at most.
+    # Handed over once at most; it may be that old workers met them all.
     assert set(runs) <= {(1, 1), (2, 1)}
     assert queue.letters() == []
     assert queue.stats("completed") == 100
