@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
 from consumers.alarm import Alarm
+from consumers.chance import chance
 from consumers.keys import Keys
 from consumers.scripts import call
 from consumers.transitions import audit
@@ -41,7 +41,7 @@ class Auditor:
     async def run(self) -> None:
         """Audit until cancelled; an error delays the next round, it never ends it."""
         while True:
-            await self._alarm.sleep(INTERVAL * random.uniform(0.75, 1.25))
+            await self._alarm.sleep(INTERVAL * chance.uniform(0.75, 1.25))
             self._alarm.reset()
             for keys in self._queues:
                 try:

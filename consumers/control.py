@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from redis.exceptions import ConnectionError, RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from consumers.chance import chance
 from consumers.connection import Connector
 from consumers.link import OUTDATED, Link, pack
 from consumers.trouble import Trouble
@@ -105,7 +105,7 @@ class ControlChannel:
                 await subscription.close()
             logger.warning("hints from %s are interrupted: %s", self.where, subscription.error)
             # A server that restarts must not meet its whole fleet at one moment.
-            await asyncio.sleep(random.uniform(0.02, 0.2))
+            await asyncio.sleep(chance.uniform(0.02, 0.2))
 
     async def _subscribe(self) -> _Subscription:
         subscription = _Subscription(self._received, self.subscribed.set, self.silence_limit)

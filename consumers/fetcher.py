@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.backoff import pause_before
+from consumers.chance import chance
 from consumers.crash_loop import SoloGate, exclusive, patience
 from consumers.delivery import Delivery
 from consumers.errors import LeaseLost
@@ -465,5 +465,5 @@ class Fetcher:
         self._failures += 1
         if self._failures == 1:
             logger.warning("waiting for Redis: %s", error)
-        await asyncio.sleep(pause_before(self._failures) * random.uniform(0.5, 1.0))
+        await asyncio.sleep(pause_before(self._failures) * chance.uniform(0.5, 1.0))
         self._dirty = True

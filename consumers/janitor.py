@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 import time
 from collections import defaultdict
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError, ResponseError
 
+from consumers.chance import chance
 from consumers.delivery import Delivery, Stream
 from consumers.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
 from consumers.heartbeat import live_count, live_events
@@ -83,7 +83,7 @@ class Janitor:
         """Tidy until cancelled; an error delays the next round, it never ends it."""
         while True:
             # Without jitter every worker of one deploy would tidy at the same moment.
-            await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))
+            await asyncio.sleep(self._interval * chance.uniform(0.75, 1.25))
             for keys in self._queues:
                 try:
                     await self.tidy(keys)

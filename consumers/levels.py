@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 
+from consumers.chance import chance
 from consumers.delivery import Stream
 from consumers.job import ENVELOPE_VERSION
 from consumers.keys import Keys
@@ -33,7 +33,7 @@ class Level:
         kept = [tuple(it for it in lane if it.key not in left_out) for lane in both]
         self.lanes: list[LaneStreams] = [lane for lane in kept if lane]
         # Or all workers of a deploy would ask the same lanes first, and find them empty together.
-        self._turns = random.randrange(len(self.lanes) or 1)
+        self._turns = chance.randrange(len(self.lanes) or 1)
 
     def turn(self) -> None:
         """Let other lanes come first."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 
 from redis.exceptions import RedisError, ResponseError
 
 from consumers.alarm import Alarm
+from consumers.chance import chance
 from consumers.keys import Keys
 from consumers.refusals import is_for_now
 from consumers.scripts import call
@@ -104,7 +104,7 @@ class Promoter:
         self._is_due = False
 
     def _lateness(self) -> float:
-        return random.uniform(0.0, self._spread)
+        return chance.uniform(0.0, self._spread)
 
     async def _sleep(self, seconds: float) -> None:
         if 0 < seconds < LOOK:

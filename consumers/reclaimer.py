@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 
 from redis.exceptions import ResponseError
 
+from consumers.chance import chance
 from consumers.delivery import Delivery, Stream
 from consumers.leases import Leases
 from consumers.levels import Levels
@@ -60,7 +60,7 @@ class Reclaimer:
             return []
         # Without jitter every worker of one deploy would sweep at the same moment.
         lease = min(self._leases.seconds.values(), default=30.0)
-        self._next = time.monotonic() + lease / 2 * random.uniform(0.5, 1.0)
+        self._next = time.monotonic() + lease / 2 * chance.uniform(0.5, 1.0)
         taken: list[Delivery] = []
         for stream, pending in await self._with_pending():
             if pending > _STEPS * RECLAIM_PAGE:

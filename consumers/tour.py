@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from consumers.chance import chance
 from consumers.lanes import Lane
 
 # As many lanes as this a worker looks at in each round, however large the fleet. So a tour
@@ -38,7 +38,7 @@ class Tour:
             return list(lanes)
         ahead = sorted(lanes, key=_name)
         if self._last is None:
-            self._last = random.choice(ahead).name
+            self._last = chance.choice(ahead).name
         at = bisect_right(ahead, self._last, key=_name)
         chosen = (ahead[at:] + ahead[:at])[:most]
         self._last = chosen[-1].name

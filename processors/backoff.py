@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Literal
+
+from consumers.chance import chance
 
 Kind = Literal["exponential", "linear", "fixed"]
 
@@ -19,7 +20,7 @@ def delay_ms(
     multiplier: float = 2.0,
     max_ms: int = 32_000,
     jitter: bool = False,
-    uniform: Callable[[float, float], float] = random.uniform,
+    uniform: Callable[[float, float], float] = chance.uniform,
 ) -> int:
     """Return the delay in ms before a retry; retry 1 is the first.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -12,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from consumers import schedules
 from consumers.alarm import Alarm
+from consumers.chance import chance
 from consumers.keys import Keys
 from consumers.refusals import is_for_now
 from consumers.schedules import Record
@@ -160,7 +160,7 @@ class Scheduler:
             return
         if done.word != "full":
             self._registered.add(schedule.name)
-        self._confirm_at[schedule.name] = time.monotonic() + CONFIRM * random.uniform(0.75, 1.25)
+        self._confirm_at[schedule.name] = time.monotonic() + CONFIRM * chance.uniform(0.75, 1.25)
 
     async def _confirm(self, schedule: Schedule) -> Registered:
         """Say that it is in use, or register it; an older one never replaces another here."""
@@ -200,7 +200,7 @@ class Scheduler:
             done, pause = False, _LEFT_ALONE
         self._passed_by.pop(look, None)
         if not done:
-            at = time.monotonic() + pause * random.uniform(0.75, 1.25)
+            at = time.monotonic() + pause * chance.uniform(0.75, 1.25)
             # Changed while it was looked at: what was read may be of before that.
             self._passed_by[look] = 0.0 if self._alarm.has_rung else at
 
