@@ -7,9 +7,12 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn, TypeAlias
 
 FAILED, FORCED = 1, 4
+
+_Action: TypeAlias = "Callable[[int, FrameType | None], Any] | int | signal.Handlers | None"
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,5 +44,13 @@ def handled(*actions: Callable[[], object]) -> Iterator[None]:
         # ValueError: not the main thread.
         with contextlib.suppress(ValueError):
             for number in _SIGNALS:
-                restored.callback(signal.signal, number, signal.signal(number, on_signal))
+                before = signal.signal(number, on_signal)
+                restored.callback(_put_back, number, on_signal, before)
         yield
+
+
+def _put_back(number: int, ours: _Action, before: _Action) -> None:
+    # What the application has set since then stays. None is a handler that is not Python's,
+    # as in a server that embeds it: nobody can set that again.
+    if before is not None and signal.getsignal(number) is ours:
+        signal.signal(number, before)
