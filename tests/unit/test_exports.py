@@ -41,3 +41,13 @@ def test_importing_the_package_imports_nothing_else() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_the_package_can_be_imported_where_there_is_no_fork() -> None:
+    """As on Windows."""
+    script = "import os; del os.fork, os.register_at_fork; from taskmanager import TaskManager"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
