@@ -93,22 +93,33 @@ class Door:
         self._wire = wire
         self._keys = keys
         self._where = where
+        # Number and digest of the batch that was sent last.
+        self._sent = (0, "")
         self._rename()
 
     async def send(
-        self, batch: Call | Sealed, *, until: float, meanwhile: Callable[[], None] | None = None
+        self,
+        batch: Call | Sealed,
+        *,
+        until: float,
+        meanwhile: Callable[[], None] | None = None,
+        again: bool = False,
     ) -> bytes:
         """Return the batch's answer; repeat it until the monotonic time ``until``.
 
-        meanwhile is called while Redis works on the batch, once a try of it.
+        meanwhile is called while Redis works on the batch, once a try of it. again: a call
+        with this batch was cancelled, so Redis may have applied it.
         Raises RedisUnavailable when no answer came by then, QueueFull when
         memory is full, BrokenKey or LayoutMismatch when nothing can be written.
         """
         if self._pid != os.getpid():
             # Forked: our parent goes on numbering its batches under the old id.
             self._rename()
-        self._number += 1
-        numbered = self._numbered(batch if isinstance(batch, Sealed) else seal(batch))
+        sealed = batch if isinstance(batch, Sealed) else seal(batch)
+        if not (again and self._sent == (self._number, sealed.digest)):
+            self._number += 1
+        self._sent = (self._number, sealed.digest)
+        numbered = self._numbered(sealed)
         attempt, executed = 0, False
         while True:
             answer = await self._try(numbered, until, meanwhile, repeated=executed)

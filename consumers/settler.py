@@ -118,6 +118,8 @@ class _QueueSettler:
         # How many of those that wait go alone: one in their batch cannot be sent.
         self._singly = 0
         self._flushing: asyncio.Task[None] | None = None
+        # How many of those that wait were sent together by a flush that was cut off.
+        self._cut_off = 0
         # Refused for now, and asked again after a pause.
         self._postponed: list[Settlement] = []
         # Set at the stop: nobody will ask later.
@@ -153,15 +155,21 @@ class _QueueSettler:
     async def _flush(self) -> None:
         try:
             while self._waiting:
-                self._under_way = self._take()
-                await self._send(self._under_way)
+                again, self._cut_off = self._cut_off, 0
+                self._under_way = self._first(again) if again else self._take()
+                await self._send(self._under_way, again=again > 0)
                 cut("settle.resolved")
                 self._under_way = []
         finally:
-            # Cut off at the end of the loop: what Redis has taken it does not take again.
+            # Cut off at the end of the loop: Redis tells what became of the same batch, if it
+            # has that already. Of another one with these it would say that they are not ours.
+            self._cut_off = len(self._under_way)
             self._waiting.extendleft(reversed(self._under_way))
             self._under_way = []
             self._flushing = None
+
+    def _first(self, number: int) -> list[Settlement]:
+        return [self._waiting.popleft() for _ in range(number)]
 
     def _take(self) -> list[Settlement]:
         batch: list[Settlement] = []
@@ -175,13 +183,13 @@ class _QueueSettler:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _send(self, batch: list[Settlement]) -> None:
+    async def _send(self, batch: list[Settlement], *, again: bool) -> None:
         settler = self._settler
         try:
             items = self._items(batch)
             if settler.archive is not None:
                 await settler.archive.keep(batch)
-            answer = await self._door.send(items, until=math.inf)
+            answer = await self._door.send(items, until=math.inf, again=again)
         except TaskManagerError as error:
             # Nothing was written, the jobs are still ours: say so and ask again.
             self._trouble.say(error)
