@@ -10,6 +10,8 @@ from tests.support.proxy import FaultProxy
 
 # A SIGTERM that comes before a process listens ends it as well.
 _AFTER_SIGTERM = (0, -signal.SIGTERM)
+# main() returns or raises; or it was not there yet.
+_AFTER_THE_LOOP = (0, 1, -signal.SIGUSR1)
 
 
 class Actor:
@@ -47,6 +49,12 @@ class Actor:
         self._end(*_AFTER_SIGTERM)
         if self.child is not None:
             self.child.terminate()
+
+    def end_loop(self) -> None:
+        """Have its main() end, and the event loop with it; it stays away until start."""
+        self._end(*_AFTER_THE_LOOP)
+        if self.child is not None:
+            self.child.prompt()
 
     def pause(self) -> None:
         if self.child is not None:

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, model_serializer
 
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.transitions import Settlement
-from taskmanager import Context, Discard, Job, Retry, Snooze, TaskManager
+from taskmanager import Context, DeadLetter, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
+from tests.chaos.anything import ANYTHING
 from tests.chaos.setting import Setting
-from tests.chaos.workload import EVERY_SECOND, KINDS, LINE, NAP, OTHER, WORK, children_of
+from tests.chaos.workload import (
+    EVERY_SECOND,
+    KINDS,
+    LINE,
+    NAP,
+    OTHER,
+    SPOILED,
+    WORK,
+    children_of,
+)
 from tests.support.oracle import Recorder
 
 _setting = Setting.of_process()
 recorder = Recorder(_setting.records, _setting.name)
 mutants.become(_setting.mutant)
 recorder.note("up")
+# Whose run this is: nothing in the run of another job, nor outside of all runs, may see it.
+_running: ContextVar[str] = ContextVar("running", default="")
+_raised_outside = itertools.cycle(ANYTHING.values())
 
 VERDICTS: dict[type[Outcome], str] = {
     Completed: "completed",
@@ -30,11 +47,26 @@ VERDICTS: dict[type[Outcome], str] = {
 }
 
 
+def look_around(job: str, queue: str) -> None:
+    """Write down whose context this is, if it is any run's, where it must be nobody's."""
+    if found := _running.get():
+        recorder.note("leaked", job=job, queue=queue, detail=found)
+
+
 class Verdicts:
-    """Writes down what became of each outcome, as the engine was told by Redis."""
+    """Writes down what became of each outcome, as the engine was told by Redis.
+
+    Of a death it raises then.
+    """
 
     def settled(self, settlement: Settlement, recorded: bool) -> None:
         """Note a verdict: the outcome's word, or that it was fenced."""
+        self._note(settlement, recorded)
+        look_around(settlement.delivery.envelope.id, settlement.delivery.stream.lane.queue)
+        if isinstance(settlement.outcome, Buried):
+            raise next(_raised_outside)
+
+    def _note(self, settlement: Settlement, recorded: bool) -> None:
         delivery, verdict = settlement.delivery, VERDICTS[type(settlement.outcome)]
         envelope = delivery.envelope
         recorder.note(
@@ -45,7 +77,22 @@ class Verdicts:
         )  # fmt: skip
 
 
-tm: TaskManager[Any] = TaskManager(telemetry=Verdicts())
+@contextlib.asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """Write down an orderly end; one that is cut off does not come so far."""
+    yield
+    recorder.note("down")
+
+
+tm: TaskManager[Any] = TaskManager(telemetry=Verdicts(), lifespan=lifespan)
+
+
+@tm.on_dead
+async def told(letter: DeadLetter) -> None:
+    """Write down a letter and fail."""
+    recorder.note("told", job=letter.id, queue=letter.queue, event=letter.event)
+    look_around(letter.id, letter.queue)
+    raise next(_raised_outside)
 
 
 def note(what: str, job: Job[Any], **fields: Any) -> None:
@@ -60,6 +107,8 @@ def note(what: str, job: Job[Any], **fields: Any) -> None:
 def running(job: Job[Any]) -> Iterator[dict[str, Any]]:
     """Note start, effect and end of a run; yields the result, which tells whose run it was."""
     data = job.data if isinstance(job.data, dict) else {}
+    look_around(job.id, job.queue)
+    _running.set(f"{job.id} {job.generation}.{job.delivery}")
     note("start", job, detail=data.get("emit", ""))
     try:
         yield {"who": recorder.who, "delivery": job.delivery}
@@ -84,6 +133,7 @@ async def emit_children(job: Job[Any], ctx: Context[Any]) -> None:
 @tm.registerHandler(event="keyed", queue=WORK)
 @tm.registerHandler(event="tick", queue=WORK, repeat={"pattern": EVERY_SECOND, "missed": "all"})
 @tm.registerHandler(event="line", queue=LINE)
+@tm.registerHandler(event="spoiled", queue=SPOILED)
 async def quick(job: Job[Any]) -> object:
     with running(job) as result:
         await asyncio.sleep(0)
@@ -176,3 +226,65 @@ async def snoozed(job: Job[Any]) -> object:
 async def discarded(job: Job[Any]) -> object:
     with running(job):
         raise Discard(KINDS["discarded"].reason)
+
+
+# The application's own code raises anything, in each place in which it is called.
+
+
+def refuse(data: dict[str, str]) -> dict[str, str]:
+    look_around(data["emit"], WORK)
+    raise ANYTHING[data["raises"]]
+
+
+class Unserializable(BaseModel):
+    """A result whose serializer raises."""
+
+    raises: str
+
+    @model_serializer
+    def write(self) -> dict[str, str]:
+        raise ANYTHING[self.raises]
+
+
+def undecided(job: Job[Any], error: BaseException) -> bool:
+    raise ANYTHING[job.data["raises"]]
+
+
+@tm.middleware
+async def rude_around(job: Job[Any], ctx: Context[Any], call_next: Any) -> object:
+    result = await call_next()
+    if job.event == "rude-middleware":
+        raise ANYTHING[job.data["raises"]]
+    return result
+
+
+@tm.registerHandler(
+    event="unfit", queue=WORK, payload=Annotated[dict[str, str], AfterValidator(refuse)]
+)
+@tm.registerHandler(event="rude-middleware", queue=WORK)
+async def fine(job: Job[Any]) -> object:
+    with running(job) as result:
+        return result
+
+
+@tm.registerHandler(event="rude", queue=WORK)
+async def rude(job: Job[Any]) -> object:
+    return rude_thread(job)
+
+
+@tm.registerHandler(event="rude-thread", queue=WORK)
+def rude_thread(job: Job[Any]) -> object:
+    with running(job):
+        raise ANYTHING[job.data["raises"]]
+
+
+@tm.registerHandler(event="rude-policy", queue=WORK, retry=undecided, options={"max_retries": 3})
+async def rude_policy(job: Job[Any]) -> object:
+    with running(job):
+        raise OSError("the handler's own")
+
+
+@tm.registerHandler(event="rude-result", queue=WORK)
+async def rude_result(job: Job[Any]) -> object:
+    with running(job):
+        return Unserializable(raises=job.data["raises"])

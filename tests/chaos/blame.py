@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.chaos.history import History
 from tests.chaos.plan import excuses
 from tests.chaos.verdict import Rules
+from tests.chaos.workload import SPOILED
 from tests.support.oracle import Record
 
 # A silent connection is given up after so long: nobody says that it is dead.
@@ -19,7 +20,7 @@ _RECONNECT = 2.0
 _START = 2.0
 # How finely a time without a fault is looked for.
 _STEP = 0.25
-_ENDS_A_PROCESS = frozenset({"kill", "terminate"})
+_ENDS_A_PROCESS = frozenset({"kill", "terminate", "end-loop"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,14 @@ class Blame:
             and (over is None or over >= window.begin)
             and run.at <= self._reaches(window)
             for window in self.windows("", run.name)
-            if "rerun" in window.words
+            if "rerun" in window.words or (run.queue == SPOILED and "spoils" in window.words)
         )
 
     def _reaches(self, window: Window) -> float:
         """Return until when runs begin that were handed out before a fault was over."""
+        if window.act == "end-loop":
+            # It goes on until its loop comes to that.
+            return max(window.begin, window.end - _START)
         if window.act in _ENDS_A_PROCESS:
             return window.begin
         return window.end + self._delay_after(window)
@@ -117,6 +121,16 @@ class Blame:
                 return at
             at -= _STEP
         return 0.0
+
+    def spoils(self) -> list[Window]:
+        """Return when the queue that is there for it was spoiled."""
+        return [it for it in self.windows("") if "spoils" in it.words]
+
+    def is_spoiled(self, record: Record) -> bool:
+        """Whether something concerns a queue that is spoiled then, or was just before."""
+        return record.queue == SPOILED and any(
+            it.meets(record.at, record.at, after=_RECONNECT) for it in self.spoils()
+        )
 
     def lost_at(self) -> float:
         """Return when Redis last may have lost what it held; 0.0 for never."""

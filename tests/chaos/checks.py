@@ -41,11 +41,17 @@ from tests.chaos.promises.runs import (
     some_runs_were_judged,
 )
 from tests.chaos.promises.schedule import every_fire_once, the_schedule_goes_on
+from tests.chaos.promises.spoils import the_other_queues_go_on
 from tests.chaos.promises.storms import (
     no_storm_unexpected,
     storms_are_fewer_runs,
     storms_run_in_time,
     the_last_data_run,
+)
+from tests.chaos.promises.user_code import (
+    every_death_is_told,
+    no_context_leaks,
+    who_is_cut_off_decides_nothing,
 )
 from tests.chaos.verdict import Judge, Rules, Violation
 
@@ -114,10 +120,14 @@ CHECKS: Sequence[Check] = (
     Check(never_early, needs_end=False),
     Check(no_retry_early, needs_end=False),
     Check(no_attempt_burnt, needs_end=False),
+    Check(no_context_leaks, needs_end=False),
+    Check(who_is_cut_off_decides_nothing, needs_end=False),
+    Check(every_death_is_told),
     Check(in_line, needs_end=False, of_data=True),
     Check(no_run_without_cause, needs_end=False),
     Check(orphans_are_taken_over, needs_end=False, of_data=True),
     Check(nobody_is_deaf),
+    Check(the_other_queues_go_on, needs_end=False),
     Check(every_fire_once, of_data=True),
     Check(the_schedule_goes_on, of_data=True),
     Check(no_storm_unexpected, of_data=True),

@@ -93,6 +93,11 @@ class History:
         self.children: defaultdict[RunName, set[Name]] = defaultdict(set)
         self.faults: list[Record] = []
         self.died: list[Record] = []
+        # Who began with the context variables of a run that is not its own.
+        self.leaked: list[Record] = []
+        # Of each process the letters that its callback was given, and its orderly end.
+        self.told: defaultdict[str, list[Record]] = defaultdict(list)
+        self.down: dict[str, Record] = {}
         # Producers that began, and worker processes that came up.
         self.began: list[Record] = []
         # When a producer was told that the faults are over; None when none was there to hear.
@@ -124,6 +129,11 @@ class History:
         """
         verdict = self.verdicts.get(run_of(run))
         return None if verdict is None or verdict.at < run.at else verdict.at
+
+    def process_at(self, name: str, at: float) -> str | None:
+        """Return which process had a name at a time, None before the first."""
+        ups = [it.who for it in self.came_up.get(name, ()) if it.at <= at]
+        return ups[-1] if ups else None
 
     def emitted_for(self) -> float:
         """Return for how many seconds jobs were emitted."""
@@ -211,6 +221,17 @@ class History:
                 self.faults.append(record)
             case "died":
                 self.died.append(record)
+            case _:
+                self._file_processes(record)
+
+    def _file_processes(self, record: Record) -> None:
+        match record.what:
+            case "leaked":
+                self.leaked.append(record)
+            case "told":
+                self.told[record.who].append(record)
+            case "down":
+                self.down[record.who] = record
             case "began":
                 self.began.append(record)
             case "healed":

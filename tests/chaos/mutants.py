@@ -13,9 +13,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from consumers import leases, reader, transitions
+from consumers import executor, leases, opener, reader, surroundings, transitions
 from consumers.channel import SyncChannel
+from consumers.current import Run
 from consumers.delivery import Delivery, Stream
+from consumers.outcome import Buried, Outcome
 from consumers.scripts import Script
 
 _OWNERSHIP = "local function owns(stream, group, entry, consumer, count)\n"
@@ -93,9 +95,45 @@ def _renew_on_the_loop() -> None:
     leases.Keeper.start = start  # type: ignore[method-assign]
 
 
+def _inherit_the_context() -> None:
+    def run(self: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(*args, **kwargs)
+
+    assert callable(surroundings.Surroundings.run)
+    surroundings.Surroundings.run = run  # type: ignore[method-assign]
+
+
+def _let_the_loop_end_bury() -> None:
+    def bury(self: executor.Executor, delivery: Delivery, run: Run) -> Outcome:
+        return Buried("failed", "its event loop has ended")
+
+    assert callable(executor.Executor._cut_off)
+    executor.Executor._cut_off = bury  # type: ignore[method-assign]
+
+
+def _catch_few_errors_of_validators() -> None:
+    refuse = executor.Executor._refuse
+
+    def refuse_some(self: executor.Executor, delivery: Delivery, error: BaseException) -> None:
+        if not isinstance(error, ValueError):
+            raise error
+        refuse(self, delivery, error)
+
+    executor.Executor._refuse = refuse_some  # type: ignore[method-assign]
+
+
+def _let_one_queue_stop_all() -> None:
+    assert callable(opener.Opener._refreshed_alone)
+    opener.Opener._refreshed_alone = opener.Opener._refreshed  # type: ignore[method-assign]
+
+
 _DEEDS: Mapping[str, Callable[[], None]] = {
     "early-ack": _acknowledge_before_running,
     "renew-on-loop": _renew_on_the_loop,
+    "leaky-context": _inherit_the_context,
+    "loop-end-buries": _let_the_loop_end_bury,
+    "narrow-net": _catch_few_errors_of_validators,
+    "one-stops-all": _let_one_queue_stop_all,
 }
 # Each mutant with the profile of faults that it does not survive.
 PROFILES: Mapping[str, str] = {
@@ -104,4 +142,8 @@ PROFILES: Mapping[str, str] = {
     "early-ack": "kills",
     "group-at-end": "lost-groups",
     "renew-on-loop": "blocked-loops",
+    "leaky-context": "calm",
+    "loop-end-buries": "ended-loops",
+    "narrow-net": "rude-code",
+    "one-stops-all": "spoiled-queues",
 }

@@ -13,8 +13,8 @@ from consumers.keys import Keys
 from consumers.lanes import Lane, listed_lanes
 from consumers.scripts import Script
 from tests.chaos.actors import Actor
-from tests.chaos.plan import Step
-from tests.chaos.workload import OTHER, WORK
+from tests.chaos.plan import PARTS_OF_A_QUEUE, Step
+from tests.chaos.workload import OTHER, SPOILED, WORK
 from tests.support.oracle import Recorder
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
@@ -68,6 +68,8 @@ class Nemesis:
         if not self.server.running:
             self.server.start()
         self._config(maxmemory="0")
+        for part in PARTS_OF_A_QUEUE:
+            self._clear(part)
         for actor in self.actors.values():
             actor.resume()
             actor.proxy.pass_all()
@@ -81,6 +83,9 @@ class Nemesis:
 
     def terminate(self, step: Step) -> None:
         self.actors[step.on].terminate()
+
+    def end_loop(self, step: Step) -> None:
+        self.actors[step.on].end_loop()
 
     def start(self, step: Step) -> None:
         self.actors[step.on].start()
@@ -164,6 +169,28 @@ class Nemesis:
             key, group = streams[int(step.value * len(streams))]
             self._ask("XGROUP", "DESTROY", key, group)
 
+    def spoil(self, step: Step) -> None:
+        """Put a foreign value in the place of a part of the queue that is there for that."""
+        key = _part_of_the_spoiled(step.word)
+        with self.server.client() as client, client.pipeline() as pipe:
+            if client.exists(key):
+                pipe.rename(key, _aside(key))
+            pipe.set(key, "somebody else's")
+            pipe.execute()
+
+    def clear(self, step: Step) -> None:
+        self._clear(step.word)
+
+    def _clear(self, part: str) -> None:
+        """Put back what was in the place of a foreign value."""
+        key = _part_of_the_spoiled(part)
+        with self.server.client() as client, client.pipeline() as pipe:
+            if client.type(key) == b"string":
+                pipe.delete(key)
+            if client.exists(_aside(key)):
+                pipe.rename(_aside(key), key)
+            pipe.execute()
+
     def _proxies(self, on: str) -> list[FaultProxy]:
         """Return the proxy of one process, or with an empty name all of them."""
         return [it.proxy for it in self.actors.values() if on in ("", it.name)]
@@ -183,6 +210,15 @@ class Nemesis:
             return client.execute_command(*command)
 
 
+def _part_of_the_spoiled(part: str) -> str:
+    keys = Keys(SPOILED)
+    return {"meta": keys.meta, "delayed": keys.delayed, "lane": keys.lane(Lane(SPOILED))}[part]
+
+
+def _aside(key: str) -> str:
+    return f"aside:{key}"
+
+
 def _both(keys: Keys, lane: Lane) -> list[tuple[str, str]]:
     return [(keys.lane(lane), lane.type), (keys.front(lane), lane.type)]
 
@@ -190,6 +226,7 @@ def _both(keys: Keys, lane: Lane) -> list[tuple[str, str]]:
 ACTS: Mapping[str, Callable[[Nemesis, Step], None]] = {
     "kill": Nemesis.kill,
     "terminate": Nemesis.terminate,
+    "end-loop": Nemesis.end_loop,
     "start": Nemesis.start,
     "pause": Nemesis.pause,
     "resume": Nemesis.resume,
@@ -212,4 +249,6 @@ ACTS: Mapping[str, Callable[[Nemesis, Step], None]] = {
     "flush-scripts": Nemesis.flush_scripts,
     "flush-all": Nemesis.flush_all,
     "destroy-group": Nemesis.destroy_group,
+    "spoil": Nemesis.spoil,
+    "clear": Nemesis.clear,
 }

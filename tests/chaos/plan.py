@@ -11,6 +11,10 @@ from tests.support.oracle import Record
 
 # What a fault may concern.
 WORKER, PRODUCER, CLIENT, REDIS = "worker", "producer", "client", "redis"
+# A worker whose event loop is that of an application.
+GUEST = "guest"
+# What of a queue somebody may spoil.
+PARTS_OF_A_QUEUE = ("meta", "lane", "delayed")
 # What processes ask for all the time: a word that is not asked for loses no reply.
 _ASKED_BY_PRODUCER = ("emit",)
 _ASKED_IN_LINE = ("settle", "XREADGROUP", "renew")
@@ -161,6 +165,17 @@ def _group_lost(dice: Dice) -> list[Step]:
     return [*_unheard("repair", 1, dice.between(0.7, 1.5)), replace(destroyed, at=0.01)]
 
 
+def _spoiled(*parts: str) -> Draw:
+    """Return a fault that leaves a foreign value in the place of one of the parts."""
+
+    def draw(dice: Dice) -> list[Step]:
+        # Long enough for each worker to look at its queues, and to work on.
+        span, part = dice.between(3.0, 5.0), dice.rng.choice(parts)
+        return [Step(0.0, "spoil", word=part, span=span), Step(span, "clear", word=part)]
+
+    return draw
+
+
 def _clients_killed(dice: Dice) -> list[Step]:
     return [Step(0.0, "kill-clients", word=dice.rng.choice(("normal", "normal", "pubsub")))]
 
@@ -168,6 +183,7 @@ def _clients_killed(dice: Dice) -> list[Step]:
 FAULTS: Mapping[str, Fault] = {
     "kill": Fault(CLIENT, _killed("kill")),
     "terminate": Fault(CLIENT, _killed("terminate")),
+    "loop-ended": Fault(GUEST, _killed("end-loop")),
     "pause-long": Fault(WORKER, _lasting("pause", "resume", 1.2, 2.0)),
     "pause-short": Fault(CLIENT, _lasting("pause", "resume", 0.1, 0.6)),
     "partition": Fault(CLIENT, _lasting("refuse", "pass", 0.3, 2.2)),
@@ -188,18 +204,22 @@ FAULTS: Mapping[str, Fault] = {
     "clients-killed": Fault(REDIS, _clients_killed),
     "scripts-flushed": Fault(REDIS, _once("flush-scripts")),
     "group-destroyed": Fault(REDIS, _group_lost),
+    "queue-spoiled": Fault(REDIS, _spoiled(*PARTS_OF_A_QUEUE)),
+    "meta-spoiled": Fault(REDIS, _spoiled("meta")),
     "all-flushed": Fault(REDIS, _once("flush-all")),
 }
 
 
 # What a fault explains: that a job which runs near it is run again ("rerun"), that
-# something starts late ("late"), that Redis no longer has what it acknowledged ("loss").
+# something starts late ("late"), that Redis no longer has what it acknowledged ("loss"),
+# that the queue which is there to be spoiled does not do what it should ("spoils").
 _OUTAGE = frozenset({"rerun", "late"})
 _DELAY = frozenset({"late"})
 _NOTHING = frozenset[str]()
 _EXCUSES: Mapping[str, frozenset[str]] = {
     "kill": _OUTAGE,
     "terminate": _OUTAGE,
+    "end-loop": _OUTAGE,
     "start": _DELAY,
     "pause": _OUTAGE,
     "resume": _OUTAGE,
@@ -224,6 +244,8 @@ _EXCUSES: Mapping[str, frozenset[str]] = {
     "flush-scripts": _NOTHING,
     "flush-all": _OUTAGE | {"loss"},
     "destroy-group": _OUTAGE,
+    "spoil": frozenset({"spoils"}),
+    "clear": _NOTHING,
     # The machine stood still, and with it everybody.
     "stall": _OUTAGE,
 }
@@ -232,7 +254,7 @@ _HANDS_OUT = frozenset({"lose-reply XREADGROUP", "lose-reply reclaim"})
 
 
 def excuses(fault: Record) -> frozenset[str]:
-    """Return what a fault explains, of "rerun", "late" and "loss".
+    """Return what a fault explains, of "rerun", "late", "loss" and "spoils".
 
     fault is a record as the nemesis writes it (its detail is the act and its
     word). It counts for its process, for everybody when it names none, and for
@@ -276,11 +298,13 @@ _NETWORK = {
 }  # fmt: skip
 _PROCESSES = {
     "kill": 3.0, "terminate": 2.0, "pause-long": 4.0, "pause-short": 2.0, "lost-start": 1.0,
+    "loop-ended": 2.0,
 }  # fmt: skip
 _SERVER = {
     "redis-killed": 1.0, "redis-frozen": 1.0, "redis-full": 1.0, "clients-killed": 1.5,
-    "scripts-flushed": 2.0, "group-destroyed": 1.0,
+    "scripts-flushed": 2.0, "group-destroyed": 1.0, "queue-spoiled": 1.0,
 }  # fmt: skip
+_RUDE = {"quick": 20.0, "unfit": 5.0, "rude": 5.0, "rude-result": 5.0}
 _BRIEF = {"quick": 5.0, "nap": 10.0, "long": 10.0, "parent": 10.0}
 
 PROFILES: Mapping[str, Profile] = {
@@ -305,6 +329,11 @@ PROFILES: Mapping[str, Profile] = {
     "lost-replies": Profile({"lost-settle": 2.0, "lost-emit": 1.0}, every=0.15, kinds=_BRIEF),
     "kills": Profile({"kill": 1.0}, every=0.7, kinds=_BRIEF),
     "lost-groups": Profile({"group-destroyed": 1.0}, every=0.5, kinds=_BRIEF),
+    # So seldom that who has started is at work.
+    "ended-loops": Profile({"loop-ended": 1.0}, every=3.0, kinds=_BRIEF),
+    "spoiled-queues": Profile({"meta-spoiled": 1.0}, kinds={**_BRIEF, "spoiled": 5.0}),
+    "rude-code": Profile({}, kinds=_RUDE),
+    "calm": Profile({}, kinds=_BRIEF),
     "blocked-loops": Profile({}, kinds={"quick": 60.0, "long-block": 0.3}),
 }
 
@@ -321,11 +350,13 @@ def plan(
     lease: float,
     workers: Sequence[str],
     producers: Sequence[str],
+    guests: Sequence[str] = (),
     in_line: Sequence[str] = (),
 ) -> list[Step]:
     """Return what happens in a run, in order. A process has one fault at a time.
 
-    in_line are workers whose queue has neither children nor delays. First comes
+    guests are those of the workers that run in an application's event loop, in_line
+    workers whose queue has neither children nor delays. First comes
     each fault of the profile once, in an order of the seed, as far as the seconds
     allow; then what is drawn by weight.
     """
@@ -336,6 +367,7 @@ def plan(
     }
     targets = {
         WORKER: [*workers, *in_line],
+        GUEST: [*guests],
         PRODUCER: [*producers],
         CLIENT: [*workers, *in_line, *producers],
         REDIS: [""],

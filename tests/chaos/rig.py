@@ -23,7 +23,7 @@ from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PROFILES, Profile, Step, plan
 from tests.chaos.setting import Setting
 from tests.chaos.verdict import TIMED
-from tests.chaos.workload import WORK
+from tests.chaos.workload import OTHER, SPOILED, WORK
 from tests.support.oracle import Recorder, read_records
 from tests.support.processes import Child, Spawner
 from tests.support.proxy import FaultProxy
@@ -31,6 +31,8 @@ from tests.support.servers import Binary, RedisServer
 from tests.support.waiting import eventually
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
+# The one that runs inside somebody's main(); the others are started by the command line.
+GUEST = "worker-3"
 # The only one of the queue whose order is looked at; one slot.
 LINE_WORKER = "worker-line"
 PRODUCERS = {"producer-1": "async", "producer-2": "sync"}
@@ -79,7 +81,7 @@ class Plan:
             return [*self.schedule]
         return plan(
             self.faults, seed=self.seed, seconds=self.seconds, lease=self.lease,
-            workers=WORKERS, in_line=[LINE_WORKER], producers=[*PRODUCERS],
+            workers=WORKERS, guests=[GUEST], in_line=[LINE_WORKER], producers=[*PRODUCERS],
         )  # fmt: skip
 
 
@@ -210,16 +212,17 @@ class Rig:
         return Actor(name, proxy, lambda start: begin(name, proxy.url, start))
 
     def _worker(self, name: str, url: str, start: int) -> Child:
-        queues, slots = ("line", "1") if name == LINE_WORKER else ("work,other", "8")
+        queues, slots = ("line", 1) if name == LINE_WORKER else (f"{WORK},{OTHER},{SPOILED}", 8)
         settings = {
+            "REDIS_URL": url, "NAME": name, "QUEUES": queues, "CONCURRENCY": slots,
             "LEASE": self.plan.lease, "RESULT_TTL": 86_400, "SHUTDOWN_TIMEOUT": _GRACE,
             "CONNECT_TIMEOUT": 120,
         }  # fmt: skip
         environment = {f"TASKMANAGER_{it}": str(value) for it, value in settings.items()}
-        return self._spawner(
-            "--url", url, "worker", "tests.chaos.app:tm", "-q", queues, "-c", slots,
-            "--name", name, env=environment | self._environment(name, start),
-        )  # fmt: skip
+        environment |= self._environment(name, start)
+        if name == GUEST:
+            return self._spawner.python("-m", "tests.chaos.guest", env=environment)
+        return self._spawner("worker", "tests.chaos.app:tm", env=environment)
 
     def _producer(self, name: str, url: str, start: int) -> Child:
         return self._spawner.python(

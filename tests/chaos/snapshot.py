@@ -17,6 +17,8 @@ from tests.support.keyspace import is_ours, may_stay
 _OF_A_LETTER = ("id", "event", "data", "options", "lane", "error")
 # Reasons to bury a job that come from its handler: these have a history.
 _OF_A_HANDLER = frozenset({"failed", "bad_result"})
+# Reasons that are nothing without what was raised.
+_TELLS_WHY = _OF_A_HANDLER | {"bad_payload"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,18 @@ def letter_of(queue: str, letter: Mapping[str, str]) -> End:
     lacks = [it for it in _OF_A_LETTER if it not in letter]
     if letter["reason"] in _OF_A_HANDLER and not letter.get("errors"):
         lacks.append("errors")
+    if letter["reason"] in _TELLS_WHY:
+        lacks += [it for it in _raised(letter) if it not in letter.get("error", "")]
     return End(
         queue, letter["job"], head[1], "dead", letter["reason"],
         is_letter=True, delivered=head[4] + int(letter["delivered"]), lacks=", ".join(lacks),
     )  # fmt: skip
+
+
+def _raised(letter: Mapping[str, str]) -> list[str]:
+    """Return the name of what the application's code raised, where the payload tells it."""
+    data = json.loads(letter.get("data") or "null")
+    return [data["raises"]] if isinstance(data, dict) and "raises" in data else []
 
 
 def _stray_keys(client: redis_py.Redis, names: list[str]) -> list[str]:

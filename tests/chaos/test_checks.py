@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checks import counts, losses
-from tests.chaos.history import History
+from tests.chaos.history import ENDS, History
 from tests.chaos.snapshot import End, Snapshot, letter_of, misheld
 from tests.chaos.story import FIRST, LOSSY, W1, W2, Story, completed, letter
-from tests.chaos.workload import LINE, OTHER, WORK
+from tests.chaos.workload import KINDS, LINE, OTHER, SPOILED, WORK
 
 
 def test_a_job_that_was_run_once_is_fine() -> None:
@@ -95,6 +95,9 @@ def test_done_and_dead_at_once_is_a_violation() -> None:
         ("bad-result", "dead", "no_handler", ["wrong state"]),
         ("discarded", "cancelled", "not wanted", []),
         ("discarded", "cancelled", "expired", ["wrong state"]),
+        ("rude", "dead", "failed", []),
+        ("rude-result", "dead", "failed", ["wrong state"]),
+        ("rude-middleware", "completed", "", ["wrong state"]),
         ("quick", "dead", "crash_loop", ["wrong state"]),
     ],
 )
@@ -187,6 +190,168 @@ def test_a_letter_tells_what_it_lacks() -> None:
     for name in ("data", "event", "options", "error", "errors"):
         lacking = {field: value for field, value in given.items() if field != name}
         assert letter_of(WORK, lacking).lacks == name
+
+
+def test_a_letter_tells_what_the_code_of_the_application_raised() -> None:
+    given = {
+        "job": "a", "lane": "default", "reason": "failed", "error": "Panic: no", "errors": "[]",
+        "delivered": "1", "head": "1:1:0:1:0:0", "id": "a", "event": "rude", "options": "",
+        "data": '{"raises": "Panic"}',
+    }  # fmt: skip
+
+    assert letter_of(WORK, given) == letter()
+    for reason in ("failed", "bad_payload", "bad_result"):
+        told = letter_of(WORK, {**given, "error": "it failed", "reason": reason})
+        assert told.lacks == "Panic"
+    # Whoever raised it was killed.
+    crashed = letter_of(WORK, {**given, "error": "it crashed", "reason": "crash_loop"})
+    assert crashed.lacks == ""
+
+
+def refused(reason: str = "bad_payload") -> Story:
+    """A job whose payload was refused, with its letter told to the callback."""
+    about = {"event": "unfit", "generation": 1, "delivery": 1}
+    story = Story().emitted(event="unfit")
+    return story.note("dead", W1, detail=reason, **about).note("told", W1, event="unfit")
+
+
+def test_a_job_whose_payload_is_refused_dies_of_that_and_has_not_run() -> None:
+    assert refused().found() == []
+    assert {*refused("failed").found()} == {"wrong state"}
+    begun = Story().emitted(event="unfit").note("start", W1, event="unfit", **FIRST)
+    about = {"event": "unfit", "generation": 1, "delivery": 1, "detail": "bad_payload"}
+    assert {*begun.note("dead", W1, **about).found()} == {"wrong state"}
+
+
+def test_what_is_refused_again_and_again_and_never_ends_is_lost() -> None:
+    assert Story().emitted(event="unfit").found() == ["lost"]
+
+
+def test_jobs_that_were_to_be_refused_count_by_their_ends() -> None:
+    story = Story().note("began", detail='{"unfit": 1.0}', job="")
+    for number in range(10):
+        about = {"job": f"j{number}", "event": "unfit", "generation": 1, "delivery": 1}
+        story.emitted(**about).note("dead", W1, detail="bad_payload", **about)
+
+    assert story.found() == []
+    assert checks_of(story.note("healed", job="")) == []
+
+
+def test_a_job_must_not_begin_in_the_context_of_another() -> None:
+    story = Story().emitted().emitted(job="b").run(W1, "completed", job="b")
+
+    assert story.run(W1, "completed").found() == []
+    assert story.note("leaked", W1, detail="b 1.1").found() == ["leaked context"]
+    assert story.violations(None)[0].check == "leaked context"
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "verdict", "found"),
+    [
+        ("quick", "CancelledError", "released", []),
+        ("quick", "CancelledError", "fenced", []),
+        ("retried", "CancelledError", "retried", ["cut off"]),
+        ("doomed", "CancelledError", "dead", ["cut off"]),
+        ("discarded", "CancelledError", "cancelled", ["cut off"]),
+        # It raised that itself.
+        ("rude", "CancelledError", "dead", []),
+        ("doomed", "ValueError", "retried", []),
+    ],
+)
+def test_a_run_that_its_loop_cut_off_decides_nothing(
+    event: str, error: str, verdict: str, found: list[str]
+) -> None:
+    kind = KINDS[event]
+    story = Story().emitted(event=event).up(W1).fault("end-loop", "worker-1", 1.0)
+    about = {**FIRST, "event": event, "attempt": kind.retries + 1}
+    story.note("start", W1, **about).note("raised", W1, **about, detail=error)
+    story.note(verdict, W1, **about, **({"detail": kind.reason} if verdict in ENDS else {}))
+
+    assert [it for it in story.found() if it == "cut off"] == found
+
+
+def test_a_run_that_its_loop_cut_off_runs_again_and_no_attempt_is_burnt() -> None:
+    def cut_off(attempt: int, again: float = 1.0) -> list[str]:
+        story = Story().up(W1).up(W2).emitted(job="b").run(W2, "completed", job="b")
+        story.emitted().note("start", W1, **FIRST)
+        story.fault("end-loop", "worker-1", 1.0).note(
+            "raised", W1, **FIRST, detail="CancelledError"
+        )
+        second = {**FIRST, "delivery": 2, "attempt": attempt}
+        return story.note("start", W2, wait=again, **second).note("completed", W2, **second).found()
+
+    assert cut_off(attempt=1) == []
+    assert cut_off(attempt=2) == ["attempt burnt"]
+    assert cut_off(attempt=1, again=7.0) == ["late"]
+
+
+def test_a_callback_that_raised_is_given_the_next_letter_as_well() -> None:
+    story = doomed().run(W1, event="doomed", delivery=2, attempt=2)
+    story.note("dead", W1, event="doomed", detail="failed", generation=1, delivery=2)
+
+    # Its process may have been cut off before it could tell.
+    assert story.found() == []
+    later = {"job": "b", "event": "unfit", "generation": 1, "delivery": 1}
+    story.emitted(**later).note("dead", W1, detail="bad_payload", **later)
+    assert story.found() == []
+    assert story.note("told", W1, **later).found() == ["not told"]
+    assert story.note("told", W1, event="doomed").found() == []
+
+
+def test_a_process_that_ends_in_order_has_told_each_letter() -> None:
+    story = Story().emitted(event="unfit")
+    story.note("dead", W1, event="unfit", detail="bad_payload", generation=1, delivery=1)
+
+    assert story.note("down", W1, job="").found() == ["not told"]
+    assert refused().note("down", W1, job="").found() == []
+
+
+def test_while_a_queue_is_spoiled_the_others_go_on() -> None:
+    def spoiled(*begun: str, jobs: int = 30) -> list[str]:
+        story = Story().emitted(job="before").run(W1, "completed", job="before")
+        story.note("try", wait=60.0, job="before").fault("spoil lane", span=4.0)
+        story.now += 2.0
+        for number in range(jobs):
+            story.note("try", job=f"j{number}", wait=0.01).note("ack", job=f"j{number}", wait=0.01)
+        for job in begun:
+            story.run(W1, "completed", job=job, wait=0.01)
+        story.now += 60.0
+        for job in {f"j{number}" for number in range(jobs)} - {*begun}:
+            story.run(W1, "completed", job=job)
+        return story.found()
+
+    assert spoiled() == ["held up"]
+    assert spoiled("j0") == []
+    # Nothing was to be done.
+    assert spoiled(jobs=3) == []
+
+
+def test_only_the_spoiled_queue_is_excused() -> None:
+    def failing(queue: str, wait: float = 1.0) -> list[str]:
+        story = Story().fault("spoil meta", span=3.0)
+        return story.note("try", queue=queue, wait=wait).note("error", queue=queue).found()
+
+    assert failing(SPOILED) == []
+    assert failing(WORK) == ["emit failed"]
+    assert failing(SPOILED, wait=60.0) == ["emit failed"]
+
+    def twice(queue: str) -> list[str]:
+        about = {"queue": queue, "event": "spoiled"}
+        story = Story().emitted(**about).run(W1, **about).fault("spoil lane", span=3.0)
+        return story.run(W2, "completed", delivery=2, **about).found()
+
+    assert twice(SPOILED) == []
+    assert twice(WORK) == ["run again"]
+
+
+def test_a_worker_may_not_start_while_its_queue_is_spoiled() -> None:
+    def died(text: str, wait: float = 1.0) -> list[str]:
+        story = Story().fault("spoil meta", span=3.0)
+        return story.note("died", "rig.9", job="", queue="", detail=text, wait=wait).found()
+
+    assert died(f"queue '{SPOILED}' cannot be opened: WRONGTYPE") == []
+    assert died(f"queue '{SPOILED}' cannot be opened: WRONGTYPE", wait=60.0) == ["died"]
+    assert died(f"queue '{WORK}' cannot be opened: WRONGTYPE") == ["died"]
 
 
 def test_what_redis_loses_later_may_be_missing() -> None:

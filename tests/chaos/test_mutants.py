@@ -20,6 +20,10 @@ BROKEN = {
     "early-ack": {"lost", "drained"},
     "group-at-end": {"lost", "drained"},
     "renew-on-loop": {"run again"},
+    "leaky-context": {"leaked context"},
+    "loop-end-buries": {"cut off", "wrong state"},
+    "narrow-net": {"wrong state"},
+    "one-stops-all": {"held up"},
 }
 
 

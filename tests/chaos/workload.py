@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-WORK, OTHER, LINE = "work", "other", "line"
-QUEUES = (WORK, OTHER, LINE)
+from tests.chaos.anything import ANYTHING
+
+# The last one is spoiled by the nemesis now and then.
+WORK, OTHER, LINE, SPOILED = "work", "other", "line", "spoiled"
+QUEUES = (WORK, OTHER, LINE, SPOILED)
 # When the one schedule of a run fires.
 EVERY_SECOND = "* * * * * *"
 PRIORITIES = (-10, 0, 0, 0, 5, 20)
@@ -113,6 +116,14 @@ def _keyed(dice: random.Random, lease: float) -> Arguments:
     return {"data": {}, "idempotency_key": f"key-{dice.randrange(100)}"}
 
 
+def _raising(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {"raises": dice.choice(list(ANYTHING))}}
+
+
+def _soon_or_later(dice: random.Random, lease: float) -> Arguments:
+    return {"data": {}, "delay": dice.choice((0, 0, 0.5))}
+
+
 def _in_line(dice: random.Random, lease: float) -> Arguments:
     return {"data": {}, "priority": dice.choice((0, 0, 5))}
 
@@ -122,7 +133,8 @@ class Kind:
     """share is how often it comes, relative to the others; end how its jobs must end.
 
     reason is that of a dead or cancelled one, retry_delay (s) that before its first retry,
-    and retries how many it has.
+    and retries how many it has. One that raises names in its data what the application's
+    code raises; one that does not begin is refused before its handler is called.
     """
 
     name: str
@@ -134,6 +146,8 @@ class Kind:
     source: Source = field(default=Source.PRODUCER)
     retries: int = 0
     retry_delay: float = 0.0
+    raises: bool = False
+    begins: bool = True
 
 
 KINDS: Mapping[str, Kind] = {
@@ -149,11 +163,18 @@ KINDS: Mapping[str, Kind] = {
         Kind("retried", 4, retries=3),
         Kind("doomed", 4, end="dead", reason="failed", retries=1, retry_delay=0.05),
         Kind("bad-result", 2, end="dead", reason="bad_result"),
+        Kind("unfit", 2, _raising, "dead", "bad_payload", raises=True, begins=False),
+        Kind("rude", 2, _raising, "dead", "failed", raises=True),
+        Kind("rude-thread", 1, _raising, "dead", "failed", raises=True),
+        Kind("rude-policy", 1, _raising, "dead", "failed", raises=True),
+        Kind("rude-result", 1, _raising, "dead", "bad_result", raises=True),
+        Kind("rude-middleware", 1, _raising, "dead", "failed", raises=True),
         Kind("snoozed", 3),
         Kind("discarded", 3, end="cancelled", reason="not wanted"),
         Kind("keyed", 4, _keyed, source=Source.KEYED),
         Kind("delayed", 6, _delayed),
         Kind("line", 8, _in_line, queue=LINE),
+        Kind("spoiled", 4, _soon_or_later, queue=SPOILED),
         # It keeps the event loop, and what runs beside it, waiting.
         Kind("block", 1, _taking(0.1, 0.4)),
         Kind("long-block", 0.1, _taking_leases(1.2, 1.6)),

@@ -110,6 +110,10 @@ class Child:
         """SIGINT to it and everything it started, as Ctrl-C in a terminal."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def prompt(self) -> None:
+        """SIGUSR1, this process only: it means what the test and the child agree on."""
+        self._signal(signal.SIGUSR1)
+
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
 

@@ -66,7 +66,10 @@ def _judged(
     if state != kind.end or (state != "completed" and reason != kind.reason):
         text = f"{generation} is {state} ({reason}), not {kind.end} {kind.reason}"
         yield Violation("wrong state", text, generation.job)
-    elif not starts:
+    elif starts and not kind.begins:
+        text = f"{generation} has run, what refuses its payload was passed over"
+        yield Violation("wrong state", text, generation.job)
+    elif kind.begins and not starts:
         text = f"{generation} is {state} and has never run"
         yield Violation("wrong state", text, generation.job)
     elif reason == "failed" and max(it.attempt for it in starts) <= kind.retries:

@@ -8,7 +8,7 @@ from tests.chaos.blame import Blame
 from tests.chaos.history import History, generation_of, name_of
 from tests.chaos.promises.runs import unended
 from tests.chaos.verdict import Rules, Violation
-from tests.chaos.workload import LINE
+from tests.chaos.workload import LINE, SPOILED
 from tests.support.oracle import Record
 
 # For slots to be free and for processes to be scheduled, on a loaded machine.
@@ -16,24 +16,28 @@ _SLACK = 3.0
 # A worker that can be seen to be well for so long beyond a lease has looked for orphans.
 _LOOKS = 1.0
 _IN_LINE = f"worker-{LINE}"
+# Without the time to let jobs finish. What an ended loop has not handed back waits as well.
+_ENDS_AT_ONCE = frozenset({"kill", "end-loop"})
 # After the faults a process that does nothing for so long, while others begin, is deaf.
 _DEAF = 5.0
 
 
 def orphans_are_taken_over(history: History, rules: Rules) -> Iterator[Violation]:
-    """What a killed worker ran starts again within a lease and a sweep (G7)."""
+    """What was cut off, with its process or with its loop, starts again within a lease and a
+    sweep (G7).
+    """
     blame = Blame(history, rules)
     for orphan, died, second in orphans(history, rules):
         waited = second.at - died
         # Who took it over may have been held up before it could start it.
         was_there = blame.is_there(second.name, second.at - blame.takeover, second.at)
         if was_there and waited > blame.takeover + _SLACK:
-            text = f"{orphan.job} of {orphan.who}, which was killed, waited {waited:.1f} s"
+            text = f"{orphan.job} of {orphan.who}, which was cut off, waited {waited:.1f} s"
             yield Violation("late", text, orphan.job, history.known_from(name_of(orphan)))
 
 
 def orphans(history: History, rules: Rules) -> list[tuple[Record, float, Record]]:
-    """Return runs that kills ended and that somebody well was there to repeat in time.
+    """Return runs that were cut off and that somebody well was there to repeat in time.
 
     Each with when its worker died, and the run that followed. A run that followed later than
     the next hand-out is not among them: somebody else had it in between.
@@ -42,7 +46,7 @@ def orphans(history: History, rules: Rules) -> list[tuple[Record, float, Record]
     return [
         (orphan, fault.at, second)
         for fault in history.faults
-        if fault.detail == "kill" and fault.on.startswith("worker")
+        if fault.detail in _ENDS_AT_ONCE and fault.on.startswith("worker")
         for orphan in _held(history, fault)
         if (second := _next_run(history, orphan)) is not None
         and _somebody_was_there(history, blame, orphan.queue, fault.at)
@@ -50,11 +54,11 @@ def orphans(history: History, rules: Rules) -> list[tuple[Record, float, Record]
 
 
 def _held(history: History, fault: Record) -> Iterator[Record]:
-    """Yield the runs that a kill ended."""
-    ups = [it.who for it in history.came_up.get(fault.on, ()) if it.at <= fault.at]
+    """Yield the runs that a fault ended; in a spoiled queue nobody can take over."""
+    who = history.process_at(fault.on, fault.at)
     for starts in history.starts.values():
-        run = unended(history, starts, ups[-1], fault.at) if ups else None
-        if run is not None:
+        run = unended(history, starts, who, fault.at) if who else None
+        if run is not None and run.queue != SPOILED:
             yield run
 
 
