@@ -42,15 +42,6 @@ class ApplicationError(Exception):
     """What ends the application's main() in these tests."""
 
 
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Collect what a loop has left open here, so that no other test fails for the warning."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 async def _sleeps(job: Job[None]) -> None:
     await asyncio.sleep(60)
 
