@@ -8,9 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BaseModel, model_serializer
+from typing import Any
 
 from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.transitions import Settlement
@@ -27,6 +25,7 @@ from tests.chaos.workload import (
     SPOILED,
     WORK,
     children_of,
+    shares,
 )
 from tests.support.oracle import Recorder
 
@@ -228,63 +227,6 @@ async def discarded(job: Job[Any]) -> object:
         raise Discard(KINDS["discarded"].reason)
 
 
-# The application's own code raises anything, in each place in which it is called.
-
-
-def refuse(data: dict[str, str]) -> dict[str, str]:
-    look_around(data["emit"], WORK)
-    raise ANYTHING[data["raises"]]
-
-
-class Unserializable(BaseModel):
-    """A result whose serializer raises."""
-
-    raises: str
-
-    @model_serializer
-    def write(self) -> dict[str, str]:
-        raise ANYTHING[self.raises]
-
-
-def undecided(job: Job[Any], error: BaseException) -> bool:
-    raise ANYTHING[job.data["raises"]]
-
-
-@tm.middleware
-async def rude_around(job: Job[Any], ctx: Context[Any], call_next: Any) -> object:
-    result = await call_next()
-    if job.event == "rude-middleware":
-        raise ANYTHING[job.data["raises"]]
-    return result
-
-
-@tm.registerHandler(
-    event="unfit", queue=WORK, payload=Annotated[dict[str, str], AfterValidator(refuse)]
-)
-@tm.registerHandler(event="rude-middleware", queue=WORK)
-async def fine(job: Job[Any]) -> object:
-    with running(job) as result:
-        return result
-
-
-@tm.registerHandler(event="rude", queue=WORK)
-async def rude(job: Job[Any]) -> object:
-    return rude_thread(job)
-
-
-@tm.registerHandler(event="rude-thread", queue=WORK)
-def rude_thread(job: Job[Any]) -> object:
-    with running(job):
-        raise ANYTHING[job.data["raises"]]
-
-
-@tm.registerHandler(event="rude-policy", queue=WORK, retry=undecided, options={"max_retries": 3})
-async def rude_policy(job: Job[Any]) -> object:
-    with running(job):
-        raise OSError("the handler's own")
-
-
-@tm.registerHandler(event="rude-result", queue=WORK)
-async def rude_result(job: Job[Any]) -> object:
-    with running(job):
-        return Unserializable(raises=job.data["raises"])
+if any(KINDS[name].raises for name in shares(_setting.kinds)):
+    # It needs all of pydantic, which a start must not wait for in vain.
+    tm.include("tests.chaos.rude")

@@ -327,7 +327,7 @@ PROFILES: Mapping[str, Profile] = {
     # One sort of fault each, for the mutants.
     "partitions": Profile({"cut-off": 1.0}, every=0.5, kinds=_BRIEF),
     "lost-replies": Profile({"lost-settle": 2.0, "lost-emit": 1.0}, every=0.15, kinds=_BRIEF),
-    "kills": Profile({"kill": 1.0}, every=0.7, kinds=_BRIEF),
+    "kills": Profile({"kill": 1.0}, every=1.2, kinds=_BRIEF),
     "lost-groups": Profile({"group-destroyed": 1.0}, every=0.5, kinds=_BRIEF),
     # So seldom that who has started is at work.
     "ended-loops": Profile({"loop-ended": 1.0}, every=3.0, kinds=_BRIEF),
