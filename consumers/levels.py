@@ -13,10 +13,7 @@ from consumers.keys import Keys
 from consumers.lanes import Lane
 from consumers.pauses import Pauses, PauseState
 from consumers.policy import Policy
-from consumers.sharing import LaneStreams, Share, Sharing, gave, streams_of
-
-# An empty lane is asked before those with a backlog, once it was not asked for so long (s).
-_LOOKED_AT = 0.05
+from consumers.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
 
 
 class Level:
@@ -49,8 +46,7 @@ class Level:
             return self.lanes
         due, full, rest = list[LaneStreams](), list[LaneStreams](), list[LaneStreams]()
         for lane in self.lanes:
-            is_due = now - lane[-1].looked >= _LOOKED_AT
-            (full if gave(lane) else due if is_due else rest).append(lane)
+            (full if gave(lane) else rest if is_quiet(lane, now) else due).append(lane)
         return [*self._turned(due), *self._turned(full), *rest]
 
     def _turned(self, lanes: list[LaneStreams]) -> list[LaneStreams]:

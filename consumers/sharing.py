@@ -21,6 +21,8 @@ _Part = tuple[int, Sequence[LaneStreams]]
 _WORTH_A_READ = 8
 # So many reads that brought nothing make the next ones wider.
 _IN_VAIN = 4
+# What was empty is not looked at by itself again within so long (s).
+_QUIET = 0.05
 
 
 class Share(NamedTuple):
@@ -39,6 +41,10 @@ class Sharing:
     or hundreds of empty lanes would take hundreds of reads. What gave its whole share is asked
     again for the rest, before lanes that had nothing when they were asked last, and before the
     next level.
+
+    Lanes that were empty a moment ago, of whatever level, are named beside the first that were
+    not: they cost no read of their own, and may bring more than is wanted only where several of
+    them fill within that moment.
     """
 
     def __init__(
@@ -71,19 +77,32 @@ class Sharing:
         if is_narrow:
             named = [lane for _, lanes in step for lane in lanes]
             yield Share(streams_of(named), self._left // widest)
-        for number, lanes in step:
             # What was named just now is only asked again.
-            if not (yield from self._of(self._still_full(lanes) if is_narrow else lanes)):
-                self.more_in = number
-                return
+            step = [(number, self._still_full(lanes)) for number, lanes in step]
+        quiet = list[LaneStreams]()
+        for number, lanes in step:
+            quiet += (lane for lane in lanes if is_quiet(lane, self._now))
+            awake = [lane for lane in lanes if not is_quiet(lane, self._now)]
+            if awake:
+                if not (yield from self._of(awake, quiet)):
+                    self.more_in = number
+                    return
+                quiet = []
+        if quiet and self._is_worth_a_read():
+            yield Share(streams_of(quiet), max(1, self._left // len(quiet)))
+            if self._still_full(quiet):
+                self.more_in = step[-1][0]
 
-    def _of(self, lanes: Sequence[LaneStreams]) -> Generator[Share, None, bool]:
+    def _of(
+        self, lanes: Sequence[LaneStreams], beside: Sequence[LaneStreams]
+    ) -> Generator[Share, None, bool]:
         """Yield the reads of lanes of one level; return whether nothing can be left in them."""
         rest, reach, in_vain = list(lanes), self._left, 0
-        while rest and self._left * _WORTH_A_READ >= max(1, self._wanted):
+        while rest and self._is_worth_a_read():
             named, rest = rest[:reach], rest[reach:]
-            before = self._left
-            yield Share(streams_of(named), max(1, self._left // len(named)))
+            before, most = self._left, max(1, self._left // len(named))
+            named, beside = [*beside, *named], ()
+            yield Share(streams_of(named), most)
             if again := self._still_full(named):
                 rest = [*filter(gave, rest), *again, *(it for it in rest if not gave(it))]
             if self._left < before:
@@ -94,8 +113,16 @@ class Sharing:
                 reach *= 2 if in_vain % _IN_VAIN == 0 else 1
         return not rest
 
+    def _is_worth_a_read(self) -> bool:
+        return self._left * _WORTH_A_READ >= max(1, self._wanted)
+
     def _still_full(self, lanes: Sequence[LaneStreams]) -> list[LaneStreams]:
         return [lane for lane in lanes if not self._full.isdisjoint(lane)]
+
+
+def is_quiet(lane: LaneStreams, now: float) -> bool:
+    """Return whether a lane was empty when it was read, a moment ago."""
+    return now - lane[-1].looked < _QUIET and not gave(lane)
 
 
 def gave(lane: LaneStreams) -> bool:

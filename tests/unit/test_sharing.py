@@ -27,10 +27,10 @@ def level(lanes: int, priority: int = 0) -> list[LaneStreams]:
 
 
 def read(
-    levels: list[list[LaneStreams]], wanted: int, backlog: Backlog
+    levels: list[list[LaneStreams]], wanted: int, backlog: Backlog, now: float = 0.0
 ) -> tuple[Counter[Stream], int, Sharing]:
     """Read as Redis answers; return what came of each stream, and in how many reads."""
-    sharing, taken, reads = Sharing(levels, wanted), Counter[Stream](), 0
+    sharing, taken, reads = Sharing(levels, wanted, now=now), Counter[Stream](), 0
     for share in sharing:
         given = {it: min(share.most, backlog.get(it, 0)) for it in share.streams}
         given = {it: number for it, number in given.items() if number}
@@ -122,6 +122,35 @@ def test_a_lower_level_gives_nothing_before_the_one_above_has_given_all() -> Non
     taken, _, _ = read([high, low], 3, backlog)
 
     assert taken == {high[4][1]: 3}
+
+
+def test_lanes_that_were_empty_a_moment_ago_cost_no_read_of_their_own() -> None:
+    levels = [level(10, 2), level(10, 1), level(10, 0)]
+    busy = levels[2][3][1]
+    read(levels, 1, {busy: 1})
+
+    taken, reads, sharing = read(levels, 1, {busy: 100}, now=0.01)
+
+    assert (taken, reads, sharing.more_in) == ({busy: 1}, 1, 2)
+
+
+def test_a_job_that_comes_into_a_lane_that_was_empty_a_moment_ago_goes_before_lower_ones() -> None:
+    levels = [level(10, 1), level(10, 0)]
+    low, high = levels[1][3][1], levels[0][7][1]
+    read(levels, 1, {low: 1})
+
+    taken, _, _ = read(levels, 1, {low: 100, high: 1}, now=0.01)
+
+    assert taken[high] == 1
+
+
+def test_where_all_lanes_were_empty_a_moment_ago_one_read_asks_them_all() -> None:
+    levels = [level(10, 1), level(10, 0)]
+    read(levels, 1, {})
+
+    taken, reads, _ = read(levels, 1, {levels[1][0][1]: 1}, now=0.01)
+
+    assert (taken.total(), reads) == (1, 1)
 
 
 def test_a_higher_level_that_is_full_is_asked_again_before_a_lower_one() -> None:
