@@ -81,15 +81,15 @@ class Opener:
     async def open_all(self, patience: float) -> None:
         """Open every queue; wait patience seconds for Redis, then raise RedisUnavailable.
 
-        Raises LayoutMismatch when a queue belongs to an incompatible version.
+        A queue that cannot be opened is said, and tried again at each refresh. When none can,
+        raises why the first cannot: LayoutMismatch, when it belongs to an incompatible version.
         """
         until = time.monotonic() + patience
         attempt = 0
         while True:
             try:
                 await check_rights(self.wire, self.queues[0])
-                for keys in self.queues:
-                    await self._open(keys)
+                await self._open_each()
                 await warn_of_eviction(self.wire)
                 return
             except (ConnectionError, TimeoutError) as error:
@@ -98,6 +98,21 @@ class Opener:
                 if isinstance(error, FOR_GOOD) or time.monotonic() + pause > until:
                     raise RedisUnavailable(self.where, str(error), outcome="not_sent") from error
                 await asyncio.sleep(pause)
+
+    async def _open_each(self) -> None:
+        refused: dict[str, TaskManagerError] = {}
+        for keys in self.queues:
+            try:
+                await self._open(keys)
+            except TaskManagerError as error:
+                refused[keys.queue] = error
+            except ValueError as error:
+                why = f"its properties cannot be understood, {error}"
+                refused[keys.queue] = TaskManagerError(f"queue {keys.queue!r}: {why}")
+        if len(refused) == len(self.queues):
+            raise next(iter(refused.values()))
+        for queue, reason in refused.items():
+            self._troubles[queue].say(reason)
 
     async def refresh(self) -> None:
         """Read the queues' properties and lanes again: the truth behind the hints."""

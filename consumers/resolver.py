@@ -68,7 +68,8 @@ def _look_up(host: str, family: int) -> _Found:
         rows = original("socket", "getaddrinfo")(host, None, family, socket.SOCK_STREAM)
     except OSError as error:
         return error
-    except UnicodeError as error:
+    except ValueError as error:
+        # Of no encoding, or with a zero byte in it.
         return OSError(f"{host!r} cannot be the name of a host: {error}")
     return list({row[4][0]: None for row in rows})
 

@@ -8,6 +8,7 @@ replacement names what it replaces, so that it fails loudly when that changes.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -96,11 +97,10 @@ def _renew_on_the_loop() -> None:
 
 
 def _inherit_the_context() -> None:
-    def run(self: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(*args, **kwargs)
-
-    assert callable(surroundings.Surroundings.run)
-    surroundings.Surroundings.run = run  # type: ignore[method-assign]
+    assert callable(surroundings.Surroundings.fresh)
+    surroundings.Surroundings.fresh = (  # type: ignore[method-assign]
+        lambda self: contextvars.copy_context()
+    )
 
 
 def _let_the_loop_end_bury() -> None:

@@ -64,11 +64,15 @@ def test_a_worker_logs_in_the_way_of_an_app_that_disabled_every_logger(
 @pytest.fixture
 def _restored() -> Iterator[None]:
     """Give back to other tests the loggers that one disables in this process."""
-    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
-    before = [(logger, logger.disabled, logger.level) for logger in loggers]
+    before = {name: (it.disabled, it.level) for name, it in _loggers().items()}
     yield
-    for logger, logger.disabled, level in before:
+    for name, logger in _loggers().items():
+        logger.disabled, level = before.get(name, (False, logging.NOTSET))
         logger.setLevel(level)
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    return {name: logging.getLogger(name) for name in logging.root.manager.loggerDict}
 
 
 @pytest.mark.usefixtures("_restored")

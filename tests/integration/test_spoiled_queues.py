@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.errors import LayoutMismatch
 from consumers.job import Job
 from consumers.keys import Keys
 from tests.support.engine import QueueView, emitting, working
@@ -84,6 +85,40 @@ async def test_a_spoiled_queue_does_not_stop_the_others_of_its_worker(
 
     said = [it for it in caplog.records if "queue spoiled is spoiled" in it.getMessage()]
     assert [it.levelno for it in said].count(logging.ERROR) == 1
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_a_worker_that_starts_with_a_spoiled_queue_serves_the_others(
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture, spoil: Spoil
+) -> None:
+    ran, spoiled = list[str](), QueueView(redis, "spoiled")
+
+    async def work(job: Job[None]) -> None:
+        ran.append(job.queue)
+
+    handlers = {("spoiled", "work"): work, ("sound", "work"): work}
+    spoil(redis, spoiled)
+    async with emitting(server.url) as emit, working(server.url, handlers):
+        await emit("work", queue="sound")
+        await aeventually(lambda: ran == ["sound"])
+        assert refreshes(caplog) > 0
+
+        forget(redis, spoiled)
+        await emit("work", queue="spoiled")
+        await aeventually(lambda: ran == ["sound", "spoiled"])
+
+
+async def test_a_worker_all_of_whose_queues_are_spoiled_does_not_start(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    spoiled = QueueView(redis, "spoiled")
+    be_another_layout(redis, spoiled)
+
+    with pytest.raises(LayoutMismatch):
+        async with working(server.url, {("spoiled", "work"): print}):
+            pass
+
+    forget(redis, spoiled)
 
 
 async def test_a_queue_that_is_not_spoiled_any_more_is_read_again(
