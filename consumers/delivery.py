@@ -103,7 +103,9 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
         return None
     errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
     known = version <= ENVELOPE_VERSION
-    if known and (len(fields) != (12 if errors else 10) or not _is_list(errors)):
+    if known and len(fields) != (12 if errors else 10):
+        return None
+    if errors and known and not _is_list(errors):
         return None
     _, generation, created_at, failures, deliveries, crashes, more = head.groups()
     return Envelope(
@@ -114,9 +116,9 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
 
 
 def _is_list(errors: bytes) -> bool:
-    """Whether the last errors can be read, where there are any."""
+    """Whether the last errors can be read."""
     try:
-        return not errors or isinstance(from_json(errors), list)
+        return isinstance(from_json(errors), list)
     except ValueError:
         return False
 

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any
 
 from consumers.bounds import check_timeout
@@ -127,7 +128,8 @@ class Executor:
     def start(self, delivery: Delivery) -> None:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.
-        self._surroundings.fresh().run(self._start, delivery)
+        context = self._surroundings.fresh()
+        context.run(self._start, delivery, context)
 
     def lose(self, delivery: Delivery) -> None:
         """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
@@ -181,15 +183,15 @@ class Executor:
         self._deadlines.close()
         self.threads.close()
 
-    def _start(self, delivery: Delivery) -> None:
+    def _start(self, delivery: Delivery, context: Context) -> None:
         """Start a delivery, or settle it whatever comes up: it is in nobody else's hands."""
         try:
-            self._run_or_settle(delivery)
+            self._run_or_settle(delivery, context)
         except BaseException as error:
             logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
             self.settler.settle(delivery, _broken(error))
 
-    def _run_or_settle(self, delivery: Delivery) -> None:
+    def _run_or_settle(self, delivery: Delivery, context: Context) -> None:
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
         if delivery.cancelled:
             self.settler.settle(delivery, _CANCELLED)
@@ -208,14 +210,15 @@ class Executor:
         if outcome is not None:
             self.settler.settle(delivery, outcome)
             return
-        self._create(delivery, handler, Run(job, self._loop, handler.owner))
+        self._create(delivery, handler, Run(job, self._loop, handler.owner), context)
 
-    def _create(self, delivery: Delivery, handler: Handler, run: Run) -> None:
+    def _create(self, delivery: Delivery, handler: Handler, run: Run, context: Context) -> None:
         timeout = run.job.timeout
         if timeout is not None:
             timeout = run.job.timeout = check_timeout(timeout)
         running = self._run(delivery, handler, run)
-        self._runs[delivery] = (self._loop.create_task(running, name=run.job.id), run)
+        task = self._loop.create_task(running, name=run.job.id, context=context)
+        self._runs[delivery] = (task, run)
         if timeout is not None:
             self._deadlines.add(delivery, timeout)
 

@@ -156,7 +156,8 @@ class Job(Generic[D_co]):
         self.cancelled = False
         # Jobs to add in the same step that records this one as completed (G3).
         self.on_success: list[NewJob] = []
-        self.fence = _fence(epoch, envelope.generation, self.delivery)
+        run = (epoch << _GENERATION_BITS) + envelope.generation
+        self.fence = (run << _DELIVERY_BITS) + self.delivery
         self._created_at_ms = envelope.created_at
         self._errors = envelope.errors
         self._has_begun = (
@@ -241,10 +242,6 @@ class Job(Generic[D_co]):
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.event} in {self.queue}, attempt {self.attempt}>"
-
-
-def _fence(epoch: int, generation: int, delivery: int) -> int:
-    return (((epoch << _GENERATION_BITS) + generation) << _DELIVERY_BITS) + delivery
 
 
 class FakeJob(Job[D_co]):
