@@ -166,6 +166,7 @@ class RedisServer:
                 self._baseline = self._config()
                 return self
             # Somebody else took the port between our look and the server's bind.
+            self._end(signal.SIGKILL)
             self.port = 0
         raise RuntimeError(f"{self.id} did not start:\n{self.log()[-2000:]}")
 
