@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as ReplyTimeout
 
 from consumers.connection import Connector
 from consumers.forks import close_in_children
-from consumers.greeting import greeting
+from consumers.greeting import Greeted, greeting
 from consumers.link import CLOSED, OUTDATED, Link, pack
 from consumers.refusals import NotNow, is_of_a_replica
 
@@ -29,6 +29,8 @@ class Channel:
     def __init__(self, connector: Connector, *, name: str | None) -> None:
         self.connector = connector
         self.name = name
+        # Whether the server is in cluster mode, as the last connection was told.
+        self.is_cluster = False
         self._exchange: _Exchange | None = None
         self._asking = False
         self._closed = False
@@ -85,6 +87,7 @@ class Channel:
         # Known before it connects, so that close ends it at any moment.
         self._exchange = exchange = _Exchange()
         await exchange.connect(self.connector, self.name)
+        self.is_cluster = exchange.is_cluster
         return exchange
 
 
@@ -209,13 +212,13 @@ class SyncChannel:
         connection = self.connector.open_sync(timeout=timeout)
         try:
             connection.connect()  # type: ignore[no-untyped-call]
-            self.client_id = _greet(connection, self.name, time.monotonic() + timeout)
+            greeted = _greet(connection, self.name, time.monotonic() + timeout)
         except BaseException as error:
             connection.disconnect()  # type: ignore[no-untyped-call]
             if isinstance(error, ResponseError):
                 raise ConnectionError(str(error)) from error
             raise
-        self._connection = connection
+        self._connection, self.client_id = connection, greeted.number
         close_in_children(self)
         return connection
 
@@ -251,7 +254,7 @@ def _reply(connection: AbstractConnection, deadline: float) -> Any:
         return error
 
 
-def _greet(connection: AbstractConnection, name: str | None, deadline: float) -> int | None:
+def _greet(connection: AbstractConnection, name: str | None, deadline: float) -> Greeted:
     asking = greeting(name)
     words = next(asking)
     while True:
@@ -259,5 +262,5 @@ def _greet(connection: AbstractConnection, name: str | None, deadline: float) ->
         try:
             words = asking.send(reply)
         except StopIteration as done:
-            number: int | None = done.value
-            return number
+            greeted: Greeted = done.value
+            return greeted

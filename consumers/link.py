@@ -72,6 +72,7 @@ class Link(asyncio.Protocol):
         self.paused = False
         # The server's number of the connection; None where nobody tells.
         self.client_id: int | None = None
+        self.is_cluster = False
         # Why the link was given up; None while it is in use.
         self.error: RedisError | None = None
         # Done when the socket is closed, some turns of the loop after the drop.
@@ -135,7 +136,7 @@ class Link(asyncio.Protocol):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
-                self.client_id = await greet(connection, name)
+                self.client_id, self.is_cluster = await greet(connection, name)
         except ConnectionError:
             raise
         except TimeoutError:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 
 from consumers.channel import Channel, Command
 from consumers.connection import Connector
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 # How long a read may block. A blocked 6.2 server does not notice FLUSHALL, so
 # this is also how late that is noticed.
 BLOCK = 2.0
-# And how long where it cannot be woken: so late are new lanes and pauses noticed.
+# And how long where it cannot be woken: so late are new lanes and pauses noticed. And jobs of
+# other queues, where a read can only block on one.
 BLOCK_UNWOKEN = 0.25
 # How much longer than it asked to block a read may take before its connection is given up.
 PATIENCE = 10.0
@@ -59,6 +60,8 @@ class Reader:
         self._on_repaired = on_repaired
         # The connection for which CLIENT UNBLOCK was refused.
         self._sleeper: int | None = None
+        # Which of several queues is blocked on, where that is one at a time.
+        self._turns = 0
         self._trouble = Trouble(logger, "reading failed", logging.ERROR)
 
     @property
@@ -92,6 +95,8 @@ class Reader:
             return []
         asked = time.monotonic()
         queues = list({stream.keys: None for stream in streams})
+        if self.channel.is_cluster and len(queues) > 1:
+            return await self._read_apart(streams, queues, count, block)
         # Right behind the read: who was not cancelled before it is seen as running since.
         reply, *marked = await self.channel.ask(
             self._command(streams, count, block),
@@ -107,6 +112,65 @@ class Reader:
             if sets != 0:
                 await self._mark_cancelled(keys, deliveries)
         return deliveries
+
+    async def _read_apart(
+        self, streams: Sequence[Stream], queues: Sequence[Keys], count: int, block: float
+    ) -> list[Delivery]:
+        """Read each queue by a command of its own: their keys lie in different slots.
+
+        The first may block, for so short that the others do not wait for long; it takes turns.
+        """
+        asked, block = time.monotonic(), min(block, BLOCK_UNWOKEN)
+        parts = self._in_turn(streams, queues) if block else _by_queue(streams, queues)
+        blocks = [block, *([0.0] * (len(parts) - 1))]
+        replies = await self.channel.ask(
+            *(self._command(part, count, each) for part, each in zip(parts, blocks, strict=True)),
+            *(("EXISTS", keys.cancelled, keys.cancelling) for keys in queues),
+            timeout=block + PATIENCE,
+        )
+        read, marked = replies[: len(parts)], replies[len(parts) :]
+        deliveries = self._merged(streams, read, asked)
+        for keys, sets in zip(queues, marked, strict=True):
+            if sets != 0:
+                await self._mark_cancelled(keys, deliveries)
+        await self._mend_parts(parts, read, deliveries)
+        return deliveries
+
+    def _in_turn(self, streams: Sequence[Stream], queues: Sequence[Keys]) -> list[Sequence[Stream]]:
+        self._turns += 1
+        first = self._turns % len(queues)
+        return _by_queue(streams, [*queues[first:], *queues[:first]])
+
+    def _merged(
+        self, streams: Sequence[Stream], replies: Sequence[Any], asked: float
+    ) -> list[Delivery]:
+        """Return what all replies brought, in the order of the streams."""
+        place = {stream.key: number for number, stream in enumerate(streams)}
+        told = [reply for reply in replies if not isinstance(reply, ResponseError)]
+        found = [delivery for reply in told for delivery in self._deliveries(reply, asked)]
+        return sorted(found, key=lambda it: place[it.stream.key])
+
+    async def _mend_parts(
+        self,
+        parts: Sequence[Sequence[Stream]],
+        replies: Sequence[Any],
+        deliveries: Sequence[Delivery],
+    ) -> None:
+        """Mend each part that was refused; raise for none while others brought something."""
+        refused = [
+            (reply, part)
+            for reply, part in zip(replies, parts, strict=True)
+            if isinstance(reply, ResponseError)
+        ]
+        if not refused:
+            self._trouble.over()
+        for reply, part in refused:
+            try:
+                await self._mend(reply, part)
+            except (ConnectionError, TimeoutError):
+                # What is still so at the next read is said by that.
+                if not deliveries:
+                    raise
 
     async def _mark_cancelled(self, keys: Keys, deliveries: Sequence[Delivery]) -> None:
         found = [it for it in deliveries if it.stream.keys == keys]
@@ -223,6 +287,10 @@ class Reader:
         logger.error("%s is not read for %.0f s: %s", stream_key, _WRONG_TYPE_PAUSE, why)
         self._wrong_type[stream_key] = time.monotonic() + _WRONG_TYPE_PAUSE
         self.levels.leave_out(set(self._wrong_type))
+
+
+def _by_queue(streams: Sequence[Stream], queues: Sequence[Keys]) -> list[Sequence[Stream]]:
+    return [[stream for stream in streams if stream.keys == keys] for keys in queues]
 
 
 def delivery_of(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     ReadOnlyError,
@@ -28,7 +30,9 @@ _WORDS = re.compile(r"\b(BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|READONLY)\b"
 _OF_A_REPLICA = re.compile(
     r"\b(READONLY You can't write|MASTERDOWN Link with)|^UNBLOCKED .*instance state changed"
 )
-_ERRORS = (ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
+# Another node has the key (AskError, MovedError is one): a new connection finds out whether one
+# node has them all.
+_ERRORS = (AskError, ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 
 
 class NotNow(ConnectionError):
@@ -59,8 +63,11 @@ def missing_right(error: ResponseError, prefix: str) -> str | None:
 
 
 def is_of_a_replica(error: RedisError) -> bool:
-    """Whether only a replica says so: then the connection does not lead to the primary."""
-    if isinstance(error, (ReadOnlyError, MasterDownError)):
+    """Whether only a replica says so: then the connection does not lead to the primary.
+
+    In cluster mode it says where the primary is (MOVED), as does a node that gave slots away.
+    """
+    if isinstance(error, (ReadOnlyError, MasterDownError, MovedError)):
         return True
     return _OF_A_REPLICA.search(str(error)) is not None
 

@@ -13,10 +13,12 @@ from consumers.channel import SyncChannel
 from consumers.connection import Connector
 from consumers.errors import RedisUnavailable, TaskManagerError
 from consumers.job import Job
+from consumers.lanes import DEFAULT_TYPE
 from consumers.reader import BLOCK_UNWOKEN
+from taskmanager import Context, JobFailed, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import aeventually, eventually
 
 WITHIN = 30.0
 
@@ -107,3 +109,95 @@ async def test_a_node_of_a_cluster_is_refused_at_once_and_named(cluster_node: Re
             await emit("work")
 
     assert refused.value.outcome == "not_sent"
+
+
+@pytest.fixture
+def half_node(cluster_node: RedisServer) -> RedisServer:
+    """A node that serves half of the slots, as of a cluster of two."""
+    return with_slots(cluster_node, range(8192))
+
+
+@pytest.fixture
+def whole_node(cluster_node: RedisServer) -> RedisServer:
+    """A node that serves all slots by itself, as hosted services offer it."""
+    with_slots(cluster_node, range(16_384))
+    with cluster_node.client() as client:
+        eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    return cluster_node
+
+
+def with_slots(node: RedisServer, slots: range) -> RedisServer:
+    with node.client() as client:
+        client.execute_command("CLUSTER", "ADDSLOTS", *slots)
+    return node
+
+
+async def test_a_node_that_serves_half_of_the_slots_is_refused(half_node: RedisServer) -> None:
+    with pytest.raises(RedisUnavailable, match="unless one node serves all slots"):
+        async with working(half_node.url, {"work": work}, connect_timeout=10 * WITHIN):
+            pass
+    async with emitting(half_node.url, emit_timeout=10 * WITHIN) as emit:
+        with pytest.raises(RedisUnavailable, match="unless one node serves all slots"):
+            await emit("work")
+
+
+async def test_a_node_with_all_slots_runs_jobs_children_and_schedules_of_two_queues(
+    whole_node: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    tm, ran = TaskManager(whole_node.url), list[str]()
+
+    @tm.registerHandler(event="parent")
+    async def parent(job: Job[Any], ctx: Context) -> None:
+        ctx.emit("child", queue="other", on_success=True)
+
+    @tm.registerHandler(event="fails", max_retries=1, retry_delay_ms=20)
+    async def fails(job: Job[Any]) -> None:
+        raise ValueError("again and again")
+
+    @tm.registerHandler(event="child", queue="other")
+    async def child(job: Job[Any]) -> None:
+        ran.append("child")
+
+    @tm.registerHandler(event="tick", queue="other", repeat={"pattern": "* * * * * *"})
+    async def tick(job: Job[Any]) -> None:
+        ran.append("tick")
+
+    await tm.start()
+    await (await tm.emit("parent")).result(timeout=WITHIN)
+    with pytest.raises(JobFailed):
+        await (await tm.emit("fails")).result(timeout=WITHIN)
+    await aeventually(lambda: {"child", "tick"} <= set(ran), WITHIN)
+    stats = [await tm.stats(queue) for queue in ("default", "other")]
+    await tm.stop()
+
+    assert [it.dead for it in stats] == [1, 0]
+    errors = [it.getMessage() for it in caplog.records if it.levelname == "ERROR"]
+    assert [it for it in errors if "again and again" not in it] == []
+
+
+async def test_in_cluster_mode_each_queue_is_read_whichever_is_blocked_on(
+    whole_node: RedisServer,
+) -> None:
+    queues, handlers = ("a", "b", "c"), {(queue, "work"): work for queue in ("a", "b", "c")}
+    async with emitting(whole_node.url) as emit, working(whole_node.url, handlers) as worker:
+        for settled in range(1, 10):
+            await emit("work", queue=queues[settled % 3], priority=settled % 2)
+            await aeventually(lambda count=settled: worker.settled == count, WITHIN)
+        await asyncio.gather(*(emit("work", queue=queue) for queue in queues * 50))
+        await aeventually(lambda: worker.settled == 159, WITHIN)
+
+
+async def test_in_cluster_mode_a_queue_that_lost_its_group_keeps_no_job_of_another(
+    whole_node: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with whole_node.client() as client:
+        other = QueueView(client, "other")
+        handlers = {(queue, "work"): work for queue in ("default", "other")}
+        async with emitting(whole_node.url) as emit, working(whole_node.url, handlers) as worker:
+            await asyncio.gather(emit("work"), emit("work", queue="other"))
+            await aeventually(lambda: worker.settled == 2, WITHIN)
+            client.xgroup_destroy(other.lane(), DEFAULT_TYPE)
+            await asyncio.gather(emit("work"), emit("work", queue="other"), emit("work"))
+            await aeventually(lambda: worker.settled == 5, WITHIN)
+
+    assert "had lost its group, made again from its first entry" in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from consumers.greeting import Words, greeting
+from consumers.greeting import Greeted, Words, greeting
 from consumers.refusals import WrongServer
 
 REFUSED = ResponseError("unknown command")
@@ -22,7 +22,8 @@ def said(name: str | None, replies: Sequence[Any]) -> tuple[list[Words], int | N
     asked += [asking.send(reply) for reply in first]
     with pytest.raises(StopIteration) as done:
         asking.send(last)
-    return asked, done.value.value
+    greeted: Greeted = done.value.value
+    return asked, greeted.number
 
 
 def hello(mode: bytes, number: int = 7) -> list[Any]:
@@ -56,4 +57,51 @@ def test_a_proxy_that_answers_something_else_is_taken_as_it_is(strange: Any) -> 
 )
 def test_a_server_that_cannot_keep_jobs_is_refused_with_a_hint(mode: bytes, hint: str) -> None:
     with pytest.raises(WrongServer, match=hint):
-        said("me", [hello(mode)])
+        said("me", [hello(mode), REFUSED])
+
+
+ONE, OTHER = ([b"127.0.0.1", port, node] for port, node in [(1, b"5f1"), (2, b"a70")])
+
+
+def is_cluster(mode: bytes, *replies: Any) -> bool:
+    asking = greeting(None)
+    next(asking)
+    with pytest.raises(StopIteration) as done:
+        for reply in (hello(mode), *replies):
+            asking.send(reply)
+    greeted: Greeted = done.value.value
+    return greeted.is_cluster
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        [[0, 16383, ONE]],
+        [[0, 16383, ONE, OTHER]],
+        [[8001, 16383, ONE], [0, 8000, [*ONE, [b"hostname", b"h"]]]],
+        [[0, 8000, [None, 1, b"5f1"]], [8001, 16383, ONE]],
+        [[0, 16383, [b"127.0.0.1", 1]]],
+    ],
+)
+def test_a_node_that_serves_all_slots_is_taken_and_known_to_be_in_cluster_mode(slots: Any) -> None:
+    assert is_cluster(b"cluster", slots)
+    assert not is_cluster(b"standalone")
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        REFUSED,
+        [],
+        b"OK",
+        [[0, 16383]],
+        [[0, 16383, None]],
+        [[0, b"16383", ONE]],
+        [[0, 8000, ONE]],
+        [[0, 8000, ONE], [8002, 16383, ONE]],
+        [[0, 8000, ONE], [8001, 16383, OTHER]],
+    ],
+)
+def test_a_node_that_does_not_serve_all_slots_by_itself_is_refused(slots: Any) -> None:
+    with pytest.raises(WrongServer, match="unless one node serves all slots"):
+        is_cluster(b"cluster", slots)

@@ -35,6 +35,13 @@ def test_a_read_that_was_unblocked_by_a_change_of_roles_is_told_from_one_that_wa
     assert not is_of_a_replica(parse("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
 
 
+def test_a_node_that_does_not_have_a_key_any_more_is_left_and_a_key_on_its_way_waited_for() -> None:
+    moved, asked = (parse(f"{word} 3999 127.0.0.1:6381") for word in ("MOVED", "ASK"))
+
+    assert (is_of_a_replica(moved), is_for_now(moved)) == (True, True)
+    assert (is_of_a_replica(asked), is_for_now(asked)) == (False, True)
+
+
 @pytest.mark.parametrize(
     "text",
     [
