@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from taskmanager.cli.exits import USAGE, Exit, end_at_sigterm, ending_within, on_signals, reported
+from taskmanager.cli.front import divide, in_terminal
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -76,6 +77,9 @@ def worker(
     logs.configure(log_format, verbose=verbose)
     if processes > 1 and index is None:
         context.exit(_supervise(processes))
+    aside = index is None and in_terminal()
+    if aside:
+        parent = _put_front_before(context)
     if parent is not None:
         _end_with_parent(parent)
     settings |= context.obj | {"name": _own_name(name, index)}
@@ -83,6 +87,8 @@ def worker(
         tm = _load(target, settings)
         if index is None or (index == 1 and not again):
             _say(_banner(tm, processes))
+        if aside:
+            _leave_foreground()
         _run(tm, burst=burst, ready_fd=ready_fd)
 
 
@@ -98,6 +104,22 @@ def _supervise(processes: int) -> int:
         code = runner.run(supervisor.run())
         on_signals(signal.SIG_IGN)
     return code
+
+
+def _put_front_before(context: click.Context) -> int:
+    """Go on as the child of a process that stays in the foreground; return its id."""
+    front = os.getpid()
+    code = divide()
+    if code is not None:
+        context.exit(code)
+    return front
+
+
+def _leave_foreground() -> None:
+    # Imported late: it brings the debugger.
+    from taskmanager.cli import terminal
+
+    terminal.leave()
 
 
 def _own_command(start: Start) -> list[str]:

@@ -55,7 +55,7 @@ class Child:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env=_environment(env or {}),
+                env=environment(env or {}),
                 start_new_session=True,
             )
 
@@ -189,7 +189,7 @@ class Spawner:
             child.end()
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
     # Settings of the person who runs the tests must not reach the child.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKMANAGER_")}
     return {**inherited, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", **extra}
