@@ -451,7 +451,7 @@ def test_an_audit_works_in_full_memory(queue: Queue) -> None:
 def test_who_waits_for_a_job_that_is_dropped_is_told(queue: Queue) -> None:
     queue.emit(new_job("a"))
     pointer = queue.pointer() or ""
-    queue.run(transitions.inspect(queue.keys, "a", channel="me", waiter_ttl_ms=1000))
+    queue.run(transitions.inspect(queue.keys, "a", channel="me", waiter_ttl_ms=3_600_000))
     lose_lane(queue)
 
     with listening(queue.redis, "me") as heard:
