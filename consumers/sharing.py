@@ -42,9 +42,9 @@ class Sharing:
     again for the rest, before lanes that had nothing when they were asked last, and before the
     next level.
 
-    Lanes that were empty a moment ago, of whatever level, are named beside the first that were
-    not: they cost no read of their own, and may bring more than is wanted only where several of
-    them fill within that moment.
+    Where all lanes of a level were empty a moment ago, they are named beside the first of a lower
+    level that were not: they cost no read of their own. That may bring more than is wanted only
+    where several of them fill within that moment.
     """
 
     def __init__(
@@ -79,19 +79,22 @@ class Sharing:
             yield Share(streams_of(named), self._left // widest)
             # What was named just now is only asked again.
             step = [(number, self._still_full(lanes)) for number, lanes in step]
-        quiet = list[LaneStreams]()
+        beside = list[LaneStreams]()
         for number, lanes in step:
-            quiet += (lane for lane in lanes if is_quiet(lane, self._now))
+            quiet = [lane for lane in lanes if is_quiet(lane, self._now)]
             awake = [lane for lane in lanes if not is_quiet(lane, self._now)]
-            if awake:
-                if not (yield from self._of(awake, quiet)):
-                    self.more_in = number
-                    return
-                quiet = []
-        if quiet and self._is_worth_a_read():
-            yield Share(streams_of(quiet), max(1, self._left // len(quiet)))
-            if self._still_full(quiet):
-                self.more_in = step[-1][0]
+            if not awake:
+                beside += quiet
+                continue
+            if not (
+                (yield from self._of(awake, beside))
+                and (not quiet or (yield from self._of(quiet, ())))
+            ):
+                self.more_in = number
+                return
+            beside = []
+        if beside and not (yield from self._of(beside, ())):
+            self.more_in = step[-1][0]
 
     def _of(
         self, lanes: Sequence[LaneStreams], beside: Sequence[LaneStreams]
