@@ -280,7 +280,7 @@ class Executor:
         return None
 
     def _refuse(self, delivery: Delivery, error: BaseException) -> None:
-        """Bury what its handler does not take; what nobody could read is no job of ours."""
+        """Bury a job that its handler does not take, or an entry that nobody could read."""
         envelope = delivery.envelope
         if (why := unreadable(envelope)) is not None:
             self.quarantine(delivery, why, envelope.data)

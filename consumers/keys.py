@@ -104,7 +104,7 @@ class Keys:
 
     @property
     def waiters(self) -> str:
-        """Hash of who waits for a job's end.
+        """Hash of job ids, each with the channels of the processes that wait for its end.
 
         Bound: the live jobs, 100 processes each; expires a day after the last wait began.
         """

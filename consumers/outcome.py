@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from consumers.texts import ERROR_LIMIT, within
 
-# Of why a job was cancelled, which is told to all who wait for it.
+# The reason of a cancellation is sent to every process that waits for the job.
 REASON_LIMIT = 1024
 
 

@@ -70,7 +70,7 @@ class Settler:
         self.bounds = bounds
         # Where results are kept when that is not where the queue is.
         self.archive = archive
-        # What is told of outcomes is called here, not in the context of the run that ended last.
+        # Telemetry and on_dead are called in here, not in the context of the run that ended last.
         self.surroundings = Surroundings()
         # By the prefix of their keys.
         self._queues: dict[str, _QueueSettler] = {}
