@@ -154,8 +154,8 @@ def main() -> int:
     sources = find_sources(arguments.packages)
     if not sources:
         parser.error(f"no source files of these packages in {LIBRARY}")
-    # Being terminated cleans up just as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Being terminated cleans up just as Ctrl-C does, which an event loop has a handler for.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         with private_redis() as url:
             os.environ["TASKMANAGER_REDIS_URL"] = url
