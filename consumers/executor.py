@@ -129,7 +129,12 @@ class Executor:
         """Run a delivery that is no longer held, or settle it when it cannot run here."""
         # Mostly called where another run ends, whose context variables are its own.
         context = self._surroundings.fresh()
-        context.run(self._start, delivery, context)
+        try:
+            context.run(self._start, delivery, context)
+        except BaseException as error:
+            # It is in nobody else's hands: whatever comes up, it is settled.
+            logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
+            self.settler.settle(delivery, _broken(error))
 
     def lose(self, delivery: Delivery) -> None:
         """Stop a run whose delivery is not ours any more; whatever it does is not recorded."""
@@ -184,14 +189,6 @@ class Executor:
         self.threads.close()
 
     def _start(self, delivery: Delivery, context: Context) -> None:
-        """Start a delivery, or settle it whatever comes up: it is in nobody else's hands."""
-        try:
-            self._run_or_settle(delivery, context)
-        except BaseException as error:
-            logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
-            self.settler.settle(delivery, _broken(error))
-
-    def _run_or_settle(self, delivery: Delivery, context: Context) -> None:
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
         if delivery.cancelled:
             self.settler.settle(delivery, _CANCELLED)
@@ -326,12 +323,16 @@ class Executor:
                 self.settler.settle(delivery, outcome, children)
             if run.job.cancelled and self._loop_end.has_come():
                 await self._last_words()
+        except GeneratorExit:
+            if not self._loop.is_running():
+                # It is collected after its loop, and frees no slot there.
+                self._runs.pop(delivery, None)
+            raise
         finally:
             # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
             ended = None
-            # A run that was left behind has left its slot already; one that is collected
-            # after its loop frees none.
-            if delivery in self._runs and self._loop.is_running():
+            # A run that was left behind has left its slot already.
+            if delivery in self._runs:
                 self._over(delivery)
 
     def _over(self, delivery: Delivery) -> None:

@@ -71,8 +71,6 @@ def read_options(stored: bytes) -> dict[str, Any]:
 
     NaN is no JSON: it has no order, in which deadlines, for one, are kept.
     """
-    if not stored:
-        return {}
     options = from_json(stored, allow_inf_nan=False)
     if not isinstance(options, dict):
         raise ValueError("they are no JSON object")
@@ -102,10 +100,8 @@ class Job(Generic[D_co]):
     """
 
     __slots__ = (
-        "_created_at_ms",
         "_delivery",
-        "_errors",
-        "_has_begun",
+        "_envelope",
         "_notes",
         "attempt",
         "cancelled",
@@ -145,7 +141,7 @@ class Job(Generic[D_co]):
         self.partition = lane.partition
         self.priority = lane.priority
         self.data: D_co = decode(envelope.data)
-        self.options: dict[str, Any] = read_options(envelope.options)
+        self.options: dict[str, Any] = read_options(envelope.options) if envelope.options else {}
         self.generation = envelope.generation
         self.attempt = envelope.failures + 1
         self.delivery = envelope.deliveries + delivered
@@ -158,11 +154,7 @@ class Job(Generic[D_co]):
         self.on_success: list[NewJob] = []
         run = (epoch << _GENERATION_BITS) + envelope.generation
         self.fence = (run << _DELIVERY_BITS) + self.delivery
-        self._created_at_ms = envelope.created_at
-        self._errors = envelope.errors
-        self._has_begun = (
-            envelope.begun or envelope.failures + envelope.crashes > 0 or delivered > 1
-        )
+        self._envelope = envelope
         self._notes = notes
         # What the notes know it by.
         self._delivery = delivery
@@ -175,12 +167,12 @@ class Job(Generic[D_co]):
     @property
     def created_at(self) -> datetime:
         """When the job was emitted, in UTC, by Redis' clock."""
-        return datetime.fromtimestamp(self._created_at_ms / 1000, UTC)
+        return datetime.fromtimestamp(self._envelope.created_at / 1000, UTC)
 
     @property
     def errors(self) -> list[dict[str, Any]]:
         """The job's last 10 errors, oldest first: at (ms since 1970), attempt, delivery, error."""
-        return from_json(self._errors) if self._errors else []
+        return from_json(self._envelope.errors) if self._envelope.errors else []
 
     @property
     def expires_at_ms(self) -> int | None:
@@ -192,9 +184,15 @@ class Job(Generic[D_co]):
         if self._has_begun:
             return None
         if (after := self.options.get("expires_ms")) is not None:
-            return self._created_at_ms + int(after)
+            return self._envelope.created_at + int(after)
         at: int | None = self.options.get("expires_at")
         return at
+
+    @property
+    def _has_begun(self) -> bool:
+        it = self._envelope
+        delivered = self.delivery - it.deliveries
+        return it.begun or it.failures + it.crashes > 0 or delivered > 1
 
     @property
     def is_last_attempt(self) -> bool:

@@ -132,7 +132,9 @@ class _QueueSettler:
 
     def add(self, settlement: Settlement) -> None:
         self._waiting.append(settlement)
-        self._flush_soon()
+        # Asked here, not only in there, because this is done for every job.
+        if self._flushing is None or self._flushing.done():
+            self._flush_soon()
         cut("settle.decided")
 
     async def flushed(self) -> None:

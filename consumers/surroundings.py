@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 
 
 class Surroundings:
@@ -13,8 +14,6 @@ class Surroundings:
     """
 
     def __init__(self) -> None:
-        self._context = contextvars.copy_context()
-
-    def fresh(self) -> contextvars.Context:
-        """Return a context with these variables; what is set in it is not seen in later ones."""
-        return self._context.copy()
+        # Returns a context with these variables; what is set in it is not seen in later ones.
+        # Every run has one, so it is the context's own method.
+        self.fresh: Callable[[], contextvars.Context] = contextvars.copy_context().copy

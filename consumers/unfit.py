@@ -18,7 +18,8 @@ def unreadable(envelope: Envelope) -> str | None:
     except ValueError as error:
         return f"its data are no JSON: {error}"
     try:
-        read_options(envelope.options)
+        if envelope.options:
+            read_options(envelope.options)
     except ValueError as error:
         return f"its options cannot be read: {error}"
     return None
