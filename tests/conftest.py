@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ import redis.asyncio as redis_async
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support import collected
 from tests.support.keyspace import may_stay
 from tests.support.processes import Spawner
 from tests.support.servers import Binary, RedisServer, chosen, find_binaries, missing
@@ -28,6 +29,7 @@ _ON_EVERY_SERVER = (
     "integration/test_scripts_",
     "model/",
 )
+_COLLECTED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure() -> None:
@@ -58,11 +60,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", servers, ids=lambda it: it.id, indirect=True)
 
 
+# Before -k and the like leave some out.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[_COLLECTED] = [item.nodeid for item in items]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     newest, *others = (f"{it.id} ({it.path})" for it in chosen())
     terminalreporter.write_line(f"The tests ran on {newest}")
     if others:
         terminalreporter.write_line(f"and what may differ from it also on {', '.join(others)}")
+
+
+@pytest.fixture
+def all_tests(pytestconfig: pytest.Config) -> Sequence[str]:
+    """The ids of all tests, whichever of them this run was asked for."""
+    return collected.all_tests(pytestconfig.stash[_COLLECTED])
 
 
 @pytest.fixture(scope="session")
