@@ -13,6 +13,7 @@ from consumers.job import Job
 T = TypeVar("T")
 
 _PRUNE_AT = 64
+_NONE = slice(0, 0)
 
 
 class Run:
@@ -41,7 +42,7 @@ class Run:
         # still find this run, and are no part of it any more.
         self.ended = False
         self._prune_at = _PRUNE_AT
-        self._failed_children = slice(0, 0)
+        self._failed_children = _NONE
 
     def track(self, started: Awaitable[Any]) -> None:
         """Have the executor await this before it settles the job.
@@ -65,7 +66,7 @@ class Run:
         """
         children = self.job.on_success
         del children[self._failed_children]
-        self._failed_children = slice(0, 0)
+        self._failed_children = _NONE
         return len(children)
 
     def block_on(self, work: Coroutine[Any, Any, T]) -> T:

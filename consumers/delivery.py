@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pydantic_core import from_json
 
@@ -21,6 +22,9 @@ _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(
 _IDEMPOTENCY = re.compile(rb":i=([\w-]+)")
 # Written when a job that has begun is snoozed, handed back or replayed.
 _BEGUN = re.compile(rb":r=1(?::|$)")
+_NO_CLAUSES = ("", False)
+# Mostly of 0 or 1, and every entry has four of these.
+_count = lru_cache(maxsize=64)(int)
 # A script that hands an entry on passes its fields as arguments, at most some
 # thousands; no version will have this many.
 _MOST_FIELDS = 1000
@@ -96,23 +100,21 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     head = _HEAD.fullmatch(fields[1])
     if head is None:
         return None
-    version = int(head[1])
     try:
         job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
     except ValueError:
         return None
-    errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
-    known = version <= ENVELOPE_VERSION
-    if known and len(fields) != (12 if errors else 10):
-        return None
-    if errors and known and not _is_list(errors):
-        return None
-    _, generation, created_at, failures, deliveries, crashes, more = head.groups()
-    return Envelope(
-        job_id, event, fields[7], fields[9],
-        version, int(generation), int(created_at), int(failures), int(deliveries), int(crashes),
-        errors, _idempotency(more), more is not None and _BEGUN.search(more) is not None,
-    )  # fmt: skip
+    version, generation, created_at, failures, deliveries, crashes, more = head.groups()
+    errors = b""
+    if len(fields) != 10:
+        errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
+        if int(version) <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
+            return None
+    key, begun = _NO_CLAUSES if more is None else _clauses(more)
+    return Envelope._make((
+        job_id, event, fields[7], fields[9], _count(version), int(generation), int(created_at),
+        _count(failures), _count(deliveries), _count(crashes), errors, key, begun,
+    ))  # fmt: skip
 
 
 def _is_list(errors: bytes) -> bool:
@@ -123,9 +125,10 @@ def _is_list(errors: bytes) -> bool:
         return False
 
 
-def _idempotency(more: bytes | None) -> str:
-    found = None if more is None else _IDEMPOTENCY.search(more)
-    return "" if found is None else found[1].decode()
+def _clauses(more: bytes) -> tuple[str, bool]:
+    """Return the digest of an idempotency key, and whether the job has begun."""
+    key = _IDEMPOTENCY.search(more)
+    return "" if key is None else key[1].decode(), _BEGUN.search(more) is not None
 
 
 def foreign_envelope(entry: str, fields: Sequence[bytes]) -> Envelope:

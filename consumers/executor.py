@@ -203,7 +203,7 @@ class Executor:
         job = self._job(delivery, handler)
         if job is None:
             return
-        outcome = self.policy.prepare(job, self.clock.now_ms())
+        outcome = self.policy.prepare(job, self.clock.now_ms)
         if outcome is not None:
             self.settler.settle(delivery, outcome)
             return

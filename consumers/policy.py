@@ -70,10 +70,10 @@ class Policy(Protocol):
     def handler(self, queue: str, event: str) -> Handler | None:
         """Return the handler of an event, None when this process has none."""
 
-    def prepare(self, job: Job[Any], now_ms: int) -> Outcome | None:
+    def prepare(self, job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:
         """Give a job its retry budget and timeout; return the outcome if it is not to run.
 
-        now_ms is Redis' clock, as well as it is known here.
+        now_ms tells the time by Redis' clock, as well as it is known here.
         """
 
     def decide(self, job: Job[Any], ended: Ended) -> Outcome:

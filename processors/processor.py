@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -89,7 +89,7 @@ class Processor:
         found = self._registrations.get((queue, event))
         return None if found is None else found.handler
 
-    def prepare(self, job: Job[Any], now_ms: int) -> Outcome | None:
+    def prepare(self, job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:
         """Give the job its budget and timeout; return the outcome when it is not to run."""
         job.max_retries, job.timeout = self._budgets[job.queue, job.event]
         return _prepare_as_asked(job, now_ms) if job.options else None
@@ -164,9 +164,9 @@ class Processor:
         return own if isinstance(own, RetryPolicy) else self._shape
 
 
-def _prepare_as_asked(job: Job[Any], now_ms: int) -> Outcome | None:
+def _prepare_as_asked(job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:
     """Let what the job's emit said go before what its handler says."""
-    if (expires_at := job.expires_at_ms) is not None and now_ms >= expires_at:
+    if (expires_at := job.expires_at_ms) is not None and now_ms() >= expires_at:
         return Cancelled("expired")
     job.max_retries = _first(job.options.get("max_retries"), job.max_retries)
     job.timeout = job.options.get("timeout", job.timeout)

@@ -108,7 +108,7 @@ def prepared(
     job: Job[Any] = Job(envelope, new.lane, type="workers", delivered=1, epoch=1, notes=notes)
     retry = read_policies(processor).retry
     policy = Processor({("default", "event"): Handler.of(print)}, retry=retry)
-    policy.prepare(job, 0)
+    policy.prepare(job, lambda: 0)
     return policy, job
 
 

@@ -38,7 +38,7 @@ def after(
     """Return the outcome of a run that raised."""
     job = job or a_job()
     policy = Processor({("default", "x"): Registration(HANDLER, **registration)}, retry=processor)
-    assert policy.prepare(job, 0) is None
+    assert policy.prepare(job, lambda: 0) is None
     return policy.decide(job, Raised(error))
 
 
@@ -93,7 +93,7 @@ def test_emit_wins_over_the_handler_over_the_processor_over_the_default(
     options = {} if emit is None else {"max_retries": emit}
     registration = Registration(HANDLER, max_retries=handler, retry=policy)
     job = a_job(**options)
-    Processor({("default", "x"): registration}, retry=processor).prepare(job, 0)
+    Processor({("default", "x"): registration}, retry=processor).prepare(job, lambda: 0)
 
     assert job.max_retries == budget
 
@@ -132,7 +132,7 @@ def test_the_timeout_is_that_of_emit_then_of_the_handler(
     emit: float | None, handler: float | None, timeout: float | None
 ) -> None:
     job = a_job(**({} if emit is None else {"timeout": emit}))
-    Processor({("default", "x"): Registration(HANDLER, timeout=handler)}).prepare(job, 0)
+    Processor({("default", "x"): Registration(HANDLER, timeout=handler)}).prepare(job, lambda: 0)
 
     assert job.timeout == timeout
 
@@ -231,13 +231,15 @@ def test_a_delay_is_never_longer_than_a_year() -> None:
 def test_an_expired_job_does_not_start(options: Any, now_ms: int, expired: bool) -> None:
     policy = Processor({("default", "x"): HANDLER})
 
-    assert policy.prepare(a_job(**options), now_ms) == (Cancelled("expired") if expired else None)
+    outcome = policy.prepare(a_job(**options), lambda: now_ms)
+
+    assert outcome == (Cancelled("expired") if expired else None)
 
 
 def test_a_bad_result_is_not_retried() -> None:
     policy = Processor({("default", "x"): HANDLER}, retry=RetryPolicy())
     job = a_job()
-    policy.prepare(job, 0)
+    policy.prepare(job, lambda: 0)
 
     assert isinstance(policy.decide(job, Returned(object())), Buried)
     assert isinstance(policy.decide(job, Returned(1)), Completed)
