@@ -97,10 +97,11 @@ def _renew_on_the_loop() -> None:
 
 
 def _inherit_the_context() -> None:
-    assert callable(surroundings.Surroundings.fresh)
-    surroundings.Surroundings.fresh = (  # type: ignore[method-assign]
-        lambda self: contextvars.copy_context()
-    )
+    def inherit(self: surroundings.Surroundings) -> None:
+        self.fresh = contextvars.copy_context
+
+    assert callable(surroundings.Surroundings().fresh)
+    surroundings.Surroundings.__init__ = inherit  # type: ignore[method-assign]
 
 
 def _let_the_loop_end_bury() -> None:
