@@ -16,8 +16,8 @@ FIND_PYTHON = \
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Tests mostly wait, so four processes help on two cores as well.
-WORKERS ?= 4
+# Tests mostly wait: on two cores eight processes keep both busy.
+WORKERS ?= 8
 ARGS ?=
 
 .DEFAULT_GOAL := help
