@@ -14,7 +14,7 @@ from consumers.bounds import check_timeout
 from consumers.clock import ServerClock
 from consumers.current import Run, current_run
 from consumers.deadlines import Deadlines
-from consumers.delivery import RAW_LIMIT, Delivery
+from consumers.delivery import Delivery
 from consumers.errors import InvalidName, JobTimeout
 from consumers.job import ENVELOPE_VERSION, Job
 from consumers.leases import Leases
@@ -37,7 +37,7 @@ from consumers.settler import Settler
 from consumers.surroundings import Surroundings
 from consumers.texts import named
 from consumers.threads import HandlerThreads
-from consumers.unfit import unfit, unreadable
+from consumers.unfit import foreign, unfit, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -280,14 +280,9 @@ class Executor:
         """Bury a job that its handler does not take, or an entry that nobody could read."""
         envelope = delivery.envelope
         if (why := unreadable(envelope)) is not None:
-            self.quarantine(delivery, why, envelope.data)
+            self.settler.settle(delivery, foreign(delivery, why))
         else:
             self.settler.settle(delivery, Buried("bad_payload", unfit(error)))
-
-    def quarantine(self, delivery: Delivery, why: str, raw: bytes) -> None:
-        """Bury an entry that is not a job of ours, with its raw bytes (G13)."""
-        logger.error("entry %s of %s is no job: %s", delivery.entry, delivery.stream.key, why)
-        self.settler.settle(delivery, Buried("foreign", why, raw[:RAW_LIMIT]))
 
     def _put_back(self, delivery: Delivery) -> Released:
         """Return where a job goes that may not begin now."""
@@ -305,7 +300,7 @@ class Executor:
         try:
             check_name("event", event)
         except InvalidName as error:
-            self.quarantine(delivery, str(error), delivery.envelope.data)
+            self.settler.settle(delivery, foreign(delivery, str(error)))
         else:
             self.settler.settle(delivery, Released("no_handler", event))
 

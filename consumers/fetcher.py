@@ -26,6 +26,7 @@ from consumers.reader import BLOCK, Reader
 from consumers.reclaimer import Reclaimer
 from consumers.settler import Settler
 from consumers.trouble import Trouble
+from consumers.unfit import foreign
 
 logger = logging.getLogger(__name__)
 
@@ -337,9 +338,7 @@ class Fetcher:
         for delivery in deliveries:
             if delivery.envelope.version == 0:
                 self.leases.all[delivery.key] = delivery
-                self.executor.quarantine(
-                    delivery, "its fields are not those of a job", delivery.envelope.data
-                )
+                self.settler.settle(delivery, foreign(delivery))
             elif delivery.cancelled:
                 self._pass_over(delivery)
             elif delivery.key not in self.leases:

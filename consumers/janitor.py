@@ -25,6 +25,7 @@ from consumers.scripts import call
 from consumers.settler import Settler
 from consumers.tour import LEAST, Tour, portion
 from consumers.transitions import Call, entries_of, forget, purge, reclaim, retire
+from consumers.unfit import foreign
 from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -234,8 +235,7 @@ class Janitor:
 
     def _bury(self, delivery: Delivery) -> None:
         if delivery.envelope.version == 0:
-            logger.error("entry %s of %s is no job", delivery.entry, delivery.stream.key)
-            self._settle(delivery, Buried("foreign", "it is no job", delivery.envelope.data))
+            self._settle(delivery, foreign(delivery))
             return
         event, hours = delivery.envelope.event, self._deadline / 3600
         logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)

@@ -302,7 +302,7 @@ def delivery_of(
     *,
     cancelled: bool = False,
 ) -> Delivery:
-    """Return an entry as a delivery; one that is no job gets a stand-in with version 0."""
+    """Return an entry as a delivery; one that is not a job gets a stand-in with version 0."""
     envelope = read_envelope(fields) or foreign_envelope(entry, fields)
     delivery = Delivery(stream, entry, count, envelope, asked)
     delivery.cancelled = cancelled

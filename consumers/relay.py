@@ -185,7 +185,7 @@ class Relay:
         return int(dealt)
 
     async def _quarantine(self, entry: bytes, fields: list[bytes], why: str) -> None:
-        logger.error("entry %s of the outbox of %s is no job: %s", entry, self._keys.queue, why)
+        logger.error("entry %s of the outbox of %s is not a job: %s", entry, self._keys.queue, why)
         raw = foreign_envelope(entry.decode(), fields).data
         step = quarantine(self._keys, entry, raw, why)
         await call(self._wire, step.script, step.keys, step.args)

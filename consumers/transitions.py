@@ -152,7 +152,7 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
 
 
 def _raw(outcome: Buried, envelope: Envelope) -> bytes:
-    """Return the bytes to keep of an entry that is no job, whoever buries it; else nothing."""
+    """Return the bytes to keep of an entry that is not a job, whoever buries it; else nothing."""
     if outcome.raw is None and envelope.version == 0:
         return envelope.data
     return outcome.raw or b""
@@ -321,7 +321,7 @@ def relay(
 
 
 def quarantine(keys: Keys, entry: bytes, raw: bytes, why: str) -> Call:
-    """Return the burial of an entry of the outbox that is no job; answers 1 when it was there."""
+    """Return the burial of an outbox entry that is not a job; answers 1 when it was there."""
     return Call(QUARANTINE, [keys.outbox, keys.stats], [keys.base, entry, raw, why])
 
 

@@ -1,18 +1,30 @@
-"""Say why an entry is no job of ours, or why its handler does not take its data."""
+"""Say why an entry is not a job of ours, or why its handler does not take its data."""
 
 from __future__ import annotations
 
+import logging
+
 from pydantic_core import ValidationError, from_json
 
+from consumers.delivery import RAW_LIMIT, Delivery
 from consumers.job import Envelope, read_options
+from consumers.outcome import Buried
 from consumers.texts import describe
+
+logger = logging.getLogger(__name__)
 
 # Of a list with 100,000 wrong items each is a fault, and pydantic's own text names them all.
 _FAULTS_SHOWN = 20
 
 
+def foreign(delivery: Delivery, why: str = "its fields are not those of a job") -> Buried:
+    """Return the burial of an entry that is not a job of ours, with its raw bytes (G13)."""
+    logger.error("entry %s of %s is not a job: %s", delivery.entry, delivery.stream.key, why)
+    return Buried("foreign", why, delivery.envelope.data[:RAW_LIMIT])
+
+
 def unreadable(envelope: Envelope) -> str | None:
-    """Return why an entry is no job: its data or options are no JSON; None when they are."""
+    """Return why an entry is not a job: its data or options are no JSON; None when they are."""
     try:
         from_json(envelope.data)
     except ValueError as error:

@@ -1,4 +1,4 @@
--- Move an entry of the outbox that is no job to the dead letters (G13).
+-- Move an entry of the outbox that is not a job to the dead letters (G13).
 --
 -- KEYS[1]  the outbox
 -- KEYS[2]  the queue's counters

@@ -16,7 +16,7 @@
 --
 -- Returns one word a job, separated by spaces:
 --   +<generation>  brought back   =<generation>  its id is live: the letter stays
---   -              no letter      X              a foreign entry, it is no job
+--   -              no letter      X              a foreign entry, it is not a job
 --   L              too many lanes T<key>         a foreign value is in the way
 --   A              not looked at, the batch was large: ask again
 -- The letter goes in the same step in which the job comes back.

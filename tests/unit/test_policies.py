@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from consumers.chance import chance
 from consumers.codec import default_id
 from consumers.errors import InvalidInput
 from consumers.job import Envelope, Job
@@ -134,9 +136,13 @@ def delay(arguments: Any, processor: Any, failures: int) -> int:
 
 
 def spread(processor: Any, failures: int) -> tuple[int, int]:
-    """Return between which delays a retry lies, from many of them, in hundreds of ms."""
-    many = [delay({"max_retries": 20}, processor, failures) for _ in range(2000)]
-    return round(min(many), -2), round(max(many), -2)
+    """Return between which delays (ms) a retry lies, whatever chance has it."""
+
+    def drawn(share: float) -> int:
+        with mock.patch.object(chance, "random", return_value=share):
+            return delay({"max_retries": 20}, processor, failures)
+
+    return drawn(0.0), drawn(1.0)
 
 
 def registered(**given: Any) -> tuple[Any, ...]:
