@@ -65,9 +65,17 @@ class Configuration:
             embedded.resolve(self._kept) if isinstance(self._kept, str) else self._kept
         )
 
-    def _resolved_source(self) -> RedisSource:
+    @property
+    def is_embedded(self) -> bool:
+        """Whether a server of this process alone is meant, for queues or for results."""
+        return any(_is_embedded(it) for it in (self._chosen_source(), self._kept) if it)
+
+    def _chosen_source(self) -> RedisSource | None:
         source: RedisSource | None = self._command_line.get("redis_url") or self._source
-        source = source or self.settings.redis_url
+        return source or self.settings.redis_url
+
+    def _resolved_source(self) -> RedisSource:
+        source = self._chosen_source()
         if source is None:
             raise NotConfigured()
         return embedded.resolve(source) if isinstance(source, str) else source

@@ -350,6 +350,11 @@ class TaskManager(Registrar, Generic[T]):
         """Where Redis is; an embedded server is started. Raises NotConfigured."""
         return self._configuration.connector
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is to have a private server, which belongs to the process that starts it."""
+        return self._configuration.is_embedded
+
     def _open_client(self) -> Client:
         producer = Producer(
             self.connector,

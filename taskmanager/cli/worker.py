@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # For threads of handlers that go on after the worker has stopped.
 LAST_SECONDS = 5.0
 PARENT_CHECK_SECONDS = 1.0
+_ONE_PROCESS = (
+    "an embedded:// server belongs to one process, so -p is not allowed: leave it out, or start "
+    "a Redis for all processes and name it, as in --url redis://localhost:6379/0"
+)
 # Before any app was imported; and how many new objects bring a collection in a worker.
 _THRESHOLDS = gc.get_threshold()
 _YOUNG = 20_000
@@ -85,6 +89,8 @@ def worker(
     settings |= context.obj | {"name": _own_name(name, index)}
     with reported():
         tm = _load(target, settings)
+        if index is not None and tm.is_embedded:
+            raise Exit(_ONE_PROCESS, USAGE)
         if index is None or (index == 1 and not again):
             _say(_banner(tm, processes))
         if aside:

@@ -416,6 +416,16 @@ async def test_jobs_that_kill_their_workers_do_not_end_the_supervisor(
     assert capfd.readouterr().err.count("processes  2") == 1
 
 
+def test_several_processes_of_an_app_with_a_private_server_are_refused(
+    spawn: Spawner, folder: Path
+) -> None:
+    worker = spawn("--url", "embedded://", "worker", "app:tm", "-p", "2", cwd=folder)
+
+    assert worker.wait() == 2
+    assert "embedded:// server belongs to one process" in worker.text
+    assert "started" not in worker.text
+
+
 def test_several_processes_do_a_burst_and_end(run: Run, emit: Emit) -> None:
     for number in range(5):
         emit("say", "--data", json.dumps({"text": str(number)}))
