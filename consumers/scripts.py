@@ -44,6 +44,9 @@ class Script:
 class Sends(Protocol):
     """A connection on which one command is sent and its reply awaited."""
 
+    refusal: str
+    """Why the last try to connect failed; empty once one went well."""
+
     def send(self, *args: Argument, rest: Packed | None = None) -> Any:
         """Send one command, rest behind args, and return the future of its reply."""
 
@@ -115,6 +118,7 @@ def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
     if reply.done():
         return
     if wire.withdraw(reply):
-        reply.set_exception(NotSent("there was no connection in time"))
+        why = f": {wire.refusal}" if wire.refusal else ""
+        reply.set_exception(NotSent(f"there was no connection in time{why}"))
     else:
         reply.set_exception(TimeoutError("there was no answer in time"))

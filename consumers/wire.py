@@ -46,6 +46,8 @@ class Wire:
         self._waiting: list[_Reply] = []
         self._scheduled = False
         self._closed = False
+        # Why the last try to connect failed; empty once one went well.
+        self.refusal = ""
         # A connection outlives the job that first sent something over it.
         self._surroundings = Surroundings()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,11 +150,13 @@ class Wire:
         try:
             await pipe.connect(self.connector, self.name)
         except ConnectionError as error:
+            self.refusal = str(error)
             self._fail(error)
         except BaseException:
             self._fail(ConnectionError("connecting was given up"))
             raise
         else:
+            self.refusal = ""
             self._pipe = pipe
         finally:
             self._connecting = None

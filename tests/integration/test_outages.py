@@ -15,8 +15,9 @@ from consumers.errors import RedisUnavailable, TaskManagerError
 from consumers.heartbeat import live_events
 from consumers.job import Job
 from consumers.keys import Fleet
+from consumers.scripts import call
 from consumers.transitions import BATCH_ITEMS, EMIT
-from consumers.wire import Wire
+from consumers.wire import NotSent, Wire
 from tests.support.engine import QueueView, consumer_of, emitting, new_job, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
@@ -63,6 +64,27 @@ async def test_an_emit_fails_in_time_although_redis_is_silent(server: RedisServe
             server.resume()
 
     assert caught.value.outcome == "unknown"
+
+
+async def test_what_was_not_sent_in_time_is_told_why_the_try_before_was_refused() -> None:
+    accepted = []
+
+    async def refuse_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        if len(accepted) == 1:
+            writer.write(b"-ERR max number of clients reached\r\n")
+            writer.close()
+
+    async with await asyncio.start_server(refuse_once, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        wire = Wire(Connector.of(f"redis://127.0.0.1:{port}"), name=None)
+        with pytest.raises(redis_py.ConnectionError):
+            await wire.send("PING")
+        with pytest.raises(NotSent, match="no connection in time: max number of clients"):
+            await call(wire, EMIT, [], [], until=time.monotonic() + 0.1)
+        await wire.close()
+        for writer in accepted:
+            writer.close()
 
 
 async def test_emits_told_as_not_sent_are_not_there_when_redis_falls_silent(
