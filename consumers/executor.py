@@ -130,7 +130,9 @@ class Executor:
         # Mostly called where another run ends, whose context variables are its own.
         context = self._surroundings.fresh()
         try:
-            context.run(self._start, delivery, context)
+            prepared = context.run(self._prepared, delivery)
+            if prepared is not None:
+                self._create(delivery, *prepared, context)
         except BaseException as error:
             # It is in nobody else's hands: whatever comes up, it is settled.
             logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
@@ -188,33 +190,36 @@ class Executor:
         self._deadlines.close()
         self.threads.close()
 
-    def _start(self, delivery: Delivery, context: Context) -> None:
+    def _prepared(self, delivery: Delivery) -> tuple[Handler, Run] | None:
+        """Return what is to run; None when the delivery cannot run here and is settled."""
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
         if delivery.cancelled:
             self.settler.settle(delivery, _CANCELLED)
-            return
+            return None
         if not self.pauses.permit(queue, envelope.event):
             self.settler.settle(delivery, self._put_back(delivery))
-            return
+            return None
         handler = self.policy.handler(queue, envelope.event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
             self._pass_on(delivery)
-            return
+            return None
         job = self._job(delivery, handler)
         if job is None:
-            return
+            return None
         outcome = self.policy.prepare(job, self.clock.now_ms)
         if outcome is not None:
             self.settler.settle(delivery, outcome)
-            return
-        self._create(delivery, handler, Run(job, self._loop, handler.owner), context)
+            return None
+        return handler, Run(job, self._loop, handler.owner)
 
     def _create(self, delivery: Delivery, handler: Handler, run: Run, context: Context) -> None:
         timeout = run.job.timeout
         if timeout is not None:
             timeout = run.job.timeout = check_timeout(timeout)
+        # Not by the loop's task factory, which is the application's: an eager one would run the
+        # handler in here, others take no context.
         running = self._run(delivery, handler, run)
-        task = self._loop.create_task(running, name=run.job.id, context=context)
+        task = asyncio.Task(running, loop=self._loop, name=run.job.id, context=context)
         self._runs[delivery] = (task, run)
         if timeout is not None:
             self._deadlines.add(delivery, timeout)

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import TypeVar
 
@@ -204,18 +205,25 @@ class Keeper:
         return min(0.5, shortest / RENEWALS_PER_LEASE / 4)
 
     def _step(self, channel: SyncChannel) -> None:
+        # Nothing may end this thread: all leases of the process hang on it.
+        for do in (partial(self._keep, channel), self._lose_expired):
+            try:
+                do()
+            except RedisError as error:
+                self._trouble.say(error)
+            except Exception:
+                logger.exception("the lease keeper failed a step")
+
+    def _keep(self, channel: SyncChannel) -> None:
         lag = self._look_at_loop()
-        try:
-            if not self._is_dead:
-                self._renew_due(channel)
-            if lag > HELD_AT_MOST:
-                self._returning += self._leases.overdue(after=HELD_AT_MOST)
-            if self._returning:
-                self._hand_back(channel)
-        except RedisError as error:
-            self._trouble.say(error)
-        except Exception:
-            logger.exception("the lease keeper failed a step")
+        if not self._is_dead:
+            self._renew_due(channel)
+        if lag > HELD_AT_MOST:
+            self._returning += self._leases.overdue(after=HELD_AT_MOST)
+        if self._returning:
+            self._hand_back(channel)
+
+    def _lose_expired(self) -> None:
         for delivery in self._leases.expired():
             self._lose(delivery)
 

@@ -139,7 +139,10 @@ class Opener:
         try:
             news = await self._refreshed(keys, *told)
         except ValueError as error:
-            # Somebody wrote into its properties; its lanes and its lease are as they were.
+            # Somebody wrote into its properties; its lanes and its lease are as they were. One that
+            # never had a lease is not read: nobody could renew what is fetched of it.
+            if keys.queue not in self.leases.seconds:
+                self.levels.set_lanes(keys, ())
             self._troubles[keys.queue].say(error)
         except (TaskManagerError, ResponseError) as error:
             # What cannot be opened, or says nothing of itself, is not read.

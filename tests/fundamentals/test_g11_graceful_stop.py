@@ -53,10 +53,11 @@ async def test_g11_what_is_held_goes_back_at_once_and_to_the_front(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue = QueueView(redis)
-    may_end = asyncio.Event()
+    began, may_end = asyncio.Event(), asyncio.Event()
     ran = list[tuple[str, int, int]]()
 
     async def slow(job: Job[None]) -> None:
+        began.set()
         await may_end.wait()
 
     async def work(job: Job[None]) -> None:
@@ -66,6 +67,7 @@ async def test_g11_what_is_held_goes_back_at_once_and_to_the_front(
         await emit_one_to_run_and_one_to_hold(emit, "slow", "work")
         await emit("work", priority=4)
         async with working(server.url, {"slow": slow, "work": work}) as worker:
+            await began.wait()
             await aeventually(lambda: len(queue.pending()) == 2)
             stopping = asyncio.create_task(worker.stop(timeout=FOR_EVER))
             await aeventually(lambda: redis.xlen(queue.lane(4, front=True)) == 1)

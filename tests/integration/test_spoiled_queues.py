@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.delivery import Delivery
 from consumers.errors import LayoutMismatch
 from consumers.job import Job
 from consumers.keys import Keys
-from tests.support.engine import QueueView, emitting, working
+from consumers.leases import Leases
+from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -160,3 +162,55 @@ async def test_a_lease_that_somebody_set_to_nothing_is_not_adopted(
 
     assert (ran, fenced) == ([1], 0)
     assert "lease of queue spoiled 0.0 is not allowed" in caplog.text
+
+
+@pytest.mark.parametrize("lease", ["0", "abc"])
+async def test_a_queue_whose_lease_is_none_costs_the_jobs_of_others_no_lease(
+    server: RedisServer, redis: redis_py.Redis, lease: str
+) -> None:
+    """What was fetched of it had no lease, and ended the thread that renews all of them."""
+    began = asyncio.Event()
+
+    async def work(job: Job[None]) -> None:
+        began.set()
+        await asyncio.sleep(2 * SHORT_LEASE)
+
+    spoiled, sound = QueueView(redis, "spoiled"), QueueView(redis, "sound")
+    redis.hset(spoiled.keys.meta, mapping={"layout": "1", "epoch": "5", "lease": lease})
+    handlers = {("spoiled", "work"): work, ("sound", "work"): work}
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, handlers, lease=SHORT_LEASE, concurrency=2) as worker,
+    ):
+        await emit("work", queue="spoiled")
+        await emit("work", queue="sound")
+        await began.wait()
+        await aeventually(sound.is_empty)
+        assert worker.fenced == 0
+
+    assert sound.stats("completed") == 1
+    assert spoiled.stats("completed") == 0
+
+
+async def test_what_a_look_at_the_leases_raises_does_not_end_their_renewals(
+    server: RedisServer,
+    redis: redis_py.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue, raised = QueueView(redis), list[str]()
+
+    def expired(self: Leases) -> list[Delivery]:
+        raised.append("once more")
+        raise KeyError("queue")
+
+    async def work(job: Job[None]) -> None:
+        await asyncio.sleep(2 * SHORT_LEASE)
+
+    monkeypatch.setattr(Leases, "expired", expired)
+    async with emitting(server.url) as emit, working(server.url, {"work": work}, lease=SHORT_LEASE):
+        await emit("work")
+        await aeventually(lambda: queue.stats("completed") == 1)
+
+    assert len(raised) > 1
+    assert "the lease keeper failed a step" in caplog.messages
