@@ -78,7 +78,12 @@ class Sharing:
             named = [lane for _, lanes in step for lane in lanes]
             yield Share(streams_of(named), self._left // widest)
             # What was named just now is only asked again.
-            step = [(number, self._still_full(lanes)) for number, lanes in step]
+            step = [(number, it) for number, lanes in step if (it := self._still_full(lanes))]
+            if not step:
+                return
+            if not self._is_worth_a_read():
+                self.more_in = step[0][0]
+                return
         beside = list[LaneStreams]()
         for number, lanes in step:
             quiet = [lane for lane in lanes if is_quiet(lane, self._now)]
