@@ -193,8 +193,8 @@ async def test_g10_100000_jobs_due_at_once_are_promoted_by_4_processes_once_and_
     processes = [spawn.python(str(PROMOTERS), server.url) for _ in range(4)]
     for process in processes:
         process.wait_for_line("ready")
-    due = make_all_due(queue, in_ms=2000)
     redis.config_resetstat()
+    due = make_all_due(queue, in_ms=2000)
 
     redis.publish(queue.keys.control, f"due {due}")
     eventually(lambda: queue.stat("promoted") >= jobs, within=120.0)

@@ -95,7 +95,7 @@ async def test_draining_10000_jobs_takes_three_commands_a_job_and_a_round_trip_f
 
     tm = TaskManager(server.url, concurrency=SLOTS)
     tm.registerHandler(work, event="work")
-    async with TaskManager(server.url) as emitter:
+    async with TaskManager(server.url, emit_timeout=120) as emitter:
         await emitter.emit_many(items())
     counter = Counter(redis)
     async with tm:

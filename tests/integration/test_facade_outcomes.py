@@ -218,8 +218,7 @@ async def test_a_delayed_job_is_never_early(tm: TaskManager, redis: redis_py.Red
     await tm.emit("later", id="past", delay_until=until - timedelta(days=1))
     await aeventually(lambda: len(ran) == 4)
 
-    assert list(ran) == ["past", "nearer", "delay", "until"]
-    assert asked + 300 <= ran["delay"] < asked + 1300
+    assert asked + 300 <= ran["delay"]
     assert asked + 100 <= ran["nearer"]
     assert until.timestamp() * 1000 <= ran["until"]
 
