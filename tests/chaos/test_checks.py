@@ -423,6 +423,13 @@ def test_a_run_in_which_a_kind_did_not_run_is_no_proof() -> None:
     ]  # fmt: skip
 
 
+def test_a_kind_need_not_run_while_its_queue_is_spoiled() -> None:
+    kinds = '{"quick": 1.0, "spoiled": 1.0}'
+
+    assert len(checks_of(began(kinds, 50.0, jobs=10))) == 1
+    assert checks_of(began(kinds, 50.0, jobs=10).fault("spoil meta", span=40.0, wait=0.0)) == []
+
+
 def test_a_long_run_with_few_jobs_is_no_proof() -> None:
     assert checks_of(began("{}", 70.0, jobs=2)) == ["too little: 2 jobs ran, 1000 are the least"]
     assert checks_of(began("{}", 30.0, jobs=2)) == []

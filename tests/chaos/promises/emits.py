@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tests.chaos.blame import Blame
 from tests.chaos.history import History, Name
 from tests.chaos.verdict import Rules, Violation
-from tests.chaos.workload import KINDS, OTHER, WORK, Source
+from tests.chaos.workload import KINDS, OTHER, SPOILED, WORK, Source
 
 # Wall clocks of two processes of a machine are one, but it may be set meanwhile.
 CLOCK_SLACK = 0.05
@@ -97,20 +97,24 @@ def enough_was_done(history: History, rules: Rules) -> Iterator[Violation]:
     number = len(history.starts)
     if history.emitted_for() >= _LONG and number < _MANY:
         yield Violation("too little", f"{number} jobs ran, {_MANY} are the least")
-    ran = _ran(history)
-    for kind, meant in _meant(history).items():
+    ran, spoils = _ran(history), Blame(history, rules).spoils()
+    for kind, meant in _meant(history, sum(it.end - it.begin for it in spoils)).items():
         if ran[kind] < meant * _LEAST_SHARE:
             text = f"{ran[kind]} of {kind} ran, about {meant:.0f} were to be emitted"
             yield Violation("too little", text)
 
 
-def _meant(history: History) -> dict[str, float]:
-    """Return how many jobs of each kind were to be emitted, where these are not few."""
+def _meant(history: History, spoiled_for: float) -> dict[str, float]:
+    """Return how many jobs of each kind were to be emitted, where these are not few.
+
+    None are in the seconds for which their queue was spoiled.
+    """
     meant: defaultdict[str, float] = defaultdict(float)
     last = {record.who: record.at for record in history.records}
     for record in history.began:
         for event, rate in json.loads(record.detail).items():
-            meant[event] += rate * (last[record.who] - record.at)
+            away = spoiled_for if KINDS[event].queue == SPOILED else 0.0
+            meant[event] += rate * max(0.0, last[record.who] - record.at - away)
     found = {event: number for event, number in meant.items() if number >= _FEW}
     if "parent" in found:
         # Each has one of each queue, on the average.
