@@ -190,7 +190,8 @@ async def test_a_worker_with_too_many_runs_left_behind_hands_back_its_jobs_and_s
         assert not worker.broken.is_set()
         await emit.producer.emit(new_job("patient", id="held"))
         for n in range(3):
-            job = new_job("stuck", id=f"stuck-{n}", options=timeout(0.1))
+            # Long enough to begin in: what times out before that leaves no thread behind.
+            job = new_job("stuck", id=f"stuck-{n}", options=timeout(2.0))
             await emit.producer.emit(job)
         for n in range(5):
             await emit.producer.emit(new_job("patient", id=f"patient-{n}"))
