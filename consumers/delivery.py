@@ -108,7 +108,7 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     errors = b""
     if len(fields) != 10:
         errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
-        if int(version) <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
+        if _count(version) <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
             return None
     key, begun = _NO_CLAUSES if more is None else _clauses(more)
     return Envelope._make((

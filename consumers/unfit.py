@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _FAULTS_SHOWN = 20
 
 
-def foreign(delivery: Delivery, why: str = "its fields are not those of a job") -> Buried:
+def foreign(delivery: Delivery, why: str = "it does not have the fields of a job") -> Buried:
     """Return the burial of an entry that is not a job of ours, with its raw bytes (G13)."""
     logger.error("entry %s of %s is not a job: %s", delivery.entry, delivery.stream.key, why)
     return Buried("foreign", why, delivery.envelope.data[:RAW_LIMIT])
