@@ -25,7 +25,7 @@ from consumers.wire import Wire
 
 logger = logging.getLogger(__name__)
 
-_KEEP, _JOT = load("keep"), load("jot")
+_KEEP, _JOT = load("archive_end"), load("archive_note")
 ALL = (_KEEP, _JOT)
 
 

@@ -31,7 +31,7 @@ SOLO_CRASHES = 2
 _EXCLUSIVE_LEASES = 2
 # Doubled so often it is more than a year.
 _MOST_DOUBLINGS = 20
-# Answers of solo.lua that are no number of runs.
+# Answers of mark_solo.lua that are no number of runs.
 _NOT_OURS, _UNRECORDABLE = -1, -2
 
 

@@ -26,7 +26,7 @@ BEAT = 5.0
 FORGET_AFTER = 60.0
 _FORGET_AFTER_MS = int(FORGET_AFTER * 1000)
 
-_BEAT, _DESCRIBE = load("beat"), load("describe")
+_BEAT, _DESCRIBE = load("list_worker"), load("describe_worker")
 ALL = (_BEAT, _DESCRIBE)
 
 

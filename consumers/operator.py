@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 CancelWord = Literal["cancelled", "requested", "too_late"]
 
-_KEEP = load("keep")
+_KEEP = load("archive_end")
 # What is cancelled has ended: whatever any delivery of this run keeps, before or after, comes
 # before this. The highest number that Redis' scripts tell from the next.
 _AFTER_ALL_DELIVERIES = 2**53 - 1

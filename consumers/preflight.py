@@ -42,7 +42,7 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     """
     try:
         asked = [keys.results("preflight"), *commands()]
-        refused = await call(wire, load("preflight"), [f"{keys.base}preflight"], asked)
+        refused = await call(wire, load("check_rights"), [f"{keys.base}preflight"], asked)
     except ResponseError as error:
         if is_for_now(error):
             raise told_apart(error) from error

@@ -23,7 +23,8 @@ MAX_SCHEDULES = 10_000
 MAX_VERSION = 2**53 - 1
 MAX_TIME = 253_402_300_799_999
 
-_SCHEDULE, _RESCHEDULE, _FIRE = load("schedule"), load("reschedule"), load("fire")
+_SCHEDULE, _RESCHEDULE = load("register_schedule"), load("change_schedule")
+_FIRE = load("fire_schedule")
 ALL = (_SCHEDULE, _RESCHEDULE, _FIRE)
 _NUMBER = re.compile(rb"[0-9]{1,16}")
 # Of what somebody put there, enough to find it.
@@ -149,7 +150,7 @@ def register(
 ) -> Call:
     """Return the registering of a definition; answers with a word and the next fire.
 
-    See schedule.lua for the words.
+    See register_schedule.lua for the words.
     """
     return Call(
         _SCHEDULE,
@@ -166,7 +167,7 @@ def pause(
 ) -> Call:
     """Return the pausing of a schedule, only while it has that digest and registration.
 
-    See reschedule.lua for the words it answers.
+    See change_schedule.lua for the words it answers.
     """
     return _reschedule(keys, name, "pause", why, digest, _slot(registered))
 

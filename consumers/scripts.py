@@ -57,14 +57,15 @@ class Sends(Protocol):
         """Write what was sent now, not at the end of this turn of the loop."""
 
 
-def _read(path: str) -> str:
-    return resources.files("consumers").joinpath("lua", path).read_text("utf-8")
-
-
 @cache
-def load(name: str) -> Script:
-    """Return the script of lua/<name>.lua."""
-    text = _INCLUDE.sub(lambda found: _read(f"include/{found[1]}.lua"), _read(f"{name}.lua"))
+def load(name: str, package: str = "consumers.store") -> Script:
+    """Return the script of lua/<name>.lua in a package, with its includes from there."""
+    folder = resources.files(package).joinpath("lua")
+
+    def read(path: str) -> str:
+        return folder.joinpath(path).read_text("utf-8")
+
+    text = _INCLUDE.sub(lambda found: read(f"include/{found[1]}.lua"), read(f"{name}.lua"))
     source = _PROLOGUE + text
     # Redis names scripts by SHA-1; nothing here depends on its strength.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()

@@ -27,12 +27,12 @@ MAX_PAUSED_EVENTS = 1000
 _AUDIT_BUCKETS = 256
 
 EMIT, SETTLE, RENEW, RECLAIM = load("emit"), load("settle"), load("renew"), load("reclaim")
-SOLO, NOTE, OPEN, REPAIR = load("solo"), load("note"), load("open"), load("repair")
-RETIRE, FORGET, PROMOTE = load("retire"), load("forget"), load("promote")
+SOLO, NOTE, OPEN, REPAIR = load("mark_solo"), load("note"), load("open_queue"), load("repair_lane")
+RETIRE, FORGET, PROMOTE = load("retire_lane"), load("forget_consumers"), load("promote")
 CANCEL, PAUSE = load("cancel"), load("pause")
 QUARANTINE = load("quarantine")
 REPLAY, PURGE, INSPECT, RELAY = load("replay"), load("purge"), load("inspect"), load("relay")
-LIVING, LEAVE, AUDIT = load("living"), load("leave"), load("audit")
+LIVING, LEAVE, AUDIT = load("are_live"), load("forget_waiter"), load("audit_live")
 ALL = (
     EMIT, SETTLE, RENEW, RECLAIM, SOLO, NOTE, OPEN, REPAIR, RETIRE, FORGET,
     PROMOTE, REPLAY, PURGE, INSPECT, RELAY, QUARANTINE, LIVING, LEAVE, CANCEL, PAUSE, AUDIT,
@@ -220,7 +220,7 @@ def reclaim(
 def solo(delivery: Delivery, consumer: str, runs: int | None = None) -> Call:
     """Return the recording of how many solo runs a job has had, or without runs the question.
 
-    Answers with how many were recorded before; -1 and -2 as in solo.lua.
+    Answers with how many were recorded before; -1 and -2 as in mark_solo.lua.
     """
     stream, envelope = delivery.stream, delivery.envelope
     return Call(

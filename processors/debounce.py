@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # The longest wait of a storm that does not end, in windows.
 DEFAULT_LONGEST = 10
 
-_UNRUN = load("unrun")
+_UNRUN = load("forget_run", "processors")
 ALL = (_UNRUN,)
 
 

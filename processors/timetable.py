@@ -21,7 +21,7 @@ _TRIES = 5
 
 
 class Registered(NamedTuple):
-    """What registering came to: see schedule.lua for the word; slot is the next fire (ms)."""
+    """A word of register_schedule.lua, and when the schedule fires next (ms)."""
 
     word: str
     slot: int | None
@@ -140,7 +140,7 @@ class Timetable:
         return await self._change(schedules.remove(self.keys, name)) == "done"
 
     async def fire(self, record: Record, schedule: Schedule, now_ms: int) -> tuple[str, int]:
-        """Emit what is due; return a word of fire.lua and how many jobs were added."""
+        """Emit what is due; return a word of fire_schedule.lua and how many jobs were added."""
         assert record.slot is not None, "what has no next fire is not due"
         due = schedule.fires(record.slot, now_ms)
         step = schedules.fire(

@@ -1,4 +1,4 @@
-"""schedule, reschedule and fire.lua on real Redis: each fire time once, whoever fires it (G9)."""
+"""The scripts of schedules on real Redis: each fire time once, whoever fires it (G9)."""
 
 from __future__ import annotations
 

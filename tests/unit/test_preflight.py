@@ -12,17 +12,21 @@ from consumers.scripts import Script, load
 from processors import debounce
 
 ENGINE = (*transitions.ALL, *schedules.ALL, *heartbeat.ALL)
-SCRIPTS = (*ENGINE, *archive.ALL, *debounce.ALL, load("preflight"))
+SCRIPTS = (*ENGINE, *archive.ALL, *debounce.ALL, load("check_rights"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-INCLUDED = {it.name for it in resources.files("consumers").joinpath("lua/include").iterdir()}
+INCLUDED = {it.name for it in resources.files("consumers.store").joinpath("lua/include").iterdir()}
 
 _CALL = re.compile(r"redis\.p?call\(([^,)]*)")
 _LITERAL = re.compile(r"'[A-Z]+'")
 _INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 
 
+FOLDERS = [resources.files(it).joinpath("lua") for it in ("consumers.store", "processors")]
+
+
 def own_text(script: Script) -> str:
-    return resources.files("consumers").joinpath(f"lua/{script.name}.lua").read_text("utf-8")
+    files = (folder.joinpath(f"{script.name}.lua") for folder in FOLDERS)
+    return next(file for file in files if file.is_file()).read_text("utf-8")
 
 
 def header(script: Script) -> str:
@@ -33,15 +37,15 @@ def header(script: Script) -> str:
 
 
 def known_to_preflight() -> set[str]:
-    """Return the commands in the table of preflight.lua."""
-    table = re.search(r"local harmless = \{(.*?)\n\}", own_text(load("preflight")), re.DOTALL)
+    """Return the commands in the table of check_rights.lua."""
+    table = re.search(r"local harmless = \{(.*?)\n\}", own_text(load("check_rights")), re.DOTALL)
     assert table is not None
     names = re.findall(r"(?:\['([A-Z ]+)'\]|\b([A-Z]+)) = \{", table[1])
     return {quoted or bare for quoted, bare in names}
 
 
 def test_every_script_in_the_folder_is_tested_here() -> None:
-    files = resources.files("consumers").joinpath("lua").iterdir()
+    files = (file for folder in FOLDERS for file in folder.iterdir())
 
     assert {it.name for it in files if it.name.endswith(".lua")} == {
         f"{script.name}.lua" for script in SCRIPTS

@@ -1,4 +1,4 @@
--- Audits that are asked for: "<next bucket> <lane>…" in meta, see audit.lua.
+-- Audits that are asked for: "<next bucket> <lane>…" in meta, see audit_live.lua.
 
 -- Asks for the jobs that went with a lane's stream, or with entries of it. Those of an audit under way are looked for
 -- from the start as well.

@@ -16,7 +16,7 @@
 -- Returns where to go on (an empty string after the last one), how many entries
 -- were missing, then each delivery taken as {entry, delivery count, fields, 1 when it is
 -- cancelled else 0}.
--- A missing entry was deleted by somebody else; it is acknowledged and counted, and audit.lua is
+-- A missing entry was deleted by somebody else; it is acknowledged and counted, and audit_live.lua is
 -- asked to look for its job: nobody will settle that.
 -- include lane
 -- include cancelled

@@ -9,7 +9,7 @@
 -- ARGV[5]  most bytes of entries to look at; likewise
 --
 -- Returns 1 when there is more to look at, else 0, then the ids of the jobs that were dropped.
--- Looks only at the lanes that repair.lua, retire.lua or reclaim.lua has listed in meta, where this
+-- Looks only at the lanes that repair_lane.lua, retire_lane.lua or reclaim.lua has listed in meta, where this
 -- keeps how far it has come: any number of workers may take turns. Neither what cannot be looked at is
 -- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.

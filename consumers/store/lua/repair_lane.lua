@@ -8,7 +8,7 @@
 --
 -- Returns two lists: the streams (of the lane and its front) that had lost their group, and
 -- those that did not exist. A higher epoch then tells fences of runs before the loss from those
--- after it, and audit.lua is asked to look for the jobs that were lost: who emits may have made
+-- after it, and audit_live.lua is asked to look for the jobs that were lost: who emits may have made
 -- a deleted stream again, so that it only seems to have lost its group.
 -- Errors: WRONGTYPE and OOM; a foreign value in the lane or its front does not
 -- keep the other from being repaired.

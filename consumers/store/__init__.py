@@ -1,0 +1,1 @@
+"""What Redis keeps of a queue, and each step that changes it."""
