@@ -9,11 +9,13 @@ TaskManagerError
 │   └── UnknownOption
 ├── QueueFull                       Redis or the queue's depth limit takes no more jobs
 ├── TooManyLanes                    the queue already has as many lanes as it may
+├── TooManyPaused                   the queue already has as many paused events as it may
 ├── BrokenKey                       a key of ours holds another type of value
 ├── RedisUnavailable                Redis did not answer; says whether the outcome is known
 ├── WriterRefused                   Redis knows a newer batch of this writer
 ├── LayoutMismatch                  the queue was written by an incompatible version
-└── LeaseLost                       the delivery belongs to somebody else by now
+├── LeaseLost                       the delivery belongs to somebody else by now
+└── JobTimeout (TimeoutError)       the handler did not end in time
 """
 
 from __future__ import annotations
@@ -109,6 +111,16 @@ class TooManyLanes(TaskManagerError):
         self.queue = queue
         self.lane = lane
         self.limit = limit
+
+
+class TooManyPaused(TaskManagerError):
+    """Raised when an event would be paused and the queue already has its most of paused ones."""
+
+    def __init__(self, queue: str, event: str, limit: int) -> None:
+        super().__init__(
+            f"event {event!r} was not paused: {limit} events of queue {queue!r} are; "
+            "resume some of them or pause the whole queue"
+        )
 
 
 class BrokenKey(TaskManagerError):

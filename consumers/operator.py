@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from redis.exceptions import RedisError
 
-from consumers.errors import TaskManagerError
+from consumers.errors import TooManyPaused
 from consumers.heartbeat import live_workers
 from consumers.keys import Fleet, Keys
 from consumers.scripts import call, load
@@ -33,16 +33,6 @@ class Cancel(NamedTuple):
 
     word: CancelWord
     run: int
-
-
-class TooManyPaused(TaskManagerError):
-    """Raised when one more event of a queue would be paused by itself."""
-
-    def __init__(self, queue: str, event: str) -> None:
-        super().__init__(
-            f"event {event!r} was not paused: {MAX_PAUSED_EVENTS} events of queue {queue!r} are; "
-            "resume some of them or pause the whole queue"
-        )
 
 
 class Operator:
@@ -70,7 +60,7 @@ class Operator:
         """Let no job of the queue, or of one event, start any more; return the pause's number."""
         number = await self._change(event, pauses=True)
         if number < 0:
-            raise TooManyPaused(self._keys.queue, event or "")
+            raise TooManyPaused(self._keys.queue, event or "", MAX_PAUSED_EVENTS)
         return number
 
     async def resume(self, event: str | None = None) -> None:

@@ -24,24 +24,23 @@ if TYPE_CHECKING:
         TaskManagerError,
         TooLarge,
         TooManyLanes,
+        TooManyPaused,
         UnknownOption,
         WriterRefused,
     )
     from consumers.inspector import LaneStats, QueueStats
     from consumers.job import FakeJob, Job
-    from consumers.operator import TooManyPaused
     from consumers.policy import CallNext
     from processors.cron_pattern import InvalidSchedule
     from processors.retry import RetryPolicy
     from processors.signals import Discard, Retry, Snooze
     from taskmanager.context import Context, EmitFunction
-    from taskmanager.embedded import EmbeddedError
-    from taskmanager.emission import Emission
+    from taskmanager.emission import Emission, EmitManyError
     from taskmanager.errors import (
         AlreadyInitializedError,
         AlreadyStarted,
         ConflictingOptions,
-        EmitManyError,
+        EmbeddedError,
         InvalidHandler,
         InvalidOption,
         InvalidPayload,
@@ -189,13 +188,12 @@ _HOMES = {
     "Settings": "taskmanager.settings",
     "TaskHandler": "taskmanager.handlers",
     "EmitArguments": "taskmanager.request",
-    "EmbeddedError": "taskmanager.embedded",
+    "EmitManyError": "taskmanager.emission",
 }
 # Every other name is an error of one of these.
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
-    "consumers.operator",
     "processors.cron_pattern",
 )
 

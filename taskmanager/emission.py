@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from typing import Any
 
 from consumers.batches import Emitted
+from consumers.errors import TaskManagerError
 from consumers.job import NewJob
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handle import JobHandle, Serves
@@ -110,3 +111,22 @@ class Remainder(Awaitable[None]):
             yield from asyncio.wait([self.future]).__await__()
         if not self._emission.awaited:
             self.future.result()
+
+
+class EmitManyError(TaskManagerError):
+    """Raised when some jobs of an emit_many were not confirmed; the others are stored.
+
+    handles has an item for each job given, in its order, None for those that
+    failed; errors has what befell them by their position from 0.
+    """
+
+    def __init__(
+        self, handles: Sequence[JobHandle | None], errors: Mapping[int, Exception]
+    ) -> None:
+        first, why = next(iter(errors.items()))
+        super().__init__(
+            f"{len(errors)} of {len(handles)} jobs were not confirmed, first item {first}: {why}. "
+            "The others are stored; .errors has each failure by its position"
+        )
+        self.handles = list(handles)
+        self.errors = dict(errors)

@@ -14,10 +14,9 @@ from consumers.job import Job, NewJob
 from processors.schedule import Schedule
 from taskmanager.clients import Clients
 from taskmanager.desk import Desk
-from taskmanager.emission import Emission, Remainder
+from taskmanager.emission import Emission, EmitManyError, Remainder
 from taskmanager.errors import (
     ConflictingOptions,
-    EmitManyError,
     NoEventLoop,
     NotInHandler,
     OwnJob,

@@ -1,4 +1,6 @@
-"""Every error that the facade raises on purpose, beside those of the engine.
+"""The errors that the facade raises on purpose.
+
+EmitManyError, which has handles of jobs, stands beside emit_many.
 
 TaskManagerError                    (consumers.errors)
 ├── InvalidInput (ValueError)
@@ -25,12 +27,12 @@ TaskManagerError                    (consumers.errors)
 ├── ScheduleRefused                 a schedule cannot be put in force
 ├── NoSuchSchedule                  there is no schedule of that name
 ├── AlreadyInitializedError         init was called again with other options
-└── EmitManyError                   some jobs of emit_many were not confirmed
+└── EmbeddedError                   the embedded server cannot be started
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from consumers.errors import InvalidInput, TaskManagerError
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from pydantic_core import ValidationError
 
     from consumers.dead_letters import DeadLetter
-    from taskmanager.handle import JobHandle
 
 
 class InvalidOption(InvalidInput):
@@ -299,23 +300,8 @@ class AlreadyInitializedError(TaskManagerError):
         )
 
 
-class EmitManyError(TaskManagerError):
-    """Raised when some jobs of an emit_many were not confirmed; the others are stored.
-
-    handles has an item for each job given, in its order, None for those that
-    failed; errors has what befell them by their position from 0.
-    """
-
-    def __init__(
-        self, handles: Sequence[JobHandle | None], errors: Mapping[int, Exception]
-    ) -> None:
-        first, why = next(iter(errors.items()))
-        super().__init__(
-            f"{len(errors)} of {len(handles)} jobs were not confirmed, first item {first}: {why}. "
-            "The others are stored; .errors has each failure by its position"
-        )
-        self.handles = list(handles)
-        self.errors = dict(errors)
+class EmbeddedError(TaskManagerError):
+    """Raised when the embedded server cannot be started; the message says what to do."""
 
 
 def _plain(name: str) -> str:

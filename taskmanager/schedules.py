@@ -22,7 +22,6 @@ from processors.schedule import Schedule, fire_id
 from processors.timetable import Timetable
 from taskmanager.clients import Client, Clients
 from taskmanager.desk import Desk
-from taskmanager.emission import Emission
 from taskmanager.errors import NoSuchSchedule, ScheduleRefused
 from taskmanager.facts import ScheduleInfo, schedule_info_of
 from taskmanager.handle import JobHandle
@@ -120,7 +119,9 @@ class Schedules:
         if record is None:
             raise NoSuchSchedule(name, queue)
         job = _job_now(_readable(timetable, record))
-        return await Emission(job, client.producer.emit(job), self._desk)
+        # Shielded: the job is on its way even if nobody waits for it any more.
+        emitted = await asyncio.shield(client.producer.emit(job))
+        return JobHandle(emitted.id, queue, emitted.created, emitted.run, desk=self._desk)
 
     async def _register(self, client: Client, schedule: Schedule) -> Emitted:
         queue = schedule.lane.queue

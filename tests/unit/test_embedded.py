@@ -16,7 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from taskmanager import embedded
-from taskmanager.embedded import EmbeddedError, EmbeddedServer, resolve
+from taskmanager.embedded import EmbeddedServer, resolve
+from taskmanager.errors import EmbeddedError
 from tests.support.processes import Child, Spawner
 from tests.support.waiting import eventually
 
