@@ -1,12 +1,13 @@
 """The lower floor: fetch jobs from Redis Streams, run them, record their outcomes."""
 
-from consumers.batches import Emitted
-from consumers.connection import Connector
+from consumers.connections.connector import Connector
 from consumers.consumer import Consumer
+from consumers.emit.batches import Emitted
+from consumers.emit.producer import Producer
 from consumers.errors import TaskManagerError
-from consumers.job import Job, NewJob
-from consumers.lanes import Lane
-from consumers.outcome import (
+from consumers.jobs.job import Job, NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import (
     Buried,
     Cancelled,
     Completed,
@@ -17,7 +18,6 @@ from consumers.outcome import (
     Returned,
 )
 from consumers.policy import CallNext, Handler, Policy
-from consumers.producer import Producer
 
 __all__ = [
     "Buried",

@@ -11,29 +11,29 @@ from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.archive import Archive
-from consumers.auditor import Auditor
-from consumers.connection import Connector
-from consumers.control import ControlChannel
-from consumers.crash_loop import SoloGate
-from consumers.executor import Executor
-from consumers.fetcher import Fetcher
-from consumers.heartbeat import Heartbeat
-from consumers.janitor import Janitor
-from consumers.keys import Fleet, Keys
-from consumers.leases import Keeper, Leases
-from consumers.levels import Levels
-from consumers.opener import Opener
-from consumers.pauses import Pauses
+from consumers.connections.connector import Connector
+from consumers.connections.hints import ControlChannel
+from consumers.connections.wire import Wire
+from consumers.fetch.fetcher import Fetcher
+from consumers.fetch.levels import Levels
+from consumers.fetch.reader import Reader
+from consumers.fetch.reclaimer import Reclaimer
+from consumers.fetch.solo import SoloGate
+from consumers.lease.leases import Keeper, Leases
+from consumers.open.opener import Opener
 from consumers.policy import Policy, ServiceMaker
-from consumers.promoter import Promoter
-from consumers.reader import Reader
-from consumers.reclaimer import Reclaimer
-from consumers.relay import Relay
-from consumers.settler import Settler
-from consumers.standstill import Standstill
-from consumers.transitions import DeadLetterBounds, Settlement
-from consumers.wire import Wire
+from consumers.run.executor import Executor
+from consumers.run.pauses import Pauses
+from consumers.run.standstill import Standstill
+from consumers.settle.archive import Archive
+from consumers.settle.settler import Settler
+from consumers.store.keys import Fleet, Keys
+from consumers.store.transitions import DeadLetterBounds, Settlement
+from consumers.upkeep.auditor import Auditor
+from consumers.upkeep.heartbeat import Heartbeat
+from consumers.upkeep.janitor import Janitor
+from consumers.upkeep.promoter import Promoter
+from consumers.upkeep.relay import Relay
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from types import MappingProxyType
 
 from redis.exceptions import RedisError
 
-from consumers.archive import Archive
 from consumers.assembly import LAST_WORDS, Parts
-from consumers.bounds import LEAST_LEASE, MOST_SLOTS, check_count, check_queues, check_seconds
-from consumers.connection import Connector
-from consumers.delivery import Delivery
-from consumers.keys import Fleet, Keys
-from consumers.lanes import DEFAULT_TYPE
-from consumers.names import check_name
-from consumers.outcome import Buried
+from consumers.connections.connector import Connector
+from consumers.jobs.bounds import LEAST_LEASE, MOST_SLOTS, check_count, check_queues, check_seconds
+from consumers.jobs.lanes import DEFAULT_TYPE
+from consumers.jobs.names import check_name
+from consumers.jobs.outcome import Buried
 from consumers.policy import Policy, ServiceMaker
+from consumers.settle.archive import Archive
+from consumers.store.delivery import Delivery
+from consumers.store.keys import Fleet, Keys
+from consumers.store.transitions import DeadLetterBounds, Settlement
 from consumers.telemetry import Telemetry
-from consumers.transitions import DeadLetterBounds, Settlement
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.outcome import Ended, Outcome
-from consumers.wire import Wire
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Ended, Outcome
+from consumers.store.keys import Keys
 
 # Runs the handler and returns what it returned.
 CallNext = Callable[[], Awaitable[Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from consumers.transitions import Settlement
+from consumers.store.transitions import Settlement
 
 
 class Telemetry(Protocol):

@@ -43,7 +43,7 @@ from typing import IO, TypedDict
 from redis.asyncio import Redis
 
 from taskmanager import Context, DeadLetter, Job, RetryPolicy, TaskManager
-from taskmanager.embedded import EmbeddedServer
+from taskmanager.embedded.server import EmbeddedServer
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 INSTALLED = Path(sysconfig.get_path("purelib"))

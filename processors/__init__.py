@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from processors.processor import Processor, Registration
-from processors.retry import RetryPolicy
-from processors.signals import Discard, Retry, Snooze
+from processors.retries.retry import RetryPolicy
+from processors.retries.signals import Discard, Retry, Snooze
 
 __all__ = ["Discard", "Processor", "Registration", "Retry", "RetryPolicy", "Snooze"]

@@ -9,16 +9,16 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from consumers.guards import Mode, debounced, digest_of
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.link import Argument
-from consumers.outcome import Completed
+from consumers.connections.link import Argument
+from consumers.connections.wire import Wire
+from consumers.jobs.guards import Mode, debounced, digest_of
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Completed
 from consumers.policy import CallNext
-from consumers.scripts import load
-from consumers.transitions import Settlement
-from consumers.wire import Wire
-from processors.signals import Discard
+from consumers.store.keys import Keys
+from consumers.store.scripts import load
+from consumers.store.transitions import Settlement
+from processors.retries.signals import Discard
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from consumers.codec import RESULT_LIMIT, encode
 from consumers.errors import InvalidInput
-from consumers.job import Job
-from consumers.outcome import (
+from consumers.jobs.codec import RESULT_LIMIT, encode
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import (
     Buried,
     Cancelled,
     Completed,
@@ -20,19 +20,19 @@ from consumers.outcome import (
     Raised,
     RetryAt,
 )
+from consumers.jobs.texts import describe, named
 from consumers.policy import Handler
-from consumers.texts import describe, named
-from processors.backoff import MAX_DELAY_MS
-from processors.groups import lone, signal_of
-from processors.history import with_error
-from processors.retry import (
+from processors.retries.backoff import MAX_DELAY_MS
+from processors.retries.groups import lone, signal_of
+from processors.retries.history import with_error
+from processors.retries.retry import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_RETRY_DELAY_MS,
     Decision,
     RetryFunction,
     RetryPolicy,
 )
-from processors.signals import Discard, Retry, Snooze
+from processors.retries.signals import Discard, Retry, Snooze
 
 _NOTHING = Completed()
 

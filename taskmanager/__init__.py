@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from consumers.dead_letters import DeadLetter
+    from consumers.admin.dead_letters import DeadLetter
+    from consumers.admin.inspector import LaneStats, QueueStats
     from consumers.errors import (
         BrokenKey,
         InvalidInput,
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
         UnknownOption,
         WriterRefused,
     )
-    from consumers.inspector import LaneStats, QueueStats
-    from consumers.job import FakeJob, Job
+    from consumers.jobs.job import FakeJob, Job
     from consumers.policy import CallNext
-    from processors.cron_pattern import InvalidSchedule
-    from processors.retry import RetryPolicy
-    from processors.signals import Discard, Retry, Snooze
-    from taskmanager.context import Context, EmitFunction
-    from taskmanager.emission import Emission, EmitManyError
+    from processors.retries.retry import RetryPolicy
+    from processors.retries.signals import Discard, Retry, Snooze
+    from processors.schedules.pattern import InvalidSchedule
+    from taskmanager.admin.schedules import ScheduleHandle
+    from taskmanager.emit.emission import Emission, EmitManyError
     from taskmanager.errors import (
         AlreadyInitializedError,
         AlreadyStarted,
@@ -63,7 +63,11 @@ if TYPE_CHECKING:
         ScheduleRefused,
         WorkerBroken,
     )
-    from taskmanager.facts import (
+    from taskmanager.handlers.context import Context, EmitFunction
+    from taskmanager.handlers.middleware import Middleware
+    from taskmanager.handlers.registry import HandlerOptions, TaskHandler
+    from taskmanager.handles.handle import JobHandle
+    from taskmanager.handles.info import (
         CancelOutcome,
         JobInfo,
         JobState,
@@ -71,14 +75,10 @@ if TYPE_CHECKING:
         Progress,
         ScheduleInfo,
     )
-    from taskmanager.handle import JobHandle
-    from taskmanager.handlers import HandlerOptions, TaskHandler
+    from taskmanager.handles.sync_handle import SyncJobHandle
     from taskmanager.manager import TaskManager
-    from taskmanager.middleware import Middleware
-    from taskmanager.request import EmitArguments
-    from taskmanager.schedules import ScheduleHandle
+    from taskmanager.options.request import EmitArguments
     from taskmanager.settings import Settings
-    from taskmanager.sync_handle import SyncJobHandle
 
 __all__ = [
     "TaskManager",
@@ -161,40 +161,40 @@ __all__ = [
 
 _HOMES = {
     "TaskManager": "taskmanager.manager",
-    "Job": "consumers.job",
-    "Context": "taskmanager.context",
-    "EmitFunction": "taskmanager.context",
-    "JobHandle": "taskmanager.handle",
-    "SyncJobHandle": "taskmanager.sync_handle",
-    "Retry": "processors.signals",
-    "Snooze": "processors.signals",
-    "Discard": "processors.signals",
-    "RetryPolicy": "processors.retry",
-    "JobState": "taskmanager.facts",
-    "JobInfo": "taskmanager.facts",
-    "LogLine": "taskmanager.facts",
-    "Progress": "taskmanager.facts",
-    "CancelOutcome": "taskmanager.facts",
-    "ScheduleInfo": "taskmanager.facts",
-    "ScheduleHandle": "taskmanager.schedules",
-    "DeadLetter": "consumers.dead_letters",
-    "QueueStats": "consumers.inspector",
-    "LaneStats": "consumers.inspector",
-    "FakeJob": "consumers.job",
-    "HandlerOptions": "taskmanager.handlers",
+    "Job": "consumers.jobs.job",
+    "Context": "taskmanager.handlers.context",
+    "EmitFunction": "taskmanager.handlers.context",
+    "JobHandle": "taskmanager.handles.handle",
+    "SyncJobHandle": "taskmanager.handles.sync_handle",
+    "Retry": "processors.retries.signals",
+    "Snooze": "processors.retries.signals",
+    "Discard": "processors.retries.signals",
+    "RetryPolicy": "processors.retries.retry",
+    "JobState": "taskmanager.handles.info",
+    "JobInfo": "taskmanager.handles.info",
+    "LogLine": "taskmanager.handles.info",
+    "Progress": "taskmanager.handles.info",
+    "CancelOutcome": "taskmanager.handles.info",
+    "ScheduleInfo": "taskmanager.handles.info",
+    "ScheduleHandle": "taskmanager.admin.schedules",
+    "DeadLetter": "consumers.admin.dead_letters",
+    "QueueStats": "consumers.admin.inspector",
+    "LaneStats": "consumers.admin.inspector",
+    "FakeJob": "consumers.jobs.job",
+    "HandlerOptions": "taskmanager.handlers.registry",
     "CallNext": "consumers.policy",
-    "Middleware": "taskmanager.middleware",
-    "Emission": "taskmanager.emission",
+    "Middleware": "taskmanager.handlers.middleware",
+    "Emission": "taskmanager.emit.emission",
     "Settings": "taskmanager.settings",
-    "TaskHandler": "taskmanager.handlers",
-    "EmitArguments": "taskmanager.request",
-    "EmitManyError": "taskmanager.emission",
+    "TaskHandler": "taskmanager.handlers.registry",
+    "EmitArguments": "taskmanager.options.request",
+    "EmitManyError": "taskmanager.emit.emission",
 }
 # Every other name is an error of one of these.
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
-    "processors.cron_pattern",
+    "processors.schedules.pattern",
 )
 
 

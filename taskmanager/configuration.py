@@ -8,7 +8,7 @@ from typing import Any
 import redis as redis_py
 import redis.asyncio as redis_async
 
-from consumers.connection import Connector
+from consumers.connections.connector import Connector
 from taskmanager import embedded, settings
 from taskmanager.errors import ConflictingOptions, NotConfigured
 from taskmanager.settings import Settings

@@ -40,7 +40,7 @@ from consumers.errors import InvalidInput, TaskManagerError
 if TYPE_CHECKING:
     from pydantic_core import ValidationError
 
-    from consumers.dead_letters import DeadLetter
+    from consumers.admin.dead_letters import DeadLetter
 
 
 class InvalidOption(InvalidInput):

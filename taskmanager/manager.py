@@ -11,44 +11,44 @@ from typing import Any, ClassVar, Generic, Self, Unpack
 
 from typing_extensions import TypeVar
 
-from consumers.connection import Connector
+from consumers.admin.inspector import QueueStats
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
 from consumers.consumer import Consumer
-from consumers.inspector import QueueStats
-from consumers.keys import Keys
-from consumers.names import check_name
-from consumers.producer import Producer
+from consumers.emit.producer import Producer
+from consumers.jobs.names import check_name
+from consumers.store.keys import Keys
 from consumers.telemetry import Telemetry
-from consumers.wire import Wire
 from processors.debounce import RanBefore
 from processors.processor import Processor
-from processors.scheduler import Scheduler
+from processors.schedules.scheduler import Scheduler
 from taskmanager import settings
-from taskmanager.clients import Client, Clients
+from taskmanager.admin.dlq import DeadLetterQueue
+from taskmanager.admin.jobs import Desk
+from taskmanager.admin.schedules import ScheduleHandle, Schedules
+from taskmanager.clients.clients import Client, Clients
 from taskmanager.configuration import Configuration, RedisSource
-from taskmanager.context import Context, refill
-from taskmanager.desk import Desk
-from taskmanager.dlq import DeadLetterQueue
-from taskmanager.emission import Emission
-from taskmanager.emitter import Emitter
+from taskmanager.emit.emission import Emission
+from taskmanager.emit.emitter import Emitter
 from taskmanager.errors import (
     AlreadyInitializedError,
     AlreadyStarted,
     ConflictingOptions,
     InvalidOption,
 )
-from taskmanager.facts import JobInfo, ScheduleInfo
-from taskmanager.handle import JobHandle
-from taskmanager.lifecycle import LifeCycle
-from taskmanager.listeners import Listeners
-from taskmanager.options import naming_options, same
-from taskmanager.policies import read_policies
-from taskmanager.registrar import Registrar
-from taskmanager.request import DEFAULT_QUEUE, EmitArguments
-from taskmanager.schedules import ScheduleHandle, Schedules
+from taskmanager.handlers.context import Context, refill
+from taskmanager.handlers.registrar import Registrar
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.info import JobInfo, ScheduleInfo
+from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.processor import read_policies
+from taskmanager.options.request import DEFAULT_QUEUE, EmitArguments
+from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
-from taskmanager.sync_handle import SyncJobHandle
-from taskmanager.worker import Closer
+from taskmanager.worker.lifecycle import LifeCycle
+from taskmanager.worker.listeners import Listeners
+from taskmanager.worker.worker import Closer
 
 T = TypeVar("T", default=Any)
 

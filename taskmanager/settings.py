@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from consumers.bounds import MOST_SLOTS, YEAR
 from consumers.errors import UnknownOption
-from consumers.names import check_name
+from consumers.jobs.bounds import MOST_SLOTS, YEAR
+from consumers.jobs.names import check_name
 from taskmanager.errors import InvalidOption
 
 PREFIX = "TASKMANAGER_"

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Unpack
 
-from consumers.dead_letters import DeadLetter
-from consumers.inspector import QueueStats
-from taskmanager.desk import Desk
-from taskmanager.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
-from taskmanager.emitter import Emitter
-from taskmanager.facts import JobInfo, ScheduleInfo
-from taskmanager.handle import JobHandle
-from taskmanager.portal import block
-from taskmanager.request import DEFAULT_QUEUE, EmitArguments
-from taskmanager.schedules import Schedules
-from taskmanager.sync_handle import SyncJobHandle
+from consumers.admin.dead_letters import DeadLetter
+from consumers.admin.inspector import QueueStats
+from taskmanager.admin.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
+from taskmanager.admin.jobs import Desk
+from taskmanager.admin.schedules import Schedules
+from taskmanager.clients.portal import block
+from taskmanager.emit.emitter import Emitter
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.info import JobInfo, ScheduleInfo
+from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.request import DEFAULT_QUEUE, EmitArguments
 
 
 class Sync:

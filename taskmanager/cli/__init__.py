@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import click
 
-from taskmanager.cli.dlq import dlq
-from taskmanager.cli.emit import emit
+from taskmanager.cli.commands.dlq import dlq
+from taskmanager.cli.commands.emit import emit
+from taskmanager.cli.commands.jobs import jobs
+from taskmanager.cli.commands.queues import queues
+from taskmanager.cli.commands.schedules import schedules
+from taskmanager.cli.commands.worker import worker
 from taskmanager.cli.exits import FAILURE, LastWord
-from taskmanager.cli.jobs import jobs
-from taskmanager.cli.queues import queues
-from taskmanager.cli.schedules import schedules
 from taskmanager.cli.streams import output
-from taskmanager.cli.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

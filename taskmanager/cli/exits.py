@@ -4,7 +4,7 @@
     1  failure
     2  usage or import error
     3  Redis unreachable
-    4  forced stop (the third signal; taskmanager.signals)
+    4  forced stop (the third signal; taskmanager.worker.stop_signals)
 
 Nothing else decides an exit code.
 """

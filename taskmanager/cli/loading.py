@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from taskmanager.cli.exits import USAGE, Exit
-from taskmanager.signatures import signature_of
+from taskmanager.options.signatures import signature_of
 
 if TYPE_CHECKING:
     from taskmanager.manager import TaskManager

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from consumers.dead_letters import DeadLetter
-    from consumers.inspector import QueueStats
-    from taskmanager.facts import JobInfo, LogLine, Progress, ScheduleInfo
+    from consumers.admin.dead_letters import DeadLetter
+    from consumers.admin.inspector import QueueStats
+    from taskmanager.handles.info import JobInfo, LogLine, Progress, ScheduleInfo
 
 
 def as_json(value: Any) -> str:

@@ -11,7 +11,7 @@ import click
 from taskmanager.cli.exits import FAILURE, Exit, reported
 
 if TYPE_CHECKING:
-    from consumers.connection import Connector
+    from consumers.connections.connector import Connector
     from taskmanager.manager import TaskManager
 
 T = TypeVar("T")
@@ -64,8 +64,8 @@ async def _reach(connector: Connector) -> None:
 
     from redis.exceptions import ConnectionError
 
+    from consumers.connections.wire import Wire
     from consumers.errors import RedisUnavailable
-    from consumers.wire import Wire
 
     wire = Wire(connector, name=None)
     try:

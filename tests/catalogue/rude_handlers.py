@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 
 
 class Unusual(BaseException):

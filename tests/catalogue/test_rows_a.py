@@ -14,10 +14,10 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
-from consumers.leases import Keeper
-from consumers.reclaimer import Reclaimer
-from consumers.transitions import SETTLE
+from consumers.fetch.reclaimer import Reclaimer
+from consumers.jobs.job import Job
+from consumers.lease.leases import Keeper
+from consumers.store.transitions import SETTLE
 from tests.catalogue.rude_handlers import RUDE
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, letter_of, new_job, working
@@ -191,7 +191,7 @@ async def test_row_a4_who_is_told_at_a_renewal_that_its_lease_is_anothers_cancel
 
     monkeypatch.setattr(Keeper, "_renew", noting)
     # Not by its own clock, however late a renewal is on a busy machine.
-    monkeypatch.setattr("consumers.leases.Leases.expired", lambda self: [])
+    monkeypatch.setattr("consumers.lease.leases.Leases.expired", lambda self: [])
     async with (
         emitting(server.url) as emit,
         working(server.url, {"work": work}, lease=lease) as worker,
@@ -307,7 +307,7 @@ async def test_row_a8_a_run_that_lost_its_lease_and_hears_nothing_gives_its_slot
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At its timeout, as any other run: until then its handler may still be cleaning up."""
-    monkeypatch.setattr("consumers.executor.END_PATIENCE", 0.2)
+    monkeypatch.setattr("consumers.run.executor.END_PATIENCE", 0.2)
     queue, may_end, ran = QueueView(redis), threading.Event(), list[str]()
 
     def hang(job: Job[None]) -> None:

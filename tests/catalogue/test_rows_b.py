@@ -16,8 +16,8 @@ import redis.asyncio as redis_async
 from redis.credentials import CredentialProvider
 
 from consumers.errors import BrokenKey, QueueFull, RedisUnavailable
-from consumers.job import Job
-from consumers.keys import Keys
+from consumers.jobs.job import Job
+from consumers.store.keys import Keys
 from taskmanager import CancelOutcome, TaskManager
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import (

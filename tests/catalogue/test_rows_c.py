@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.control import ControlChannel
-from consumers.job import Job
-from consumers.transitions import ALL, RECLAIM
-from consumers.wire import Wire
-from processors.retry import RetryPolicy
+from consumers.connections.connector import Connector
+from consumers.connections.hints import ControlChannel
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.store.transitions import ALL, RECLAIM
+from processors.retries.retry import RetryPolicy
 from taskmanager import TaskManager
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, emitting, new_job, working
 from tests.support.proxy import FaultProxy
@@ -151,7 +151,7 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
     lease, connections = 60.0, 3
     if watchdogs == "short":
         lease, connections = 15.0, 4
-        monkeypatch.setattr("consumers.reader.PATIENCE", 1.0)
+        monkeypatch.setattr("consumers.fetch.reader.PATIENCE", 1.0)
         monkeypatch.setitem(Wire.__init__.__kwdefaults__, "reply_timeout", 1.0)
         monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "ping_interval", 0.5)
         monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "silence_limit", 1.0)

@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.wire import Wire
-from processors.cron import CronSpec
-from processors.cron_pattern import InvalidSchedule
-from processors.schedule import MOST_CAUGHT_UP, Missed, Schedule, fire_of
-from processors.scheduler import Scheduler
-from processors.timetable import Timetable
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
+from consumers.store.keys import Keys
+from processors.schedules.cron import CronSpec
+from processors.schedules.pattern import InvalidSchedule
+from processors.schedules.schedule import MOST_CAUGHT_UP, Missed, Schedule, fire_of
+from processors.schedules.scheduler import Scheduler
+from processors.schedules.timetable import Timetable
 from tests.support.engine import QueueView, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
+from consumers.admin.operator import Operator
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
 from consumers.errors import RedisUnavailable
-from consumers.guards import debounced, digest_of, idempotent
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.operator import Operator
-from consumers.wire import Wire
+from consumers.jobs.guards import debounced, digest_of, idempotent
+from consumers.jobs.job import Job
+from consumers.store.keys import Keys
 from tests.support.engine import QueueView, emitting, working
 from tests.support.proxy import FaultProxy
 from tests.support.queue import Queue

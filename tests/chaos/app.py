@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.transitions import Settlement
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.store.transitions import Settlement
 from taskmanager import Context, DeadLetter, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
 from tests.chaos.anything import ANYTHING

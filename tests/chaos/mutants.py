@@ -14,12 +14,17 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from consumers import executor, leases, opener, reader, surroundings, transitions
-from consumers.channel import SyncChannel
-from consumers.current import Run
-from consumers.delivery import Delivery, Stream
-from consumers.outcome import Buried, Outcome
-from consumers.scripts import Script
+from consumers import surroundings
+from consumers.connections.channel import SyncChannel
+from consumers.fetch import reader
+from consumers.jobs.outcome import Buried, Outcome
+from consumers.lease import leases
+from consumers.open import opener
+from consumers.run import executor
+from consumers.run.run import Run
+from consumers.store import transitions
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.scripts import Script
 
 _OWNERSHIP = "local function owns(stream, group, entry, consumer, count)\n"
 _OWNED_BY_ANYBODY = f"{_OWNERSHIP}  if true then return true end\n"

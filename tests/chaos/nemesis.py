@@ -9,9 +9,9 @@ from typing import Any
 
 import redis as redis_py
 
-from consumers.keys import Keys
-from consumers.lanes import Lane, listed_lanes
-from consumers.scripts import Script
+from consumers.jobs.lanes import Lane, listed_lanes
+from consumers.store.keys import Keys
+from consumers.store.scripts import Script
 from tests.chaos.actors import Actor
 from tests.chaos.plan import PARTS_OF_A_QUEUE, Step
 from tests.chaos.workload import OTHER, SPOILED, WORK

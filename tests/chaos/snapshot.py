@@ -9,8 +9,8 @@ from typing import Any
 
 import redis as redis_py
 
-from consumers.keys import Fleet, Keys
-from consumers.lanes import listed_lanes
+from consumers.jobs.lanes import listed_lanes
+from consumers.store.keys import Fleet, Keys
 from tests.support.keyspace import is_ours, may_stay
 
 # What is needed to run a job again, and to see why it died.

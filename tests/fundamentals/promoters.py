@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from consumers.connection import Connector
-from consumers.control import ControlChannel
-from consumers.keys import Keys
-from consumers.promoter import Promoter
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.hints import ControlChannel
+from consumers.connections.wire import Wire
+from consumers.store.keys import Keys
+from consumers.upkeep.promoter import Promoter
 
 
 class TellingPromoter(Promoter):

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.promoter import BATCH, LOOK, Promoter
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.store.keys import Keys
+from consumers.upkeep.promoter import BATCH, LOOK, Promoter
 from tests.support.engine import Emitter, QueueView, emitting, new_job, working
 from tests.support.processes import Spawner
 from tests.support.queue import Queue
@@ -94,7 +94,7 @@ async def test_g10_a_nearer_job_wakes_the_sleeping_promoter(
     started: list[str] = []
     waits = note_waits(monkeypatch)
     # Only the hint can wake it in the time of this test.
-    monkeypatch.setattr("consumers.promoter.LOOK", 3600.0)
+    monkeypatch.setattr("consumers.upkeep.promoter.LOOK", 3600.0)
 
     async def run(job: Job[float]) -> None:
         started.append(job.id)

@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 from consumers.assembly import Parts
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import QueueView, emit_one_to_run_and_one_to_hold, emitting, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
@@ -205,7 +205,7 @@ async def test_g11_a_stop_ends_the_read_of_an_idle_worker(
 ) -> None:
     # By itself that read would not end in the time of this test, and the stop waits for its
     # answer.
-    for name in ("consumers.fetcher.BLOCK", "consumers.fetcher.REFRESH"):
+    for name in ("consumers.fetch.fetcher.BLOCK", "consumers.fetch.fetcher.REFRESH"):
         monkeypatch.setattr(name, FOR_EVER)
     monkeypatch.setattr("consumers.assembly.LAST_WORDS", FOR_EVER)
 

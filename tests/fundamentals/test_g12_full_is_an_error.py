@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from consumers.errors import QueueFull
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
-from consumers.keys import Fleet
+from consumers.jobs.job import Job
+from consumers.store.keys import Fleet
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -22,7 +22,7 @@ async def test_g14_a_job_that_an_old_worker_met_runs_on_a_new_one_without_waitin
     queue = QueueView(redis)
     runs: list[tuple[int, int]] = []
     # Only a hint can tell of a new lane in the time of this test.
-    monkeypatch.setattr("consumers.fetcher.REFRESH", 3600.0)
+    monkeypatch.setattr("consumers.fetch.fetcher.REFRESH", 3600.0)
 
     async def new(job: Job[None]) -> None:
         runs.append((job.delivery, job.attempt))

@@ -6,7 +6,7 @@ import asyncio
 
 import redis as redis_py
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import QueueView, crash, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -8,8 +8,8 @@ import logging
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
-from consumers.outcome import Buried, Completed, Outcome, Released
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Buried, Completed, Outcome, Released
 from consumers.policy import Handler
 from processors.processor import Processor
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, new_job, working

@@ -8,8 +8,8 @@ from typing import Any
 
 import redis as redis_py
 
-from consumers.job import Job
-from consumers.lanes import MAX_LANES
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import MAX_LANES
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

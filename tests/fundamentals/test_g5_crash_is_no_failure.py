@@ -8,9 +8,9 @@ import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
-from consumers.delivery import Delivery
-from consumers.job import Job
-from consumers.leases import Leases
+from consumers.jobs.job import Job
+from consumers.lease.leases import Leases
+from consumers.store.delivery import Delivery
 from tests.support.engine import SHORT_LEASE, Handlers, QueueView, crash, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

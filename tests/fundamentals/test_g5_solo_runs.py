@@ -7,10 +7,10 @@ from typing import Any
 
 import redis as redis_py
 
-from consumers.delivery import Delivery
-from consumers.job import Job
-from consumers.outcome import Buried
-from consumers.transitions import SOLO
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Buried
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import SOLO
 from taskmanager import Context, TaskManager
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.proxy import FaultProxy

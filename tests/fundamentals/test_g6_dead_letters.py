@@ -7,13 +7,13 @@ import json
 
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.dead_letters import DeadLetters
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.transitions import DeadLetterBounds
-from consumers.wire import Wire
-from processors.retry import RetryPolicy
+from consumers.admin.dead_letters import DeadLetters
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.store.keys import Keys
+from consumers.store.transitions import DeadLetterBounds
+from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.leases import Leases
-from consumers.levels import Levels
-from consumers.pauses import Pauses
-from consumers.reader import Reader
-from consumers.reclaimer import Reclaimer
+from consumers.connections.connector import Connector
+from consumers.fetch.levels import Levels
+from consumers.fetch.reader import Reader
+from consumers.fetch.reclaimer import Reclaimer
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
+from consumers.lease.leases import Leases
+from consumers.run.pauses import Pauses
+from consumers.store.keys import Keys
 from processors.processor import Processor
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, crash, emitting, working
 from tests.support.queue import Queue

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import (
     SHORT_LEASE,
     QueueView,

@@ -9,7 +9,7 @@ import threading
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working, working_thread
 from tests.support.facade import python
 from tests.support.servers import RedisServer

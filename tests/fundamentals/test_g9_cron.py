@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers import transitions
-from consumers.connection import Connector
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.wire import Wire
-from processors.cron import CronSpec
-from processors.schedule import Overlap, Schedule, fire_id
-from processors.scheduler import LOOK, Scheduler
-from processors.timetable import Timetable
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
+from consumers.store import transitions
+from consumers.store.keys import Keys
+from processors.schedules.cron import CronSpec
+from processors.schedules.schedule import Overlap, Schedule, fire_id
+from processors.schedules.scheduler import LOOK, Scheduler
+from processors.schedules.timetable import Timetable
 from tests.support.engine import QueueView, working
 from tests.support.queue import GROUP, Queue, new_job
 from tests.support.servers import RedisServer
@@ -275,8 +275,8 @@ async def test_g9_schedules_that_cannot_be_fired_delay_no_other(
 ) -> None:
     # However long the steps here take, nothing is due for another look meanwhile.
     look = 3600.0
-    monkeypatch.setattr("processors.scheduler.LOOK", look)
-    monkeypatch.setattr("processors.scheduler._LEFT_ALONE", 2 * look)
+    monkeypatch.setattr("processors.schedules.scheduler.LOOK", look)
+    monkeypatch.setattr("processors.schedules.scheduler._LEFT_ALONE", 2 * look)
     for number in range(100):
         await _in_trouble(timetable, redis, f"newer{number}", {"definition": '{"every": 5}'})
     scheduler = Scheduler(wire, KEYS)

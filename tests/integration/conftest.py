@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskmanager import TaskManager
-from taskmanager.portal import portal
+from taskmanager.clients.portal import portal
 from tests.support.servers import RedisServer
 
 

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 import redis as redis_py
 
-from consumers import transitions
-from consumers.auditor import Auditor
-from consumers.connection import Connector
-from consumers.job import Job
-from consumers.lanes import Lane
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
+from consumers.store import transitions
+from consumers.upkeep.auditor import Auditor
 from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.queue import GROUP, Queue

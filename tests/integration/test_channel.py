@@ -8,8 +8,8 @@ import pytest
 import redis.asyncio
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
-from consumers.channel import Channel, SyncChannel
-from consumers.connection import Connector
+from consumers.connections.channel import Channel, SyncChannel
+from consumers.connections.connector import Connector
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from consumers.keys import Fleet
+from consumers.store.keys import Fleet
 from taskmanager import Job, TaskManager
 from taskmanager.cli import asking, cli
 from tests.support.servers import RedisServer

@@ -19,7 +19,7 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from consumers.keys import Keys
+from consumers.store.keys import Keys
 from taskmanager import Job, TaskManager
 from taskmanager.cli import cli
 from tests.support.proxy import FaultProxy

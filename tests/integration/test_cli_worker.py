@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from taskmanager import TaskManager
 from taskmanager.cli import cli
+from taskmanager.cli.commands.worker import _own_command
 from taskmanager.cli.supervisor import GIVE_UP_AFTER, Start, Supervisor
-from taskmanager.cli.worker import _own_command
 from tests.support.engine import QueueView
 from tests.support.processes import Child, Spawner
 from tests.support.servers import RedisServer

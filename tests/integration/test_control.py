@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from consumers.connection import Connector
-from consumers.control import ControlChannel
+from consumers.connections.connector import Connector
+from consumers.connections.hints import ControlChannel
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
@@ -181,7 +181,7 @@ async def test_a_missing_right_is_told_and_tried_again(
 async def test_stopping_ends_it_even_while_it_connects(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.link.CONNECT_TIMEOUT", 3600.0)
+    monkeypatch.setattr("consumers.connections.link.CONNECT_TIMEOUT", 3600.0)
     with FaultProxy(server.port) as proxy:
         proxy.swallow()
         control = ControlChannel(

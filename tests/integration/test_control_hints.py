@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import (
     SHORT_LEASE,
     QueueView,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.keys import Keys
-from consumers.transitions import BATCH_ITEMS
+from consumers.store.keys import Keys
+from consumers.store.transitions import BATCH_ITEMS
 from taskmanager import TaskManager
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.keys import Keys
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
-from consumers.transitions import Settlement
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
+from consumers.store.keys import Keys
+from consumers.store.transitions import Settlement
 from processors.debounce import RanBefore
 from taskmanager import CallNext, Context, Job, JobCancelled, JobFailed, TaskManager
 from tests.support.queue import Queue, new_job

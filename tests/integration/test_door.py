@@ -15,10 +15,9 @@ import redis as redis_py
 from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError, ResponseError
 
-from consumers import transitions
-from consumers.connection import Connector
-from consumers.delivery import Delivery
-from consumers.door import Door, writer_id
+from consumers.connections.connector import Connector
+from consumers.connections.link import Argument, Packed
+from consumers.connections.wire import Wire
 from consumers.errors import (
     BrokenKey,
     LayoutMismatch,
@@ -26,12 +25,13 @@ from consumers.errors import (
     TaskManagerError,
     WriterRefused,
 )
-from consumers.job import NewJob
-from consumers.keys import Keys
-from consumers.link import Argument, Packed
-from consumers.outcome import Completed
-from consumers.transitions import Call, Settlement
-from consumers.wire import Wire
+from consumers.jobs.job import NewJob
+from consumers.jobs.outcome import Completed
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.door import Door, writer_id
+from consumers.store.keys import Keys
+from consumers.store.transitions import Call, Settlement
 from tests.support.proxy import FaultProxy
 from tests.support.queue import ME, RESULT_TTL_MS, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer

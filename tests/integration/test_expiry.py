@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.admin.dead_letters import DeadLetters
 from consumers.consumer import Consumer
-from consumers.dead_letters import DeadLetters
-from consumers.job import Job
-from processors.retry import RetryPolicy
-from processors.signals import Snooze
+from consumers.jobs.job import Job
+from processors.retries.retry import RetryPolicy
+from processors.retries.signals import Snooze
 from tests.support.engine import Emitter, QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -327,7 +327,7 @@ async def test_a_worker_whose_only_slot_waits_for_a_job_of_its_own_says_so(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    monkeypatch.setattr("consumers.standstill.SAY_AFTER", 0.0)
+    monkeypatch.setattr("consumers.run.standstill.SAY_AFTER", 0.0)
     tm = make(concurrency=1)
 
     @tm.registerHandler(event="async")

@@ -15,7 +15,7 @@ import pytest
 import redis as redis_py
 from pydantic import BaseModel
 
-from consumers.keys import Keys
+from consumers.store.keys import Keys
 from taskmanager import (
     Context,
     DeadLetter,
@@ -553,7 +553,7 @@ async def test_replay_all_brings_back_what_there_is_at_a_rate(
 ) -> None:
     tm, clock = make(), Clock()
     for module in ("time", "asyncio"):
-        monkeypatch.setattr(f"taskmanager.dlq.{module}", clock)
+        monkeypatch.setattr(f"taskmanager.admin.dlq.{module}", clock)
 
     @tm.registerHandler(event="a")
     async def handle_a(job: Job[Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.keys import Keys
-from processors.schedule import fire_of
+from consumers.store.keys import Keys
+from processors.schedules.schedule import fire_of
 from taskmanager import (
     BrokenKey,
     CancelOutcome,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.keys import Keys
-from consumers.lanes import Lane
+from consumers.jobs.lanes import Lane
+from consumers.store.keys import Keys
 from taskmanager import (
     CancelOutcome,
     Context,

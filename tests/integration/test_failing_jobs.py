@@ -6,8 +6,8 @@ import asyncio
 
 import redis as redis_py
 
-from consumers.job import Job
-from processors.retry import RetryPolicy
+from consumers.jobs.job import Job
+from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.queue import Queue
 from tests.support.servers import RedisServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis as redis_py
 
-from consumers.outcome import Released
+from consumers.jobs.outcome import Released
 from taskmanager import TaskManager
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.codec import RESULT_LIMIT
-from consumers.current import current_run
-from consumers.job import Job
-from consumers.outcome import Buried
-from processors.retry import RetryPolicy
+from consumers.jobs.codec import RESULT_LIMIT
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Buried
+from consumers.run.run import current_run
+from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, letter_of, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

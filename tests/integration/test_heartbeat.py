@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.heartbeat import FORGET_AFTER, Heartbeat
-from consumers.job import Job
-from consumers.keys import Fleet
-from consumers.pauses import PauseState
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job
+from consumers.run.pauses import PauseState
+from consumers.store.keys import Fleet
+from consumers.upkeep.heartbeat import FORGET_AFTER, Heartbeat
 from taskmanager import TaskManager
 from tests.support.engine import emitting, working
 from tests.support.queue import full_memory
@@ -134,7 +134,7 @@ async def test_a_foreign_value_in_place_of_the_list_does_not_keep_the_facts_from
 async def test_a_beat_that_fails_for_any_reason_is_not_the_last_one(
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.heartbeat.BEAT", 0.01)
+    monkeypatch.setattr("consumers.upkeep.heartbeat.BEAT", 0.01)
     asked = 0
 
     def events() -> dict[str, list[str]]:

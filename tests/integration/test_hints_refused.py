@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis as redis_py
 
-from consumers import schedules, transitions
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
-from consumers.transitions import Settlement
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
+from consumers.store import scheduling, transitions
+from consumers.store.transitions import Settlement
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 
@@ -98,8 +98,8 @@ def test_a_schedule_is_registered_paused_and_resumed(mute: Queue) -> None:
     slot = mute.now_ms() + HOUR_MS
     assert mute.register(slot=slot) == ("created", slot)
 
-    mute.run(schedules.pause(mute.keys, "s", why="by hand"))
-    mute.run(schedules.resume(mute.keys, "s", slot, digest="d1"))
+    mute.run(scheduling.pause(mute.keys, "s", why="by hand"))
+    mute.run(scheduling.resume(mute.keys, "s", slot, digest="d1"))
 
     schedule = mute.schedule()
     assert schedule is not None

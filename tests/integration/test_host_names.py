@@ -12,9 +12,9 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ConnectionError
 
-from consumers.connection import Connector
-from consumers.resolver import Resolver
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.resolver import Resolver
+from consumers.connections.wire import Wire
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 

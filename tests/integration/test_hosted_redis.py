@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.channel import SyncChannel
-from consumers.connection import Connector
+from consumers.connections.channel import SyncChannel
+from consumers.connections.connector import Connector
 from consumers.errors import RedisUnavailable, TaskManagerError
-from consumers.job import Job
-from consumers.lanes import DEFAULT_TYPE
-from consumers.reader import BLOCK_UNWOKEN
+from consumers.fetch.reader import BLOCK_UNWOKEN
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import DEFAULT_TYPE
 from taskmanager import Context, JobFailed, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
-from consumers.keys import Fleet
-from consumers.scripts import Script, call
+from consumers.jobs.job import Job
+from consumers.store.keys import Fleet
+from consumers.store.scripts import Script, call
 from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import foreign_value
@@ -131,7 +131,7 @@ async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_
         assert (await tm.stats()).vanished_total == 1
     # The root logger's records are those of whatever else lives in this process, too.
     warned = [it for it in caplog.records if it.levelno >= logging.WARNING]
-    assert [it.getMessage() for it in warned if it.name == "consumers.auditor"] == [
+    assert [it.getMessage() for it in warned if it.name == "consumers.upkeep.auditor"] == [
         "queue default has lost jobs whose entries somebody deleted: a (1 in all)"
     ]
 
@@ -169,7 +169,7 @@ async def test_one_worker_of_many_asks_little_in_a_round_and_runs_no_script_for_
         scripts.append(script.name)
         return await call(wire, script, *args)
 
-    monkeypatch.setattr("consumers.janitor.call", noting)
+    monkeypatch.setattr("consumers.upkeep.janitor.call", noting)
     await emit_what_nobody_handles(server, queue, 1000)
     list_workers(redis, 200)
 

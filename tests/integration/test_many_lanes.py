@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskmanager import Context, Job, TaskManager
-from taskmanager.middleware import CallNext
+from taskmanager.handlers.middleware import CallNext
 
 
 async def children_of(

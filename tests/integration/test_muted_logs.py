@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from taskmanager import Job, TaskManager
-from taskmanager.logs import unmute
+from taskmanager.worker.logs import unmute
 from tests.support.processes import Spawner
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -54,7 +54,7 @@ def test_a_worker_logs_in_the_way_of_an_app_that_disabled_every_logger(
     spawn("--url", server.url, "emit", "fail").wait(30.0)
 
     worker.wait_for_line(
-        "SHOP ERROR taskmanager.alerts a job is dead: .*no such order", within=30.0
+        "SHOP ERROR taskmanager.handlers.alerts a job is dead: .*no such order", within=30.0
     )
     worker.terminate()
     worker.wait_for_line("SHOP INFO .* stopped", within=30.0)
@@ -98,7 +98,7 @@ async def test_a_lifespan_that_disables_every_logger_does_not_mute_the_worker(
 
 @pytest.mark.usefixtures("_restored")
 def test_only_our_loggers_are_enabled_again_and_their_levels_are_left() -> None:
-    ours, others = logging.getLogger("consumers.settler"), logging.getLogger("shop.mail")
+    ours, others = logging.getLogger("consumers.settle.settler"), logging.getLogger("shop.mail")
     ours.setLevel(logging.ERROR)
     logging.config.dictConfig({"version": 1})
     assert (ours.disabled, others.disabled) == (True, True)

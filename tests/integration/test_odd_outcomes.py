@@ -11,10 +11,10 @@ import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
-from consumers.delivery import Delivery
-from consumers.job import Job
-from consumers.outcome import Buried, Completed, Ended, RetryAt
-from consumers.transitions import Settlement
+from consumers.jobs.job import Job
+from consumers.jobs.outcome import Buried, Completed, Ended, RetryAt
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import Settlement
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer

@@ -9,15 +9,15 @@ from typing import cast
 import pytest
 import redis as redis_py
 
-from consumers.batches import Emitted
-from consumers.connection import Connector
+from consumers.connections.connector import Connector
+from consumers.connections.wire import NotSent, Wire
+from consumers.emit.batches import Emitted
 from consumers.errors import RedisUnavailable, TaskManagerError
-from consumers.heartbeat import live_events
-from consumers.job import Job
-from consumers.keys import Fleet
-from consumers.scripts import call
-from consumers.transitions import BATCH_ITEMS, EMIT
-from consumers.wire import NotSent, Wire
+from consumers.jobs.job import Job
+from consumers.store.keys import Fleet
+from consumers.store.scripts import call
+from consumers.store.transitions import BATCH_ITEMS, EMIT
+from consumers.upkeep.heartbeat import live_events
 from tests.support.engine import QueueView, consumer_of, emitting, new_job, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
@@ -207,7 +207,7 @@ async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(
 async def test_a_queue_is_listed_again_when_redis_has_forgotten_it(
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.producer.LIST_AGAIN", 0.0)
+    monkeypatch.setattr("consumers.emit.producer.LIST_AGAIN", 0.0)
     queues = Fleet().queues
 
     async with emitting(server.url) as emit:

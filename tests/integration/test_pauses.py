@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers import pauses, transitions
-from consumers.connection import Connector
+from consumers.admin.operator import Operator
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
 from consumers.consumer import Consumer
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.operator import Operator
+from consumers.jobs.job import Job
 from consumers.policy import Handler
-from consumers.wire import Wire
+from consumers.run import pauses
+from consumers.store import transitions
+from consumers.store.keys import Keys
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working, working_thread
 from tests.support.servers import RedisServer
@@ -181,7 +182,7 @@ async def test_jobs_of_a_paused_event_whose_lane_has_no_room_are_bounded_and_go_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transitions, "MAX_EVENT_LANES", 0)
-    monkeypatch.setattr("consumers.fetcher._MOST_UNSETTLED", 20)
+    monkeypatch.setattr("consumers.fetch.fetcher._MOST_UNSETTLED", 20)
     queue = QueueView(redis)
 
     async def work(job: Job[Any]) -> None:

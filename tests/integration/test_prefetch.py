@@ -7,7 +7,7 @@ import time
 
 import redis as redis_py
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

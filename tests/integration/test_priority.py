@@ -10,9 +10,9 @@ import pytest
 import redis as redis_py
 
 from consumers.errors import TooManyLanes
-from consumers.job import Job
-from consumers.lanes import MAX_LANES
-from consumers.reclaimer import Reclaimer
+from consumers.fetch.reclaimer import Reclaimer
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import MAX_LANES
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -92,7 +92,7 @@ async def test_on_an_idle_worker_the_first_job_of_a_new_priority_interrupts_the_
 ) -> None:
     # Nothing else would end a read, or show the worker a new lane, before this test is over.
     for name in ("REFRESH", "BLOCK"):
-        monkeypatch.setattr(f"consumers.fetcher.{name}", 3600.0)
+        monkeypatch.setattr(f"consumers.fetch.fetcher.{name}", 3600.0)
     monkeypatch.setattr(Reclaimer, "due_in", 3600.0)
     started: list[int] = []
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.job import Job, NewJob
-from consumers.keys import Keys
-from consumers.link import Argument, Packed
-from consumers.outcome import Completed
-from consumers.relay import Relay
-from consumers.transitions import BATCH_BYTES, Settlement
-from consumers.wire import Wire
+from consumers.connections.connector import Connector
+from consumers.connections.link import Argument, Packed
+from consumers.connections.wire import Wire
+from consumers.jobs.job import Job, NewJob
+from consumers.jobs.outcome import Completed
+from consumers.store.keys import Keys
+from consumers.store.transitions import BATCH_BYTES, Settlement
+from consumers.upkeep.relay import Relay
 from tests.support.engine import QueueView, emitting, working
 from tests.support.engine import new_job as engine_job
 from tests.support.queue import Queue, foreign_value, new_job
@@ -45,7 +45,7 @@ async def test_g3_a_child_for_another_queue_is_run_there_soon(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The settle itself wakes the relay: no look at the outbox comes in time.
-    monkeypatch.setattr("consumers.relay.LOOK", 3600.0)
+    monkeypatch.setattr("consumers.upkeep.relay.LOOK", 3600.0)
     ran: list[tuple[str, str]] = []
 
     async def parent(job: Job[None]) -> None:

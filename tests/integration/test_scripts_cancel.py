@@ -9,14 +9,15 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import guards, transitions
-from consumers.delivery import Delivery
-from consumers.inspector import facts_of
-from consumers.job import NewJob
-from consumers.keys import bucket
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.transitions import Settlement
+from consumers.admin.inspector import facts_of
+from consumers.jobs import guards
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.keys import bucket
+from consumers.store.transitions import Settlement
 from tests.support.queue import (
     GROUP,
     ME,

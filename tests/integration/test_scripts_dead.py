@@ -9,11 +9,11 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.delivery import Delivery
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Completed, Released, RetryAt
-from consumers.transitions import DeadLetterBounds
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Buried, Completed, Released, RetryAt
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import DeadLetterBounds
 from tests.support.queue import GROUP, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 

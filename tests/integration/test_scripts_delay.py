@@ -9,12 +9,12 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.delivery import Delivery
-from consumers.keys import Keys
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Completed, Released, RetryAt
-from consumers.transitions import Settlement
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Completed, Released, RetryAt
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.keys import Keys
+from consumers.store.transitions import Settlement
 from tests.support.queue import ME, OTHER, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE
 

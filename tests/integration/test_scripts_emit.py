@@ -9,10 +9,10 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.job import NewJob
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Completed, Released
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Buried, Completed, Released
+from consumers.store import transitions
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE

@@ -9,12 +9,13 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import guards, transitions
-from consumers.job import NewJob
-from consumers.keys import bucket
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Cancelled, Completed, Released, RetryAt
-from consumers.transitions import Settlement
+from consumers.jobs import guards
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
+from consumers.store import transitions
+from consumers.store.keys import bucket
+from consumers.store.transitions import Settlement
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import eventually
 

@@ -9,9 +9,9 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.inspector import End, Facts, facts_of
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.admin.inspector import End, Facts, facts_of
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.store import transitions
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE
 

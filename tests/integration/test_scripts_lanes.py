@@ -8,12 +8,13 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import preflight, transitions
-from consumers.connection import Connector
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
 from consumers.errors import TaskManagerError
-from consumers.lanes import Lane
-from consumers.outcome import Completed, Released
-from consumers.wire import Wire
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Completed, Released
+from consumers.open import rights
+from consumers.store import transitions
 from tests.support.queue import (
     GROUP,
     ME,
@@ -825,7 +826,7 @@ def user(server: RedisServer, redis: redis_py.Redis) -> Iterator[User]:
 async def check(user: User, queue: Queue) -> None:
     wire = user.wire()
     try:
-        await preflight.check_rights(wire, queue.keys)
+        await rights.check_rights(wire, queue.keys)
     finally:
         await wire.close()
 
@@ -856,7 +857,7 @@ def _rule(command: str) -> str:
     return "-" + command.lower().replace(" ", "|")
 
 
-@pytest.mark.parametrize("command", preflight.commands())
+@pytest.mark.parametrize("command", rights.commands())
 async def test_a_command_the_user_may_not_run_is_named_and_nothing_is_written(
     queue: Queue, user: User, server: RedisServer, command: str
 ) -> None:

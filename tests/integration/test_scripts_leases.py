@@ -8,11 +8,11 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.delivery import Delivery
-from consumers.lanes import Lane
-from consumers.outcome import Completed
-from consumers.transitions import Call
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Completed
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import Call
 from tests.support.queue import GROUP, ME, OTHER, Queue, foreign_value, full_memory, new_job
 
 LEASE_MS = 10_000

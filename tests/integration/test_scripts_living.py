@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers import transitions
-from consumers.outcome import Completed, RetryAt
+from consumers.jobs.outcome import Completed, RetryAt
+from consumers.store import transitions
 from tests.support.queue import Queue, new_job
 
 LATER = "+3600000"

@@ -8,12 +8,12 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.job import NewJob
-from consumers.keys import bucket
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Completed
-from consumers.transitions import DeadLetterBounds, Settlement
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Completed
+from consumers.store import transitions
+from consumers.store.keys import bucket
+from consumers.store.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import OTHER, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE, eventually
 

@@ -8,8 +8,8 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.pauses import FIELDS, PauseState
+from consumers.run.pauses import FIELDS, PauseState
+from consumers.store import transitions
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 
 

@@ -10,11 +10,12 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import guards, schedules
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Completed, RetryAt
-from consumers.schedules import MAX_TIME, Record
-from consumers.transitions import Call
+from consumers.jobs import guards
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Completed, RetryAt
+from consumers.store import scheduling
+from consumers.store.scheduling import MAX_TIME, Record
+from consumers.store.transitions import Call
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
@@ -56,16 +57,16 @@ def pause(
     digest: str = "",
     registered: int | None = None,
 ) -> str:
-    call = schedules.pause(queue.keys, name, why, digest=digest, registered=registered)
+    call = scheduling.pause(queue.keys, name, why, digest=digest, registered=registered)
     return word(queue, call)
 
 
 def resume(queue: Queue, slot: int | None, *, name: str = "s", digest: str = "d1") -> str:
-    return word(queue, schedules.resume(queue.keys, name, slot, digest=digest))
+    return word(queue, scheduling.resume(queue.keys, name, slot, digest=digest))
 
 
 def remove(queue: Queue, name: str = "s") -> str:
-    return word(queue, schedules.remove(queue.keys, name))
+    return word(queue, scheduling.remove(queue.keys, name))
 
 
 def due(queue: Queue, ago_ms: int = 1000, **registered: Any) -> Record:
@@ -169,7 +170,7 @@ def test_confirming_what_is_not_in_force_writes_nothing(queue: Queue) -> None:
 def test_no_more_schedules_are_kept_than_may_be(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedules, "MAX_SCHEDULES", 2)
+    monkeypatch.setattr(scheduling, "MAX_SCHEDULES", 2)
     slot = queue.now_ms() + HOUR_MS
     for name in ("a", "b"):
         assert queue.register(name, slot=slot)[0] == "created"

@@ -8,13 +8,13 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import transitions
-from consumers.delivery import Delivery
-from consumers.job import NewJob
-from consumers.lanes import MAX_LANES, Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.reader import delivery_of
-from consumers.transitions import DeadLetterBounds, Settlement
+from consumers.fetch.reader import delivery_of
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_LANES, Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.store import transitions
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import DeadLetterBounds, Settlement
 from tests.support.queue import (
     GROUP,
     ME,

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 import redis as redis_py
 
-from consumers.backoff import pause_before
-from consumers.job import Job
-from consumers.lanes import Lane
-from consumers.tour import Tour
-from processors.backoff import delay_ms
-from processors.retry import RetryPolicy
+from consumers.connections.backoff import pause_before
+from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
+from consumers.upkeep.tour import Tour
+from processors.retries.backoff import delay_ms
+from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.delivery import Delivery
 from consumers.errors import LayoutMismatch
-from consumers.job import Job
-from consumers.keys import Keys
-from consumers.leases import Leases
+from consumers.jobs.job import Job
+from consumers.lease.leases import Leases
+from consumers.store.delivery import Delivery
+from consumers.store.keys import Keys
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -10,8 +10,8 @@ import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
-from consumers.job import Job
-from processors.retry import RetryPolicy
+from consumers.jobs.job import Job
+from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
@@ -19,7 +19,7 @@ from tests.support.waiting import PATIENCE, aeventually
 
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumers.executor.END_PATIENCE", 0.2)
+    monkeypatch.setattr("consumers.run.executor.END_PATIENCE", 0.2)
 
 
 def leaked(worker: Consumer) -> int:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 import redis as redis_py
 
-from consumers.archive import Archive
-from consumers.connection import Connector
-from consumers.delivery import Delivery, Stream
-from consumers.job import Envelope
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.outcome import Completed, Released
-from consumers.scripts import call
-from consumers.transitions import Settlement
+from consumers.connections.connector import Connector
+from consumers.jobs.job import Envelope
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Completed, Released
+from consumers.settle.archive import Archive
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Keys
+from consumers.store.scripts import call
+from consumers.store.transitions import Settlement
 from taskmanager import Job, JobFailed, TaskManager
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE

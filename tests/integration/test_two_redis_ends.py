@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pytest
 import redis as redis_py
 
-from consumers.archive import Archive
-from consumers.connection import Connector
-from consumers.delivery import Delivery
-from consumers.inspector import End, Facts, Inspector
-from consumers.operator import Operator
-from consumers.outcome import Buried, Completed, RetryAt
-from consumers.transitions import Settlement
-from consumers.wire import Wire
+from consumers.admin.inspector import End, Facts, Inspector
+from consumers.admin.operator import Operator
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.outcome import Buried, Completed, RetryAt
+from consumers.settle.archive import Archive
+from consumers.store.delivery import Delivery
+from consumers.store.transitions import Settlement
 from tests.support.queue import OTHER, RESULT_TTL_MS, Queue, new_job
 from tests.support.servers import RedisServer
 

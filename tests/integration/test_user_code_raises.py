@@ -15,7 +15,7 @@ import redis as redis_py
 from pydantic import AfterValidator
 
 from consumers.consumer import Consumer
-from consumers.job import Job
+from consumers.jobs.job import Job
 from processors.processor import Processor
 from taskmanager import DeadLetter, TaskManager
 from tests.support.engine import QueueView, emitting, working
@@ -249,7 +249,7 @@ async def test_an_on_dead_is_called_while_the_application_blocks_the_default_exe
 async def test_an_on_dead_that_hangs_does_not_keep_a_later_worker_from_telling(
     make: Callable[..., TaskManager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskmanager.alerts.PATIENCE", 0.1)
+    monkeypatch.setattr("taskmanager.handlers.alerts.PATIENCE", 0.1)
     tm = make()
     told: list[str] = []
     hanging = threading.Event()

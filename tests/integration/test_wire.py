@@ -16,8 +16,8 @@ import pytest
 import redis.asyncio
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
-from consumers.connection import Connector
-from consumers.wire import NotSent, Wire
+from consumers.connections.connector import Connector
+from consumers.connections.wire import NotSent, Wire
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -218,7 +218,7 @@ async def test_a_blocked_event_loop_does_not_cost_the_connection(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Redis may be kept from a processor as well.
-    monkeypatch.setattr("consumers.link.GRACE", 5.0)
+    monkeypatch.setattr("consumers.connections.link.GRACE", 5.0)
     wire = Wire(Connector.of(server.url), name=None, reply_timeout=0.2)
     number = await wire.send("CLIENT", "ID")
     replies = [wire.send("ECHO", b"x" * 300_000) for _ in range(5)]

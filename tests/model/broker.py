@@ -13,13 +13,13 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers import schedules, transitions
-from consumers.delivery import Delivery, Stream, read_envelope
-from consumers.job import NewJob
-from consumers.keys import Fleet, Keys, bucket
-from consumers.lanes import Lane
-from consumers.outcome import Outcome
-from consumers.transitions import Call, DeadLetterBounds, Settlement
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Outcome
+from consumers.store import scheduling, transitions
+from consumers.store.delivery import Delivery, Stream, read_envelope
+from consumers.store.keys import Fleet, Keys, bucket
+from consumers.store.transitions import Call, DeadLetterBounds, Settlement
 from tests.model.state import GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
 from tests.support.queue import Queue
 
@@ -279,9 +279,9 @@ class Broker:
         """Pause, resume or remove a schedule; return the word."""
         keys = self.queues[queue].keys
         calls = {
-            "pause": lambda: schedules.pause(keys, name, given, digest=digest),
-            "resume": lambda: schedules.resume(keys, name, int(given), digest=digest),
-            "remove": lambda: schedules.remove(keys, name),
+            "pause": lambda: scheduling.pause(keys, name, given, digest=digest),
+            "resume": lambda: scheduling.resume(keys, name, int(given), digest=digest),
+            "remove": lambda: scheduling.remove(keys, name),
         }
         word: bytes = self.queues[queue].run(calls[what]())
         return word.decode()

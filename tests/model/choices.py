@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from consumers.guards import debounced, idempotent
-from consumers.job import NewJob
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.jobs.guards import debounced, idempotent
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 
 HOUR = 3_600_000
 IDS = ("x", "y", "z", "w")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from consumers.keys import Keys
+from consumers.store.keys import Keys
 from tests.model.broker import Seen, SeenQueue
 from tests.model.model import Model
 from tests.model.state import GROUP, OUTBOX_EPOCH, PUT_OFF, Key, Letter, Plan, Run

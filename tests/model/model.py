@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumers.job import NewJob
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from tests.model.state import (
     MAX_EVENT_LANES,
     MAX_LANES,

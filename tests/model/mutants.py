@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from consumers import schedules, transitions
-from consumers.scripts import Script
+from consumers.store import scheduling, transitions
+from consumers.store.scripts import Script
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Mutant:
         """Take the place of the real scripts; fails when none has the text any more."""
         found = [
             monkeypatch.setattr(module, name, self._mutated(script))
-            for module in (transitions, schedules)
+            for module in (transitions, scheduling)
             for name, script in _scripts(module).items()
             if self.text in script.source
         ]

@@ -19,8 +19,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from consumers import schedules, transitions
-from consumers.outcome import Completed
+from consumers.jobs.outcome import Completed
+from consumers.store import scheduling, transitions
 from tests.model import state
 from tests.model.machine import BrokerMachine
 from tests.model.mutants import MUTANTS, Mutant
@@ -44,7 +44,7 @@ _NOTICE = settings(_PROFILE, max_examples=1000, phases=[Phase.generate])
 @pytest.fixture
 def near(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis_py.Redis]:
     """A client over the server's socket; its queues have room for few lanes."""
-    for module in (transitions, schedules):
+    for module in (transitions, scheduling):
         monkeypatch.setattr(module, "MAX_LANES", state.MAX_LANES)
     monkeypatch.setattr(transitions, "MAX_EVENT_LANES", state.MAX_EVENT_LANES)
     with redis_py.Redis.from_url(server.unix_url, retry=Retry(NoBackoff(), 0)) as client:

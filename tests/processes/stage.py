@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from consumers.keys import Keys
+from consumers.store.keys import Keys
 from taskmanager import JobHandle, TaskManager
 from tests.support.processes import Child, Spawner
 from tests.support.servers import RedisServer

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.connection import Connector
-from consumers.dead_letters import DeadLetters
-from consumers.job import NewJob
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Completed
-from consumers.relay import Relay
-from consumers.transitions import ALL, Settlement
-from consumers.wire import Wire
+from consumers.admin.dead_letters import DeadLetters
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Completed
+from consumers.store.transitions import ALL, Settlement
+from consumers.upkeep.relay import Relay
 from tests.processes.apps.cuts import worker
 from tests.support.processes import Spawner
 from tests.support.queue import Queue

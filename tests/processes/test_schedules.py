@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from processors.schedule import fire_of
+from processors.schedules.schedule import fire_of
 from tests.processes.stage import LEASE, SLACK, Stage
 from tests.support.waiting import eventually
 

@@ -12,16 +12,16 @@ from typing import Any, cast
 
 import redis as redis_py
 
-from consumers.batches import Emitted
-from consumers.connection import Connector
+from consumers.connections.connector import Connector
 from consumers.consumer import Consumer
-from consumers.job import Job, NewJob
-from consumers.keys import Keys
-from consumers.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
+from consumers.emit.batches import Emitted
+from consumers.emit.producer import Producer
+from consumers.jobs.job import Job, NewJob
+from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
 from consumers.policy import Handler
-from consumers.producer import Producer
+from consumers.store.keys import Keys
 from processors.processor import Processor, Registration
-from processors.retry import RetryPolicy
+from processors.retries.retry import RetryPolicy
 from tests.support.waiting import aeventually
 
 Handlers = Mapping[str | tuple[str, str], Callable[..., Any]]

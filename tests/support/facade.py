@@ -9,7 +9,7 @@ from typing import Any
 
 import redis as redis_py
 
-from consumers.keys import Keys
+from consumers.store.keys import Keys
 from taskmanager import TaskManager
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE

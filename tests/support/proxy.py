@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from consumers.scripts import Script
+from consumers.store.scripts import Script
 from tests.support.resp import arguments, did_something, frames, is_pushed, name_of
 
 T = TypeVar("T")

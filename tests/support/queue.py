@@ -12,14 +12,14 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import NoScriptError, ResponseError
 
-from consumers import schedules, transitions
-from consumers.delivery import Delivery, Stream, read_envelope
-from consumers.job import NewJob
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.outcome import Outcome
-from consumers.schedules import Record
-from consumers.transitions import Call, DeadLetterBounds, Settlement
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Outcome
+from consumers.store import scheduling, transitions
+from consumers.store.delivery import Delivery, Stream, read_envelope
+from consumers.store.keys import Keys
+from consumers.store.scheduling import Record
+from consumers.store.transitions import Call, DeadLetterBounds, Settlement
 from tests.support.waiting import PATIENCE
 
 GROUP = "workers"
@@ -126,7 +126,7 @@ class Queue:
         confirm_only: bool = False,
     ) -> tuple[str, int | None]:
         """Register a schedule; return the word and the next fire."""
-        call = schedules.register(
+        call = scheduling.register(
             self.keys, name, digest=digest, version=version, definition=definition, slot=slot,
             source=source, confirm_only=confirm_only,
         )  # fmt: skip
@@ -150,7 +150,7 @@ class Queue:
         """Fire a schedule as it is known, up to its next fire unless told; return word and jobs."""
         latest = known.slot if latest is None else latest
         assert latest is not None
-        call = schedules.fire(
+        call = scheduling.fire(
             self.keys, known, latest=latest, following=following, overlap=overlap,
             passed_over=passed_over, jobs=jobs,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from consumers.job import Job
+from consumers.jobs.job import Job
 
 # Where a worker process finds the log to write to.
 VARIABLE = "WITNESS_LOG"

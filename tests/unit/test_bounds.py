@@ -8,7 +8,7 @@ import pytest
 
 from consumers.consumer import Consumer
 from consumers.errors import InvalidInput
-from consumers.job import Job
+from consumers.jobs.job import Job
 from processors.processor import Processor
 
 

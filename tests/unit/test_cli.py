@@ -18,13 +18,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.errors import InvalidPriority, QueueFull, RedisUnavailable
-from taskmanager import logs
 from taskmanager.cli import cli
 from taskmanager.cli.banner import Banner
 from taskmanager.cli.exits import Exit, reported
 from taskmanager.cli.loading import load
 from taskmanager.cli.supervisor import Start, Supervisor
 from taskmanager.manager import TaskManager
+from taskmanager.worker import logs
 from tests.support.waiting import PATIENCE, aeventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from consumers.dead_letters import DeadLetter
+from consumers.admin.dead_letters import DeadLetter
 from taskmanager.cli import cli
 from taskmanager.cli.objects import as_json, job_object, letter_object, plain
 from taskmanager.cli.output import age_of, brief, data, fields, section, table
 from taskmanager.cli.units import duration, milliseconds, rate
 from taskmanager.escapes import escaped
-from taskmanager.facts import JobInfo, LogLine, Progress
+from taskmanager.handles.info import JobInfo, LogLine, Progress
 
 NOWHERE = "redis://alice:s3cret@127.0.0.1:1/0"
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
+from taskmanager.cli.commands.worker import _say
 from taskmanager.cli.streams import output
-from taskmanager.cli.worker import _say
 
 ROOT = Path(__file__).resolve().parents[2]
 

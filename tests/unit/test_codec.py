@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_serializer, model_serializer
 
-from consumers.codec import decode, default_id, encode, fresh_id
 from consumers.errors import NotSerializable, TooLarge
+from consumers.jobs.codec import decode, default_id, encode, fresh_id
 
 json_values = st.recursive(
     st.none()

@@ -15,7 +15,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.credentials import UsernamePasswordCredentialProvider
 from redis.sentinel import Sentinel
 
-from consumers.connection import CONNECT_TIMEOUT, Connector, masked
+from consumers.connections.connector import CONNECT_TIMEOUT, Connector, masked
 from consumers.errors import InvalidInput
 
 SECRET = "hunter2"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.crash_loop import exclusive, patience
+from consumers.fetch.solo import exclusive, patience
 
 
 def test_a_solo_run_keeps_others_out_for_two_leases_and_twice_as_long_after_each_crash() -> None:

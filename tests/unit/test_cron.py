@@ -18,9 +18,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from consumers.errors import InvalidInput
-from processors import cron
-from processors.cron import CronSpec
-from processors.cron_pattern import InvalidSchedule
+from processors.schedules import cron
+from processors.schedules.cron import CronSpec
+from processors.schedules.pattern import InvalidSchedule
 
 NOW = 1_790_000_000_123
 
@@ -354,7 +354,7 @@ def test_a_machine_without_time_zone_data_is_told_what_to_install() -> None:
     program = """if True:
         import sys
         sys.modules["tzdata"] = None
-        from processors.cron import CronSpec, InvalidSchedule
+        from processors.schedules.cron import CronSpec, InvalidSchedule
         assert CronSpec("0 0 * * *").next_after(0) == 86_400_000
         try:
             CronSpec("0 0 * * *", "Europe/Berlin")

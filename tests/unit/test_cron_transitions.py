@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from cronsim import CronSim
 
-from processors.cron import CronSpec
+from processors.schedules.cron import CronSpec
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 FROM = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.current import Run
-from consumers.job import Job
+from consumers.jobs.job import Job
+from consumers.run.run import Run
 
 
 async def test_what_went_well_is_forgotten_and_what_failed_is_kept() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.deadlines import Deadlines
-from consumers.delivery import Delivery, Stream
-from consumers.job import Envelope
-from consumers.keys import Keys
-from consumers.lanes import Lane
+from consumers.jobs.job import Envelope
+from consumers.jobs.lanes import Lane
+from consumers.run.deadlines import Deadlines
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Keys
 from tests.support.waiting import aeventually
 
 

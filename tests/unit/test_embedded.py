@@ -15,8 +15,8 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from taskmanager import embedded
-from taskmanager.embedded import EmbeddedServer, resolve
+from taskmanager.embedded import server as embedded
+from taskmanager.embedded.server import EmbeddedServer, resolve
 from taskmanager.errors import EmbeddedError
 from tests.support.processes import Child, Spawner
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 OWNER = """
 import sys, time
 from pathlib import Path
-from taskmanager.embedded import EmbeddedServer
+from taskmanager.embedded.server import EmbeddedServer
 
 print(EmbeddedServer(Path(sys.argv[1])).start(), flush=True)
 {then}

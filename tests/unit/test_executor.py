@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from consumers.current import Run
-from consumers.delivery import Delivery, Stream
-from consumers.executor import Executor
-from consumers.job import Envelope, Job
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.leases import Leases
-from consumers.outcome import Buried, Cancelled, Completed, Released, RetryAt
-from consumers.pauses import MOST_STALE, Pauses, PauseState
+from consumers.jobs.job import Envelope, Job
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
+from consumers.lease.leases import Leases
 from consumers.policy import Around, CallNext, Handler
+from consumers.run.executor import Executor
+from consumers.run.pauses import MOST_STALE, Pauses, PauseState
+from consumers.run.run import Run
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Keys
 from processors.processor import Processor, Registration
-from processors.retry import RetryPolicy
+from processors.retries.retry import RetryPolicy
 from tests.support.waiting import PATIENCE, aeventually
 
 LEASE = 30.0

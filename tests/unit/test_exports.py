@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import consumers.errors
-import consumers.operator
-import processors.cron_pattern
+import processors.schedules.pattern
 import taskmanager
 import taskmanager.errors
 from taskmanager import TaskManagerError
@@ -29,7 +28,11 @@ def test_every_name_can_be_imported() -> None:
 
 
 def test_every_error_is_exported() -> None:
-    modules = (consumers.errors, consumers.operator, processors.cron_pattern, taskmanager.errors)
+    modules = (
+        consumers.errors,
+        processors.schedules.pattern,
+        taskmanager.errors,
+    )
 
     assert set().union(*map(_errors_of, modules)) <= set(taskmanager.__all__)
 

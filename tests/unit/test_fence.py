@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from consumers.job import Envelope, FakeJob, Job
-from consumers.lanes import Lane
+from consumers.jobs.job import Envelope, FakeJob, Job
+from consumers.jobs.lanes import Lane
 
 
 def fence(epoch: int, generation: int, earlier: int, delivered: int = 1) -> int:

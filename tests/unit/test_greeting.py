@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from consumers.greeting import Greeted, Words, greeting
-from consumers.refusals import WrongServer
+from consumers.connections.greeting import Greeted, Words, greeting
+from consumers.connections.not_now import WrongServer
 
 REFUSED = ResponseError("unknown command")
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from consumers.job import Envelope, Job
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Outcome, Raised, RetryAt
+from consumers.jobs.job import Envelope, Job
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Outcome, Raised, RetryAt
 from consumers.policy import Handler
 from processors.processor import Processor, Registration
-from processors.retry import RetryPolicy
-from processors.signals import Discard, Retry, Snooze
-from taskmanager.alerts import _last_line
+from processors.retries.retry import RetryPolicy
+from processors.retries.signals import Discard, Retry, Snooze
+from taskmanager.handlers.alerts import _last_line
 
 
 def group(*errors: Exception) -> ExceptionGroup[Exception]:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from consumers import guards
+from consumers.jobs import guards
 
 TEXTS = ["", " ", "a", "a b", "\0", "a\0b", "\N{SNOWMAN}", "\udc80", "x" * 100_000, "\n:i=x"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from consumers.errors import InvalidInput
 from taskmanager import AlreadyInitializedError, AlreadyStarted, Context, TaskManager
-from taskmanager.handlers import Registry
+from taskmanager.handlers.registry import Registry
 
 
 async def full(job: Any, ctx: Any) -> None: ...

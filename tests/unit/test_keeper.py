@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from consumers.connection import Connector
-from consumers.delivery import Delivery, Stream
-from consumers.job import Envelope
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.leases import Keeper, Leases
+from consumers.connections.connector import Connector
+from consumers.jobs.job import Envelope
+from consumers.jobs.lanes import Lane
+from consumers.lease.leases import Keeper, Leases
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Keys
 from tests.support.waiting import aeventually, eventually
 
 _STREAM = Stream(Keys("default"), Lane("default"), "workers", front=False)

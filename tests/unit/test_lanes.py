@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.lanes import Lane, listed_lanes
+from consumers.jobs.lanes import Lane, listed_lanes
 
 OWN_LANES = [
     (Lane("q"), 1, "event.send:default:0", "workers"),

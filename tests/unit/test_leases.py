@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from consumers.delivery import Delivery, Stream
-from consumers.held import Held
-from consumers.job import Envelope
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.leases import Leases
+from consumers.fetch.held import Held
+from consumers.jobs.job import Envelope
+from consumers.jobs.lanes import Lane
+from consumers.lease.leases import Leases
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Keys
 
 _STREAM = Stream(Keys("default"), Lane("default"), "workers", front=False)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from consumers.delivery import Stream
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.levels import Level
+from consumers.fetch.levels import Level
+from consumers.jobs.lanes import Lane
+from consumers.store.delivery import Stream
+from consumers.store.keys import Keys
 
 
 def level(lanes: int) -> Level:

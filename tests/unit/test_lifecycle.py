@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from taskmanager.clients import Clients
-from taskmanager.handlers import Registry
-from taskmanager.lifecycle import LifeCycle
-from taskmanager.modules import Modules
+from taskmanager.clients.clients import Clients
+from taskmanager.handlers.modules import Modules
+from taskmanager.handlers.registry import Registry
+from taskmanager.worker.lifecycle import LifeCycle
 
 WITHIN = 20.0
 # More turns of the loop than a start takes here.

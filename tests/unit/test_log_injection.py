@@ -12,7 +12,7 @@ import pytest
 from taskmanager.cli.exits import Exit
 from taskmanager.cli.output import section
 from taskmanager.escapes import escaped_json
-from taskmanager.logs import ConsoleFormatter, JsonFormatter
+from taskmanager.worker.logs import ConsoleFormatter, JsonFormatter
 
 TITLE = "\x1b]0;owned\x07"
 FORGED = "a\n12:00:00.000 ERROR   root  forged"

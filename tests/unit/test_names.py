@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumers.errors import InvalidName
-from consumers.names import check_job_id, check_name
+from consumers.jobs.names import check_job_id, check_name
 
 
 @pytest.mark.parametrize("name", ["a", "7", "send-email", "A.b_c-9", "x" * 128])

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 
-from consumers.natives import is_patched, new_event_loop, start_thread, taken_lock
+from consumers.connections.natives import is_patched, new_event_loop, start_thread, taken_lock
 
 _IN_GREENLETS = """
 from gevent import monkey; monkey.patch_all()
 import gevent
-from consumers.natives import *
+from consumers.connections.natives import *
 assert is_patched()
 lock = taken_lock()
 start_thread(lock.release, name="real")

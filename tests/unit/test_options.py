@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from consumers.codec import decode
 from consumers.errors import InvalidInput, InvalidName, UnknownOption
-from consumers.job import NewJob
-from consumers.lanes import Lane
+from consumers.jobs.codec import decode
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import Lane
 from taskmanager.errors import ConflictingOptions
-from taskmanager.options import EMIT, Option, Table
-from taskmanager.request import new_job, new_jobs
+from taskmanager.options.request import new_job, new_jobs
+from taskmanager.options.tables import EMIT, Option, Table
 
 TABLE = Table("brew", Option("max_retries", ("attempts", "retry_count")), Option("strong"))
 

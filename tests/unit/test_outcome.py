@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.outcome import REASON_LIMIT, Buried, Cancelled
-from consumers.texts import ERROR_LIMIT
+from consumers.jobs.outcome import REASON_LIMIT, Buried, Cancelled
+from consumers.jobs.texts import ERROR_LIMIT
 
 
 @pytest.mark.parametrize("text", ["no", "x" * 50_000_000, "é" * 40_000])

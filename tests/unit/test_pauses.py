@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.pauses import Pauses, PauseState
+from consumers.run.pauses import Pauses, PauseState
 
 NOTHING = PauseState()
 WHOLE = PauseState(3, True)

@@ -13,8 +13,8 @@ from typing_extensions import TypedDict as ExtendedTypedDict
 import taskmanager
 from consumers.errors import InvalidInput
 from taskmanager import Context, InvalidHandler, InvalidPayload, Job, TaskManager
-from taskmanager.payloads import payload_of
-from taskmanager.request import new_job
+from taskmanager.handlers.payloads import payload_of
+from taskmanager.options.request import new_job
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -11,19 +11,19 @@ from unittest import mock
 import pytest
 
 from consumers.chance import chance
-from consumers.codec import default_id
 from consumers.errors import InvalidInput
-from consumers.job import Envelope, Job
-from consumers.outcome import Buried, Raised, RetryAt
+from consumers.jobs.codec import default_id
+from consumers.jobs.job import Envelope, Job
+from consumers.jobs.outcome import Buried, Raised, RetryAt
 from consumers.policy import Handler
-from consumers.transitions import DeadLetterBounds
+from consumers.store.transitions import DeadLetterBounds
 from processors import Processor, RetryPolicy
 from taskmanager import TaskManager
 from taskmanager.configuration import Configuration
-from taskmanager.handlers import Registry
-from taskmanager.options import DLQ, RETRY
-from taskmanager.policies import Policies, read_policies
-from taskmanager.request import new_job
+from taskmanager.handlers.registry import Registry
+from taskmanager.options.processor import Policies, read_policies
+from taskmanager.options.request import new_job
+from taskmanager.options.tables import DLQ, RETRY
 
 MONTH_MS = 30 * 24 * 3600 * 1000
 

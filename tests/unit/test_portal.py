@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from taskmanager import LoopHasEnded, LoopIsRunning
-from taskmanager import portal as module
-from taskmanager.portal import Portal, refuse_running_loop, wait_on
+from taskmanager.clients import portal as module
+from taskmanager.clients.portal import Portal, refuse_running_loop, wait_on
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.prefetch import Prefetch
+from consumers.fetch.prefetch import Prefetch
 
 
 def after(slots: int, ended: int, seconds: float) -> Prefetch:

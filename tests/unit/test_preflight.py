@@ -7,11 +7,14 @@ from importlib import resources
 
 import pytest
 
-from consumers import archive, heartbeat, preflight, schedules, transitions
-from consumers.scripts import Script, load
+from consumers.open import rights
+from consumers.settle import archive
+from consumers.store import scheduling, transitions
+from consumers.store.scripts import Script, load
+from consumers.upkeep import heartbeat
 from processors import debounce
 
-ENGINE = (*transitions.ALL, *schedules.ALL, *heartbeat.ALL)
+ENGINE = (*transitions.ALL, *scheduling.ALL, *heartbeat.ALL)
 SCRIPTS = (*ENGINE, *archive.ALL, *debounce.ALL, load("check_rights"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 INCLUDED = {it.name for it in resources.files("consumers.store").joinpath("lua/include").iterdir()}
@@ -53,7 +56,7 @@ def test_every_script_in_the_folder_is_tested_here() -> None:
 
 
 def test_preflight_tries_every_command_and_knows_no_other() -> None:
-    assert set(preflight.commands()) == known_to_preflight()
+    assert set(rights.commands()) == known_to_preflight()
 
 
 @pytest.mark.parametrize("script", ENGINE, ids=lambda script: script.name)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from consumers.job import Envelope, Job
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Completed, Raised, Returned
+from consumers.jobs.job import Envelope, Job
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Completed, Raised, Returned
+from consumers.jobs.texts import ERROR_LIMIT, describe
 from consumers.policy import Handler
-from consumers.texts import ERROR_LIMIT, describe
 from processors import Processor
 
 

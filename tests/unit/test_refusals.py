@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis._parsers import BaseParser
 
-from consumers.refusals import is_for_now, is_of_a_replica
+from consumers.connections.not_now import is_for_now, is_of_a_replica
 
 parse = BaseParser.parse_error
 

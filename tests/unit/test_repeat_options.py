@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from consumers.codec import decode, default_id
 from consumers.errors import InvalidInput
-from consumers.lanes import Lane
-from processors.cron import CronSpec
-from processors.schedule import Schedule
+from consumers.jobs.codec import decode, default_id
+from consumers.jobs.lanes import Lane
+from processors.schedules.cron import CronSpec
+from processors.schedules.schedule import Schedule
 from taskmanager import InvalidPayload, TaskManager
-from taskmanager.emitter import Emitter
-from taskmanager.handlers import Registry
-from taskmanager.repeats import emit_schedule, is_repeated
-from taskmanager.request import new_jobs
+from taskmanager.emit.emitter import Emitter
+from taskmanager.handlers.registry import Registry
+from taskmanager.options.repeat import emit_schedule, is_repeated
+from taskmanager.options.request import new_jobs
 
 DAILY = {"pattern": "0 3 * * *"}
 UTC_DAILY = CronSpec("0 3 * * *")

@@ -10,12 +10,12 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from consumers.errors import InvalidInput, JobTimeout
-from consumers.job import Envelope, Job
-from consumers.lanes import Lane
-from consumers.outcome import Buried, Cancelled, Completed, Outcome, Raised, RetryAt, Returned
+from consumers.jobs.job import Envelope, Job
+from consumers.jobs.lanes import Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Raised, RetryAt, Returned
 from consumers.policy import Handler
 from processors import Discard, Processor, Registration, Retry, RetryPolicy, Snooze
-from processors.backoff import MAX_DELAY_MS, delay_ms
+from processors.retries.backoff import MAX_DELAY_MS, delay_ms
 
 HANDLER = Handler.of(lambda job: None)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from consumers.errors import InvalidInput
-from consumers.lanes import Lane
-from consumers.names import check_job_id
-from consumers.schedules import MAX_VERSION
-from processors.cron import CronSpec
-from processors.schedule import (
+from consumers.jobs.lanes import Lane
+from consumers.jobs.names import check_job_id
+from consumers.store.scheduling import MAX_VERSION
+from processors.schedules.cron import CronSpec
+from processors.schedules.schedule import (
     GRACE_MS,
     IN_TIME_MS,
     MOST_CAUGHT_UP,

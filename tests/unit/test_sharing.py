@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from consumers.delivery import Stream
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.sharing import LaneStreams, Sharing, streams_of
+from consumers.fetch.sharing import LaneStreams, Sharing, streams_of
+from consumers.jobs.lanes import Lane
+from consumers.store.delivery import Stream
+from consumers.store.keys import Keys
 
 Backlog = dict[Stream, int]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskmanager import signals
+from taskmanager.worker import stop_signals
 
 BOTH = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,7 +29,7 @@ def as_before() -> Iterator[None]:
 async def test_the_handler_of_before_is_put_back(number: signal.Signals) -> None:
     signal.signal(number, own)
 
-    with signals.handled(lambda: None):
+    with stop_signals.handled(lambda: None):
         assert signal.getsignal(number) is not own
 
     assert signal.getsignal(number) is own
@@ -37,7 +37,7 @@ async def test_the_handler_of_before_is_put_back(number: signal.Signals) -> None
 
 @pytest.mark.parametrize("number", BOTH)
 async def test_a_handler_that_the_application_sets_meanwhile_stays(number: signal.Signals) -> None:
-    with signals.handled(lambda: None):
+    with stop_signals.handled(lambda: None):
         signal.signal(number, own)
 
     assert signal.getsignal(number) is own
@@ -54,5 +54,5 @@ async def test_a_handler_that_is_not_pythons_and_cannot_be_put_back_is_no_error(
 
     with monkeypatch.context() as patched:
         patched.setattr(signal, "signal", not_pythons)
-        with signals.handled(lambda: None):
+        with stop_signals.handled(lambda: None):
             pass

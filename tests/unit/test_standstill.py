@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from consumers import standstill
-from consumers.current import Run, awaiting, current_run
-from consumers.job import Job
-from consumers.standstill import Standstill
+from consumers.jobs.job import Job
+from consumers.run import standstill
+from consumers.run.run import Run, awaiting, current_run
+from consumers.run.standstill import Standstill
 
 QUEUES = ["default"]
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from consumers.codec import default_id
 from consumers.errors import InvalidInput
-from consumers.guards import Mode, debounced, digest_of, idempotent
-from consumers.names import check_job_id
+from consumers.jobs.codec import default_id
+from consumers.jobs.guards import Mode, debounced, digest_of, idempotent
+from consumers.jobs.names import check_job_id
 from processors.debounce import DebounceManager
 from taskmanager import TaskManager
-from taskmanager.handlers import Registry
-from taskmanager.policies import read_policies
-from taskmanager.request import new_job, new_jobs
-from taskmanager.storms import emit_storm, handler_storms
+from taskmanager.handlers.registry import Registry
+from taskmanager.options.debounce import emit_storm, handler_storms
+from taskmanager.options.processor import read_policies
+from taskmanager.options.request import new_job, new_jobs
 
 DEFAULT_ID = default_id("x", "default", b"{}")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consumers.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
-from consumers.tour import LEAST, Tour, portion
+from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
+from consumers.upkeep.tour import LEAST, Tour, portion
 
 MOST = MAX_LANES + MAX_EVENT_LANES
 

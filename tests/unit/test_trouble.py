@@ -7,9 +7,9 @@ import logging
 import pytest
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
+from consumers.connections.trouble import Trouble
+from consumers.connections.wire import NotSent
 from consumers.errors import TaskManagerError
-from consumers.trouble import Trouble
-from consumers.wire import NotSent
 
 logger = logging.getLogger("test.trouble")
 

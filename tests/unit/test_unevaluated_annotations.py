@@ -15,8 +15,8 @@ import pytest
 
 from taskmanager import InvalidHandler, Job, TaskManager
 from taskmanager.cli.loading import load
-from taskmanager.payloads import payload_of
-from taskmanager.signatures import signature_of
+from taskmanager.handlers.payloads import payload_of
+from taskmanager.options.signatures import signature_of
 
 if TYPE_CHECKING:
     from decimal import Decimal

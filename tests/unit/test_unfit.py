@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
-from consumers.job import Envelope
-from consumers.outcome import Buried
-from consumers.texts import ERROR_LIMIT
-from consumers.unfit import unfit, unreadable
+from consumers.jobs.job import Envelope
+from consumers.jobs.outcome import Buried
+from consumers.jobs.texts import ERROR_LIMIT
+from consumers.store.unfit import unfit, unreadable
 
 
 def refusal(payload: Any, data: bytes) -> BaseException:

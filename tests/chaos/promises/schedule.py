@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from processors.schedule import fire_of
+from processors.schedules.schedule import fire_of
 from tests.chaos.blame import Blame
 from tests.chaos.history import History
 from tests.chaos.verdict import Rules, Violation

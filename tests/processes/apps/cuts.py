@@ -13,13 +13,13 @@ import sys
 from typing import NoReturn
 
 from consumers import Consumer, Handler, Job, NewJob
-from consumers.connection import Connector
-from consumers.dead_letters import DeadLetters
-from consumers.faults import arm
-from consumers.keys import Keys
-from consumers.lanes import Lane
-from consumers.relay import Relay
-from consumers.wire import Wire
+from consumers.admin.dead_letters import DeadLetters
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.cuts import arm
+from consumers.jobs.lanes import Lane
+from consumers.store.keys import Keys
+from consumers.upkeep.relay import Relay
 from processors import Discard, Processor, Snooze
 
 LEASE = 1.0

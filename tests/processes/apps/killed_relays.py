@@ -25,14 +25,14 @@ from typing import NoReturn
 
 import redis as redis_py
 
-import consumers.relay
-from consumers import faults
-from consumers.connection import Connector
-from consumers.keys import Keys
-from consumers.outcome import Completed
-from consumers.relay import Relay
-from consumers.transitions import Settlement
-from consumers.wire import Wire
+import consumers.upkeep.relay
+from consumers import cuts
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.jobs.outcome import Completed
+from consumers.store.keys import Keys
+from consumers.store.transitions import Settlement
+from consumers.upkeep.relay import Relay
 from tests.support.queue import Queue, new_job
 
 IDLE = "idle"
@@ -52,8 +52,8 @@ class WatchedRelay(Relay):
     def __init__(self, wire: Wire, keys: Keys, seen: mmap.mmap) -> None:
         super().__init__(wire, keys, batch=BATCH)
         self._seen = seen
-        consumers.relay.cut = self._pass(faults.cut)
-        consumers.relay.cut_in_flight = self._pass(faults.cut_in_flight)
+        consumers.upkeep.relay.cut = self._pass(cuts.cut)
+        consumers.upkeep.relay.cut_in_flight = self._pass(cuts.cut_in_flight)
 
     async def step(self) -> None:
         try:
@@ -103,7 +103,7 @@ class Victim:
 
     def _work(self, url: str, point: str) -> NoReturn:
         try:
-            faults.arm(point)
+            cuts.arm(point)
             wire = Wire(Connector.of(url), name="relay")
             asyncio.run(WatchedRelay(wire, Keys("default"), self._seen).run())
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskmanager.embedded import EmbeddedServer
+from taskmanager.embedded.server import EmbeddedServer
 from tests.processes.stage import Stage
 from tests.support.processes import Spawner
 from tests.support.servers import RedisServer

@@ -1,0 +1,1 @@
+"""What producers and people ask of a queue and change in it. No worker imports it."""

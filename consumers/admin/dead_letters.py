@@ -1,0 +1,161 @@
+"""Read, replay and purge the dead letters of a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from consumers.connections.wire import Wire
+from consumers.jobs.outcome import Buried
+from consumers.store.delivery import Delivery
+from consumers.store.door import Door
+from consumers.store.keys import Keys
+from consumers.store.scripts import call
+from consumers.store.transitions import BATCH_ITEMS, purge, replay_items, words
+
+# The reasons of letters that are the outcome of a run; the others never ran, or crashed.
+_AFTER_A_RUN = ("failed", "bad_result")
+_AGAIN = "A"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that was given up, or an entry that was none.
+
+    reason is a short word; error is text with a traceback where there is one;
+    errors are the last 10, each {"at": ms since 1970, "attempt", "delivery",
+    "error"}. attempts counts runs that were recorded, deliveries also those
+    that were not; run is the one that died. A foreign entry has the id
+    ``foreign:<entry>``, no data, and its bytes in raw.
+    """
+
+    id: str
+    event: str
+    queue: str
+    data: Any
+    raw: bytes | None
+    reason: str
+    error: str
+    errors: list[dict[str, Any]] = field(repr=False)
+    attempts: int
+    deliveries: int
+    died_at: datetime
+    run: int = field(repr=False)
+    entry: str = field(repr=False)
+
+
+class DeadLetters:
+    """The dead letters of one queue."""
+
+    def __init__(self, wire: Wire, keys: Keys, *, where: str) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._door = Door(wire, keys, where=where)
+        # The door takes one batch at a time.
+        self._replaying = asyncio.Lock()
+
+    async def newest(self, limit: int, *, before: str = "+") -> list[DeadLetter]:
+        """Return at most limit letters, newest first; before is an entry to go on from."""
+        end = before if before == "+" else f"({before}"
+        found = await self._wire.send("XREVRANGE", self._keys.dead, end, "-", "COUNT", limit)
+        return [letter_of(self._keys.queue, entry.decode(), fields) for entry, fields in found]
+
+    async def get(self, job_id: str) -> DeadLetter | None:
+        """Return the latest letter of a job id; None when there is none."""
+        entry = await self._wire.send("HGET", self._keys.dead_index, job_id)
+        if entry is None:
+            return None
+        found = await self._wire.send("XRANGE", self._keys.dead, entry, entry)
+        return letter_of(self._keys.queue, entry.decode(), found[0][1]) if found else None
+
+    async def oldest(self, after: str, limit: int) -> list[DeadLetter]:
+        """Return at most limit letters younger than an entry ("-" for all), oldest first."""
+        start = after if after == "-" else f"({after}"
+        found = await self._wire.send("XRANGE", self._keys.dead, start, "+", "COUNT", limit)
+        return [letter_of(self._keys.queue, entry.decode(), fields) for entry, fields in found]
+
+    async def replay(self, job_ids: Sequence[str], *, patience: float) -> list[str]:
+        """Bring letters back, each id once, at most 500; return a word each (see replay.lua).
+
+        A repeated request changes nothing. Raises RedisUnavailable after patience seconds.
+        """
+        until, found = time.monotonic() + patience, [_AGAIN] * len(job_ids[:BATCH_ITEMS])
+        async with self._replaying:
+            # A script takes about 1 MiB; each takes one at least.
+            while _AGAIN in found:
+                done = found.index(_AGAIN)
+                items = replay_items(self._keys, job_ids[done:BATCH_ITEMS])
+                found[done:] = words(await self._door.send(items, until=until))
+        return found
+
+    async def purge(self, older_than: float) -> int:
+        """Delete the letters older than some seconds; return how many. Goes in steps of 500."""
+        purged: int = 0
+        while True:
+            step = purge(self._keys, round(older_than * 1000))
+            deleted, more = await call(self._wire, step.script, step.keys, step.args)
+            purged += deleted
+            if not more:
+                return purged
+
+
+def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
+    """Return the letter in the flat fields of an entry of the dead letters."""
+    facts = dict(zip(fields[::2], fields[1::2], strict=True))
+    head = [int(part) for part in facts.get(b"head", b"").split(b":")[:6] if part.isdigit()]
+    run, failures, deliveries = (head[1], head[3], head[4]) if len(head) == 6 else (0, 0, 0)
+    errors = _data(facts.get(b"errors", b"")) or []
+    raw = facts.get(b"raw")
+    ran = facts.get(b"reason", b"").decode() in _AFTER_A_RUN
+    return DeadLetter(
+        id=facts.get(b"job", f"foreign:{entry}".encode()).decode("utf-8", "replace"),
+        event=facts.get(b"event", b"").decode("utf-8", "replace"),
+        queue=queue,
+        data=None if raw is not None else _data(facts.get(b"data", b"null")),
+        raw=raw,
+        reason=facts.get(b"reason", b"foreign").decode("utf-8", "replace"),
+        error=facts.get(b"error", b"").decode("utf-8", "replace"),
+        errors=errors,
+        attempts=failures + ran,
+        deliveries=deliveries + int(facts.get(b"delivered", b"0")),
+        died_at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
+        run=run,
+        entry=entry,
+    )
+
+
+def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
+    """Return the letter of a job that was just buried, as far as its worker knows it.
+
+    died_at is this machine's time, entry is empty.
+    """
+    envelope = delivery.envelope
+    errors = buried.errors or envelope.errors
+    return DeadLetter(
+        id=envelope.id,
+        event=envelope.event,
+        queue=delivery.stream.lane.queue,
+        data=None if buried.raw is not None else _data(envelope.data),
+        raw=buried.raw,
+        reason=buried.reason,
+        error=buried.error,
+        errors=_data(errors) or [],
+        attempts=envelope.failures + (buried.reason in _AFTER_A_RUN),
+        deliveries=envelope.deliveries + delivery.count,
+        died_at=datetime.now(UTC),
+        run=envelope.generation,
+        entry="",
+    )
+
+
+def _data(stored: bytes) -> Any:
+    try:
+        return from_json(stored)
+    except ValueError:
+        return None

@@ -1,0 +1,101 @@
+"""What people do to jobs and queues: cancel, pause, resume."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Literal, NamedTuple
+
+from redis.exceptions import RedisError
+
+from consumers.connections.wire import Wire
+from consumers.errors import TooManyPaused
+from consumers.store.keys import Fleet, Keys
+from consumers.store.scripts import call, load
+from consumers.store.transitions import MAX_PAUSED_EVENTS, cancel, pause
+from consumers.upkeep.heartbeat import live_workers
+
+logger = logging.getLogger(__name__)
+
+CancelWord = Literal["cancelled", "requested", "too_late"]
+
+_KEEP = load("archive_end")
+# What is cancelled has ended: whatever any delivery of this run keeps, before or after, comes
+# before this. The highest number that Redis' scripts tell from the next.
+_AFTER_ALL_DELIVERIES = 2**53 - 1
+# A worker confirms a pause with its next look at the queue, at most 2 seconds later.
+_CONFIRM_LOOK = 0.05
+
+
+class Cancel(NamedTuple):
+    """What a cancel came to; run is which run it was of, 0 when it was too late."""
+
+    word: CancelWord
+    run: int
+
+
+class Operator:
+    """Changes one queue, on a connection for whatever else; kept is where results are.
+
+    Its methods raise redis' errors.
+    """
+
+    def __init__(self, wire: Wire, keys: Keys, *, kept: Wire | None = None) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._kept = kept
+
+    async def cancel(self, job_id: str, run: int | None, *, result_ttl_ms: int) -> Cancel:
+        """Cancel a job that has not ended; run says which run is meant, None the live one."""
+        ttl_ms = 0 if self._kept is not None else result_ttl_ms
+        step = cancel(self._keys, job_id, run, ttl_ms)
+        word, generation = await call(self._wire, step.script, step.keys, step.args)
+        done = Cancel(word.decode(), int(generation))
+        if self._kept is not None and done.word == "cancelled" and result_ttl_ms:
+            await self._keep(self._kept, job_id, done.run, result_ttl_ms)
+        return done
+
+    async def pause(self, event: str | None = None) -> int:
+        """Let no job of the queue, or of one event, start any more; return the pause's number."""
+        number = await self._change(event, pauses=True)
+        if number < 0:
+            raise TooManyPaused(self._keys.queue, event or "", MAX_PAUSED_EVENTS)
+        return number
+
+    async def resume(self, event: str | None = None) -> None:
+        """Take a pause back: that of the queue, or that of one event."""
+        await self._change(event, pauses=False)
+
+    async def until_obeyed(self, number: int) -> None:
+        """Return when every live worker of the queue obeys the pause with this number.
+
+        A worker that is stopped or cut off is waited for until it is not listed any
+        more, a minute after its last sign of life; it then starts nothing before it has
+        looked at the queue again.
+        """
+        fleet = Fleet(self._keys.namespace)
+        while not await self._all_obey(fleet, number):  # noqa: ASYNC110 - workers elsewhere
+            await asyncio.sleep(_CONFIRM_LOOK)
+
+    async def _all_obey(self, fleet: Fleet, number: int) -> bool:
+        queue = self._keys.queue
+        for facts in await live_workers(self._wire, fleet, "queues", "pauses"):
+            queues, pauses = (json.loads(fact or b"null") for fact in facts)
+            if queue in (queues or ()) and (pauses or {}).get(queue, 0) < number:
+                return False
+        return True
+
+    async def _change(self, event: str | None, *, pauses: bool) -> int:
+        step = pause(self._keys, event, pauses=pauses)
+        number: int = await call(self._wire, step.script, step.keys, step.args)
+        return number
+
+    async def _keep(self, kept: Wire, job_id: str, run: int, ttl_ms: int) -> None:
+        names = [self._keys.result(job_id), self._keys.fence("result", job_id)]
+        end = f"{run} cancelled cancelled"
+        try:
+            await call(kept, _KEEP, names, [run, _AFTER_ALL_DELIVERIES, end, ttl_ms])
+        except RedisError as error:
+            # The job is cancelled, which is what was asked for.
+            logger.error("the end of job %s is not kept: %s", job_id, error)

@@ -1,0 +1,1 @@
+"""Sockets to Redis that lose nothing and repeat nothing. Knows no job."""

@@ -1,0 +1,1 @@
+"""What one event loop emits in a tick leaves as one batch per queue."""

@@ -1,0 +1,313 @@
+"""Emit jobs: what one event loop emits in a tick leaves as one batch a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from consumers.connections.connector import Connector
+from consumers.connections.wire import Wire
+from consumers.emit.batches import Batch, Bulk, Emitted, Outcome, Single
+from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_LANES
+from consumers.store.door import Door, Sealed, seal
+from consumers.store.keys import Fleet, Keys
+from consumers.store.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_key, words
+
+logger = logging.getLogger(__name__)
+
+# Seconds. So soon after somebody emptied Redis, or a failover lost it, a queue that only
+# producers know is listed again.
+LIST_AGAIN = 60.0
+
+
+class Part(NamedTuple):
+    """Jobs of an emit_all that leave together: their positions, and what became of each."""
+
+    positions: Sequence[int]
+    outcomes: asyncio.Future[list[Outcome]]
+
+
+class Producer:
+    """The shared writer of one process and event loop.
+
+    Jobs of one queue are sent in the order of their priority within a batch, and
+    batch after batch: the next leaves when the one before was answered. Everybody is told
+    within emit_timeout seconds; who is told "unknown" may yet be stored, with others that
+    share the batch and have time left.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        namespace: str = "tm",
+        emit_timeout: float = 5.0,
+        max_queue_depth: int | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.emit_timeout = emit_timeout
+        self.max_queue_depth = max_queue_depth
+        self.where = connector.where
+        self.wire = Wire(connector, name="producer")
+        self._loop = asyncio.get_running_loop()
+        self._writers: dict[str, _QueueWriter] = {}
+
+    def emit(self, job: NewJob) -> asyncio.Future[Emitted]:
+        """Send the job with the next batch; the future is done when Redis has answered.
+
+        Its errors: QueueFull, TooManyLanes, BrokenKey, RedisUnavailable.
+        """
+        done: asyncio.Future[Emitted] = self._loop.create_future()
+        self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
+        return done
+
+    def emit_all(self, jobs: Sequence[NewJob]) -> list[Part]:
+        """Send many jobs in batches; return the parts of them that share one, to be awaited.
+
+        A job that failed has its error among the outcomes: those of emit. A part is
+        told as a whole, so that a job costs less than an emit of its own does, and as
+        soon as it is answered: who looks at it then does so while Redis works on others.
+        """
+        until = time.monotonic() + self.emit_timeout
+        return [self._send_part(jobs, its, size, until) for its, size in _cut(jobs)]
+
+    def _send_part(self, jobs: Sequence[NewJob], its: list[int], size: int, until: float) -> Part:
+        some = [jobs[at] for at in its]
+        bulk = Bulk(some, until, size)
+        self._writer(some[0].lane.queue).add(bulk)
+        return Part(its, bulk.done)
+
+    async def flush(self) -> None:
+        """Return when everything emitted so far has been answered."""
+        await asyncio.gather(*(writer.flushed() for writer in self._writers.values()))
+
+    async def close(self) -> None:
+        """Flush, then disconnect."""
+        await self.flush()
+        await self.wire.close()
+
+    def _writer(self, queue: str) -> _QueueWriter:
+        writer = self._writers.get(queue)
+        if writer is None:
+            writer = self._writers[queue] = _QueueWriter(self, queue)
+        return writer
+
+
+class _QueueWriter:
+    """The emits of one queue: collects while a batch is under way."""
+
+    def __init__(self, producer: Producer, queue: str) -> None:
+        self._producer = producer
+        self._keys = Keys(queue, producer.namespace)
+        self._door = Door(producer.wire, self._keys, where=producer.where)
+        self._waiting: deque[Single | Bulk] = deque()
+        # The batch that leaves next, made ready while the one before was under way.
+        self._next: Batch | None = None
+        # What was answered and is not told yet.
+        self._answered: tuple[Batch, bytes] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._listed_until = -math.inf
+        self._listing: asyncio.Future[object] | None = None
+
+    def add(self, waiting: Single | Bulk) -> None:
+        self._waiting.append(waiting)
+        if self._flushing is None or self._flushing.done():
+            # A task starts with the next turn of the loop: by then everybody
+            # who emits in this one has added theirs.
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def flushed(self) -> None:
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        batch = Batch([])
+        try:
+            while self._next or self._waiting:
+                batch = self._next or self._take()
+                self._next = None
+                await self._send(batch)
+        except asyncio.CancelledError:
+            self._abandon(batch)
+            raise
+        finally:
+            self._flushing = None
+
+    def _abandon(self, batch: Batch) -> None:
+        # Nobody but the end of an event loop cancels the tasks of others.
+        reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
+        self._tell()
+        self._put_back()
+        for waiting in [*batch.parts, *self._waiting]:
+            waiting.fail(RedisUnavailable(self._producer.where, reason, outcome="unknown"))
+        self._waiting.clear()
+        if self._listing is not None:
+            self._listing.cancel()
+        self._producer.wire.stop_connecting()
+
+    def _take(self) -> Batch:
+        parts: list[Single | Bulk] = []
+        number = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            number, size = number + len(first.jobs), size + first.size
+            if parts and (number > BATCH_ITEMS or size > BATCH_BYTES):
+                break
+            parts.append(self._waiting.popleft())
+        return Batch(parts)
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            sealed = batch.sealed or self._sealed(batch)
+        except Exception as error:
+            await self._send_apart(batch, error)
+            return
+        self._watch(batch)
+        try:
+            await self._list_queue()
+            answer = await self._door.send(sealed, until=batch.until, meanwhile=self._meanwhile)
+        except TaskManagerError as error:
+            self._fail(batch, error)
+            return
+        except Exception as error:
+            logger.exception("an emit to queue %s failed", self._keys.queue)
+            self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+            return
+        finally:
+            if self._watching is not None:
+                self._watching.cancel()
+        self._answered = batch, answer
+        if self._next is None:
+            self._tell()
+
+    async def _send_apart(self, batch: Batch, error: Exception) -> None:
+        """Find what cannot be packed: who shared a batch with it must not share its fate."""
+        if len(batch.parts) > 1:
+            for part in batch.parts:
+                await self._send(Batch([part]))
+            return
+        logger.error("an emit to queue %s cannot be sent", self._keys.queue, exc_info=error)
+        self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+
+    def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
+        """Tell each part of a batch when its time is up, although that of others is not."""
+        end = batch.next_end(after)
+        later = asyncio.get_running_loop().call_later
+        left = 0.0 if end is None else max(0.0, end - time.monotonic())
+        self._watching = None if end is None else later(left, self._give_up, batch)
+
+    def _give_up(self, batch: Batch) -> None:
+        now, reason = time.monotonic(), "there was no answer in time"
+        batch.give_up(now, RedisUnavailable(self._producer.where, reason, outcome="unknown"))
+        self._watch(batch, after=now)
+
+    def _sealed(self, batch: Batch) -> Sealed:
+        return seal(emit_items(self._keys, batch.jobs, depth=self._producer.max_queue_depth))
+
+    def _meanwhile(self) -> None:
+        """Use the time while Redis works: tell of the batch before, make the next one ready.
+
+        Only a full one: others may yet join a smaller one.
+        """
+        self._tell()
+        if self._next is None and self._has_full_batch():
+            self._next = self._take()
+            # What cannot be packed is told of when it is to leave.
+            with contextlib.suppress(Exception):
+                self._next.sealed = self._sealed(self._next)
+
+    def _has_full_batch(self) -> bool:
+        number = 0
+        for part in self._waiting:
+            number += len(part.jobs)
+            if number >= BATCH_ITEMS:
+                return True
+        return False
+
+    def _tell(self) -> None:
+        if self._answered is None:
+            return
+        (batch, answer), self._answered = self._answered, None
+        try:
+            answers = zip(batch.jobs, words(answer), strict=True)
+            batch.tell([self._outcome(job, word) for job, word in answers])
+        except Exception as error:
+            # The answer is not one of ours: that must not become the fate of the next batch.
+            logger.exception("the answer to an emit to queue %s is unreadable", self._keys.queue)
+            batch.fail(TaskManagerError(f"the answer cannot be read: {error}"))
+
+    def _put_back(self) -> None:
+        if self._next is not None:
+            self._waiting.extendleft(reversed(self._next.parts))
+            self._next = None
+
+    async def _list_queue(self) -> None:
+        # The set of queues lies in another slot than the queue: no script may
+        # touch both. It is for listing only, so it must not hold up an emit.
+        now = time.monotonic()
+        if now >= self._listed_until:
+            self._listed_until = now + LIST_AGAIN
+            key = Fleet(self._producer.namespace).queues
+            self._listing = self._producer.wire.send("SADD", key, self._keys.queue)
+            self._listing.add_done_callback(self._was_listed)
+
+    def _was_listed(self, done: asyncio.Future[object]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._listed_until = -math.inf
+
+    def _fail(self, batch: Batch, error: TaskManagerError) -> None:
+        self._tell()
+        batch.fail(error)
+        if isinstance(error, RedisUnavailable):
+            self._put_back()
+            # What waited behind this batch has waited as long, for the same Redis.
+            now = time.monotonic()
+            while self._waiting and self._waiting[0].until <= now:
+                late = RedisUnavailable(error.where, error.reason, outcome="not_sent")
+                self._waiting.popleft().fail(late)
+
+    def _outcome(self, job: NewJob, word: str) -> Outcome:
+        kind = word[0]
+        if kind == "+":
+            return Emitted(job.id, True, int(word[1:]))
+        if kind in "=~":
+            run, _, other = word[1:].partition(":")
+            return Emitted(other or job.id, False, int(run))
+        if kind == "F":
+            limit = self._producer.max_queue_depth
+            return QueueFull(job.lane.queue, f"it holds its most of {limit} jobs")
+        if kind == "L":
+            return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
+        return refused_key(word)
+
+
+def _cut(jobs: Sequence[NewJob]) -> Iterator[tuple[list[int], int]]:
+    """Cut jobs into those that fit into a batch; yield their positions and payloads' bytes."""
+    positions = defaultdict[str, list[int]](list)
+    for at, job in enumerate(jobs):
+        positions[job.lane.queue].append(at)
+    for its in positions.values():
+        yield from _batches(jobs, its)
+
+
+def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+    """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
+    batch, size = list[int](), 0
+    for at in positions:
+        more = len(jobs[at].data)
+        if batch and (len(batch) == BATCH_ITEMS or size + more > BATCH_BYTES):
+            yield batch, size
+            batch, size = [], 0
+        batch.append(at)
+        size += more
+    if batch:
+        yield batch, size

@@ -1,0 +1,1 @@
+"""Bring jobs for free slots, highest priority first."""

@@ -1,0 +1,153 @@
+"""Which streams to read, in which order: priorities from high to low."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from consumers.chance import chance
+from consumers.fetch.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
+from consumers.jobs.job import ENVELOPE_VERSION
+from consumers.jobs.lanes import Lane
+from consumers.policy import Policy
+from consumers.run.pauses import Pauses, PauseState
+from consumers.store.delivery import Stream
+from consumers.store.keys import Keys
+
+
+class Level:
+    """The lanes of one priority, each with its front; without the streams that are left out."""
+
+    def __init__(
+        self, priority: int, lanes: list[tuple[Keys, Lane]], group: str, left_out: set[str]
+    ) -> None:
+        self.priority = priority
+        both = [
+            tuple(Stream(keys, lane, group, front=front) for front in (True, False))
+            for keys, lane in lanes
+        ]
+        kept = [tuple(it for it in lane if it.key not in left_out) for lane in both]
+        self.lanes: list[LaneStreams] = [lane for lane in kept if lane]
+        # Or all workers of a deploy would ask the same lanes first, and find them empty together.
+        self._turns = chance.randrange(len(self.lanes) or 1)
+
+    def turn(self) -> None:
+        """Let other lanes come first."""
+        self._turns += 1
+
+    def in_turn(self, now: float) -> list[LaneStreams]:
+        """Return the lanes in the order to ask them: those with a backlog take turns.
+
+        Where few of many lanes have one, a read for each of the others would come before
+        each job. These are asked first once in a while, so that none waits behind a backlog.
+        """
+        if len(self.lanes) < 2:
+            return self.lanes
+        due, full, rest = list[LaneStreams](), list[LaneStreams](), list[LaneStreams]()
+        for lane in self.lanes:
+            (full if gave(lane) else rest if is_quiet(lane, now) else due).append(lane)
+        return [*self._turned(due), *self._turned(full), *rest]
+
+    def _turned(self, lanes: list[LaneStreams]) -> list[LaneStreams]:
+        by = self._turns % (len(lanes) or 1)
+        return lanes[by:] + lanes[:by]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All fronts, then the lanes themselves."""
+        return streams_of(self.lanes)
+
+
+def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
+    """Whether a worker of a type reads a lane: its type's, or that of an event it handles.
+
+    What is paused is not read.
+    """
+    if lane.group != type_ or state.holds(lane.event):
+        return False
+    if lane.event is None:
+        return True
+    return lane.version <= ENVELOPE_VERSION and lane.event in policy.events(lane.queue)
+
+
+class Levels:
+    """The levels of all queues of a worker, highest first.
+
+    turn moves the lanes of each level on by one, so that equals take turns at
+    being named (and so served) first.
+    """
+
+    def __init__(self, type_: str, policy: Policy, pauses: Pauses) -> None:
+        self._type = type_
+        self._policy = policy
+        self._pauses = pauses
+        self._lanes: dict[Keys, tuple[Lane, ...]] = {}
+        self._left_out: set[str] = set()
+        self.levels: list[Level] = []
+        # The streams that are read, by their key, and the level of each.
+        self.by_key: dict[bytes, Stream] = {}
+        self._level_of: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def set_lanes(self, keys: Keys, listed: Iterable[Lane]) -> bool:
+        """Take over the lanes that a queue lists; return whether any that we read changed."""
+        state = self._pauses.of(keys.queue)
+        read = (lane for lane in listed if is_read(lane, self._type, self._policy, state))
+        lanes = tuple(sorted(read, key=lambda lane: lane.name))
+        if self._lanes.get(keys) == lanes:
+            return False
+        self._lanes[keys] = lanes
+        self._rebuild()
+        return True
+
+    def leave_out(self, stream_keys: set[str]) -> None:
+        """Read all streams but these."""
+        if stream_keys != self._left_out:
+            self._left_out = set(stream_keys)
+            self._rebuild()
+
+    def level_of(self, stream: Stream) -> int:
+        """Return the number of a stream's level, from 0 for the highest; 0 for one not read."""
+        return self._level_of.get(stream.key, 0)
+
+    def lanes(self, keys: Keys) -> tuple[Lane, ...]:
+        """Return the lanes of a queue that are read."""
+        return self._lanes.get(keys, ())
+
+    def streams(self, start: int = 0, end: int | None = None) -> list[Stream]:
+        """Return the streams of the levels from start up to, not including, end."""
+        return [stream for level in self.levels[start:end] for stream in level.streams]
+
+    def sharing(self, start: int, end: int, wanted: int) -> Sharing:
+        """Return the reads that bring what is wanted from the levels from start up to end."""
+        now = time.monotonic()
+        return Sharing([level.in_turn(now) for level in self.levels[start:end]], wanted, now=now)
+
+    def share_of_all(self, wanted: int) -> Share:
+        """Return the read that names everything, for when nothing is expected anywhere."""
+        lanes = sum(len(level.lanes) for level in self.levels)
+        return Share(self.streams(), max(1, wanted // max(1, lanes)))
+
+    def turn(self) -> None:
+        """Let the next lane come first among equals."""
+        for level in self.levels:
+            level.turn()
+
+    def _rebuild(self) -> None:
+        by_priority: dict[int, list[tuple[Keys, Lane]]] = defaultdict(list)
+        for keys, lanes in self._lanes.items():
+            for lane in lanes:
+                by_priority[lane.priority].append((keys, lane))
+        self.levels = [
+            Level(priority, by_priority[priority], self._type, self._left_out)
+            for priority in sorted(by_priority, reverse=True)
+        ]
+        self.by_key = {s.key.encode(): s for level in self.levels for s in level.streams}
+        self._level_of = {
+            stream.key: number
+            for number, level in enumerate(self.levels)
+            for stream in level.streams
+        }

@@ -1,0 +1,289 @@
+"""A job as producers make it, as it lies in a lane, and as a handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from datetime import UTC, datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from pydantic_core import from_json
+
+from consumers.jobs.bounds import check_progress
+from consumers.jobs.lanes import DEFAULT_TYPE, Lane
+
+D = TypeVar("D")
+D_co = TypeVar("D_co", covariant=True)
+
+# The version of the fields in an entry. A worker that meets a higher one keeps
+# the job for a newer worker (G14).
+ENVELOPE_VERSION = 1
+# Whatever an entry's head can hold fits: generations of 15 digits, and more deliveries than the
+# 9 digits that were counted before and the hand-outs of one entry since.
+_DELIVERY_BITS = 32
+_GENERATION_BITS = 50
+
+
+class NewJob(NamedTuple):
+    """A job that is ready to be emitted: checked, encoded, with its lane.
+
+    data and options are JSON bytes; options is empty when all are default. due
+    is when it may start: empty for at once, a time in ms since 1970, or
+    ``+<ms>`` from when Redis has it; by Redis' clock. guard is what is asked
+    before it is added, empty for nothing; see guards.
+    """
+
+    id: str
+    event: str
+    data: bytes
+    lane: Lane
+    options: bytes = b""
+    due: str = ""
+    guard: str = ""
+
+
+class Envelope(NamedTuple):
+    """What an entry of a lane holds.
+
+    created_at is in ms of Redis' clock. failures, deliveries and crashes are
+    the counts from before this entry was added: they survive re-adding.
+    """
+
+    id: str
+    event: str
+    data: bytes
+    options: bytes
+    version: int
+    generation: int
+    created_at: int
+    failures: int
+    deliveries: int
+    crashes: int
+    # JSON list of its last errors, empty when it has not failed.
+    errors: bytes = b""
+    # Digest of its idempotency key, empty when it has none.
+    idempotency: str = ""
+    # Whether it began before this entry was added; what failed or crashed did in any case.
+    begun: bool = False
+
+
+def read_options(stored: bytes) -> dict[str, Any]:
+    """Return a job's options; raises ValueError for what is no JSON object.
+
+    NaN is no JSON: it has no order, in which deadlines, for one, are kept.
+    """
+    options = from_json(stored, allow_inf_nan=False)
+    if not isinstance(options, dict):
+        raise ValueError("they are no JSON object")
+    return options
+
+
+class Notes(Protocol):
+    """Where a running job writes its log and progress."""
+
+    def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
+        """Append a line to the log of a delivery's job."""
+
+    def progress(
+        self, delivery: Any, done: float, total: float | None, note: str | None
+    ) -> Awaitable[None]:
+        """Record how far a delivery's job is."""
+
+
+class Job(Generic[D_co]):
+    """One unit of work, as its handler sees it.
+
+    data is the decoded payload. attempt starts at 1 and grows with each
+    recorded failure; delivery starts at 1 and grows each time the job is handed
+    to a worker, crashes included. created_at is when it was emitted, by Redis'
+    clock. cancelled turns True when this run no longer counts; a synchronous
+    handler should look at it in long loops.
+    """
+
+    __slots__ = (
+        "_delivery",
+        "_envelope",
+        "_notes",
+        "attempt",
+        "cancelled",
+        "correlation_id",
+        "data",
+        "delivery",
+        "event",
+        "fence",
+        "generation",
+        "id",
+        "max_retries",
+        "on_success",
+        "options",
+        "partition",
+        "priority",
+        "queue",
+        "timeout",
+        "type",
+    )
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        lane: Lane,
+        *,
+        type: str,
+        delivered: int,
+        epoch: int,
+        notes: Notes,
+        delivery: object = None,
+        decode: Callable[[bytes], Any] = from_json,
+    ) -> None:
+        self.id = envelope.id
+        self.event = envelope.event
+        self.queue = lane.queue
+        self.type = type
+        self.partition = lane.partition
+        self.priority = lane.priority
+        self.data: D_co = decode(envelope.data)
+        self.options: dict[str, Any] = read_options(envelope.options) if envelope.options else {}
+        self.generation = envelope.generation
+        self.attempt = envelope.failures + 1
+        self.delivery = envelope.deliveries + delivered
+        # Both are given by the policy: what the options leave open comes from the handler.
+        self.max_retries = 0
+        self.timeout: float | None = None
+        self.correlation_id: str | None = self.options.get("correlation_id")
+        self.cancelled = False
+        # Jobs to add in the same step that records this one as completed (G3).
+        self.on_success: list[NewJob] = []
+        run = (epoch << _GENERATION_BITS) + envelope.generation
+        self.fence = (run << _DELIVERY_BITS) + self.delivery
+        self._envelope = envelope
+        self._notes = notes
+        # What the notes know it by.
+        self._delivery = delivery
+
+    @property
+    def name(self) -> str:
+        """The event; the documents' other word for it."""
+        return self.event
+
+    @property
+    def created_at(self) -> datetime:
+        """When the job was emitted, in UTC, by Redis' clock."""
+        return datetime.fromtimestamp(self._envelope.created_at / 1000, UTC)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The job's last 10 errors, oldest first: at (ms since 1970), attempt, delivery, error."""
+        return from_json(self._envelope.errors) if self._envelope.errors else []
+
+    @property
+    def expires_at_ms(self) -> int | None:
+        """When the job is given up if it has not started, in ms of Redis' clock; None for never.
+
+        A job that began before does not expire: a retry, a snooze, a replay, or a run after
+        its worker died. Whether that worker had started it is not known.
+        """
+        if self._has_begun:
+            return None
+        if (after := self.options.get("expires_ms")) is not None:
+            return self._envelope.created_at + int(after)
+        at: int | None = self.options.get("expires_at")
+        return at
+
+    @property
+    def _has_begun(self) -> bool:
+        it = self._envelope
+        delivered = self.delivery - it.deliveries
+        return it.begun or it.failures + it.crashes > 0 or delivered > 1
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure of this run makes the job a dead letter."""
+        return self.attempt > self.max_retries
+
+    @property
+    def idempotency_key(self) -> str:
+        """A string that is the same in every delivery and attempt of this job.
+
+        Hand it to services that de-duplicate requests by a key.
+        """
+        return f"{self.queue}/{self.id}/{self.generation}"
+
+    def logger(self, message: str | object) -> Awaitable[None]:
+        """Append a line (at most 4 KiB of text, or an object as JSON) to the job's log.
+
+        The line is written at the call; await to know it is stored. In a
+        synchronous handler the call blocks until then. While Redis is away it is
+        repeated, and may then be there twice. Refused with LeaseLost when the
+        job was taken over meanwhile.
+        """
+        return self._notes.log(self._delivery, message)
+
+    def progress(
+        self, done: float, total: float | None = None, note: str | None = None
+    ) -> Awaitable[None]:
+        """Record how far the job is: done of total, in any unit, and a short note.
+
+        Written at the call, like logger. Raises InvalidInput for what is no number from
+        0 to 2^53 and for a note that is no text; of a note 4 KiB are kept.
+        """
+        check_progress(done, total, note)
+        return self._notes.progress(self._delivery, done, total, note)
+
+    @staticmethod
+    def fake(data: D, **fields: Any) -> FakeJob[D]:
+        """Return a job to call a handler with in a unit test; nothing needs Redis.
+
+        data is what the handler finds, unchanged. fields are attributes of the
+        job (attempt=2, queue="mail"); what is logged is in its ``logged``, each
+        progress in its ``progressed``.
+        """
+        return FakeJob(data, **fields)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.event} in {self.queue}, attempt {self.attempt}>"
+
+
+class FakeJob(Job[D_co]):
+    """A job that no queue holds; see Job.fake.
+
+    logged has what its logger was given, progressed (done, total, note).
+    """
+
+    __slots__ = ("logged", "progressed")
+
+    def __init__(self, data: Any, **fields: Any) -> None:
+        recorded = _Recorded()
+        envelope = Envelope("fake", "fake", b"null", b"", ENVELOPE_VERSION, 1, 0, 0, 0, 0)
+        lane = Lane(fields.pop("queue", "default"), DEFAULT_TYPE)
+        super().__init__(envelope, lane, type=DEFAULT_TYPE, delivered=1, epoch=0, notes=recorded)
+        self.data = data
+        self.logged = recorded.logged
+        self.progressed = recorded.progressed
+        for name, value in fields.items():
+            if name.startswith("_") or name not in Job.__slots__:
+                raise TypeError(f"a job has no attribute {name!r} that could be given")
+            setattr(self, name, value)
+
+
+class _Recorded:
+    """The notes of a fake job."""
+
+    def __init__(self) -> None:
+        self.logged: list[Any] = []
+        self.progressed: list[tuple[float, float | None, str | None]] = []
+
+    def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
+        self.logged.append(message)
+        return _Noted()
+
+    def progress(
+        self, delivery: Any, done: float, total: float | None, note: str | None
+    ) -> Awaitable[None]:
+        self.progressed.append((done, total, note))
+        return _Noted()
+
+
+class _Noted:
+    """Awaited by asynchronous handlers, dropped by synchronous ones."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()

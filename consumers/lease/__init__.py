@@ -1,0 +1,1 @@
+"""What this process holds, and the thread that renews it."""

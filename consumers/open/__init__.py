@@ -1,0 +1,1 @@
+"""Make a queue ready: rights, layout, lease, eviction policy."""

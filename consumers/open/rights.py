@@ -1,0 +1,58 @@
+"""See at the start whether this user may run what the scripts run.
+
+An ACL that misses a command would otherwise show in the middle of a script.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from redis.exceptions import ResponseError
+
+from consumers.connections.not_now import is_for_now, missing_right, told_apart
+from consumers.connections.wire import Wire
+from consumers.errors import TaskManagerError
+from consumers.store import scheduling, transitions
+from consumers.store.keys import Keys
+from consumers.store.scripts import call, load
+from consumers.upkeep import heartbeat
+
+_CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+_WITH_SUBCOMMAND = {"XGROUP", "XINFO"}
+
+logger = logging.getLogger(__name__)
+
+
+def commands() -> list[str]:
+    """Return every command that a script runs, with its subcommand where it has one."""
+    found = set()
+    for script in (*transitions.ALL, *scheduling.ALL, *heartbeat.ALL):
+        for command, subcommand in _CALLED.findall(script.source):
+            known = command in _WITH_SUBCOMMAND
+            found.add(f"{command} {subcommand}" if known else command)
+    return sorted(found)
+
+
+async def check_rights(wire: Wire, keys: Keys) -> None:
+    """Raise TaskManagerError naming the commands this user may not run in scripts.
+
+    The dry run touches nothing: each command is tried on a key of another type
+    or on none, PUBLISH on channels on which nobody listens, and only a refusal for
+    lack of rights is looked at.
+    """
+    try:
+        asked = [keys.results("preflight"), *commands()]
+        refused = await call(wire, load("check_rights"), [f"{keys.base}preflight"], asked)
+    except ResponseError as error:
+        if is_for_now(error):
+            raise told_apart(error) from error
+        raise TaskManagerError(
+            missing_right(error, keys.base) or f"scripts cannot be run by this Redis user: {error}"
+        ) from error
+    if refused:
+        names = ", ".join(name.decode() for name in refused)
+        raise TaskManagerError(
+            f"this Redis user may not run {names} in scripts on keys and channels {keys.base}*: "
+            "extend its ACL rules"
+        )

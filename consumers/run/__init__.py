@@ -1,0 +1,1 @@
+"""Call a handler, and find out what becomes of its run."""

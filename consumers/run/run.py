@@ -1,0 +1,101 @@
+"""Which run the current code belongs to. Handlers never touch this; emit and logger do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from consumers.jobs.job import Job
+
+T = TypeVar("T")
+
+_PRUNE_AT = 64
+_NONE = slice(0, 0)
+
+
+class Run:
+    """One run of a handler: its job, and what it started and has not awaited yet."""
+
+    __slots__ = (
+        "_failed_children", "_prune_at", "awaited",
+        "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
+    )  # fmt: skip
+
+    def __init__(
+        self, job: Job[Any], loop: asyncio.AbstractEventLoop, owner: object = None
+    ) -> None:
+        self.job = job
+        self.loop = loop
+        # Whose handler it is; see Handler.
+        self.owner = owner
+        self.timed_out = False
+        # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
+        self.refused = False
+        # Queue and id of each job whose result it waits for now.
+        self.awaited: list[tuple[str, str]] = []
+        # What was started and may still fail; see track.
+        self.pending: list[Awaitable[Any]] = []
+        # True once the outcome is decided: tasks that the handler left behind
+        # still find this run, and are no part of it any more.
+        self.ended = False
+        self._prune_at = _PRUNE_AT
+        self._failed_children = _NONE
+
+    def track(self, started: Awaitable[Any]) -> None:
+        """Have the executor await this before it settles the job.
+
+        What has gone well meanwhile is dropped now and then: a handler may write
+        a million log lines.
+        """
+        if len(self.pending) >= self._prune_at:
+            self.pending = [it for it in self.pending if not _went_well(it)]
+            self._prune_at = max(_PRUNE_AT, 2 * len(self.pending))
+        self.pending.append(started)
+
+    def call_failed(self, children_before: int) -> None:
+        """Note which children a call of the handler left that failed."""
+        self._failed_children = slice(children_before, len(self.job.on_success))
+
+    def call_again(self) -> int:
+        """Forget the children of a call that failed; return how many there are before this one.
+
+        Where middleware makes do with a failure they stay: the job is completed after all.
+        """
+        children = self.job.on_success
+        del children[self._failed_children]
+        self._failed_children = _NONE
+        return len(children)
+
+    def block_on(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work on the worker's loop and wait for it; for handlers that run in a thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+
+def _went_well(started: Awaitable[Any]) -> bool:
+    future = getattr(started, "future", started)
+    return (
+        isinstance(future, asyncio.Future)
+        and future.done()
+        and not future.cancelled()
+        and future.exception() is None
+    )
+
+
+current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
+
+
+@contextlib.contextmanager
+def awaiting(queue: str, job_id: str) -> Iterator[None]:
+    """Have the run that is current, if any, wait for the result of a job within."""
+    run = current_run.get()
+    if run is None:
+        yield
+        return
+    run.awaited.append((queue, job_id))
+    try:
+        yield
+    finally:
+        run.awaited.remove((queue, job_id))

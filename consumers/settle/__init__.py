@@ -1,0 +1,1 @@
+"""Record outcomes, in batches, fenced."""

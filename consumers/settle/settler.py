@@ -1,0 +1,329 @@
+"""Record outcomes: what finished while one batch was under way leaves with the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from consumers.connections.trouble import Trouble
+from consumers.connections.wire import Wire
+from consumers.cuts import cut
+from consumers.errors import TaskManagerError, TooManyLanes
+from consumers.jobs.job import NewJob
+from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.jobs.texts import named, shown
+from consumers.lease.leases import Leases
+from consumers.settle.archive import Archive
+from consumers.store.delivery import Delivery
+from consumers.store.door import Door
+from consumers.store.keys import Keys
+from consumers.store.transitions import (
+    BATCH_BYTES,
+    Call,
+    DeadLetterBounds,
+    Settlement,
+    refused_key,
+    settle_items,
+    words,
+)
+from consumers.surroundings import Surroundings
+
+logger = logging.getLogger(__name__)
+
+# A foreign value in one of our keys is for a person to remove.
+_PAUSE_AFTER_BROKEN_KEY = 1.0
+_UNSENDABLE_SHOWN = 1000
+# The worker's next read waits behind a settle: one or two milliseconds of it, not three.
+_MOST_TOGETHER = 256
+
+
+class Settler:
+    """Settles deliveries of all queues of a consumer, each queue in batches of its own.
+
+    A settle is repeated until Redis has answered it or the lease is lost:
+    results before acks cannot be lost. on_settled is called with each
+    settlement and whether it was recorded.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        leases: Leases,
+        *,
+        where: str,
+        consumer: str,
+        result_ttl: float,
+        on_settled: Callable[[Settlement, bool], None],
+        bounds: DeadLetterBounds,
+        archive: Archive | None = None,
+    ) -> None:
+        self.wire = wire
+        self.leases = leases
+        self.where = where
+        self.consumer = consumer
+        self.result_ttl_ms = 0 if archive is not None else round(result_ttl * 1000)
+        self.on_settled = on_settled
+        self.bounds = bounds
+        # Where results are kept when that is not where the queue is.
+        self.archive = archive
+        # Telemetry and on_dead are called in here, not in the context of the run that ended last.
+        self.surroundings = Surroundings()
+        # By the prefix of their keys.
+        self._queues: dict[str, _QueueSettler] = {}
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes are not recorded yet."""
+        return sum(queue.backlog for queue in self._queues.values())
+
+    def settle(self, delivery: Delivery, outcome: Outcome, children: Sequence[NewJob] = ()) -> None:
+        """Record the outcome with the next batch, if the delivery is still ours then.
+
+        Children are added in the same step, and only with Completed.
+        """
+        keys = delivery.stream.keys
+        queue = self._queues.get(keys.base)
+        if queue is None:
+            queue = self._queues[keys.base] = _QueueSettler(self, keys)
+        queue.add(Settlement(delivery, outcome, children))
+
+    def hurry(self) -> None:
+        """Ask once more, at once, for what Redis has refused for now."""
+        for queue in self._queues.values():
+            queue.hurry()
+
+    async def flushed(self) -> None:
+        """Return when every outcome given so far is recorded or refused."""
+        await asyncio.gather(*(queue.flushed() for queue in self._queues.values()))
+
+    def close(self) -> None:
+        """Give up what is not recorded: its jobs will be run again elsewhere."""
+        for queue in self._queues.values():
+            queue.close()
+
+
+class _QueueSettler:
+    def __init__(self, settler: Settler, keys: Keys) -> None:
+        self._settler = settler
+        self._keys = keys
+        self._door = Door(settler.wire, keys, where=settler.where)
+        what = f"outcomes in queue {keys.queue} are not recorded"
+        self._trouble = Trouble(logger, what, logging.ERROR)
+        self._waiting: deque[Settlement] = deque()
+        self._under_way: list[Settlement] = []
+        # How many of those that wait go alone: one in their batch cannot be sent.
+        self._singly = 0
+        self._flushing: asyncio.Task[None] | None = None
+        # How many of those that wait were sent together by a flush that was cut off.
+        self._cut_off = 0
+        # Refused for now, and asked again after a pause.
+        self._postponed: list[Settlement] = []
+        # Set at the stop: nobody will ask later.
+        self._hurried = False
+        self._closed = False
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting) + len(self._under_way) + len(self._postponed)
+
+    def add(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        # Asked here, not only in there, because this is done for every job.
+        if self._flushing is None or self._flushing.done():
+            self._flush_soon()
+        cut("settle.decided")
+
+    async def flushed(self) -> None:
+        while (self._waiting or self._flushing is not None) and not self._closed:
+            await asyncio.wait({self._flush_soon()})
+
+    def close(self) -> None:
+        self._closed = True
+        if self._flushing is not None:
+            self._flushing.cancel()
+
+    def _flush_soon(self) -> asyncio.Task[None]:
+        # Done: a task that is cancelled before its first step tidies nothing up.
+        if self._flushing is None or self._flushing.done():
+            self._flushing = self._settler.surroundings.fresh().run(
+                asyncio.create_task, self._flush()
+            )
+        return self._flushing
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                again, self._cut_off = self._cut_off, 0
+                self._under_way = self._first(again) if again else self._take()
+                await self._send(self._under_way, again=again > 0)
+                cut("settle.resolved")
+                self._under_way = []
+        finally:
+            # Cut off at the end of the loop: Redis tells what became of the same batch, if it
+            # has that already. Of another one with these it would say that they are not ours.
+            self._cut_off = len(self._under_way)
+            self._waiting.extendleft(reversed(self._under_way))
+            self._under_way = []
+            self._flushing = None
+
+    def _first(self, number: int) -> list[Settlement]:
+        return [self._waiting.popleft() for _ in range(number)]
+
+    def _take(self) -> list[Settlement]:
+        batch: list[Settlement] = []
+        size = 0
+        most = 1 if self._singly else _MOST_TOGETHER
+        self._singly = max(0, self._singly - 1)
+        while self._waiting and len(batch) < most:
+            size += _size(self._waiting[0])
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send(self, batch: list[Settlement], *, again: bool) -> None:
+        settler = self._settler
+        try:
+            items = self._items(batch)
+            if settler.archive is not None:
+                await settler.archive.keep(batch)
+            answer = await self._door.send(items, until=math.inf, again=again)
+        except TaskManagerError as error:
+            # Nothing was written, the jobs are still ours: say so and ask again.
+            self._trouble.say(error)
+            await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
+            self._waiting.extendleft(reversed(self._still_ours(batch)))
+            return
+        except Exception as error:
+            logger.exception("outcomes in queue %s cannot be sent", self._keys.queue)
+            self._one_by_one(batch, error)
+            return
+        self._trouble.over()
+        answers = words(answer)
+        if "C" in answers:
+            batch = [
+                Settlement(it.delivery, Cancelled("cancelled")) if word == "C" else it
+                for it, word in zip(batch, answers, strict=True)
+            ]
+            await self._keep_cancelled(batch, answers)
+        for settlement, word in zip(batch, answers, strict=True):
+            self._resolve(settlement, word)
+
+    def _items(self, batch: list[Settlement]) -> Call:
+        settler = self._settler
+        try:
+            return settle_items(
+                self._keys, settler.consumer, settler.result_ttl_ms, batch, settler.bounds
+            )
+        except BaseException as error:
+            # Outcomes and children are the application's objects: they may be and do anything.
+            raise TypeError(f"an outcome is none: {named(error)}") from error
+
+    async def _keep_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
+        # What the runs came to was kept before Redis said that they were cancelled.
+        if self._settler.archive is not None:
+            ends = [it for it, word in zip(batch, answers, strict=True) if word == "C"]
+            await self._settler.archive.keep(ends)
+
+    def _one_by_one(self, batch: list[Settlement], error: Exception) -> None:
+        """Find the outcome that cannot be sent: the job of that one is buried instead."""
+        if len(batch) > 1:
+            self._singly += len(batch)
+            self._waiting.extendleft(reversed(batch))
+            return
+        (settlement,) = batch
+        if isinstance(settlement.outcome, Buried) and settlement.outcome.reason == "bad_outcome":
+            # Not even that can be sent: its lease ends.
+            self._settler.leases.drop(settlement.delivery)
+            return
+        what = shown(settlement.outcome, _UNSENDABLE_SHOWN)
+        why = f"this outcome could not be recorded: {what}\n{named(error)}"
+        self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
+
+    def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
+        kept = []
+        for settlement in batch:
+            if settlement.delivery.key in self._settler.leases:
+                kept.append(settlement)
+            else:
+                self._settler.on_settled(settlement, False)
+        return kept
+
+    def _resolve(self, settlement: Settlement, word: str) -> None:
+        delivery = settlement.delivery
+        if word in "01C":
+            self._settler.leases.drop(delivery)
+            self._settler.on_settled(settlement, word != "0")
+        elif word == "L" and settlement.outcome == Released("paused", delivery.envelope.event):
+            # It stays with us until another event's lane has gone, or the pause is over.
+            self._later(settlement)
+            if self._hurried:
+                self.hurry()
+        elif word == "L":
+            self._waiting.append(Settlement(delivery, self._without_room(settlement)))
+        elif word == "M":
+            buried = Buried("missing", f"entry {delivery.entry} was deleted by somebody else")
+            self._waiting.append(Settlement(delivery, buried))
+        else:
+            logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
+            self._later(settlement)
+
+    def _later(self, settlement: Settlement) -> None:
+        self._postponed.append(settlement)
+        asyncio.get_running_loop().call_later(_PAUSE_AFTER_BROKEN_KEY, self._again, settlement)
+
+    def hurry(self) -> None:
+        """Ask again at once for what was refused: after this nobody here will."""
+        self._hurried = True
+        for settlement in list(self._postponed):
+            outcome = settlement.outcome
+            if isinstance(outcome, Released):
+                # Its own lane has room for it.
+                outcome = Released("shutdown")
+            self._postponed.remove(settlement)
+            self.add(Settlement(settlement.delivery, outcome, settlement.children))
+
+    def _again(self, settlement: Settlement) -> None:
+        if settlement not in self._postponed:
+            return
+        self._postponed.remove(settlement)
+        for ours in self._still_ours([settlement]):
+            self.add(ours)
+
+    def _without_room(self, settlement: Settlement) -> Buried:
+        if isinstance(settlement.outcome, Released):
+            return Buried(
+                "no_handler",
+                f"no worker here handles event {settlement.delivery.envelope.event!r} and queue "
+                f"{self._keys.queue!r} already keeps {MAX_EVENT_LANES} lanes of such events",
+            )
+        needed = [child.lane.name for child in settlement.children]
+        lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))
+        return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
+
+
+def _size(settlement: Settlement) -> int:
+    """Return about how many bytes a settlement takes; 0 for one that cannot be sent anyway."""
+    try:
+        return _bytes_of(settlement)
+    except BaseException:
+        return 0
+
+
+def _bytes_of(settlement: Settlement) -> int:
+    """Return how many bytes Redis has to move for it, about."""
+    outcome = settlement.outcome
+    if isinstance(outcome, Completed):
+        return len(outcome.result) + sum(len(child.data) for child in settlement.children)
+    if isinstance(outcome, Cancelled):
+        return len(outcome.reason)
+    size = len(settlement.delivery.envelope.data)
+    if isinstance(outcome, RetryAt):
+        size += len(outcome.errors)
+    if isinstance(outcome, Buried):
+        size += len(outcome.error) + len(outcome.errors) + len(outcome.raw or b"")
+    return size

@@ -1,0 +1,125 @@
+"""The Lua scripts, each read once from its file with its includes pasted in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Protocol
+
+from redis.exceptions import NoScriptError, TimeoutError
+
+from consumers.connections.link import Argument, Packed
+from consumers.connections.wire import NotSent
+
+# Redis 6.2 replicates a script as its text unless told otherwise, and then
+# refuses writes after commands like TIME and XPENDING. Later versions ignore it.
+_PROLOGUE = "redis.replicate_commands()\n"
+_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and the digest Redis knows it by."""
+
+    name: str
+    source: str
+    sha: str
+
+    def by_sha(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
+        """Return the command that calls the script when Redis has it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def by_source(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
+        """Return the command that calls the script and makes Redis keep it."""
+        return ("EVAL", self.source, len(keys), *keys, *args)
+
+
+class Sends(Protocol):
+    """A connection on which one command is sent and its reply awaited."""
+
+    refusal: str
+    """Why the last try to connect failed; empty once one went well."""
+
+    def send(self, *args: Argument, rest: Packed | None = None) -> Any:
+        """Send one command, rest behind args, and return the future of its reply."""
+
+    def withdraw(self, reply: asyncio.Future[Any]) -> bool:
+        """Take back a command that is not written yet; return whether it was not."""
+
+    def hurry(self) -> None:
+        """Write what was sent now, not at the end of this turn of the loop."""
+
+
+@cache
+def load(name: str, package: str = "consumers.store") -> Script:
+    """Return the script of lua/<name>.lua in a package, with its includes from there."""
+    folder = resources.files(package).joinpath("lua")
+
+    def read(path: str) -> str:
+        return folder.joinpath(path).read_text("utf-8")
+
+    text = _INCLUDE.sub(lambda found: read(f"include/{found[1]}.lua"), read(f"{name}.lua"))
+    source = _PROLOGUE + text
+    # Redis names scripts by SHA-1; nothing here depends on its strength.
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha)
+
+
+async def call(
+    wire: Sends,
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[Argument],
+    *,
+    until: float = math.inf,
+    rest: Packed | None = None,
+    hurry: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> Any:
+    """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
+
+    rest are more arguments behind args. hurry has it written at once, not at the end of
+    this turn of the loop: for a script that Redis works on for as long as a turn takes.
+
+    When there is no answer at the monotonic time ``until`` it raises NotSent if
+    nothing was written, else redis.exceptions.TimeoutError: then it may have
+    been executed, or may yet be. meanwhile is called once the script is on its way.
+    """
+    reply = wire.send(*script.by_sha(keys, args), rest=rest)
+    if hurry:
+        wire.hurry()
+    if meanwhile is not None:
+        meanwhile()
+    try:
+        return await _in_time(wire, reply, until)
+    except NoScriptError:
+        return await _in_time(wire, wire.send(*script.by_source(keys, args), rest=rest), until)
+
+
+async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:
+    if until == math.inf:
+        return await reply
+    # Cheaper than a task with a timeout; whoever sends drops replies nobody waits for.
+    left = max(0.0, until - time.monotonic())
+    timer = reply.get_loop().call_later(left, _expire, wire, reply)
+    try:
+        return await reply
+    finally:
+        timer.cancel()
+
+
+def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
+    if reply.done():
+        return
+    if wire.withdraw(reply):
+        why = f": {wire.refusal}" if wire.refusal else ""
+        reply.set_exception(NotSent(f"there was no connection in time{why}"))
+    else:
+        reply.set_exception(TimeoutError("there was no answer in time"))

@@ -1,0 +1,256 @@
+"""Tidy up: unused lanes, consumers of dead workers, old dead letters, jobs that nobody handles."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError, ResponseError
+
+from consumers.chance import chance
+from consumers.connections.wire import Wire
+from consumers.fetch.reader import delivery_of
+from consumers.jobs.lanes import Lane, listed_lanes
+from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
+from consumers.lease.leases import Leases
+from consumers.run.pauses import FIELDS, PauseState
+from consumers.settle.settler import Settler
+from consumers.store.delivery import Delivery, Stream
+from consumers.store.keys import Fleet, Keys
+from consumers.store.scripts import call
+from consumers.store.transitions import Call, entries_of, forget, purge, reclaim, retire
+from consumers.store.unfit import foreign
+from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
+from consumers.upkeep.heartbeat import live_count, live_events
+from consumers.upkeep.tour import LEAST, Tour, portion
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 30.0
+UNUSED_MS = 10 * 60 * 1000
+# How many lanes are looked at in one write: neither Redis nor the event loop stops for longer.
+_LANES_AT_ONCE = 32
+# How many marks of cancelled entries are looked at in a round.
+_SAMPLE = 100
+# How many abandoned jobs of a lane that nobody handles are taken over in a round.
+_MOST_ABANDONED = 100
+# A stream without the prefix of lanes, and an entry.
+_MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
+
+
+class Janitor:
+    """Every worker runs one; each of its steps is one script, so that any number may.
+
+    Of many lanes each looks at a portion in a round, first with plain commands: scripts run
+    where those find something.
+
+    no_handler_deadline is how many seconds a job waits in the lane of its event
+    for a worker that handles it; then it is buried, unless one lives.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        settler: Settler,
+        leases: Leases,
+        *,
+        fleet: Fleet,
+        queues: Sequence[Keys],
+        default_lanes: Callable[[Keys], Lane],
+        consumer: str,
+        no_handler_deadline: float,
+        letters_max_age_ms: int = 30 * 24 * 3600 * 1000,
+        interval: float = INTERVAL,
+        unused_ms: int = UNUSED_MS,
+    ) -> None:
+        self._wire = wire
+        self._settler = settler
+        self._leases = leases
+        self._fleet = fleet
+        self._queues = queues
+        self._default_lane = default_lanes
+        self._consumer = consumer
+        self._deadline = no_handler_deadline
+        self._letters_max_age_ms = letters_max_age_ms
+        self._interval = interval
+        self._unused_ms = unused_ms
+        self._tours: defaultdict[str, Tour] = defaultdict(Tour)
+
+    async def run(self) -> None:
+        """Tidy until cancelled; an error delays the next round, it never ends it."""
+        while True:
+            # Without jitter every worker of one deploy would tidy at the same moment.
+            await asyncio.sleep(self._interval * chance.uniform(0.75, 1.25))
+            for keys in self._queues:
+                try:
+                    await self.tidy(keys)
+                except RedisError as error:
+                    logger.debug("queue %s is not tidied: %s", keys.queue, error)
+                except Exception:
+                    logger.exception("the janitor failed in queue %s", keys.queue)
+
+    async def tidy(self, keys: Keys) -> None:
+        """Do one round for one queue."""
+        lanes = await self._next_lanes(keys)
+        found: list[Glance] = []
+        for at in range(0, len(lanes), _LANES_AT_ONCE):
+            found += await self._tidy_lanes(keys, lanes[at : at + _LANES_AT_ONCE])
+        # A burial trims as well, but a queue where nothing dies any more has none.
+        await self._run(purge(keys, self._letters_max_age_ms, counter="dead_trimmed"))
+        await self._unmark_missing(keys)
+        await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
+
+    async def _next_lanes(self, keys: Keys) -> list[Lane]:
+        lanes = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
+        if len(lanes) <= LEAST:
+            return lanes
+        return self._tours[keys.queue].next(lanes, await self._portion(len(lanes)))
+
+    async def _portion(self, lanes: int) -> int:
+        try:
+            return portion(lanes, await live_count(self._wire, self._fleet))
+        except ResponseError as error:
+            # A foreign value in the place of the list of workers keeps nothing else from its turn.
+            logger.debug("the workers are not counted: %s", error)
+            return LEAST
+
+    async def _tidy_lanes(self, keys: Keys, lanes: list[Lane]) -> list[Glance]:
+        """Drop what is unused of some lanes; return what their streams looked like."""
+        since = await self._now_ms() - self._unused_ms
+        streams = [it for lane in lanes for it in self._streams(keys, lane)]
+        found = await glance_at(self._wire, streams)
+        for glance in found:
+            if glance is not None and glance.consumers:
+                await self._run(forget(glance.stream, self._unused_ms))
+        for lane, *both in zip(lanes, found[::2], found[1::2], strict=True):
+            # Of one that is missing only the script can tell.
+            unused = all(it is None or it.is_unused(since) for it in both)
+            if unused and lane != self._default_lane(keys):
+                await self._run(retire(keys, lane, self._unused_ms))
+        return [it for it in found if it is not None]
+
+    async def _unmark_missing(self, keys: Keys) -> None:
+        """Drop the marks of cancelled entries that somebody deleted: nobody else ever would."""
+        for marks in (keys.cancelled, keys.cancelling):
+            try:
+                sample = await self._wire.send("SRANDMEMBER", marks, _SAMPLE)
+            except ResponseError as error:
+                logger.debug("%s holds no marks: %s", marks, error)
+                continue
+            for mark in sample:
+                if not await self._marks_something(keys, mark):
+                    await self._wire.send("SREM", marks, mark)
+
+    async def _marks_something(self, keys: Keys, mark: bytes) -> bool:
+        parts = _MARK.fullmatch(mark)
+        if parts is None or not _is_entry(parts[2]):
+            return False
+        stream, entry = f"{keys.base}lane:{parts[1].decode()}", parts[2]
+        try:
+            return bool(await self._wire.send("XRANGE", stream, entry, entry))
+        except ResponseError as error:
+            # What cannot be looked at may be there: a foreign value may be taken away again.
+            logger.debug("%s cannot be looked at: %s", stream, error)
+            return True
+
+    def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
+        return (
+            Stream(keys, lane, lane.group, front=True),
+            Stream(keys, lane, lane.group, front=False),
+        )
+
+    async def _run(self, step: Call) -> None:
+        try:
+            await call(self._wire, step.script, step.keys, step.args)
+        except ResponseError as error:
+            # A lane that went away meanwhile, or a foreign value in its place.
+            logger.debug("%s: %s", step.script.name, error)
+
+    async def _bury_unhandled(self, keys: Keys, found: list[Glance]) -> None:
+        overdue = [it.stream for it in found if await self._is_overdue(it)]
+        if not overdue:
+            return
+        handled = await live_events(self._wire, self._fleet, keys.queue)
+        state = PauseState.read(await self._wire.send("HMGET", keys.meta, *FIELDS))
+        for stream in overdue:
+            lane = stream.lane
+            if (lane.group, lane.event) not in handled and not state.holds(lane.event):
+                await self._take_abandoned(stream)
+                await self._bury_old(stream)
+
+    async def _is_overdue(self, glance: Glance) -> bool:
+        """Whether a stream holds what a dead worker had, or what waits past the deadline."""
+        if not glance.length and not glance.pending:
+            return False
+        lease_ms = round(self._leases.seconds[glance.stream.lane.queue] * 1000)
+        return await holds_abandoned(self._wire, glance, lease_ms) or await self._holds_old(glance)
+
+    async def _holds_old(self, glance: Glance) -> bool:
+        before = await self._now_ms() - self._deadline * 1000
+        return await holds_old(self._wire, glance, before)
+
+    async def _take_abandoned(self, stream: Stream) -> None:
+        """Take over what a dead worker had: nobody else reads the lane, so nobody else would.
+
+        What is past the deadline is buried, the rest waits in the lane again.
+        """
+        lease_ms = round(self._leases.seconds[stream.lane.queue] * 1000)
+        running, asked = self._leases.stale(stream.key), time.monotonic()
+        step = reclaim(stream, self._consumer, lease_ms, "-", _MOST_ABANDONED, running)
+        try:
+            reply = await call(self._wire, step.script, step.keys, step.args)
+        except ResponseError as error:
+            logger.debug("%s is not looked through: %s", stream.key, error)
+            return
+        since = await self._now_ms() - self._deadline * 1000
+        for entry, count, fields, over in entries_of(reply):
+            delivery = delivery_of(stream, entry, count, fields, asked, cancelled=over)
+            if over:
+                self._settle(delivery, Cancelled("cancelled"))
+            elif ms_of(entry) < since or delivery.envelope.version == 0:
+                self._bury(delivery)
+            else:
+                self._settle(delivery, Released("no_handler", stream.lane.event))
+
+    async def _bury_old(self, stream: Stream) -> None:
+        """Bury what waited past the deadline: it is delivered to us first, like any job."""
+        while (glance := await self._look_at(stream)) and await self._holds_old(glance):
+            asked = time.monotonic()
+            reply = await self._wire.send(
+                "XREADGROUP", "GROUP", stream.group, self._consumer,
+                "COUNT", 1, "STREAMS", stream.key, ">",
+            )  # fmt: skip
+            if not reply:
+                return
+            for entry, fields in reply[0][1]:
+                self._bury(delivery_of(stream, entry.decode(), 1, fields, asked))
+
+    async def _look_at(self, stream: Stream) -> Glance | None:
+        (glance,) = await glance_at(self._wire, [stream])
+        return glance
+
+    def _bury(self, delivery: Delivery) -> None:
+        if delivery.envelope.version == 0:
+            self._settle(delivery, foreign(delivery))
+            return
+        event, hours = delivery.envelope.event, self._deadline / 3600
+        logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)
+        error = f"no live worker has listed event {event!r} for {hours:g} h"
+        self._settle(delivery, Buried("no_handler", error))
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        # It is ours until that is recorded, and its lease is renewed.
+        self._leases.all[delivery.key] = delivery
+        self._settler.settle(delivery, outcome)
+
+    async def _now_ms(self) -> float:
+        seconds, micros = await self._wire.send("TIME")
+        return int(seconds) * 1000 + int(micros) / 1000
+
+
+def _is_entry(text: bytes) -> bool:
+    return all(len(half) <= 20 and int(half) < 2**64 for half in text.split(b"-"))

@@ -1,0 +1,116 @@
+"""Move delayed jobs into their lanes once they are due."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from redis.exceptions import RedisError, ResponseError
+
+from consumers.chance import chance
+from consumers.connections.not_now import is_for_now
+from consumers.connections.trouble import Trouble
+from consumers.connections.wire import Wire
+from consumers.store.keys import Keys
+from consumers.store.scripts import call
+from consumers.store.transitions import promote
+from consumers.upkeep.alarm import Alarm
+
+logger = logging.getLogger(__name__)
+
+# One script moves this many: about 3 ms of Redis' time.
+BATCH = 256
+# The nearest due time is asked for again this often, however many hints were lost.
+LOOK = 2.0
+_STUCK = 0.5
+# How much later than a job is due one of many looks, at least and at most (s).
+_SPREAD = (0.005, 0.2)
+
+
+class Promoter:
+    """One queue's; every worker runs one, without a leader.
+
+    The script that adds a job to its lane takes it out of the delayed set, so
+    any number of promoters never move a job twice. Due is what Redis' clock says.
+
+    All of a fleet know when the next job is due. They look a little later, each after a time
+    of its own: who finds that others were there before waits longer from then on, who is the
+    first waits shorter. So a lone one is on time, and of many a few look for each job.
+    """
+
+    def __init__(self, wire: Wire, keys: Keys) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._alarm = Alarm()
+        self._trouble = Trouble(logger, f"delayed jobs of {keys.queue} wait", logging.ERROR)
+        # Whether somebody says that there is something to see.
+        self._look = False
+        # When to look next (monotonic), whether a job is due then, and how much later at most.
+        self._next = float("-inf")
+        self._is_due = False
+        self._spread = 0.0
+
+    def wake(self) -> None:
+        """Something may be due that was not known of."""
+        self._look = True
+        self._alarm.ring()
+
+    def expect(self, seconds: float) -> None:
+        """A job is due in so many seconds, earlier than any that was known."""
+        at = time.monotonic() + seconds + self._lateness()
+        if at < self._next:
+            self._next, self._is_due = at, True
+            self._alarm.ring()
+
+    async def run(self) -> None:
+        """Promote until cancelled; an error delays the next step, it never ends the loop."""
+        while True:
+            # What is expected meanwhile is earlier.
+            self._next, self._look = float("inf"), False
+            try:
+                wait = await self.step()
+                self._trouble.over()
+            except ResponseError as error:
+                if is_for_now(error):
+                    logger.debug("nothing is promoted in %s yet: %s", self._keys.queue, error)
+                else:
+                    self._trouble.say(error)
+                wait = LOOK
+            except RedisError as error:
+                logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)
+                wait = LOOK / 2
+            except Exception:
+                logger.exception("the promoter of %s failed", self._keys.queue)
+                wait = LOOK
+            await self._sleep(wait)
+
+    async def step(self) -> float:
+        """Promote one batch; return the seconds until the next job is due, at most LOOK."""
+        step = promote(self._keys, BATCH)
+        moved, wait_ms = await call(self._wire, step.script, step.keys, step.args)
+        self._learn(moved)
+        if wait_ms == 0:
+            # More are due. What is due and cannot move needs a person, not a busy loop.
+            return 0.0 if moved else _STUCK
+        # A millisecond more: Redis compares whole ones, and early is not due.
+        return LOOK if wait_ms < 0 else min(LOOK, (int(wait_ms) + 1) / 1000)
+
+    def _learn(self, moved: int) -> None:
+        """Come later where others were there before, and earlier where nobody was."""
+        if moved:
+            self._spread = 0.0 if self._spread <= _SPREAD[0] else self._spread / 2
+        elif self._is_due:
+            self._spread = min(_SPREAD[1], max(_SPREAD[0], 2 * self._spread))
+        self._is_due = False
+
+    def _lateness(self) -> float:
+        return chance.uniform(0.0, self._spread)
+
+    async def _sleep(self, seconds: float) -> None:
+        if 0 < seconds < LOOK:
+            self.expect(seconds)
+        else:
+            self._next = min(self._next, time.monotonic() + seconds)
+        while not self._look and (left := self._next - time.monotonic()) > 0:
+            self._alarm.reset()
+            await self._alarm.sleep(left)

@@ -1,0 +1,249 @@
+"""Send children that were committed for other queues on to them, in order and once."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redis.exceptions import RedisError
+
+from consumers.connections.link import Argument
+from consumers.connections.trouble import Trouble
+from consumers.connections.wire import Wire
+from consumers.cuts import cut, cut_in_flight
+from consumers.errors import InvalidName
+from consumers.jobs.lanes import listed_lanes
+from consumers.jobs.names import check_job_id, check_name
+from consumers.store.delivery import foreign_envelope
+from consumers.store.keys import Fleet, Keys, bucket
+from consumers.store.scripts import call
+from consumers.store.transitions import BATCH_BYTES, DeadLetterBounds, Outbox, quarantine, relay
+from consumers.upkeep.alarm import Alarm
+
+logger = logging.getLogger(__name__)
+
+# Of jobs as large as may be, so many are about as much as a script takes.
+_FEW = 4
+BATCH = 100
+# However many hints were lost, the outbox is looked at this often.
+LOOK = 2.0
+_LOCK_MS = 5_000
+_FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
+# Lua knows the digits and letters of ASCII only.
+_DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
+_GUARD = re.compile(r"(i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14})?", re.ASCII)
+_EPOCH = re.compile(r"[\d.]{1,40}", re.ASCII)
+_PATTERNS = (
+    (b"due", _DUE, "due time"),
+    (b"guard", _GUARD, "guard"),
+    (b"epoch", _EPOCH, "epoch of an outbox"),
+)
+
+_Page = list[tuple[bytes, list[bytes]]]
+
+
+class _Posted(NamedTuple):
+    """An entry of the outbox: the queue it goes to, and the arguments with which it is sent on."""
+
+    entry: bytes
+    queue: str
+    epoch: bytes
+    arguments: list[Argument]
+    size: int
+
+
+class Relay:
+    """One queue's outbox; every worker of the queue runs one.
+
+    The lock only saves work. What makes it once is the target: it keeps the
+    last entry it took from this outbox and skips what is not newer. A queue
+    that takes nothing holds up its own children only.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        keys: Keys,
+        *,
+        bounds: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
+        batch: int = BATCH,
+    ) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._bounds = bounds
+        self._batch = batch
+        self._token = secrets.token_hex(16)
+        self._alarm = Alarm()
+        self._trouble = Trouble(logger, f"the outbox of {keys.queue} waits")
+        # As many entries as are about as much as a script takes, by the size of the last page.
+        self._count = min(batch, _FEW)
+        # Queues that took nothing when they were last asked, which is said once, and the entry up
+        # to which the outbox holds nothing for others.
+        self._blocked: set[str] = set()
+        self._passed: bytes | None = None
+
+    def wake(self) -> None:
+        """Something was posted."""
+        self._alarm.ring()
+
+    async def run(self) -> None:
+        """Relay until cancelled; an error delays the next step, it never ends the loop."""
+        while True:
+            self._alarm.reset()
+            try:
+                await self.step()
+                self._trouble.over()
+            except RedisError as error:
+                self._trouble.say(error)
+            except Exception:
+                logger.exception("the relay of %s failed", self._keys.queue)
+            await self._alarm.sleep(LOOK)
+
+    async def step(self) -> None:
+        """Relay all that the outbox holds now, except for queues that take nothing."""
+        if not await self._wire.send("XLEN", self._keys.outbox) or not await self._lock():
+            return
+        try:
+            await self._relay()
+        finally:
+            await self._unlock()
+
+    async def _relay(self) -> None:
+        blocked: set[str] = set()
+        after, last = "-", None
+        while page := await self._page(after):
+            last = page[-1][0]
+            for posted in _batches(await self._read_all(page)):
+                queue = posted[0].queue
+                if queue not in blocked and not await self._deliver(queue, posted):
+                    blocked.add(queue)
+            last = self._skip(last, blocked)
+            after = "(" + last.decode()
+        self._blocked, self._passed = blocked, last
+
+    def _skip(self, last: bytes, blocked: set[str]) -> bytes:
+        """Return where to go on: what was read before was for queues that still take nothing."""
+        if self._passed is None or not self._blocked <= blocked:
+            return last
+        passed, self._passed = self._passed, None
+        return max(last, passed, key=_order)
+
+    async def _page(self, after: str) -> _Page:
+        page: _Page = await self._wire.send(
+            "XRANGE", self._keys.outbox, after, "+", "COUNT", self._count
+        )
+        if page:
+            mean = sum(len(it) for _, fields in page for it in fields) // len(page)
+            fitting = BATCH_BYTES // max(1, mean)
+            # The next ones may be larger: grow by and by.
+            self._count = max(1, min(self._batch, fitting, 2 * self._count))
+        return page
+
+    async def _read_all(self, page: _Page) -> list[_Posted]:
+        """Return a page's jobs; what is none goes to the dead letters."""
+        found = []
+        for entry, fields in page:
+            try:
+                found.append(_read(entry, fields))
+            except (InvalidName, ValueError) as error:
+                await self._quarantine(entry, fields, str(error))
+        return found
+
+    async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
+        """Send jobs on to their queue; return whether it took all of them."""
+        try:
+            dealt = await self._send(Keys(queue, self._keys.namespace), posted)
+        except RedisError as error:
+            self._say_blocked(queue, str(error))
+            return False
+        if dealt:
+            cut("relay.before_delete")
+            await self._wire.send("XDEL", self._keys.outbox, *(it.entry for it in posted[:dealt]))
+            cut("relay.after_delete")
+        if dealt < len(posted):
+            self._say_blocked(queue, "a foreign value is in their way")
+        return dealt == len(posted)
+
+    def _say_blocked(self, queue: str, why: str) -> None:
+        level = logging.DEBUG if queue in self._blocked else logging.ERROR
+        logger.log(level, "children for queue %s wait: %s", queue, why)
+
+    async def _send(self, target: Keys, posted: list[_Posted]) -> int:
+        await self._wire.send("SADD", Fleet(self._keys.namespace).queues, target.queue)
+        jobs = (it.arguments for it in posted)
+        source = Outbox(self._keys.queue, posted[0].epoch)
+        step = relay(target, source, jobs, self._bounds)
+        cut("relay.before_send")
+        cut_in_flight("relay.in_flight")
+        dealt, buried = await call(self._wire, step.script, step.keys, step.args)
+        cut("relay.answered")
+        if buried:
+            logger.error("%d children are dead: queue %s has no lane left", buried, target.queue)
+        return int(dealt)
+
+    async def _quarantine(self, entry: bytes, fields: list[bytes], why: str) -> None:
+        logger.error("entry %s of the outbox of %s is not a job: %s", entry, self._keys.queue, why)
+        raw = foreign_envelope(entry.decode(), fields).data
+        step = quarantine(self._keys, entry, raw, why)
+        await call(self._wire, step.script, step.keys, step.args)
+
+    async def _lock(self) -> bool:
+        taken = await self._wire.send(
+            "SET", self._keys.relay_lock, self._token, "NX", "PX", _LOCK_MS
+        )
+        cut("relay.locked")
+        return taken is not None
+
+    async def _unlock(self) -> None:
+        # Another's lock may have replaced ours after it expired: then it is theirs to end.
+        if await self._wire.send("GET", self._keys.relay_lock) == self._token.encode():
+            await self._wire.send("DEL", self._keys.relay_lock)
+
+
+def _read(entry: bytes, fields: Sequence[bytes]) -> _Posted:
+    """Return the job that an entry posts; ValueError when it is none of ours."""
+    job = dict(zip(fields[::2], fields[1::2], strict=True))
+    missing = _FIELDS - job.keys()
+    if missing:
+        raise ValueError(f"it has no {b', '.join(sorted(missing)).decode()}")
+    queue = check_name("queue", job[b"queue"].decode())
+    job_id = check_job_id(job[b"id"].decode())
+    if not listed_lanes(queue, [job[b"lane"]]):
+        raise ValueError(f"{job[b'lane']!r} is no lane")
+    for field, pattern, what in _PATTERNS:
+        if not pattern.fullmatch(job[field].decode()):
+            raise ValueError(f"{job[field]!r} is no {what}")
+    names = (b"event", b"data", b"options", b"due", b"guard")
+    arguments: list[Argument] = [
+        entry,
+        job[b"lane"],
+        bucket(job_id),
+        job_id,
+        *(job[name] for name in names),
+    ]
+    return _Posted(entry, queue, job[b"epoch"], arguments, sum(map(len, job.values())))
+
+
+def _batches(page: Sequence[_Posted]) -> list[list[_Posted]]:
+    """Return a page in batches, each for one queue and in order, and no larger than a script takes.
+
+    A single job may be larger.
+    """
+    batches: list[list[_Posted]] = []
+    open_ones: dict[tuple[str, bytes], tuple[list[_Posted], int]] = {}
+    for it in page:
+        batch, size = open_ones.get((it.queue, it.epoch), ([], BATCH_BYTES))
+        if size + it.size > BATCH_BYTES:
+            batch, size = [], 0
+            batches.append(batch)
+        batch.append(it)
+        open_ones[it.queue, it.epoch] = (batch, size + it.size)
+    return batches
+
+
+def _order(entry: bytes) -> tuple[int, int]:
+    ms, _, number = entry.partition(b"-")
+    return int(ms), int(number)

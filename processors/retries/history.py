@@ -1,0 +1,41 @@
+"""The history of a job: its last errors, as kept with it and in its dead letter."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pydantic_core import to_json
+
+from consumers.jobs.job import Job
+from consumers.jobs.texts import message_of
+from processors.retries.groups import members
+
+KEPT = 10
+# Ten of these stay well below a payload's limit.
+LINE_LIMIT = 2 * 1024
+_MEMBERS_NAMED = 5
+
+
+def with_error(job: Job[Any], error: BaseException) -> bytes:
+    """Return the JSON list of the job's last 10 errors, this one the last.
+
+    Each is {"at": ms since 1970, "attempt", "delivery", "error"}; error is one
+    line of at most 2 KiB.
+    """
+    line = " ".join(_line(error).split())
+    entry = {
+        "at": int(time.time() * 1000),
+        "attempt": job.attempt,
+        "delivery": job.delivery,
+        "error": line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore"),
+    }
+    return to_json([*job.errors, entry][-KEPT:])
+
+
+def _line(error: BaseException) -> str:
+    named = f"{type(error).__name__}: {message_of(error)}"
+    if not isinstance(error, BaseExceptionGroup):
+        return named
+    found = members(error)[:_MEMBERS_NAMED]
+    return f"{named}: {'; '.join(map(_line, found))}"

@@ -1,0 +1,1 @@
+"""Which job is emitted when, once in the whole fleet."""

@@ -1,0 +1,246 @@
+"""Fire what is due: every worker tries, one succeeds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from redis.exceptions import RedisError, ResponseError
+
+from consumers.chance import chance
+from consumers.connections.not_now import is_for_now
+from consumers.connections.trouble import Trouble
+from consumers.connections.wire import Wire
+from consumers.store import scheduling
+from consumers.store.keys import Keys
+from consumers.store.scheduling import Record
+from consumers.upkeep.alarm import Alarm
+from processors.schedules.schedule import Schedule
+from processors.schedules.timetable import Registered, Timetable
+
+logger = logging.getLogger(__name__)
+
+# The next fire is asked for again this often, however many hints were lost.
+LOOK = 2.0
+# A worker says this often that its definitions are in use.
+CONFIRM = 60.0
+# A definition that no worker has confirmed for so long (ms) is that of code that has gone.
+FORGOTTEN_AFTER_MS = 7 * 24 * 3600 * 1000
+# What this version cannot fire is left alone for so long, and until a schedule is changed.
+_LEFT_ALONE = 30.0
+_AT_A_TIME = 32
+
+# A schedule's name with when it is to be looked at: once that is changed, it is another look.
+_Look: TypeAlias = tuple[bytes, bytes]
+
+
+class Scheduler:
+    """One queue's; every worker runs one, without a leader (G9).
+
+    own are the schedules of handlers that are registered here. What is fired is what
+    Redis keeps, whoever registered it: the compare-and-set of the fire makes it once.
+    """
+
+    def __init__(self, wire: Wire, keys: Keys, own: Sequence[Schedule] = ()) -> None:
+        self._timetable = Timetable(wire, keys)
+        self._wire = wire
+        self._keys = keys
+        self._own = own
+        self._alarm = Alarm()
+        self._trouble = Trouble(logger, f"schedules of {keys.queue} wait")
+        self._registered: set[str] = set()
+        # When (monotonic) each of ours is registered or confirmed next.
+        self._confirm_at: dict[str, float] = {}
+        # When the queue began; another time means that Redis has lost everything.
+        self._began: bytes | None = None
+        # When (monotonic) each of those that are due and could not be fired is tried again.
+        self._passed_by: dict[_Look, float] = {}
+        # What was said already; a schedule in trouble is looked at again and again.
+        self._said: set[tuple[str, str]] = set()
+
+    def wake(self) -> None:
+        """A schedule was changed."""
+        self._passed_by = dict.fromkeys(self._passed_by, 0.0)
+        self._alarm.ring()
+
+    async def run(self) -> None:
+        """Fire until cancelled; an error delays the next step, it never ends the loop."""
+        while True:
+            try:
+                wait = await self.step()
+                self._trouble.over()
+            except RedisError as error:
+                self._trouble.say(error)
+                wait = LOOK / 2
+            except Exception:
+                logger.exception("the scheduler of %s failed", self._keys.queue)
+                wait = LOOK
+            await self._alarm.sleep(wait)
+
+    async def step(self) -> float:
+        """Fire what is due; return the seconds until the next is, at most LOOK."""
+        self._alarm.reset()
+        await self._keep_registered()
+        now = await self._timetable.now_ms()
+        for look in await self._due(now):
+            await self._try(look, now)
+        return await self._until_next()
+
+    async def _due(self, now: int) -> list[_Look]:
+        """Return what to look at now; what is in trouble comes behind what is not."""
+        flat = await self._wire.send(
+            "ZRANGEBYSCORE", self._keys.schedules, "-inf", now, "WITHSCORES",
+            "LIMIT", 0, _AT_A_TIME + len(self._passed_by),
+        )  # fmt: skip
+        due = list(zip(flat[::2], flat[1::2], strict=True))
+        fresh = [look for look in due if look not in self._passed_by]
+        now_here = time.monotonic()
+        again = [look for look in due if self._passed_by.get(look, now_here + 1) <= now_here]
+        return fresh[:_AT_A_TIME] + again[:_AT_A_TIME]
+
+    async def _until_next(self) -> float:
+        """Return the seconds until the first that is not in trouble, or one is tried again."""
+        flat = await self._wire.send(
+            "ZRANGE", self._keys.schedules, 0, len(self._passed_by), "WITHSCORES"
+        )
+        looks = list(zip(flat[::2], flat[1::2], strict=True))
+        # Another worker fired the rest, or somebody changed it.
+        self._passed_by = {it: self._passed_by[it] for it in looks if it in self._passed_by}
+        now_here = time.monotonic()
+        # What needs a person is no reason to hurry.
+        waits = [LOOK, *(max(at - now_here, LOOK / 4) for at in self._passed_by.values())]
+        head = next((look for look in looks if look not in self._passed_by), None)
+        if head is not None:
+            waits.append((float(head[1]) - await self._timetable.now_ms() + 1) / 1000)
+        return max(min(waits), 0.0)
+
+    # What is registered here
+
+    async def _keep_registered(self) -> None:
+        """Register what is ours; again after Redis has lost it.
+
+        What is refused keeps neither another one nor the firing.
+        """
+        if self._own:
+            await self._notice_losses()
+        for schedule in self._own:
+            if time.monotonic() >= self._confirm_at.get(schedule.name, 0.0):
+                await self._keep(schedule)
+
+    async def _notice_losses(self) -> None:
+        """Register all anew when Redis lost everything; when one is gone, only confirm."""
+        ours = [self._keys.schedule(name) for name in self._registered]
+        try:
+            began = await self._wire.send("HGET", self._keys.meta, "began")
+            left = await self._wire.send("EXISTS", *ours) if ours else 0
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            return  # registering will say what it is
+        if self._began is not None and began != self._began:
+            self._registered.clear()
+            self._confirm_at.clear()
+        self._began = began
+        if left < len(ours):
+            self._confirm_at.clear()
+
+    async def _keep(self, schedule: Schedule) -> None:
+        self._confirm_at[schedule.name] = time.monotonic() + LOOK
+        try:
+            done = await self._confirm(schedule)
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            self._say(schedule.name, f"cannot be registered: {error}")
+            return
+        if done.word == "past":
+            self._say(schedule.name, "is not registered: it fires whenever that is tried")
+            return
+        if done.word != "full":
+            self._registered.add(schedule.name)
+        self._confirm_at[schedule.name] = time.monotonic() + CONFIRM * chance.uniform(0.75, 1.25)
+
+    async def _confirm(self, schedule: Schedule) -> Registered:
+        """Say that it is in use, or register it; an older one never replaces another here."""
+        if schedule.name in self._registered:
+            done = await self._timetable.register(schedule, source="handler", confirm_only=True)
+            if done.word != "unknown":
+                return done
+            self._registered.discard(schedule.name)
+        done = await self._timetable.register(schedule, source="handler")
+        self._tell(schedule, done.word)
+        return done
+
+    def _tell(self, schedule: Schedule, word: str) -> None:
+        if word in ("created", "replaced"):
+            logger.info("schedule %s of %s: %s", schedule.name, self._keys.queue, word)
+        elif word == "full":
+            self._say(schedule.name, f"is not registered, {scheduling.MAX_SCHEDULES} others are")
+        elif word == "older":
+            self._say(schedule.name, "has a definition of a higher version, ours does not count")
+
+    # What is due
+
+    async def _try(self, look: _Look, now: int) -> None:
+        """Look at a schedule; what is wrong with it must not keep the others."""
+        name = look[0].decode(errors="replace")
+        try:
+            done, pause = await self._look_at(name, look, now), LOOK / 4
+        except ResponseError as error:
+            if is_for_now(error):
+                raise
+            self._say(name, f"cannot fire: {error}")
+            done, pause = False, LOOK
+        except (RedisError, OSError):
+            raise
+        except Exception as error:
+            self._say(name, f"cannot be fired by this version: {error}")
+            done, pause = False, _LEFT_ALONE
+        self._passed_by.pop(look, None)
+        if not done:
+            at = time.monotonic() + pause * chance.uniform(0.75, 1.25)
+            # Changed while it was looked at: what was read may be of before that.
+            self._passed_by[look] = 0.0 if self._alarm.has_rung else at
+
+    async def _look_at(self, name: str, look: _Look, now: int) -> bool:
+        """Return whether that look is dealt with; ValueError when it cannot be read."""
+        record = await self._timetable.record(name)
+        if record is None:
+            # Somebody deleted it.
+            await self._wire.send("ZREM", self._keys.schedules, look[0])
+            self._said = {said for said in self._said if said[0] != name}
+            return True
+        if record.unreadable is not None:
+            raise ValueError(record.unreadable)
+        if record.slot is None or record.slot > now or record.paused is not None:
+            return False
+        if record.source == "handler" and now - record.registered > FORGOTTEN_AFTER_MS:
+            return await self._forget(record)
+        return await self._fire(record, self._timetable.schedule_of(record), now)
+
+    async def _forget(self, record: Record) -> bool:
+        if not await self._timetable.forget(record):
+            return False
+        logger.error(
+            "schedule %s of %s is paused: no worker has registered it for 7 days",
+            record.name, self._keys.queue,
+        )  # fmt: skip
+        return True
+
+    async def _fire(self, record: Record, schedule: Schedule, now: int) -> bool:
+        word, added = await self._timetable.fire(record, schedule, now)
+        if word == "fired":
+            logger.debug("schedule %s fired %d jobs", record.name, added)
+            self._said = {said for said in self._said if said[0] != record.name}
+        elif word == "L":
+            self._say(record.name, "cannot fire: its queue has no lane left")
+        elif word[0] == "T":
+            self._say(record.name, f"cannot fire: a foreign value is in {word[1:]}")
+        return word == "fired"
+
+    def _say(self, name: str, trouble: str) -> None:
+        if (name, trouble) not in self._said:
+            self._said.add((name, trouble))
+            logger.error("schedule %s of %s %s", name, self._keys.queue, trouble)

@@ -1,0 +1,166 @@
+"""The schedules of one queue: register, list, pause, resume, remove."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from consumers.connections.wire import Wire
+from consumers.cuts import cut, cut_in_flight
+from consumers.store import scheduling
+from consumers.store.keys import Keys
+from consumers.store.scheduling import Record
+from consumers.store.scripts import call
+from consumers.store.transitions import Call
+from processors.schedules.schedule import Schedule
+
+# How often a change is tried again because the schedule was changed or fired meanwhile.
+_TRIES = 5
+
+
+class Registered(NamedTuple):
+    """A word of register_schedule.lua, and when the schedule fires next (ms)."""
+
+    word: str
+    slot: int | None
+
+
+class Timetable:
+    """Reads and changes what Redis keeps of a queue's schedules.
+
+    Its methods raise redis' errors.
+    """
+
+    def __init__(self, wire: Wire, keys: Keys) -> None:
+        self.wire = wire
+        self.keys = keys
+
+    async def now_ms(self) -> int:
+        """Return Redis' clock, in ms since 1970."""
+        seconds, micros = await self.wire.send("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def register(
+        self, schedule: Schedule, *, source: str, confirm_only: bool = False
+    ) -> Registered:
+        """Put a definition in force, or only say that it is still in use.
+
+        The next fire is after the last one, also when Redis' clock was set back since.
+        """
+        after = await self.now_ms()
+        for _ in range(_TRIES):
+            done = await self._register(schedule, after, source, confirm_only)
+            if done.word != "past" or done.slot is None:
+                break
+            after = max(after, done.slot)
+        return done
+
+    async def _register(
+        self, schedule: Schedule, after: int, source: str, confirm_only: bool
+    ) -> Registered:
+        step = scheduling.register(
+            self.keys,
+            schedule.name,
+            digest=schedule.digest,
+            version=schedule.version,
+            definition=schedule.definition,
+            slot=schedule.spec.next_after(after),
+            source=source,
+            confirm_only=confirm_only,
+        )
+        word, next_slot = await self._call(step)
+        return Registered(word.decode(), int(next_slot) if next_slot else None)
+
+    async def record(self, name: str) -> Record | None:
+        """Return what is kept of a schedule; None when there is none of this name."""
+        return await scheduling.record(self.wire, self.keys, name)
+
+    async def records(self) -> list[Record]:
+        """Return all schedules of the queue, by name; also those that cannot be read."""
+        names = await scheduling.names(self.wire, self.keys)
+        found = await asyncio.gather(*(self._listed(name) for name in names))
+        return [record for record in found if record is not None]
+
+    async def _listed(self, name: str) -> Record | None:
+        try:
+            return await self.record(name)
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return Record.spoiled(name, f"a foreign value is in {self.keys.schedule(name)}")
+
+    def schedule_of(self, record: Record) -> Schedule:
+        """Return the schedule of a record; ValueError when this version cannot read it."""
+        if record.unreadable is not None:
+            raise ValueError(record.unreadable)
+        return Schedule.read(self.keys.queue, record.name, record.definition, record.version)
+
+    async def pause(self, name: str, why: str = "paused") -> bool:
+        """Fire no more until resumed; return whether there is such a schedule."""
+        return await self._change(scheduling.pause(self.keys, name, why)) == "done"
+
+    async def forget(self, record: Record) -> bool:
+        """Pause what no worker registers any more; return whether nobody did so meanwhile."""
+        step = scheduling.pause(
+            self.keys,
+            record.name,
+            "unregistered",
+            digest=record.digest,
+            registered=record.registered,
+        )
+        return await self._change(step) == "done"
+
+    async def resume(self, name: str) -> str:
+        """Go on with the next fire time from now; those that passed meanwhile are left out.
+
+        Returns done; unknown, there is no such schedule; other or past, it is replaced or
+        fires whenever that is tried. ValueError when this version cannot read it.
+        """
+        word = "unknown"
+        for _ in range(_TRIES):
+            record = await self.record(name)
+            if record is None:
+                return "unknown"
+            word = await self._resume(record)
+            if word == "done":
+                break
+        return word
+
+    async def _resume(self, record: Record) -> str:
+        # Redis' clock may have been set back since its last fire.
+        after = max(await self.now_ms(), record.fired or 0)
+        slot = self.schedule_of(record).spec.next_after(after)
+        step = scheduling.resume(self.keys, record.name, slot, digest=record.digest)
+        return await self._change(step)
+
+    async def remove(self, name: str) -> bool:
+        """Forget a schedule; a handler's comes back where a worker with it runs: pause that."""
+        return await self._change(scheduling.remove(self.keys, name)) == "done"
+
+    async def fire(self, record: Record, schedule: Schedule, now_ms: int) -> tuple[str, int]:
+        """Emit what is due; return a word of fire_schedule.lua and how many jobs were added."""
+        assert record.slot is not None, "what has no next fire is not due"
+        due = schedule.fires(record.slot, now_ms)
+        step = scheduling.fire(
+            self.keys,
+            record,
+            latest=due.latest,
+            following=due.following,
+            overlap=schedule.overlap,
+            passed_over=due.passed_over,
+            jobs=[schedule.job(fire_ms) for fire_ms in due.chosen],
+        )
+        cut("fire.before_send")
+        cut_in_flight("fire.in_flight")
+        word, added = await self._call(step)
+        cut("fire.answered")
+        return word.decode(), added
+
+    async def _change(self, step: Call) -> str:
+        word: bytes = await self._call(step)
+        return word.decode()
+
+    async def _call(self, step: Call) -> Any:
+        return await call(self.wire, step.script, step.keys, step.args)

@@ -1,0 +1,95 @@
+"""``emit``: put a job into a queue from a shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskmanager.cli.exits import USAGE, Exit, reported
+from taskmanager.cli.session import manager
+from taskmanager.cli.units import duration, milliseconds
+from taskmanager.escapes import escaped
+
+if TYPE_CHECKING:
+    from taskmanager.handles.handle import JobHandle
+    from taskmanager.manager import TaskManager
+
+
+@click.command()
+@click.argument("event")
+@click.option("--data", metavar="JSON", help="The payload; - reads it from stdin.  [default: {}]")
+@click.option("-q", "--queue", default="default", show_default=True)
+@click.option("--id", "job_id", help="The job's id.  [default: a hash of event and data]")
+@click.option("--priority", type=int, help="-100 to 100, higher runs first.  [default: 0]")
+@click.option("--partition", default="default", show_default=True)
+@click.option("--delay", type=duration, metavar="SECONDS", help="Not before then; also 5m, 2h, 7d.")
+@click.option("--max-retries", type=int, metavar="N", help="Runs after a first one that failed.")
+@click.option("--timeout", type=duration, metavar="SECONDS", help="How long a run may take.")
+@click.option("--idempotency-key", metavar="TEXT", help="One job a key, for 24 h after its end.")
+@click.option("--debounce", type=milliseconds, metavar="SECONDS", help="Many emits, one run.")
+@click.option("--debounce-key", metavar="TEXT", help="What is debounced together.  [default: id]")
+@click.option("--debounce-max-wait", type=duration, metavar="SECONDS", help="[default: 10 windows]")
+@click.option(
+    "--debounce-mode", type=click.Choice(["trailing", "leading"]), help="[default: trailing]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print id, queue and created as one object.")
+@click.pass_context
+def emit(
+    context: click.Context,
+    /,
+    event: str,
+    data: str | None,
+    queue: str,
+    job_id: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Emit a job and print its id.
+
+    Where another job stands for this one (its id is live, it has the idempotency
+    key, a storm is being debounced) the id of that one is printed, and a note on
+    stderr. No app is needed; with --app its settings are used.
+    """
+    # What is left is named as emit names it; None is not given.
+    options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
+    if data is not None:
+        options["data"] = _parse(data)
+    import asyncio
+
+    with reported():
+        handle = asyncio.run(_emit(manager(context), event, options))
+    click.echo(_shown(handle, as_json))
+    if not handle.created and not as_json:
+        click.echo(_why_not_added(given), err=True)
+
+
+def _why_not_added(given: dict[str, Any]) -> str:
+    if given["debounce"] is not None:
+        return "it became part of a storm; this job stands for all of it"
+    if given["idempotency_key"] is not None:
+        return "there is a job with this idempotency key or id already; nothing was added"
+    return "a job with this id was live already; nothing was added"
+
+
+def _parse(data: str) -> Any:
+    text = sys.stdin.read() if data == "-" else data
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Exit(
+            f"--data is not JSON: {error}. Give for example --data '{{\"n\": 1}}'", USAGE
+        ) from None
+
+
+async def _emit(tm: TaskManager[Any], event: str, options: dict[str, Any]) -> JobHandle:
+    async with tm:
+        return await tm.emit(event, **options)
+
+
+def _shown(handle: JobHandle, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"id": handle.id, "queue": handle.queue, "created": handle.created})
+    return escaped(handle.id)

@@ -1,0 +1,135 @@
+"""``jobs``: what became of a job, what it wrote, and an end to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskmanager.cli.exits import FAILURE, Exit
+from taskmanager.cli.objects import as_json, happened, job_object, line_object
+from taskmanager.cli.output import data, fields, section, time_of
+from taskmanager.cli.session import answer
+from taskmanager.escapes import escaped
+
+if TYPE_CHECKING:
+    from taskmanager.handles.info import JobInfo, LogLine, Progress
+    from taskmanager.manager import TaskManager
+
+_FACTS = (
+    "id", "queue", "event", "state", "run", "priority", "partition", "attempt", "deliveries",
+    "created_at", "due_at", "worker", "reason",
+)  # fmt: skip
+
+
+@click.group()
+def jobs() -> None:
+    """Look at jobs, cancel them."""
+
+
+@jobs.command("show")
+@click.argument("job_id", metavar="ID")
+@click.option("-q", "--queue", default="default", show_default=True)
+@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@click.pass_context
+def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
+    """Show all that is known of a job: where it is, its data, errors, result and progress."""
+    info, progress = answer(context, lambda tm: _job(tm, queue, job_id))
+    click.echo(as_json(job_object(info, progress)) if as_object else _shown(info, progress))
+
+
+@jobs.command("logs")
+@click.argument("job_id", metavar="ID")
+@click.option("-q", "--queue", default="default", show_default=True)
+@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@click.pass_context
+def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> None:
+    """Print what a job wrote with job.logger, oldest first; the last 1,000 lines."""
+    lines = answer(context, lambda tm: _lines(tm, queue, job_id))
+    if as_array:
+        click.echo(as_json([line_object(line) for line in lines]))
+        return
+    for line in lines:
+        click.echo(f"{time_of(line.at)}  {escaped(line.message)}")
+
+
+@jobs.command("cancel")
+@click.argument("job_id", metavar="ID")
+@click.option("-q", "--queue", default="default", show_default=True)
+@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@click.pass_context
+def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
+    """Cancel a job that has not ended, and print what that came to.
+
+    cancelled: it was waiting and will not run. requested: it is running and its
+    worker is told; it can only end as cancelled. too_late: it has ended, or there
+    is none; the exit code is 1 then.
+    """
+    outcome = answer(context, lambda tm: tm.handle(job_id, queue).cancel())
+    if as_object:
+        click.echo(as_json({"id": job_id, "queue": queue, "outcome": str(outcome)}))
+    else:
+        click.echo(str(outcome))
+    if not outcome:
+        raise Exit(
+            f"job {job_id!r} of queue {queue!r} was not cancelled: it has ended, or there is none. "
+            "Another queue: -q QUEUE",
+            FAILURE,
+        )
+
+
+async def _job(tm: TaskManager[Any], queue: str, job_id: str) -> tuple[JobInfo, Progress | None]:
+    info = await tm.get_job(queue, job_id)
+    if info is None:
+        raise _no_job(job_id, queue)
+    return info, await tm.handle(job_id, queue).progress()
+
+
+async def _lines(tm: TaskManager[Any], queue: str, job_id: str) -> Sequence[LogLine]:
+    lines = await tm.handle(job_id, queue).logs()
+    # A log outlives its job's result: no job is an error only without a log.
+    if not lines and await tm.get_job(queue, job_id) is None:
+        raise _no_job(job_id, queue)
+    return lines
+
+
+def _no_job(job_id: str, queue: str) -> Exit:
+    return Exit(
+        f"nothing is known of a job {job_id!r} in queue {queue!r}: it never was there, or it "
+        "ended and its result is not kept any more. Another queue: -q QUEUE",
+        FAILURE,
+    )
+
+
+def _shown(info: JobInfo, progress: Progress | None) -> str:
+    facts: list[tuple[str, object]] = [(name, getattr(info, name)) for name in _FACTS]
+    if info.options:
+        facts.append(("options", data(info.options)))
+    if progress is not None:
+        facts.append(("progress", _progress(progress)))
+    parts = [fields(facts)]
+    if info.event is not None:
+        parts.append(section("data", data(info.data)))
+    if info.errors:
+        parts.append(section("errors", errors_of(info.errors)))
+    if info.state == "completed":
+        parts.append(section("result", data(info.result)))
+    if info.letter is not None:
+        parts.append(section(f"died of {info.letter.reason}", info.letter.error))
+    return "\n".join(parts)
+
+
+def errors_of(errors: Sequence[dict[str, Any]]) -> str:
+    """Return a line an error of a job's history."""
+    return "\n".join(
+        f"{time_of(happened(it))}  attempt {it['attempt']}, delivery {it['delivery']}  "
+        f"{escaped(it['error'])}"
+        for it in errors
+    )
+
+
+def _progress(progress: Progress) -> str:
+    of = "" if progress.total is None else f" of {progress.total:g}"
+    note = "" if progress.note is None else f", {progress.note}"
+    return f"{progress.done:g}{of}{note} ({time_of(progress.at)})"

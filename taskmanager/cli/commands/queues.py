@@ -1,0 +1,142 @@
+"""``queues``: what is in the queues, and whether their jobs start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskmanager.cli.exits import FAILURE, Exit
+from taskmanager.cli.objects import as_json, queue_object
+from taskmanager.cli.output import age_of, brief, fields, table
+from taskmanager.cli.session import answer
+
+if TYPE_CHECKING:
+    from consumers.admin.inspector import QueueStats
+    from taskmanager.manager import TaskManager
+
+_COLUMNS = ("queue", "waiting", "delayed", "active", "dead", "completed", "oldest", "paused")
+_LANE_COLUMNS = ("lane", "waiting", "active", "oldest")
+# Names of paused events share a line with eight columns.
+_EVENTS = 40
+
+
+@click.group()
+def queues() -> None:
+    """Look at queues, pause and resume them."""
+
+
+@queues.command("ls")
+@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@click.pass_context
+def ls(context: click.Context, as_array: bool) -> None:
+    """List the queues with how many jobs are where, and since when the oldest waits."""
+    found = answer(context, _all)
+    if as_array:
+        click.echo(as_json([queue_object(name, stats) for name, stats in found]))
+    elif found:
+        click.echo(table(_COLUMNS, [_line(name, stats) for name, stats in found]))
+    else:
+        click.echo("there are no queues yet", err=True)
+
+
+@queues.command("show")
+@click.argument("queue")
+@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@click.pass_context
+def show(context: click.Context, queue: str, as_object: bool) -> None:
+    """Show the figures of one queue and of its lanes."""
+    stats = answer(context, lambda tm: _one(tm, queue))
+    click.echo(as_json(queue_object(queue, stats)) if as_object else _shown(queue, stats))
+
+
+@queues.command("pause")
+@click.argument("queue")
+@click.option("--event", metavar="EVENT", help="Only the jobs of this event.")
+@click.option("--wait", is_flag=True, help="Return once every live worker obeys.")
+@click.pass_context
+def pause(context: click.Context, queue: str, event: str | None, wait: bool) -> None:
+    """Let no job of a queue start any more; what is running goes on, emits are taken.
+
+    After --wait nothing starts. A worker that is stopped or cut off is waited for
+    until it is taken for dead, a minute after its last sign of life.
+    """
+    known = answer(context, lambda tm: _pause(tm, queue, event, wait=wait))
+    click.echo(f"{_named(queue, event)} is paused")
+    if not known:
+        click.echo(f"there is no queue {queue!r} yet: it is paused from its first job", err=True)
+
+
+@queues.command("resume")
+@click.argument("queue")
+@click.option("--event", metavar="EVENT", help="Only this event, which was paused by itself.")
+@click.pass_context
+def resume(context: click.Context, queue: str, event: str | None) -> None:
+    """Take a pause back. What waits starts; an event that was paused by itself stays so."""
+    stats = answer(context, lambda tm: _resume(tm, queue, event))
+    click.echo(f"{_named(queue, event)} is resumed")
+    for note in _still_paused(stats, queue, event):
+        click.echo(note, err=True)
+
+
+async def _all(tm: TaskManager[Any]) -> list[tuple[str, QueueStats]]:
+    return [(name, await tm.stats(name)) for name in await tm.queue_names()]
+
+
+async def _one(tm: TaskManager[Any], queue: str) -> QueueStats:
+    stats = await tm.stats(queue)
+    names = await tm.queue_names()
+    if queue not in names:
+        there = f"there are: {', '.join(names)}" if names else "there are none yet"
+        raise Exit(f"there is no queue {queue!r}; {there}", FAILURE)
+    return stats
+
+
+async def _pause(tm: TaskManager[Any], queue: str, event: str | None, *, wait: bool) -> bool:
+    """Pause; return whether there is such a queue."""
+    await tm.pause(queue, event=event, wait=wait)
+    return queue in await tm.queue_names()
+
+
+async def _resume(tm: TaskManager[Any], queue: str, event: str | None) -> QueueStats:
+    await tm.resume(queue, event=event)
+    return await tm.stats(queue)
+
+
+def _named(queue: str, event: str | None) -> str:
+    return f"queue {queue!r}" if event is None else f"event {event!r} of queue {queue!r}"
+
+
+def _still_paused(stats: QueueStats, queue: str, event: str | None) -> list[str]:
+    if event is not None:
+        return [f"queue {queue!r} is paused as a whole"] if stats.paused else []
+    return [f"event {name!r} is still paused by itself" for name in stats.paused_events]
+
+
+def _paused(stats: QueueStats) -> str | None:
+    return "all" if stats.paused else ", ".join(stats.paused_events) or None
+
+
+def _line(name: str, stats: QueueStats) -> tuple[object, ...]:
+    return (
+        name,
+        stats.waiting,
+        stats.delayed,
+        stats.active,
+        stats.dead,
+        stats.completed_total,
+        age_of(stats.oldest_waiting_ms),
+        None if (paused := _paused(stats)) is None else brief(paused, _EVENTS),
+    )
+
+
+def _shown(queue: str, stats: QueueStats) -> str:
+    figures = queue_object(queue, stats)
+    lanes, oldest = figures.pop("lanes"), figures.pop("oldest_waiting_ms")
+    figures["paused"] = "all" if stats.paused else None
+    figures["paused_events"] = ", ".join(stats.paused_events) or None
+    text = fields([*figures.items(), ("oldest waiting", age_of(oldest))])
+    if not lanes:
+        return text
+    rows = [(it.name, it.waiting, it.active, age_of(it.oldest_waiting_ms)) for it in stats.lanes]
+    return f"{text}\n\n{table(_LANE_COLUMNS, rows)}"

@@ -1,0 +1,183 @@
+"""``schedules``: what fires when, and changes to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskmanager.cli.asking import confirm, needs_a_person
+from taskmanager.cli.exits import FAILURE, Exit
+from taskmanager.cli.objects import as_json, schedule_object
+from taskmanager.cli.output import table, time_of
+from taskmanager.cli.session import answer
+from taskmanager.escapes import escaped
+
+if TYPE_CHECKING:
+    from taskmanager.handles.handle import JobHandle
+    from taskmanager.handles.info import ScheduleInfo
+    from taskmanager.manager import TaskManager
+
+_COLUMNS = ("name", "queue", "event", "pattern", "tz", "next", "last", "paused")
+_MOST_FIRES = 1000
+
+_queue = click.option("-q", "--queue", default="default", show_default=True)
+
+
+@click.group()
+def schedules() -> None:
+    """Look at schedules, fire, pause and remove them."""
+
+
+@schedules.command("ls")
+@click.option("-q", "--queue", help="Only those of this queue.")
+@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@click.pass_context
+def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
+    """List schedules with when each fires next, fired last, and why it is paused."""
+    found = answer(context, lambda tm: tm.schedules(queue))
+    if as_array:
+        click.echo(as_json([schedule_object(info) for info in found]))
+    elif found:
+        click.echo(table(_COLUMNS, [_line(info) for info in found]))
+    else:
+        where = "" if queue is None else f" in queue {queue!r}"
+        click.echo(f"there are no schedules{where}", err=True)
+
+
+@schedules.command("next")
+@click.argument("name")
+@_queue
+@click.option("-n", "count", type=click.IntRange(1, _MOST_FIRES), default=5, show_default=True)
+@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@click.pass_context
+def next_(context: click.Context, name: str, queue: str, count: int, as_array: bool) -> None:
+    """Print the next fire times of a schedule, in UTC and by the clocks of its time zone."""
+    info = answer(context, lambda tm: _one(tm, name, queue))
+    fires = _fires(info, count)
+    if as_array:
+        click.echo(as_json(fires))
+        return
+    for fire in fires:
+        click.echo(_by_both_clocks(fire, info.tz))
+    if info.paused is not None:
+        click.echo(f"it does not fire: it is paused ({escaped(info.paused)})", err=True)
+
+
+@schedules.command("run")
+@click.argument("name")
+@_queue
+@click.option("--json", "as_object", is_flag=True, help="Print id, queue and created.")
+@click.pass_context
+def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
+    """Emit the job of a schedule now, also of a paused one; its fire times stay."""
+    handle = answer(context, lambda tm: _run(tm, name, queue))
+    if as_object:
+        found = {"id": handle.id, "queue": handle.queue, "created": handle.created}
+        click.echo(as_json(found))
+    else:
+        click.echo(escaped(handle.id))
+
+
+@schedules.command("pause")
+@click.argument("name")
+@_queue
+@click.pass_context
+def pause(context: click.Context, name: str, queue: str) -> None:
+    """Fire a schedule no more until it is resumed. Jobs that it has emitted go on."""
+    answer(context, lambda tm: _pause(tm, name, queue))
+    click.echo(f"schedule {name!r} of queue {queue!r} is paused")
+
+
+@schedules.command("resume")
+@click.argument("name")
+@_queue
+@click.pass_context
+def resume(context: click.Context, name: str, queue: str) -> None:
+    """Go on with the next fire time from now; those that passed meanwhile are left out."""
+    info = answer(context, lambda tm: _resume(tm, name, queue))
+    click.echo(f"schedule {name!r} of queue {queue!r} is resumed")
+    for fire in info.next_fires[:1]:
+        click.echo(f"it fires next at {_by_both_clocks(fire, info.tz)}", err=True)
+
+
+@schedules.command("rm")
+@click.argument("name")
+@_queue
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def rm(context: click.Context, name: str, queue: str, yes: bool) -> None:
+    """Remove a schedule. That of a handler comes back while workers with it live: pause it."""
+    needs_a_person(yes)
+    info = answer(context, lambda tm: _one(tm, name, queue))
+    confirm(f"Remove schedule {name!r} of queue {queue!r} ({info.pattern})?", yes)
+    if not answer(context, lambda tm: tm.schedule(name, queue).remove()):
+        raise _no_schedule(name, queue)
+    click.echo(f"schedule {name!r} of queue {queue!r} is removed")
+    if info.source == "handler":
+        click.echo("a worker whose handler has it registers it again: pause it instead", err=True)
+
+
+async def _one(tm: TaskManager[Any], name: str, queue: str) -> ScheduleInfo:
+    info = await tm.schedule(name, queue).info()
+    if info is None:
+        raise _no_schedule(name, queue)
+    return info
+
+
+async def _run(tm: TaskManager[Any], name: str, queue: str) -> JobHandle:
+    await _one(tm, name, queue)
+    return await tm.schedule(name, queue).run()
+
+
+async def _pause(tm: TaskManager[Any], name: str, queue: str) -> None:
+    if not await tm.schedule(name, queue).pause():
+        raise _no_schedule(name, queue)
+
+
+async def _resume(tm: TaskManager[Any], name: str, queue: str) -> ScheduleInfo:
+    if not await tm.schedule(name, queue).resume():
+        raise _no_schedule(name, queue)
+    return await _one(tm, name, queue)
+
+
+def _no_schedule(name: str, queue: str) -> Exit:
+    return Exit(
+        f"there is no schedule {name!r} in queue {queue!r}: schedules ls lists them, "
+        "-q QUEUE names another queue",
+        FAILURE,
+    )
+
+
+def _fires(info: ScheduleInfo, count: int) -> list[datetime]:
+    """Return the next fire times; what is known has the first few, the pattern the rest."""
+    from processors.schedules.cron import CronSpec
+
+    fires = info.next_fires[:count]
+    if not fires:
+        return []
+    last = round(fires[-1].timestamp() * 1000)
+    more = CronSpec(info.pattern, info.tz).upcoming(last, count - len(fires))
+    return [*fires, *(datetime.fromtimestamp(ms / 1000, UTC) for ms in more)]
+
+
+def _by_both_clocks(fire: datetime, tz: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    if tz == "UTC":
+        return time_of(fire)
+    return f"{time_of(fire)}  {fire.astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M:%S %z} {tz}"
+
+
+def _line(info: ScheduleInfo) -> tuple[object, ...]:
+    return (
+        info.name,
+        info.queue,
+        info.event,
+        info.pattern,
+        info.tz,
+        info.next_fires[0] if info.next_fires else None,
+        info.last_fired,
+        info.paused,
+    )

@@ -1,0 +1,5 @@
+"""A private Redis for development."""
+
+from taskmanager.embedded.server import EmbeddedServer, resolve
+
+__all__ = ["EmbeddedServer", "resolve"]

@@ -1,0 +1,1 @@
+"""Hand jobs to the producer of the event loop at hand."""

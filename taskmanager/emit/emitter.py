@@ -1,0 +1,186 @@
+"""Hand jobs to the producer of the event loop at hand, from wherever emit is called."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from consumers.emit.batches import Emitted
+from consumers.errors import TaskManagerError, TooLarge
+from consumers.jobs.job import Job, NewJob
+from consumers.run.run import Run, current_run
+from processors.schedules.schedule import Schedule
+from taskmanager.admin.jobs import Desk
+from taskmanager.admin.schedules import Schedules
+from taskmanager.clients.clients import Clients
+from taskmanager.clients.portal import portal, refuse_running_loop, running_loop, wait_on
+from taskmanager.emit.emission import Emission, EmitManyError, Remainder
+from taskmanager.errors import (
+    ConflictingOptions,
+    NoEventLoop,
+    NotInHandler,
+    OwnJob,
+)
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.repeat import emit_schedule, is_repeated
+from taskmanager.options.request import EmitArguments, Known, new_job, new_jobs
+from taskmanager.options.tables import EMIT
+
+T = TypeVar("T")
+
+MAX_CHILDREN = 500
+MAX_CHILDREN_BYTES = 1024 * 1024
+# Jobs of emit_many that are handed to the producer at a time; 20 batches of 500.
+_CHUNK = 10_000
+
+
+class Emitter:
+    """Emits for one task manager, in any thread, loop and forked child.
+
+    known says what is known here of the handlers that jobs are for.
+    """
+
+    def __init__(self, clients: Clients, desk: Desk, schedules: Schedules, *, known: Known) -> None:
+        self._clients = clients
+        self._desk = desk
+        self._schedules = schedules
+        self._known = known
+
+    def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
+        """Check everything and send the job; see TaskManager.emit and Context.emit."""
+        run = _run_here()
+        job = self._wanted(run, event, arguments)
+        if on_success:
+            return self._add_child(run, job)
+        self._refuse_own(run, job)
+        loop = running_loop()
+        if loop is not None:
+            return self._send(loop, run, job)
+        if run is None:
+            raise NoEventLoop()
+        return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job)))
+
+    def emit_sync(self, event: str, arguments: EmitArguments) -> SyncJobHandle:
+        """Send the job and block until it is confirmed."""
+        refuse_running_loop("emit_sync", "await emit(...)")
+        run = _run_here()
+        job = self._wanted(run, event, arguments)
+        self._refuse_own(run, job)
+        return SyncJobHandle(self._block(run, self._confirm(job)))
+
+    async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
+        """Check all items, then send them and wait for all."""
+        return await self._confirm_all(self._checked(items))
+
+    def emit_many_sync(self, items: Iterable[Mapping[str, Any]]) -> list[SyncJobHandle]:
+        """Do what emit_many does and block until all are confirmed."""
+        refuse_running_loop("sync.emit_many", "await emit_many(...)")
+        jobs = self._checked(items)
+        handles = self._block(_run_here(), self._confirm_all(jobs))
+        return [SyncJobHandle(handle) for handle in handles]
+
+    def _wanted(self, run: Run | None, event: str, arguments: EmitArguments) -> NewJob | Schedule:
+        if is_repeated(arguments):
+            return emit_schedule(event, arguments, self._known)
+        return new_job(event, arguments, inherited=_correlation_id(run), known=self._known)
+
+    def _submit(self, job: NewJob | Schedule) -> asyncio.Future[Emitted]:
+        client = self._clients.here()
+        if isinstance(job, Schedule):
+            return client.start(self._schedules.register(job))
+        return client.producer.emit(job)
+
+    def _send(
+        self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob | Schedule
+    ) -> Emission:
+        future = self._submit(job)
+        emission = Emission(_job_of(job), future, self._desk)
+        # A handler may run a loop of its own in its thread; the executor cannot
+        # await what belongs to that one.
+        if run is None or run.loop is not loop:
+            return emission.report_failure()
+        run.track(Remainder(emission, future))
+        return emission
+
+    def _block(self, run: Run | None, work: Coroutine[Any, Any, T]) -> T:
+        return portal.run(work) if run is None else wait_on(run.loop, work)
+
+    async def _confirm(self, job: NewJob | Schedule) -> JobHandle:
+        return await Emission(_job_of(job), self._submit(job), self._desk)
+
+    async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
+        handles: list[JobHandle | None] = [None] * len(jobs)
+        errors: dict[int, Exception] = {}
+        for first in range(0, len(jobs), _CHUNK):
+            chunk = jobs[first : first + _CHUNK]
+            for positions, outcomes in self._clients.here().producer.emit_all(chunk):
+                for at, outcome in zip(positions, await outcomes, strict=True):
+                    if isinstance(outcome, TaskManagerError):
+                        errors[first + at] = outcome
+                    else:
+                        handles[first + at] = self._handle(chunk[at], outcome)
+        if errors:
+            raise EmitManyError(handles, dict(sorted(errors.items())))
+        return [handle for handle in handles if handle is not None]
+
+    def _handle(self, job: NewJob, emitted: Emitted) -> JobHandle:
+        job_id, created, run = emitted
+        return JobHandle(job_id, job.lane.queue, created, run, desk=self._desk)
+
+    def _checked(self, items: object) -> list[NewJob]:
+        run = _run_here()
+        jobs = new_jobs(items, inherited=_correlation_id(run), known=self._known)
+        for job in jobs:
+            self._refuse_own(run, job)
+        return jobs
+
+    def _add_child(self, run: Run | None, job: NewJob | Schedule) -> Emission:
+        if isinstance(job, Schedule):
+            raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+        run = self._own(run)
+        _refuse_too_many(run.job, job)
+        run.job.on_success.append(job)
+        handle = JobHandle(job.id, job.lane.queue, None, desk=self._desk)
+        return Emission.confirmed(job, handle)
+
+    def _own(self, run: Run | None) -> Run:
+        """Return the run, which must be one of this task manager."""
+        if run is None or run.owner is not self:
+            raise NotInHandler(elsewhere=run is not None)
+        return run
+
+    def _refuse_own(self, run: Run | None, job: NewJob | Schedule) -> None:
+        # Another task manager's queue of this name is another queue.
+        if run is None or run.owner is not self or isinstance(job, Schedule):
+            return
+        if job.id == run.job.id and job.lane.queue == run.job.queue:
+            raise OwnJob(job.id)
+
+
+def _job_of(wanted: NewJob | Schedule) -> NewJob:
+    """Return the job, of a schedule that of its next fire by this machine's clock."""
+    if isinstance(wanted, NewJob):
+        return wanted
+    return wanted.job(wanted.spec.next_after(int(time.time() * 1000)) or 0)
+
+
+def _run_here() -> Run | None:
+    """Return the run that the caller is part of; what a handler left behind is part of none."""
+    run = current_run.get()
+    return None if run is None or run.ended else run
+
+
+def _correlation_id(run: Run | None) -> str | None:
+    return None if run is None else run.job.correlation_id
+
+
+def _refuse_too_many(parent: Job[Any], child: NewJob) -> None:
+    what = f"what job {parent.id!r} adds on success"
+    if len(parent.on_success) >= MAX_CHILDREN:
+        raise TooLarge(what, len(parent.on_success) + 1, MAX_CHILDREN, unit="jobs")
+    size = sum(len(job.data) + len(job.options) for job in [*parent.on_success, child])
+    if size > MAX_CHILDREN_BYTES:
+        raise TooLarge(what, size, MAX_CHILDREN_BYTES)

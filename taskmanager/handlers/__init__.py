@@ -1,0 +1,1 @@
+"""What runs: registered functions, their payloads, middleware, context and alerts."""

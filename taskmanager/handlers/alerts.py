@@ -1,0 +1,125 @@
+"""Tell of dead letters: in the log, and to the application's ``on_dead`` callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from consumers.admin.dead_letters import DeadLetter, letter_about
+from consumers.jobs.outcome import Buried, Raised
+from consumers.run.threads import HandlerThreads
+from consumers.store.delivery import Delivery
+from taskmanager.errors import InvalidHandler
+from taskmanager.options.signatures import signature_of
+
+logger = logging.getLogger(__name__)
+
+# A callback that hangs must not collect letters without a bound.
+MOST_WAITING = 10_000
+# What callbacks get at a stop, in seconds.
+PATIENCE = 5.0
+
+OnDead = Callable[[DeadLetter], Awaitable[None] | None]
+F = TypeVar("F", bound=Callable[[DeadLetter], Any])
+
+
+class Alerts:
+    """Calls each callback with each letter, one after another, in the worker that recorded it.
+
+    A callback that raises is logged. Plain functions run in a thread of our own: in those
+    of asyncio's default executor they would wait for whatever the application does there.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[DeadLetter], Any]] = []
+        self._waiting: deque[DeadLetter] = deque()
+        self._telling: asyncio.Task[None] | None = None
+        self._threads = _own_thread()
+
+    def add(self, callback: F) -> F:
+        """Have a function called with every DeadLetter of this worker."""
+        try:
+            signature_of(callback).bind("letter")
+        except TypeError as error:
+            raise InvalidHandler(
+                callback, str(error), what="on_dead", form="def {name}(letter) or async def"
+            ) from None
+        self._callbacks.append(callback)
+        return callback
+
+    def __call__(self, delivery: Delivery, buried: Buried) -> None:
+        """Tell of a job that was just recorded as dead."""
+        letter = letter_about(delivery, buried)
+        logger.error(
+            "a job is dead: %s",
+            _last_line(letter.error),
+            extra={"job": letter.id, "queue": letter.queue, "event": letter.event}
+            | {"reason": letter.reason, "attempts": letter.attempts},
+        )
+        if not self._callbacks:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            logger.error("on_dead is too slow, a letter is not told", extra={"job": letter.id})
+            return
+        self._waiting.append(letter)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_all(), name="on_dead")
+
+    async def finish(self) -> None:
+        """Return when all letters are told; after five seconds give the rest up."""
+        if self._telling is None:
+            return
+        _, late = await asyncio.wait({self._telling}, timeout=PATIENCE)
+        for task in late:
+            logger.error("on_dead does not end, %d letters are not told", len(self._waiting))
+            task.cancel()
+        self._waiting.clear()
+        # One that hangs keeps its thread; the next worker's letters need another.
+        self._threads.close()
+        self._threads = _own_thread()
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            letter = self._waiting.popleft()
+            for callback in self._callbacks:
+                await self._tell(callback, letter)
+
+    async def _tell(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+        """Call a callback in a task of its own, which alone its CancelledError ends."""
+        call = asyncio.create_task(self._call(callback, letter), name="on_dead")
+        try:
+            await asyncio.wait({call})
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def _call(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
+        try:
+            told = await self._told(callback, letter)
+            if inspect.isawaitable(told):
+                await told
+        except BaseException:
+            # A SystemExit that left the task would end the event loop.
+            logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
+
+    async def _told(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
+        if inspect.iscoroutinefunction(callback):
+            return callback(letter)
+        ended = await self._threads.submit(callback, letter)
+        if isinstance(ended, Raised):
+            raise ended.error
+        return ended.value
+
+
+def _own_thread() -> HandlerThreads:
+    return HandlerThreads(1, name="on_dead")
+
+
+def _last_line(text: str) -> str:
+    """Return the last line that says something: the traceback of a group ends in a frame."""
+    said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
+    return next(said, "no error is kept").strip(" |")

@@ -1,0 +1,148 @@
+"""Find what a handler's payload must be, and make what decodes and checks it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import typing_extensions
+from pydantic_core import ValidationError
+
+from consumers.jobs.job import Job
+from taskmanager.errors import InvalidHandler, InvalidPayload
+from taskmanager.options.losses import read_again
+from taskmanager.options.signatures import wrapped_signature_of
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+# An annotation that cannot be resolved, because its names are imported for type
+# checkers only, and how typing shows such a name inside another type.
+_JOB_OF = re.compile(r"^(?:\w+\.)*Job\[(?P<payload>.+)\]$", re.DOTALL)
+_FORWARD = re.compile(r"ForwardRef\('(?P<name>[^']*)'[^)]*\)")
+_ANYTHING = {"Any", "typing.Any", "object"}
+_UNTYPED: Any = object()
+_FORM = (
+    "job: Job[Payload], or give payload=Payload, with a pydantic model, a dataclass, "
+    "a TypedDict of typing_extensions or plain types"
+)
+
+
+class Payload:
+    """What the payload of an event must be; the adapter is built once."""
+
+    __slots__ = ("_validator",)
+
+    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+        self._validator = adapter.validator
+
+    def decode(self, data: bytes) -> Any:
+        """Return the payload's JSON as the handler takes it; raises pydantic's ValidationError."""
+        return read_again(self._validator, data)
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload unless the JSON is such a payload."""
+        try:
+            self.decode(data)
+        except ValidationError as error:
+            raise InvalidPayload(queue, event, error) from None
+
+
+def payload_of(handler: Callable[..., Any], given: Any) -> Payload | None:
+    """Return the payload that payload= or the annotation Job[...] names; None when neither does.
+
+    Only the first parameter's annotation is read. Raises InvalidHandler when it
+    cannot be, or when pydantic has no schema for what it names.
+    """
+    wanted = _annotated(handler) if given is None else given
+    if wanted is _UNTYPED or wanted is Any or isinstance(wanted, typing.TypeVar):
+        return None
+    # Imported here: who has no typed payload does not wait for all of pydantic.
+    from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+
+    try:
+        return Payload(TypeAdapter(_readable(wanted)))
+    except (PydanticSchemaGenerationError, PydanticUserError, TypeError, NameError) as error:
+        first = str(error).partition("\n")[0]
+        reason = f"its payload {wanted!r} has no schema ({first})"
+        raise InvalidHandler(handler, reason, form=_FORM) from error
+
+
+def _readable(wanted: Any) -> Any:
+    """Return a TypedDict of typing as one of typing_extensions, which pydantic asks for."""
+    if sys.version_info >= (3, 12) or type(wanted).__module__ != "typing":
+        return wanted
+    if not typing.is_typeddict(wanted):
+        return wanted
+    hints = typing.get_type_hints(wanted, include_extras=True)
+    fields = {
+        name: _field(hint, required=name in wanted.__required_keys__)
+        for name, hint in hints.items()
+    }
+    return typing_extensions.TypedDict(wanted.__name__, fields)  # type: ignore[operator]
+
+
+def _field(hint: Any, *, required: bool) -> Any:
+    kind = typing.get_origin(hint)
+    if kind in (typing.Required, typing.NotRequired):
+        return kind[_readable(typing.get_args(hint)[0])]
+    return (typing.Required if required else typing.NotRequired)[_readable(hint)]
+
+
+def _annotated(handler: Callable[..., Any]) -> Any:
+    parameters = list(wrapped_signature_of(handler).parameters.values())
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        return _UNTYPED
+    annotation = _resolved(handler, parameters[0].annotation)
+    if typing.get_origin(annotation) is not Job:
+        return _UNTYPED
+    return typing.get_args(annotation)[0]
+
+
+def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
+    """Return what an annotation stands for, of which all or a part may not be evaluated yet."""
+    try:
+        return _evaluated(handler, annotation)
+    except Exception as error:
+        text = _text_of(annotation)
+        named = _JOB_OF.match(text)
+        if named is None or named["payload"].strip() in _ANYTHING:
+            return _UNTYPED
+        payload = named["payload"].strip()
+        try:
+            return Job[_evaluated(handler, payload)]  # type: ignore[misc]
+        except Exception:
+            raise InvalidHandler(
+                handler,
+                f"its annotation {text!r} cannot be read here ({error}): "
+                f"give payload={payload} as well",
+                form=_FORM,
+            ) from None
+
+
+def _text_of(annotation: Any) -> str:
+    """Return an annotation as it may have been written."""
+    if isinstance(annotation, typing.ForwardRef):
+        return annotation.__forward_arg__
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    return _FORWARD.sub(r"\g<name>", text).strip()
+
+
+def _evaluated(handler: Callable[..., Any], annotation: Any) -> Any:
+    holder = SimpleNamespace(__annotations__={"job": annotation})
+    return typing.get_type_hints(holder, globalns=_globals(handler), include_extras=True)["job"]
+
+
+def _globals(handler: Any) -> dict[str, Any]:
+    function = inspect.unwrap(handler)
+    while hasattr(function, "func"):
+        function = inspect.unwrap(function.func)
+    if not hasattr(function, "__globals__"):
+        function = getattr(function, "__func__", None) or type(function).__call__
+    found: dict[str, Any] = getattr(function, "__globals__", {})
+    return found

@@ -1,0 +1,81 @@
+"""A job's name tag: what an emit returns, to ask what became of the job and to cancel it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from consumers.errors import TaskManagerError
+from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
+
+
+class Serves(Protocol):
+    """What handles need of the desk."""
+
+    async def result(
+        self, queue: str, job_id: str, run: int | None, timeout: float | None
+    ) -> Any: ...
+    async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
+    async def logs(self, queue: str, job_id: str) -> list[LogLine]: ...
+    async def progress(self, queue: str, job_id: str) -> Progress | None: ...
+    async def cancel(self, queue: str, job_id: str, run: int | None) -> CancelOutcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle:
+    """A job, to be asked for.
+
+    created is False when a job with this id was live already and is the one
+    the handle stands for; None for a child that is added on its parent's
+    success, and where nothing was emitted. run tells apart the runs of one id,
+    growing; None stands for the live or latest one. The handle of an emit with
+    repeat= is that of the next fire's job: it is "delayed" until then.
+    """
+
+    id: str
+    queue: str
+    created: bool | None
+    run: int | None = None
+    desk: Serves | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait until the job has ended and return what its handler returned.
+
+        Raises JobFailed when it is dead, JobCancelled when it ended without a
+        result, ResultTimeout after timeout seconds, and at once ResultExpired when
+        this run is not live and its end is not kept: never another run's result.
+        In a handler the slot stays taken meanwhile, and the other job needs one as well:
+        with a single slot, and no other worker, this waits for ever.
+        """
+        return await self._desk.result(self.queue, self.id, self.run, timeout)
+
+    async def status(self) -> JobState:
+        """Return where the job is; "unknown" when nothing is kept of it."""
+        return await self._desk.status(self.queue, self.id, self.run)
+
+    async def logs(self) -> list[LogLine]:
+        """Return what job.logger wrote, oldest first; the last 1,000 lines."""
+        return await self._desk.logs(self.queue, self.id)
+
+    async def progress(self) -> Progress | None:
+        """Return what job.progress said last; None when it has not."""
+        return await self._desk.progress(self.queue, self.id)
+
+    async def cancel(self) -> CancelOutcome:
+        """Cancel the job unless it has ended; what waits, is delayed or debounced never runs.
+
+        A job that runs is "requested" to end: its coroutine is cancelled, a synchronous
+        handler sees job.cancelled, and whatever it returns it ends as cancelled. The id may
+        be emitted again as soon as it has ended. What a schedule has still to emit is
+        "too_late", as there is no such job: pause the schedule.
+        """
+        return await self._desk.cancel(self.queue, self.id, self.run)
+
+    @property
+    def _desk(self) -> Serves:
+        if self.desk is None:
+            raise TaskManagerError(
+                f"the handle of job {self.id!r} was made by hand and knows no Redis: "
+                "get one from tm.handle(id, queue=...)"
+            )
+        return self.desk

@@ -1,0 +1,67 @@
+"""The blocking twin of the job handle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskmanager.clients.portal import block
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
+
+
+class SyncJobHandle:
+    """A JobHandle whose methods block, for threads without an event loop."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: JobHandle) -> None:
+        self._handle = handle
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._handle.id
+
+    @property
+    def queue(self) -> str:
+        """The queue that the job is in."""
+        return self._handle.queue
+
+    @property
+    def created(self) -> bool | None:
+        """Whether the emit added the job; see JobHandle."""
+        return self._handle.created
+
+    @property
+    def run(self) -> int | None:
+        """Which run of the id it stands for; see JobHandle."""
+        return self._handle.run
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Block until the job has ended; see JobHandle.result."""
+        return block("handle.result", lambda: self._handle.result(timeout))
+
+    def status(self) -> JobState:
+        """Return where the job is; see JobHandle.status."""
+        return block("handle.status", self._handle.status)
+
+    def logs(self) -> list[LogLine]:
+        """Return what job.logger wrote; see JobHandle.logs."""
+        return block("handle.logs", self._handle.logs)
+
+    def progress(self) -> Progress | None:
+        """Return what job.progress said last; see JobHandle.progress."""
+        return block("handle.progress", self._handle.progress)
+
+    def cancel(self) -> CancelOutcome:
+        """Cancel the job unless it has ended; see JobHandle.cancel."""
+        return block("handle.cancel", self._handle.cancel)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SyncJobHandle) and self._handle == other._handle
+
+    def __hash__(self) -> int:
+        return hash(self._handle)
+
+    def __repr__(self) -> str:
+        return f"Sync{self._handle!r}"

@@ -1,0 +1,1 @@
+"""What users may write, and how it is read. No I/O."""

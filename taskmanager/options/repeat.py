@@ -1,0 +1,125 @@
+"""Read repeat= of emits and handlers: schedules in place of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumers.jobs.codec import default_id
+from consumers.jobs.lanes import DEFAULT_PARTITION, Lane
+from consumers.jobs.names import check_name
+from processors.schedules.cron import CronSpec
+from processors.schedules.schedule import Schedule
+from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.options.debounce import OPTIONS as STORM_OPTIONS
+from taskmanager.options.request import (
+    NO_DATA,
+    EmitArguments,
+    Known,
+    body_of,
+    envelope_options,
+    lane_of,
+    merged,
+    refuse_unknown,
+)
+from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
+
+# A schedule names its jobs, and says when they are emitted.
+_NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(STORM_OPTIONS))
+_NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}'
+# Of a digest; enough to tell the schedules of one event apart.
+_NAME_DIGITS = 8
+
+
+def is_repeated(arguments: EmitArguments) -> bool:
+    """Whether an emit asks for a schedule, as a keyword or in its options."""
+    if arguments.get("repeat") is not None:
+        return True
+    options = arguments.get("options")
+    return isinstance(options, Mapping) and any(
+        EMIT.name_of(name) == "repeat" and value is not None for name, value in options.items()
+    )
+
+
+def emit_schedule(event: str, arguments: EmitArguments, known: Known) -> Schedule:
+    """Return the schedule that an emit asks for, or raise InvalidInput of the kind that fits.
+
+    What emit was given beside repeat= goes into its jobs.
+    """
+    refuse_unknown(arguments)
+    return _emit_schedule(event, known, **arguments)
+
+
+def handler_schedule(queue: str, event: str, given: Mapping[str, Any]) -> Schedule:
+    """Return the schedule of a handler from its repeat=; raises InvalidInput."""
+    values = HANDLER_REPEAT.read(given)
+    body = body_of(event, values.pop("data", NO_DATA))
+    lane = lane_of(queue, values)
+    return _schedule(HANDLER_REPEAT, values, event, event, lane, body)
+
+
+def _emit_schedule(
+    event: str,
+    known: Known,
+    *,
+    queue: str = "default",
+    data: object = NO_DATA,
+    options: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Schedule:
+    given = merged(options, given)
+    _refuse_conflicts(given)
+    check_name("event", event)
+    body = body_of(event, data)
+    lane = lane_of(queue, given)
+    known.check_payload(queue, event, body)
+    values = REPEAT.read(given["repeat"])
+    # No parent's correlation id: the schedule outlives the job that registers it.
+    told = envelope_options(given)
+    return _schedule(REPEAT, values, event, _default_name(event, lane, body), lane, body, told)
+
+
+def _schedule(
+    table: Table,
+    values: Mapping[str, Any],
+    event: str,
+    name: str,
+    lane: Lane,
+    body: bytes,
+    options: bytes = b"",
+) -> Schedule:
+    given = {name: value for name, value in values.items() if value is not None}
+    if "pattern" not in given:
+        raise InvalidOption(table.where, dict(values), _NEEDS_PATTERN)
+    return Schedule(
+        name=given.get("name", name),
+        spec=CronSpec(given["pattern"], given.get("tz", "UTC")),
+        event=event,
+        lane=lane,
+        data=body,
+        options=options,
+        missed=given.get("missed", "one"),
+        overlap=given.get("overlap", "allow"),
+        version=given.get("version", 0),
+    )
+
+
+def _default_name(event: str, lane: Lane, body: bytes) -> str:
+    if body == b"{}" and lane.partition == DEFAULT_PARTITION:
+        return event
+    return f"{event}-{default_id(event, lane.partition, body)[:_NAME_DIGITS]}"
+
+
+def _refuse_conflicts(given: Mapping[str, Any]) -> None:
+    for name in _NOT_WITH_REPEAT:
+        if given.get(name) is not None:
+            raise ConflictingOptions(name, "repeat", EMIT.where)
+    if given.get("unique", True) is not True:
+        raise ConflictingOptions(f"unique={given['unique']!r}", "repeat", EMIT.where)
+    if (until := given.get("delay_until")) is not None:
+        raise InvalidOption(
+            "delay_until",
+            until,
+            "with repeat a schedule starts at once in this version: emit it when it is to "
+            "start, or resume it then",
+        )

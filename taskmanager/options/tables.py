@@ -1,0 +1,218 @@
+"""Which options emit, registerHandler and processor= take, and how their dicts are read.
+
+An option is one line in a table. Inside a dict it may be written in camelCase
+or under one of its other names; as a keyword it has one name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from consumers.errors import UnknownOption
+from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.options.signatures import signature_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option, and the other names dicts may use for it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+class Table:
+    """The options of one call; where names the call in errors."""
+
+    def __init__(self, where: str, *options: Option) -> None:
+        self.where = where
+        self.options = options
+        self._one_names = frozenset(option.name for option in options)
+        self._names = {
+            spelling: option.name
+            for option in options
+            for spelling in (option.name, *option.aliases)
+        }
+
+    @property
+    def allowed(self) -> list[str]:
+        """The names that docs use, in the order of the table."""
+        return [option.name for option in self.options]
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """What may be a keyword: camelCase may not, it is for dicts."""
+        return frozenset(self._names)
+
+    def name_of(self, given: object) -> str | None:
+        """Return the option that a dict's key stands for, None when there is none."""
+        if not isinstance(given, str):
+            return None
+        return self._names.get(given) or self._names.get(_HUMP.sub(r"_\1", given).lower())
+
+    def read(self, values: object) -> dict[str, Any]:
+        """Return a dict of options under their one name.
+
+        Raises UnknownOption, or ConflictingOptions when two names of an option differ.
+        """
+        # A dict is by far the most common, and an abstract class is slow to ask.
+        if type(values) is not dict and not isinstance(values, Mapping):
+            raise InvalidOption(f"the options of {self.where}", values, "give a dict")
+        if self._one_names.issuperset(values):
+            return dict(values)
+        found: dict[str, tuple[str, Any]] = {}
+        for given, value in values.items():
+            name = self.name_of(given)
+            if name is None:
+                raise UnknownOption(given, self.allowed, self.where)
+            if name in found:
+                self._refuse_contradiction(found[name], (given, value))
+            if name not in found or value is not None:
+                found[name] = (given, value)
+        return {name: value for name, (_, value) in found.items()}
+
+    def _refuse_contradiction(self, one: tuple[str, Any], other: tuple[str, Any]) -> None:
+        # None is how a caller passes on that nothing was given.
+        if one[1] is None or other[1] is None or same(one[1], other[1]):
+            return
+        raise ConflictingOptions(repr(one[0]), repr(other[0]), self.where)
+
+    def merge(self, keywords: Mapping[str, Any], values: object) -> dict[str, Any]:
+        """Return keywords with the options of a dict beside them, under their one names.
+
+        None counts as not given. Raises what ``read`` raises, and
+        ConflictingOptions when a keyword and the dict give the same option and differ.
+        """
+        merged = _given(self.read(keywords))
+        for name, value in _given(self.read(values)).items():
+            if name in merged and not same(merged[name], value):
+                raise ConflictingOptions(f"the keyword {name!r}", "options", self.where)
+            merged[name] = value
+        return merged
+
+
+def naming_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Have a function raise UnknownOption, not TypeError, for a keyword that it does not take."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        # Without self.
+        allowed = list(signature_of(function).parameters)[1:]
+
+        @wraps(function)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            for name in options:
+                if name not in allowed:
+                    raise UnknownOption(name, allowed, where)
+            return function(*args, **options)
+
+        return checked
+
+    return decorate
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def same(one: object, other: object) -> bool:
+    """Return whether two values of an option mean the same; True and 1 do not."""
+    return one is other or (type(one) is type(other) and bool(one == other))
+
+
+# How a job is retried and how long it may run: emit and registerHandler take them.
+_RUN_OPTIONS = (
+    Option("max_retries", ("attempts", "retry_count")),
+    Option("retry_delay_ms"),
+    Option("timeout"),
+)
+# How many emits become one run: emit and registerHandler take them.
+_STORM_OPTIONS = (
+    Option("debounce", ("debounce_ms",)),
+    Option("debounce_seconds"),
+    Option("debounce_max_wait"),
+    Option("debounce_mode"),
+)
+_EMIT_OPTIONS = (
+    Option("id"),
+    Option("unique"),
+    Option("idempotency_key"),
+    Option("priority"),
+    Option("delay"),
+    Option("delay_until"),
+    *_RUN_OPTIONS,
+    Option("expires"),
+    *_STORM_OPTIONS,
+    Option("debounce_key"),
+    Option("repeat"),
+    Option("correlation_id"),
+    Option("partition"),
+)
+EMIT = Table("emit", *_EMIT_OPTIONS)
+# An item of emit_many: everything that emit takes, as one dict.
+EMIT_ITEM = Table(
+    "an item of emit_many",
+    Option("event"),
+    Option("queue"),
+    Option("data"),
+    Option("options"),
+    *_EMIT_OPTIONS,
+)
+_HANDLER_OPTIONS = (
+    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_STORM_OPTIONS, Option("repeat")
+)  # fmt: skip
+# What registerHandler takes as keywords or in its dicts, and its options={}.
+REGISTRATION = Table(
+    "registerHandler",
+    Option("handler"),
+    Option("event"),
+    Option("queue"),
+    Option("options"),
+    *_HANDLER_OPTIONS,
+)
+HANDLER = Table("registerHandler's options", *_HANDLER_OPTIONS)
+_REPEAT_OPTIONS = (
+    Option("pattern"),
+    Option("tz"),
+    Option("name"),
+    Option("missed"),
+    Option("overlap"),
+    Option("version"),
+)
+REPEAT = Table("emit's repeat", *_REPEAT_OPTIONS)
+# What emit says beside its repeat, a handler says in it.
+HANDLER_REPEAT = Table(
+    "registerHandler's repeat",
+    *_REPEAT_OPTIONS,
+    Option("data"),
+    Option("priority"),
+    Option("partition"),
+)
+PROCESSOR = Table(
+    "processor",
+    Option("retry"),
+    Option("dlq"),
+    Option("ignore_config_errors"),
+    Option("debounce", ("debounce_seconds",)),
+    Option("debounce_ms"),
+)
+RETRY = Table(
+    "processor's retry",
+    Option("max_retries", ("attempts", "retry_count")),
+    Option("retry_delay_ms"),
+    Option("max_delay_ms"),
+    Option("multiplier"),
+    Option("jitter"),
+    Option("backoff"),
+)
+DLQ = Table(
+    "processor's dlq", Option("enabled"), Option("max_len"), Option("max_age"), Option("max_bytes")
+)

@@ -1,0 +1,159 @@
+"""Start, run and stop the worker of a task manager; it has at most one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from taskmanager.clients.clients import Clients
+from taskmanager.errors import NoHandlers
+from taskmanager.handlers.modules import Modules
+from taskmanager.handlers.registry import Registry
+from taskmanager.worker import stop_signals
+from taskmanager.worker.worker import Closer, Consumes, Worker
+
+
+class LifeCycle:
+    """From a start to its stop, as often as wanted; TaskManager says what each step promises.
+
+    Handlers are imported before a start and frozen until the stop. Without any,
+    a start only makes the client of the running loop. open_lifespan and
+    open_consumer are the worker's.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        modules: Modules,
+        clients: Clients,
+        open_lifespan: Callable[[], Awaitable[Closer]],
+        open_consumer: Callable[[], Consumes],
+    ) -> None:
+        self._registry = registry
+        self._modules = modules
+        self._clients = clients
+        self._open_lifespan = open_lifespan
+        self._open_consumer = open_consumer
+        self.worker: Worker | None = None
+        # Whether the process is there for the worker, and is to end when that cannot go on.
+        self._owns_process = False
+
+    async def connect(self) -> None:
+        """Make what the running loop has of Redis."""
+        self._clients.here()
+
+    async def start(self) -> None:
+        """Start a worker, or connect when there is nothing to run; after a stop under way."""
+        while (worker := self._current_worker()) is not None and worker.stopping:
+            await worker.stopped()
+            self._forget(worker)
+        if worker is None:
+            self._modules.import_all()
+        if worker is None and self._registry:
+            worker = self.worker = self._new_worker()
+        self._registry.frozen = True
+        try:
+            await (worker.start() if worker is not None else self.connect())
+        except BaseException:
+            # Others may wait for the same start, or it stops and is not at its end yet.
+            if worker is None or worker.over:
+                self._forget(worker)
+            raise
+
+    async def stop(self, patience: float | None = None) -> None:
+        """Stop the worker, with patience in seconds for running jobs, and disconnect."""
+        worker = self._current_worker()
+        try:
+            if worker is not None:
+                await worker.stop(patience)
+        finally:
+            # A cancelled call leaves a stop behind that goes on: another one sees to the rest.
+            if worker is None or worker.ended:
+                self._forget(worker)
+                await self._clients.close()
+
+    async def run(self, *, burst: bool, on_start: Callable[[], object] | None) -> None:
+        """Start, and stop at a signal, or with burst when idle; raises NoHandlers without any."""
+        self._modules.import_all()
+        if not self._registry:
+            raise NoHandlers(self._modules.names)
+        self._owns_process = True
+        stopping = asyncio.Event()
+        forced: list[asyncio.Task[None]] = []
+        with stop_signals.handled(
+            stopping.set, lambda: forced.append(asyncio.create_task(self.stop(0.0)))
+        ):
+            try:
+                await _unless(stopping, self._start_and_say(on_start))
+                if not stopping.is_set():
+                    await _unless(stopping, self._work(burst))
+            finally:
+                await self.stop()
+                await asyncio.gather(*forced)
+                self._owns_process = False
+
+    def leave_dead_loop(self) -> None:
+        """End the process when it was started by run: its event loop seems to be dead."""
+        if self._owns_process:
+            stop_signals.leave()
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running in the worker's queues."""
+        worker = self._current_worker()
+        if worker is not None:
+            await worker.until_idle()
+
+    async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:
+        await self.start()
+        if on_start is not None:
+            on_start()
+
+    async def _work(self, burst: bool) -> None:
+        """Return when a burst is over; raise WorkerBroken when the worker stops by itself."""
+        assert self.worker is not None, "the worker was not started"
+        ends = [asyncio.ensure_future(self.worker.until_broken())]
+        if burst:
+            ends.append(asyncio.ensure_future(self.until_idle()))
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        for end in done:
+            end.result()
+
+    def _new_worker(self) -> Worker:
+        return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)
+
+    def _current_worker(self) -> Worker | None:
+        """Return the worker, unless its loop ended without a stop: then it ended with it.
+
+        Raises OtherLoop when it runs on another loop than this.
+        """
+        if self.worker is not None and self.worker.loop.is_closed():
+            self.worker = None
+        if self.worker is not None:
+            self.worker.refuse_other_loop()
+        return self.worker
+
+    def _forget(self, worker: Worker | None) -> None:
+        if worker is self.worker:
+            self.worker = None
+            self._registry.frozen = False
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Await work, or cancel it as soon as stopping is set."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()

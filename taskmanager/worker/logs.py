@@ -1,0 +1,108 @@
+"""The two formats of the log: lines for people and JSON for machines.
+
+What a record carries in ``extra`` is shown as fields, behind the sentence.
+Nothing else configures logging; a program that embeds the task manager keeps
+its own configuration, but for loggers of ours that it disables in passing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import IO, Any, Literal
+
+from taskmanager.escapes import escaped, escaped_json, escaped_lines
+
+LogFormat = Literal["console", "json"]
+
+_OURS = frozenset({"consumers", "processors", "taskmanager"})
+# What every record has; everything else came with extra={...}.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(
+    format: LogFormat = "console", *, verbose: bool = False, stream: IO[str] | None = None
+) -> None:
+    """Send the log of the whole process to stream (default stderr), replacing what was set up.
+
+    INFO and above are written, with verbose DEBUG too.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_FORMATTERS[format]())
+    logging.basicConfig(
+        handlers=[handler], level=logging.DEBUG if verbose else logging.INFO, force=True
+    )
+    # The names of every selector and every closed transport help nobody.
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def unmute() -> None:
+    """Enable every logger of ours that was disabled.
+
+    logging.config disables all that are there and that it does not name, unless it is
+    asked not to; hardly anybody who leaves that at its default means a worker's. Levels
+    and handlers are left as they are.
+    """
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _OURS:
+            logger.disabled = False
+
+
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what the record carries beside its sentence."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class ConsoleFormatter(logging.Formatter):
+    """``12:30:01.250 WARNING consumers.lease.leases  the sentence  job=7 queue=mail``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it, indented: none of it passes for a line."""
+        below = [escaped_lines(text, "  ") for text in _traceback(self, record)]
+        return "\n".join([escaped(self._line(record)), *below])
+
+    def _line(self, record: logging.LogRecord) -> str:
+        at = self.formatTime(record, "%H:%M:%S")
+        head = f"{at}.{int(record.msecs):03} {record.levelname:<7} {record.name}"
+        tail = [f"{name}={value}" for name, value in fields(record).items()]
+        return "  ".join(
+            [head, record.getMessage().rstrip("\n"), *([" ".join(tail)] if tail else [])]
+        )
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: at (ISO-8601, UTC), level, logger, message, pid, the fields, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object as one line."""
+        entry = fields(record) | {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        if lines := _traceback(self, record):
+            entry["traceback"] = "\n".join(lines)
+        # A field may hold anything; a log line must never fail for that.
+        return escaped_json(json.dumps(entry, default=str, ensure_ascii=False))
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    lines = []
+    if record.exc_info:
+        lines.append(formatter.formatException(record.exc_info))
+    elif record.exc_text:
+        lines.append(record.exc_text)
+    if record.stack_info:
+        lines.append(formatter.formatStack(record.stack_info))
+    return lines
+
+
+_FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {
+    "console": ConsoleFormatter,
+    "json": JsonFormatter,
+}

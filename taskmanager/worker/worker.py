@@ -1,0 +1,153 @@
+"""The worker inside a task manager: its lifespan and its consumer, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from taskmanager.errors import OtherLoop, WorkerBroken
+from taskmanager.worker import logs
+
+# Opens the lifespan and makes the consumer; what it returns closes the lifespan.
+Closer = Callable[[], Awaitable[object]]
+
+
+class Consumes(Protocol):
+    """What a worker needs of the engine's consumer; broken is set when it stops by itself."""
+
+    broken: asyncio.Event
+    broken_because: str | None
+
+    async def start(self) -> None:
+        """Return when jobs are fetched."""
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Let running jobs finish for timeout seconds; a later call may shorten that."""
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running."""
+
+
+class Worker:
+    """Starts once and stops once, on the event loop that it was made on.
+
+    open_lifespan returns what closes it again; open_consumer is called when the
+    lifespan is open.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_lifespan: Callable[[], Awaitable[Closer]],
+        open_consumer: Callable[[], Consumes],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._open_lifespan = open_lifespan
+        self._open_consumer = open_consumer
+        self._starting: asyncio.Task[None] | None = None
+        # Who waits for the start, and whether anybody was told that it is done.
+        self._starters = 0
+        self._started = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._consumer: Consumes | None = None
+        self._close_lifespan: Closer | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stop was called."""
+        return self._stopping is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether a stop has come to its end, well or not."""
+        return self._stopping is not None and self._stopping.done()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left: it was stopped, or its start failed."""
+        if self._stopping is not None or self._starting is None:
+            return self.ended
+        return self._starting.done() and not _went_well(self._starting)
+
+    def refuse_other_loop(self) -> None:
+        """Raise OtherLoop unless called on the loop that the worker was made on."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise OtherLoop()
+
+    async def start(self) -> None:
+        """Return when jobs are fetched; calls at the same time wait for one start.
+
+        A failed start stops, and so does one whose callers were all cancelled.
+        """
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        self._starters += 1
+        try:
+            await asyncio.shield(self._starting)
+            self._started = True
+        except asyncio.CancelledError:
+            if self._starters == 1 and not self._started and self._stopping is None:
+                await self.stop(0)
+            raise
+        finally:
+            self._starters -= 1
+
+    async def until_idle(self) -> None:
+        """Return when no job is waiting, held or running."""
+        assert self._consumer is not None, "the worker was not started"
+        await self._consumer.until_idle()
+
+    async def until_broken(self) -> None:
+        """Raise WorkerBroken when the worker stops by itself; else wait for ever."""
+        assert self._consumer is not None, "the worker was not started"
+        await self._consumer.broken.wait()
+        raise WorkerBroken(self._consumer.broken_because or "it is broken")
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Stop, whatever the start has come to; with a shorter timeout also while stopping.
+
+        Raises what the lifespan raises, when all the rest has stopped. When the
+        call is cancelled the stop goes on.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(timeout))
+        elif self._consumer is not None:
+            await self._consumer.stop(timeout)
+        await asyncio.shield(self._stopping)
+
+    async def stopped(self) -> None:
+        """Return when a stop that is under way has ended, well or not."""
+        if self._stopping is not None:
+            await asyncio.wait([self._stopping])
+
+    async def _start(self) -> None:
+        try:
+            self._close_lifespan = await self._open_lifespan()
+            # The app has configured its logging by now, as it was imported or here.
+            logs.unmute()
+            self._consumer = self._open_consumer()
+            await self._consumer.start()
+        except BaseException:
+            await self._end(timeout=0)
+            raise
+
+    async def _stop(self, timeout: float | None) -> None:
+        starting = self._starting
+        if starting is not None and not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+        await self._end(timeout)
+
+    async def _end(self, timeout: float | None) -> None:
+        try:
+            if self._consumer is not None:
+                await self._consumer.stop(timeout)
+        finally:
+            close, self._close_lifespan = self._close_lifespan, None
+            if close is not None:
+                await close()
+
+
+def _went_well(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is None
