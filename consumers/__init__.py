@@ -5,7 +5,8 @@ from consumers.consumer import Consumer
 from consumers.emit.batches import Emitted
 from consumers.emit.producer import Producer
 from consumers.errors import TaskManagerError
-from consumers.jobs.job import Job, NewJob
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import (
     Buried,

@@ -28,7 +28,7 @@ from consumers.run.standstill import Standstill
 from consumers.settle.archive import Archive
 from consumers.settle.settler import Settler
 from consumers.store.keys import Fleet, Keys
-from consumers.store.transitions import DeadLetterBounds, Settlement
+from consumers.store.settling import DeadLetterBounds, Settlement
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat
 from consumers.upkeep.janitor import Janitor

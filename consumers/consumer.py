@@ -23,7 +23,7 @@ from consumers.policy import Policy, ServiceMaker
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
 from consumers.store.keys import Fleet, Keys
-from consumers.store.transitions import DeadLetterBounds, Settlement
+from consumers.store.settling import DeadLetterBounds, Settlement
 from consumers.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)

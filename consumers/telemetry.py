@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 
 
 class Telemetry(Protocol):

@@ -17,7 +17,7 @@ from consumers.jobs.outcome import Completed
 from consumers.policy import CallNext
 from consumers.store.keys import Keys
 from consumers.store.scripts import load
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from processors.retries.signals import Discard
 
 logger = logging.getLogger(__name__)

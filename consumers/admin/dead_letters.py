@@ -16,8 +16,9 @@ from consumers.jobs.outcome import Buried
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
+from consumers.store.replaying import purge, replay_items
 from consumers.store.scripts import call
-from consumers.store.transitions import BATCH_ITEMS, purge, replay_items, words
+from consumers.store.steps import BATCH_ITEMS, words
 
 # The reasons of letters that are the outcome of a run; the others never ran, or crashed.
 _AFTER_A_RUN = ("failed", "bad_result")
@@ -99,7 +100,7 @@ class DeadLetters:
         purged: int = 0
         while True:
             step = purge(self._keys, round(older_than * 1000))
-            deleted, more = await call(self._wire, step.script, step.keys, step.args)
+            deleted, more = await call(self._wire, step)
             purged += deleted
             if not more:
                 return purged

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter, letter_of
+from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
-from consumers.jobs.job import Envelope
+from consumers.jobs.envelope import Envelope, read_envelope
 from consumers.jobs.lanes import Lane, listed_lanes
-from consumers.run.pauses import FIELDS, PauseState
-from consumers.store.delivery import read_envelope
+from consumers.store.asking import inspect
 from consumers.store.keys import Fleet, Keys
+from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
-from consumers.store.transitions import inspect
 
 # What HINCRBY takes for a number.
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
@@ -124,7 +124,7 @@ class Inspector:
     async def job(self, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 0) -> Facts:
         """Return what is known of a job; with a channel, have its end told there."""
         question = inspect(self._keys, job_id, channel=channel, waiter_ttl_ms=waiter_ttl_ms)
-        answer = await call(self._wire, question.script, question.keys, question.args)
+        answer = await call(self._wire, question)
         facts = facts_of(self._keys.queue, job_id, answer)
         if self._kept is self._wire:
             return facts
@@ -181,7 +181,7 @@ class Inspector:
 
     async def due(self) -> int:
         """Return how many put-off jobs are due and not in their lanes yet."""
-        now = await self._now_ms()
+        now = await server_ms(self._wire)
         count: int = await self._wire.send("ZCOUNT", self._keys.delayed, "-inf", now)
         return count
 
@@ -216,11 +216,7 @@ class Inspector:
         first = await self._wire.send("XRANGE", key, f"({after}", "+", "COUNT", 1)
         if not first:
             return None
-        return max(0, await self._now_ms() - int(first[0][0].split(b"-")[0]))
-
-    async def _now_ms(self) -> int:
-        seconds, micros = await self._wire.send("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
+        return max(0, await server_ms(self._wire) - int(first[0][0].split(b"-")[0]))
 
 
 def _group_of(lane: Lane, groups: Sequence[Any]) -> dict[bytes, Any] | None:

@@ -11,19 +11,16 @@ from redis.exceptions import RedisError
 
 from consumers.connections.wire import Wire
 from consumers.errors import TooManyPaused
+from consumers.store.archiving import archive_cancelled
+from consumers.store.changing import MAX_PAUSED_EVENTS, cancel, pause
+from consumers.store.fleet import live_workers
 from consumers.store.keys import Fleet, Keys
-from consumers.store.scripts import call, load
-from consumers.store.transitions import MAX_PAUSED_EVENTS, cancel, pause
-from consumers.upkeep.heartbeat import live_workers
+from consumers.store.scripts import call
 
 logger = logging.getLogger(__name__)
 
 CancelWord = Literal["cancelled", "requested", "too_late"]
 
-_KEEP = load("archive_end")
-# What is cancelled has ended: whatever any delivery of this run keeps, before or after, comes
-# before this. The highest number that Redis' scripts tell from the next.
-_AFTER_ALL_DELIVERIES = 2**53 - 1
 # A worker confirms a pause with its next look at the queue, at most 2 seconds later.
 _CONFIRM_LOOK = 0.05
 
@@ -50,7 +47,7 @@ class Operator:
         """Cancel a job that has not ended; run says which run is meant, None the live one."""
         ttl_ms = 0 if self._kept is not None else result_ttl_ms
         step = cancel(self._keys, job_id, run, ttl_ms)
-        word, generation = await call(self._wire, step.script, step.keys, step.args)
+        word, generation = await call(self._wire, step)
         done = Cancel(word.decode(), int(generation))
         if self._kept is not None and done.word == "cancelled" and result_ttl_ms:
             await self._keep(self._kept, job_id, done.run, result_ttl_ms)
@@ -88,14 +85,12 @@ class Operator:
 
     async def _change(self, event: str | None, *, pauses: bool) -> int:
         step = pause(self._keys, event, pauses=pauses)
-        number: int = await call(self._wire, step.script, step.keys, step.args)
+        number: int = await call(self._wire, step)
         return number
 
     async def _keep(self, kept: Wire, job_id: str, run: int, ttl_ms: int) -> None:
-        names = [self._keys.result(job_id), self._keys.fence("result", job_id)]
-        end = f"{run} cancelled cancelled"
         try:
-            await call(kept, _KEEP, names, [run, _AFTER_ALL_DELIVERIES, end, ttl_ms])
+            await call(kept, archive_cancelled(self._keys, job_id, run, ttl_ms))
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
             logger.error("the end of job %s is not kept: %s", job_id, error)

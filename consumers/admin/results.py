@@ -14,9 +14,10 @@ from consumers.admin.inspector import End, Facts, Inspector
 from consumers.connections.connector import Connector
 from consumers.connections.hints import ControlChannel
 from consumers.connections.wire import Wire
+from consumers.store.asking import leave, living
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
-from consumers.store.transitions import BATCH_ITEMS, leave, living
+from consumers.store.steps import BATCH_ITEMS
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Results:
         runs = [(job_id, run) for base, job_id, run in self._told if base == keys.base]
         while runs:
             question = living(keys, runs[:BATCH_ITEMS])
-            flags = await call(self._wire, question.script, question.keys, question.args)
+            flags = await call(self._wire, question)
             # There may be fewer answers than were asked for.
             for (job_id, run), flag in zip(runs, flags.decode(), strict=False):
                 if flag == "0":

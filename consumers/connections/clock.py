@@ -1,8 +1,16 @@
-"""Redis' clock, as well as it is known in this process."""
+"""Redis' clock: asked for, and as well as it is known in this process."""
 
 from __future__ import annotations
 
 import time
+
+from consumers.connections.wire import Wire
+
+
+async def server_ms(wire: Wire) -> int:
+    """Return the time by Redis' clock, in whole ms since 1970. Raises redis' errors."""
+    seconds, micros = await wire.send("TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 class ServerClock:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from consumers.errors import TaskManagerError
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.store.door import Sealed
 
 

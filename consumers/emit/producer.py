@@ -15,11 +15,12 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.emit.batches import Batch, Bulk, Emitted, Outcome, Single
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
 from consumers.store.door import Door, Sealed, seal
+from consumers.store.emitting import emit_items
 from consumers.store.keys import Fleet, Keys
-from consumers.store.transitions import BATCH_BYTES, BATCH_ITEMS, emit_items, refused_key, words
+from consumers.store.steps import BATCH_BYTES, BATCH_ITEMS, refused_key, words
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 
 from consumers.chance import chance
 from consumers.fetch.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
-from consumers.jobs.job import ENVELOPE_VERSION
+from consumers.jobs.envelope import ENVELOPE_VERSION
 from consumers.jobs.lanes import Lane
 from consumers.policy import Policy
-from consumers.run.pauses import Pauses, PauseState
+from consumers.run.pauses import Pauses
 from consumers.store.delivery import Stream
 from consumers.store.keys import Keys
+from consumers.store.pause_state import PauseState
 
 
 class Level:

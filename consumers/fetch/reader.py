@@ -10,16 +10,19 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from consumers.connections.channel import Channel, Command
 from consumers.connections.connector import Connector
 from consumers.connections.not_now import is_for_now, told_apart
 from consumers.connections.trouble import Trouble
 from consumers.fetch.levels import Levels
-from consumers.store.delivery import Delivery, Stream, foreign_envelope, read_envelope
+from consumers.store.delivery import Delivery, Stream, delivery_of
 from consumers.store.keys import Keys
-from consumers.store.transitions import BATCH_ITEMS, Call, renew, repair
+from consumers.store.leasing import renew
+from consumers.store.scripts import Call, ask
+from consumers.store.steps import BATCH_ITEMS
+from consumers.store.tending import repair
 
 logger = logging.getLogger(__name__)
 
@@ -193,12 +196,10 @@ class Reader:
 
     async def run(self, call: Call) -> Any:
         """Run a script between two reads; raises its ResponseError, or NotNow."""
-        (reply,) = await self.ask(call.by_sha)
-        if isinstance(reply, NoScriptError):
-            (reply,) = await self.ask(call.by_source)
-        if isinstance(reply, ResponseError):
-            raise told_apart(reply)
-        return reply
+        try:
+            return await ask(self.channel, call, timeout=PATIENCE)
+        except ResponseError as error:
+            raise told_apart(error) from None
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew deliveries, between two reads, and return those that are still ours."""
@@ -291,19 +292,3 @@ class Reader:
 
 def _by_queue(streams: Sequence[Stream], queues: Sequence[Keys]) -> list[Sequence[Stream]]:
     return [[stream for stream in streams if stream.keys == keys] for keys in queues]
-
-
-def delivery_of(
-    stream: Stream,
-    entry: str,
-    count: int,
-    fields: Sequence[bytes],
-    asked: float,
-    *,
-    cancelled: bool = False,
-) -> Delivery:
-    """Return an entry as a delivery; one that is not a job gets a stand-in with version 0."""
-    envelope = read_envelope(fields) or foreign_envelope(entry, fields)
-    delivery = Delivery(stream, entry, count, envelope, asked)
-    delivery.cancelled = cancelled
-    return delivery

@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 
 from consumers.chance import chance
 from consumers.fetch.levels import Levels
-from consumers.fetch.reader import Reader, delivery_of
+from consumers.fetch.reader import Reader
 from consumers.lease.leases import Leases
-from consumers.store.delivery import Delivery, Stream
-from consumers.store.transitions import RECLAIM_PAGE, entries_of, reclaim
+from consumers.store.delivery import Delivery, Stream, delivery_of
+from consumers.store.leasing import RECLAIM_PAGE, entries_of, reclaim
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from consumers.connections.wire import Wire
 from consumers.errors import LeaseLost
 from consumers.jobs.outcome import Buried
 from consumers.store.delivery import SOLO_AFTER_CRASHES, Delivery
+from consumers.store.leasing import solo
 from consumers.store.scripts import call
-from consumers.store.transitions import solo
 
 SOLO_CRASHES = 2
 # A solo run keeps others out for so many leases after the crash that made it one.
@@ -113,7 +113,7 @@ class SoloGate:
 
     async def _ask(self, delivery: Delivery, runs: int | None = None) -> int:
         mark = solo(delivery, self._consumer, runs)
-        earlier: int = await call(self._wire, mark.script, mark.keys, mark.args)
+        earlier: int = await call(self._wire, mark)
         if earlier == _NOT_OURS:
             raise LeaseLost(delivery.envelope.id)
         return earlier

@@ -1,15 +1,11 @@
-"""Turn values into stored JSON and back, and derive job ids from them."""
+"""Turn values into stored JSON and back."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-from binascii import b2a_base64
 from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from pydantic_core import (
@@ -25,10 +21,6 @@ from consumers.errors import NotSerializable, TooLarge
 PAYLOAD_LIMIT = 256 * 1024
 RESULT_LIMIT = 64 * 1024
 
-_ID_BYTES = 16
-# Like base64url, with a dot for the hyphen: an id that starts with a hyphen
-# would be taken for an option on a command line.
-_TO_ID = bytes.maketrans(b"+/", b"._")
 # Dumps models and dataclasses, and leaves everything else as it is.
 _PLAIN = SchemaSerializer(core_schema.any_schema())
 
@@ -67,22 +59,6 @@ def encode(value: object, *, what: str, limit: int, loss: Loss | None = None) ->
 def decode(data: bytes) -> Any:
     """Return the value of stored JSON; raises ValueError when it is not JSON."""
     return from_json(data)
-
-
-def default_id(event: str, partition: str, data: bytes) -> str:
-    """Return the id of a job that was given none: equal jobs have equal ids.
-
-    data is JSON from ``encode``; the order of its keys does not matter. 22
-    characters.
-    """
-    digest = _begun(event, partition).copy()
-    digest.update(_canonical(data))
-    return _text(digest.digest())
-
-
-def fresh_id() -> str:
-    """Return a random id of 22 characters, different in every call and process."""
-    return _text(os.urandom(_ID_BYTES))
 
 
 def _reason(error: Exception) -> str:
@@ -162,28 +138,3 @@ def _ambiguous_keys(value: Mapping[Any, Any]) -> str | None:
 
 def _first_ambiguity(values: Any) -> str | None:
     return next((reason for it in values if (reason := _ambiguity(it)) is not None), None)
-
-
-# Many jobs differ in their data only: a copy takes half as long as a new digest.
-@lru_cache(maxsize=1024)
-def _begun(event: str, partition: str) -> hashlib.blake2b:
-    return hashlib.blake2b(f"{event}\0{partition}\0".encode(), digest_size=_ID_BYTES)
-
-
-def _canonical(data: bytes) -> bytes:
-    # With fewer than two colons there are not two keys to be sorted.
-    if data.count(b":") < 2:
-        return data
-    return to_json(_sorted(from_json(data)))
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
-    return value
-
-
-def _text(digest: bytes) -> str:
-    return b2a_base64(digest).translate(_TO_ID, b"=\n").decode()

@@ -4,66 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic_core import from_json
 
 from consumers.jobs.bounds import check_progress
+from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope, NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE, Lane
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 
-# The version of the fields in an entry. A worker that meets a higher one keeps
-# the job for a newer worker (G14).
-ENVELOPE_VERSION = 1
 # Whatever an entry's head can hold fits: generations of 15 digits, and more deliveries than the
 # 9 digits that were counted before and the hand-outs of one entry since.
 _DELIVERY_BITS = 32
 _GENERATION_BITS = 50
-
-
-class NewJob(NamedTuple):
-    """A job that is ready to be emitted: checked, encoded, with its lane.
-
-    data and options are JSON bytes; options is empty when all are default. due
-    is when it may start: empty for at once, a time in ms since 1970, or
-    ``+<ms>`` from when Redis has it; by Redis' clock. guard is what is asked
-    before it is added, empty for nothing; see guards.
-    """
-
-    id: str
-    event: str
-    data: bytes
-    lane: Lane
-    options: bytes = b""
-    due: str = ""
-    guard: str = ""
-
-
-class Envelope(NamedTuple):
-    """What an entry of a lane holds.
-
-    created_at is in ms of Redis' clock. failures, deliveries and crashes are
-    the counts from before this entry was added: they survive re-adding.
-    """
-
-    id: str
-    event: str
-    data: bytes
-    options: bytes
-    version: int
-    generation: int
-    created_at: int
-    failures: int
-    deliveries: int
-    crashes: int
-    # JSON list of its last errors, empty when it has not failed.
-    errors: bytes = b""
-    # Digest of its idempotency key, empty when it has none.
-    idempotency: str = ""
-    # Whether it began before this entry was added; what failed or crashed did in any case.
-    begun: bool = False
 
 
 def read_options(stored: bytes) -> dict[str, Any]:

@@ -18,15 +18,19 @@ from functools import partial
 from types import FrameType
 from typing import TypeVar
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from consumers.connections.channel import SyncChannel
 from consumers.connections.connector import Connector
 from consumers.connections.trouble import Trouble
 from consumers.jobs.outcome import Released
 from consumers.store.delivery import Delivery
+from consumers.store.door import numbered
 from consumers.store.keys import Keys
-from consumers.store.transitions import BATCH_ITEMS, Call, Settlement, renew, settle_items, words
+from consumers.store.leasing import renew
+from consumers.store.scripts import Call, ask_in_thread
+from consumers.store.settling import Settlement, settle_items
+from consumers.store.steps import BATCH_ITEMS, words
 
 logger = logging.getLogger(__name__)
 
@@ -280,7 +284,7 @@ class Keeper:
         patience = max(0.5, self._leases.seconds[keys.queue] / RENEWALS_PER_LEASE)
         for batch in _chunks(deliveries):
             asked = time.monotonic()
-            flags = _ask(channel, renew(keys, self._consumer, batch), patience)
+            flags = ask_in_thread(channel, renew(keys, self._consumer, batch), timeout=patience)
             self._trouble.over()
             for delivery, flag in zip(batch, flags.decode(), strict=True):
                 if flag == "0":
@@ -303,7 +307,7 @@ class Keeper:
             by_queue[delivery.stream.keys].append(released)
         for keys, settlements in by_queue.items():
             for batch in _chunks(settlements):
-                answer = _ask(channel, _release(keys, self._consumer, batch), 5.0)
+                answer = ask_in_thread(channel, _release(keys, self._consumer, batch), timeout=5.0)
                 for settlement, word in zip(batch, words(answer), strict=True):
                     # What is refused (a foreign key is in the way) is tried again. An entry that
                     # somebody deleted is not: whoever sweeps its lane counts it as missing.
@@ -322,22 +326,11 @@ class Keeper:
 def _release(keys: Keys, consumer: str, settlements: Iterable[Settlement]) -> Call:
     # Number 0: a release that is repeated finds the fence closed and does nothing,
     # so it needs no memory at the door.
-    call = settle_items(keys, consumer, 0, settlements)
-    call.keys[0] = keys.writer("keeper")
-    call.args[0:0] = [keys.base, 0, ""]
-    return call
+    return numbered(
+        settle_items(keys, consumer, 0, settlements), keys, "keeper", number=0, digest=""
+    )
 
 
 def _chunks(items: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(items), BATCH_ITEMS):
         yield items[start : start + BATCH_ITEMS]
-
-
-def _ask(channel: SyncChannel, call: Call, patience: float) -> bytes:
-    (reply,) = channel.ask(call.by_sha, timeout=patience)
-    if isinstance(reply, NoScriptError):
-        (reply,) = channel.ask(call.by_source, timeout=patience)
-    if isinstance(reply, RedisError):
-        raise reply
-    answer: bytes = reply
-    return answer

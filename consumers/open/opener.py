@@ -28,10 +28,12 @@ from consumers.lease.leases import Leases
 from consumers.open.eviction import warn_of_eviction
 from consumers.open.rights import check_rights
 from consumers.run.executor import Executor
-from consumers.run.pauses import FIELDS, Pauses, PauseState
+from consumers.run.pauses import Pauses
 from consumers.store.keys import Keys
+from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
-from consumers.store.transitions import BATCH_ITEMS, open_queue
+from consumers.store.steps import BATCH_ITEMS
+from consumers.store.tending import open_queue
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +210,7 @@ class Opener:
     async def _open(self, keys: Keys) -> None:
         opened = open_queue(keys, self.default_lane(keys), round(self.lease * 1000))
         try:
-            epoch, lease_ms = await call(self.wire, opened.script, opened.keys, opened.args)
+            epoch, lease_ms = await call(self.wire, opened)
         except ResponseError as error:
             if is_for_now(error):
                 raise told_apart(error) from error

@@ -13,10 +13,9 @@ from redis.exceptions import ResponseError
 from consumers.connections.not_now import is_for_now, missing_right, told_apart
 from consumers.connections.wire import Wire
 from consumers.errors import TaskManagerError
-from consumers.store import scheduling, transitions
 from consumers.store.keys import Keys
-from consumers.store.scripts import call, load
-from consumers.upkeep import heartbeat
+from consumers.store.scripts import call, load, names
+from consumers.store.tending import check_rights as ask_for_rights
 
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 _WITH_SUBCOMMAND = {"XGROUP", "XINFO"}
@@ -27,8 +26,8 @@ logger = logging.getLogger(__name__)
 def commands() -> list[str]:
     """Return every command that a script runs, with its subcommand where it has one."""
     found = set()
-    for script in (*transitions.ALL, *scheduling.ALL, *heartbeat.ALL):
-        for command, subcommand in _CALLED.findall(script.source):
+    for name in names():
+        for command, subcommand in _CALLED.findall(load(name).source):
             known = command in _WITH_SUBCOMMAND
             found.add(f"{command} {subcommand}" if known else command)
     return sorted(found)
@@ -42,8 +41,7 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     lack of rights is looked at.
     """
     try:
-        asked = [keys.results("preflight"), *commands()]
-        refused = await call(wire, load("check_rights"), [f"{keys.base}preflight"], asked)
+        refused = await call(wire, ask_for_rights(keys, commands()))
     except ResponseError as error:
         if is_for_now(error):
             raise told_apart(error) from error
@@ -51,8 +49,8 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
             missing_right(error, keys.base) or f"scripts cannot be run by this Redis user: {error}"
         ) from error
     if refused:
-        names = ", ".join(name.decode() for name in refused)
+        missing = ", ".join(name.decode() for name in refused)
         raise TaskManagerError(
-            f"this Redis user may not run {names} in scripts on keys and channels {keys.base}*: "
+            f"this Redis user may not run {missing} in scripts on keys and channels {keys.base}*: "
             "extend its ACL rules"
         )

@@ -13,7 +13,8 @@ from typing import Any
 from consumers.connections.clock import ServerClock
 from consumers.errors import InvalidName, JobTimeout
 from consumers.jobs.bounds import check_timeout
-from consumers.jobs.job import ENVELOPE_VERSION, Job
+from consumers.jobs.envelope import ENVELOPE_VERSION
+from consumers.jobs.job import Job
 from consumers.jobs.names import check_name
 from consumers.jobs.outcome import (
     Buried,

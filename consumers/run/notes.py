@@ -16,8 +16,8 @@ from consumers.errors import LeaseLost
 from consumers.run.run import current_run
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
-from consumers.store.scripts import call
-from consumers.store.transitions import Call, log, progress
+from consumers.store.noting import log, progress
+from consumers.store.scripts import Call, call
 
 LINE_LIMIT = 4096
 
@@ -73,7 +73,7 @@ class NoteWriter:
         attempt = 0
         while not delivery.given_up:
             try:
-                if await call(self._wire, note.script, note.keys, note.args):
+                if await call(self._wire, note):
                     return
                 break
             except (ConnectionError, TimeoutError, ResponseError) as error:

@@ -19,14 +19,13 @@ from consumers.connections.connector import Connector
 from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
 from consumers.jobs.outcome import Buried, Cancelled, Completed
+from consumers.store.archiving import archive_end, archive_note
 from consumers.store.delivery import Delivery
-from consumers.store.scripts import call, load
-from consumers.store.transitions import LOG_LINES, Call, Settlement
+from consumers.store.noting import LOG_LINES
+from consumers.store.scripts import Call, call
+from consumers.store.settling import Settlement
 
 logger = logging.getLogger(__name__)
-
-_KEEP, _JOT = load("archive_end"), load("archive_note")
-ALL = (_KEEP, _JOT)
 
 
 class Archive:
@@ -55,9 +54,7 @@ class Archive:
         attempt, until = 0, time.monotonic() + self.patience
         while ends and self._result_ttl_ms:
             try:
-                await asyncio.gather(
-                    *(call(self.wire, it.script, it.keys, it.args, until=until) for it in ends)
-                )
+                await asyncio.gather(*(call(self.wire, it, until=until) for it in ends))
                 return
             except RedisError as error:
                 attempt += 1
@@ -72,13 +69,12 @@ class Archive:
     def log(self, delivery: Delivery, ttl_ms: int, line: str) -> Call:
         """Return the writing of a line of a job's log; answers 1, or 0 when a later run wrote."""
         keys, job_id = delivery.stream.keys, delivery.envelope.id
-        return _jot(delivery, keys.log(job_id), keys.fence("log", job_id), ttl_ms, LOG_LINES, line)
+        return archive_note(delivery, "log", keys.log(job_id), ttl_ms, LOG_LINES, line)
 
     def progress(self, delivery: Delivery, ttl_ms: int, fields: Sequence[Argument]) -> Call:
         """Return the writing of a job's progress; answers like log."""
         keys, job_id = delivery.stream.keys, delivery.envelope.id
-        fence = keys.fence("progress", job_id)
-        return _jot(delivery, keys.progress(job_id), fence, ttl_ms, 0, *fields)
+        return archive_note(delivery, "progress", keys.progress(job_id), ttl_ms, 0, *fields)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -94,21 +90,4 @@ class Archive:
             state, value = "dead", b""
         else:
             return None
-        keys, job_id = delivery.stream.keys, delivery.envelope.id
-        stored = f"{delivery.envelope.generation} {state} ".encode() + value
-        return Call(
-            _KEEP,
-            [keys.result(job_id), keys.fence("result", job_id)],
-            [*_fence(delivery), stored, self._result_ttl_ms],
-        )
-
-
-def _fence(delivery: Delivery) -> tuple[int, int]:
-    envelope = delivery.envelope
-    return envelope.generation, envelope.deliveries + delivery.count
-
-
-def _jot(
-    delivery: Delivery, key: str, fence: str, ttl_ms: int, most: int, *values: Argument
-) -> Call:
-    return Call(_JOT, [key, fence], [*_fence(delivery), ttl_ms, most, *values])
+        return archive_end(delivery, state, value, self._result_ttl_ms)

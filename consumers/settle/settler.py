@@ -12,7 +12,7 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.cuts import cut
 from consumers.errors import TaskManagerError, TooManyLanes
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.jobs.texts import named, shown
@@ -21,15 +21,9 @@ from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
-from consumers.store.transitions import (
-    BATCH_BYTES,
-    Call,
-    DeadLetterBounds,
-    Settlement,
-    refused_key,
-    settle_items,
-    words,
-)
+from consumers.store.scripts import Call
+from consumers.store.settling import DeadLetterBounds, Settlement, settle_items
+from consumers.store.steps import BATCH_BYTES, refused_key, words
 from consumers.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 
 from consumers.connections.backoff import pause_before
-from consumers.connections.link import Argument, Packed, pack_arguments
+from consumers.connections.link import Packed, pack_arguments
 from consumers.connections.not_now import FOR_GOOD, is_for_now, missing_right
 from consumers.connections.wire import NotSent, Wire
 from consumers.cuts import cut, cut_in_flight
@@ -34,8 +34,7 @@ from consumers.errors import (
     WriterRefused,
 )
 from consumers.store.keys import Keys
-from consumers.store.scripts import Script, call
-from consumers.store.transitions import Call
+from consumers.store.scripts import Call, call
 
 _EXPECTED = (
     ("meta", "hash"), ("lanes", "zset"), ("stats", "hash"),
@@ -60,26 +59,24 @@ def writer_id() -> str:
 
 
 class Sealed(NamedTuple):
-    """A batch with its arguments packed and the digest of them, ready to be numbered and sent."""
+    """A batch whose arguments are packed, and their digest: ready to be numbered and sent."""
 
     batch: Call
     arguments: Packed
     digest: str
 
 
-class _Numbered(NamedTuple):
-    """A batch as it is sent: the number is the second of args."""
-
-    script: Script
-    keys: list[str]
-    args: list[Argument]
-    rest: Packed
-
-
 def seal(batch: Call) -> Sealed:
     """Return the batch as the door sends it. Raises TypeError for what cannot be sent."""
     arguments = pack_arguments(batch.args)
-    return Sealed(batch, arguments, hashlib.blake2b(arguments.sent, digest_size=16).hexdigest())
+    digest = hashlib.blake2b(arguments.sent, digest_size=16).hexdigest()
+    return Sealed(Call(batch.script, batch.keys, []), arguments, digest)
+
+
+def numbered(batch: Call, keys: Keys, writer: str, number: int, digest: str) -> Call:
+    """Return a batch as a writer sends it: behind the door, which forgets a batch of number 0."""
+    names = [keys.writer(writer), *batch.keys[1:]]
+    return Call(batch.script, names, [keys.base, number, digest, *batch.args])
 
 
 class Door:
@@ -119,10 +116,10 @@ class Door:
         if not (again and self._sent == (self._number, sealed.digest)):
             self._number += 1
         self._sent = (self._number, sealed.digest)
-        numbered = self._numbered(sealed)
+        step = numbered(sealed.batch, self._keys, self._writer, self._number, sealed.digest)
         attempt, executed = 0, False
         while True:
-            answer = await self._try(numbered, until, meanwhile, repeated=executed)
+            answer = await self._try(step, sealed.arguments, until, meanwhile, repeated=executed)
             if isinstance(answer, bytes):
                 return answer
             executed = executed or answer.perhaps_executed
@@ -137,29 +134,23 @@ class Door:
     def _rename(self) -> None:
         self._writer, self._pid, self._number = writer_id(), os.getpid(), 0
 
-    def _numbered(self, sealed: Sealed) -> _Numbered:
-        batch, arguments, digest = sealed
-        keys = [self._keys.writer(self._writer), *batch.keys[1:]]
-        args: list[Argument] = [self._keys.base, self._number, digest]
-        return _Numbered(batch.script, keys, args, arguments)
-
     async def _try(
         self,
-        batch: _Numbered,
+        step: Call,
+        rest: Packed,
         until: float,
         meanwhile: Callable[[], None] | None,
         *,
         repeated: bool,
     ) -> bytes | _Lost:
-        script = batch.script
-        cut(f"{script.name}.before_send")
-        cut_in_flight(f"{script.name}.in_flight")
+        name = step.script.name
+        cut(f"{name}.before_send")
+        cut_in_flight(f"{name}.in_flight")
         try:
             answer: bytes = await call(
-                self._wire, script, batch.keys, batch.args,
-                until=until, rest=batch.rest, hurry=True, meanwhile=meanwhile,
-            )  # fmt: skip
-            cut(f"{script.name}.answered")
+                self._wire, step, until=until, rest=rest, hurry=True, meanwhile=meanwhile
+            )
+            cut(f"{name}.answered")
             return answer
         except FOR_GOOD as error:
             # There was no connection, so nothing was sent, and waiting will not help.
@@ -171,28 +162,28 @@ class Door:
         except (ConnectionError, TimeoutError) as error:
             return _Lost(str(error), perhaps_executed=True)
         except ResponseError as error:
-            return await self._refused(error, batch, repeated=repeated)
+            return await self._refused(error, step, repeated=repeated)
 
-    async def _refused(self, error: ResponseError, batch: _Numbered, *, repeated: bool) -> _Lost:
+    async def _refused(self, error: ResponseError, step: Call, *, repeated: bool) -> _Lost:
         text = str(error)
         if is_for_now(error):
             return _Lost(text, perhaps_executed=False)
         if "WRITERREFUSED" in text:
-            return self._renamed(batch, text, repeated=repeated)
+            return self._renamed(step, text, repeated=repeated)
         if isinstance(error, OutOfMemoryError):
             text = f"OOM {text}"
         if (right := missing_right(error, self._keys.base)) is not None:
             raise TaskManagerError(right)
         raise await self._explained(text)
 
-    def _renamed(self, batch: _Numbered, text: str, *, repeated: bool) -> _Lost:
+    def _renamed(self, step: Call, text: str, *, repeated: bool) -> _Lost:
         # Somebody sends under our id. Under a new one the batch goes through,
         # unless an earlier try of it may already have been applied.
         self._rename()
         if repeated:
             raise WriterRefused(text)
         self._number = 1
-        batch.keys[0], batch.args[1] = self._keys.writer(self._writer), self._number
+        step.keys[0], step.args[1] = self._keys.writer(self._writer), self._number
         return _Lost(text, perhaps_executed=False)
 
     async def _explained(self, text: str) -> TaskManagerError:

@@ -194,6 +194,11 @@ class Keys:
         """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""
         return f"{self.base}prod:{writer_id}"
 
+    @property
+    def rights(self) -> str:
+        """A key on which the rights of this user are tried. Holds nothing."""
+        return f"{self.base}rights"
+
     def results(self, waiter: str) -> str:
         """Pub/sub channel on which a process hears of the ends it waits for. Holds nothing."""
         return f"{self.base}results:{waiter}"

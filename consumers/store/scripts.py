@@ -1,4 +1,7 @@
-"""The Lua scripts, each read once from its file with its includes pasted in."""
+"""The Lua scripts, each read once from its file with its includes pasted in, and how they are run.
+
+Nothing else sends EVALSHA or EVAL.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Protocol
 
-from redis.exceptions import NoScriptError, TimeoutError
+from redis.exceptions import NoScriptError, RedisError, TimeoutError
 
+from consumers.connections.channel import Channel, SyncChannel
 from consumers.connections.link import Argument, Packed
 from consumers.connections.wire import NotSent
 
@@ -39,6 +43,25 @@ class Script:
     def by_source(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
         """Return the command that calls the script and makes Redis keep it."""
         return ("EVAL", self.source, len(keys), *keys, *args)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A script with its keys and arguments."""
+
+    script: Script
+    keys: list[str]
+    args: list[Argument]
+
+    @property
+    def by_sha(self) -> tuple[Argument, ...]:
+        """The command that calls the script when Redis has it."""
+        return self.script.by_sha(self.keys, self.args)
+
+    @property
+    def by_source(self) -> tuple[Argument, ...]:
+        """The command that calls the script and makes Redis keep it."""
+        return self.script.by_source(self.keys, self.args)
 
 
 class Sends(Protocol):
@@ -72,11 +95,15 @@ def load(name: str, package: str = "consumers.store") -> Script:
     return Script(name, source, sha)
 
 
+def names(package: str = "consumers.store") -> list[str]:
+    """Return the names of a package's scripts, sorted."""
+    files = resources.files(package).joinpath("lua").iterdir()
+    return sorted(it.name.removesuffix(".lua") for it in files if it.name.endswith(".lua"))
+
+
 async def call(
     wire: Sends,
-    script: Script,
-    keys: Sequence[str],
-    args: Sequence[Argument],
+    step: Call,
     *,
     until: float = math.inf,
     rest: Packed | None = None,
@@ -92,7 +119,7 @@ async def call(
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
     """
-    reply = wire.send(*script.by_sha(keys, args), rest=rest)
+    reply = wire.send(*step.by_sha, rest=rest)
     if hurry:
         wire.hurry()
     if meanwhile is not None:
@@ -100,7 +127,29 @@ async def call(
     try:
         return await _in_time(wire, reply, until)
     except NoScriptError:
-        return await _in_time(wire, wire.send(*script.by_source(keys, args), rest=rest), until)
+        return await _in_time(wire, wire.send(*step.by_source, rest=rest), until)
+
+
+async def ask(channel: Channel, step: Call, *, timeout: float) -> Any:
+    """Run a script on a channel, which must be free; raises its ResponseError."""
+    (reply,) = await channel.ask(step.by_sha, timeout=timeout)
+    if isinstance(reply, NoScriptError):
+        (reply,) = await channel.ask(step.by_source, timeout=timeout)
+    return _answer(reply)
+
+
+def ask_in_thread(channel: SyncChannel, step: Call, *, timeout: float) -> Any:
+    """Run a script as ask does, for a thread without an event loop."""
+    (reply,) = channel.ask(step.by_sha, timeout=timeout)
+    if isinstance(reply, NoScriptError):
+        (reply,) = channel.ask(step.by_source, timeout=timeout)
+    return _answer(reply)
+
+
+def _answer(reply: Any) -> Any:
+    if isinstance(reply, RedisError):
+        raise reply
+    return reply
 
 
 async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:

@@ -6,10 +6,11 @@ import logging
 
 from pydantic_core import ValidationError, from_json
 
-from consumers.jobs.job import Envelope, read_options
+from consumers.jobs.envelope import RAW_LIMIT, Envelope
+from consumers.jobs.job import read_options
 from consumers.jobs.outcome import Buried
 from consumers.jobs.texts import describe
-from consumers.store.delivery import RAW_LIMIT, Delivery
+from consumers.store.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 

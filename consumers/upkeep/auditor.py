@@ -11,7 +11,7 @@ from consumers.chance import chance
 from consumers.connections.wire import Wire
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
-from consumers.store.transitions import audit
+from consumers.store.tending import audit
 from consumers.upkeep.alarm import Alarm
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Auditor:
         step, more = audit(keys), True
         try:
             while more:
-                more, *ids = await call(self._wire, step.script, step.keys, step.args)
+                more, *ids = await call(self._wire, step)
                 found += ids
         finally:
             # What an error ends is told as far as it came: these are not found again.

@@ -13,21 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
+from consumers.store.fleet import describe_worker, list_worker
 from consumers.store.keys import Fleet
-from consumers.store.scripts import call, load
+from consumers.store.scripts import call
 
 logger = logging.getLogger(__name__)
 
 # `active` in stats may be this old at most twice over.
 BEAT = 5.0
-# A worker that was silent for a minute is not listed any more.
-FORGET_AFTER = 60.0
-_FORGET_AFTER_MS = int(FORGET_AFTER * 1000)
-
-_BEAT, _DESCRIBE = load("list_worker"), load("describe_worker")
-ALL = (_BEAT, _DESCRIBE)
 
 
 def _version() -> str:
@@ -85,8 +79,8 @@ class Heartbeat:
         events = self._events()
         # Two scripts: on a cluster list and facts lie in different slots.
         await asyncio.gather(
-            call(self._wire, _BEAT, [self._fleet.workers], [self.worker_id, _FORGET_AFTER_MS]),
-            call(self._wire, _DESCRIBE, [self._fleet.worker(self.worker_id)], self._facts(events)),
+            call(self._wire, list_worker(self._fleet, self.worker_id)),
+            call(self._wire, describe_worker(self._fleet, self.worker_id, self._facts(events))),
             self._list_queues(sorted(events)),
         )
 
@@ -98,15 +92,14 @@ class Heartbeat:
             self._wire.send("DEL", key),
         )
 
-    def _facts(self, events: dict[str, list[str]]) -> list[Argument]:
-        facts = {
+    def _facts(self, events: dict[str, list[str]]) -> dict[str, str]:
+        return {
             **self._fixed,
             "events": json.dumps(events),
             "queues": json.dumps(sorted(events)),
             "started": json.dumps(self._started()),
             "pauses": json.dumps(self._pauses()),
         }
-        return [_FORGET_AFTER_MS, *(part for pair in facts.items() for part in pair)]
 
     async def _list_queues(self, names: list[str]) -> None:
         try:
@@ -114,35 +107,3 @@ class Heartbeat:
         except OutOfMemoryError as error:
             # Nobody waits for a queue that is not listed yet: the next beat says it again.
             logger.debug("queues are not listed: %s", error)
-
-
-async def _now_ms(wire: Wire) -> int:
-    seconds, micros = await wire.send("TIME")
-    return int(seconds) * 1000 + int(micros) // 1000
-
-
-async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes | None]]:
-    """Return some facts of each worker that was heard of within the last minute."""
-    since = await _now_ms(wire) - _FORGET_AFTER_MS
-    workers = await wire.send("ZRANGEBYSCORE", fleet.workers, since, "+inf")
-    return await asyncio.gather(
-        *(wire.send("HMGET", fleet.worker(worker.decode()), *names) for worker in workers)
-    )
-
-
-async def live_count(wire: Wire, fleet: Fleet) -> int:
-    """Return how many workers were heard of within the last minute."""
-    since = await _now_ms(wire) - _FORGET_AFTER_MS
-    count: int = await wire.send("ZCOUNT", fleet.workers, since, "+inf")
-    return count
-
-
-async def live_events(wire: Wire, fleet: Fleet, queue: str) -> set[tuple[str, str]]:
-    """Return the events of a queue that any live worker lists, each with the worker's type."""
-    listed = await live_workers(wire, fleet, "type", "events")
-    return {
-        (type_.decode(), event)
-        for type_, found in listed
-        if type_ and found
-        for event in json.loads(found).get(queue, [])
-    }

@@ -12,20 +12,22 @@ from collections.abc import Callable, Sequence
 from redis.exceptions import RedisError, ResponseError
 
 from consumers.chance import chance
+from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
-from consumers.fetch.reader import delivery_of
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
 from consumers.lease.leases import Leases
-from consumers.run.pauses import FIELDS, PauseState
 from consumers.settle.settler import Settler
-from consumers.store.delivery import Delivery, Stream
+from consumers.store.delivery import Delivery, Stream, delivery_of
+from consumers.store.fleet import live_count, live_events
 from consumers.store.keys import Fleet, Keys
-from consumers.store.scripts import call
-from consumers.store.transitions import Call, entries_of, forget, purge, reclaim, retire
+from consumers.store.leasing import entries_of, reclaim
+from consumers.store.pause_state import FIELDS, PauseState
+from consumers.store.replaying import purge
+from consumers.store.scripts import Call, call
+from consumers.store.tending import forget, retire
 from consumers.store.unfit import foreign
 from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
-from consumers.upkeep.heartbeat import live_count, live_events
 from consumers.upkeep.tour import LEAST, Tour, portion
 
 logger = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ class Janitor:
 
     async def _tidy_lanes(self, keys: Keys, lanes: list[Lane]) -> list[Glance]:
         """Drop what is unused of some lanes; return what their streams looked like."""
-        since = await self._now_ms() - self._unused_ms
+        since = await server_ms(self._wire) - self._unused_ms
         streams = [it for lane in lanes for it in self._streams(keys, lane)]
         found = await glance_at(self._wire, streams)
         for glance in found:
@@ -165,7 +167,7 @@ class Janitor:
 
     async def _run(self, step: Call) -> None:
         try:
-            await call(self._wire, step.script, step.keys, step.args)
+            await call(self._wire, step)
         except ResponseError as error:
             # A lane that went away meanwhile, or a foreign value in its place.
             logger.debug("%s: %s", step.script.name, error)
@@ -190,7 +192,7 @@ class Janitor:
         return await holds_abandoned(self._wire, glance, lease_ms) or await self._holds_old(glance)
 
     async def _holds_old(self, glance: Glance) -> bool:
-        before = await self._now_ms() - self._deadline * 1000
+        before = await server_ms(self._wire) - self._deadline * 1000
         return await holds_old(self._wire, glance, before)
 
     async def _take_abandoned(self, stream: Stream) -> None:
@@ -202,11 +204,11 @@ class Janitor:
         running, asked = self._leases.stale(stream.key), time.monotonic()
         step = reclaim(stream, self._consumer, lease_ms, "-", _MOST_ABANDONED, running)
         try:
-            reply = await call(self._wire, step.script, step.keys, step.args)
+            reply = await call(self._wire, step)
         except ResponseError as error:
             logger.debug("%s is not looked through: %s", stream.key, error)
             return
-        since = await self._now_ms() - self._deadline * 1000
+        since = await server_ms(self._wire) - self._deadline * 1000
         for entry, count, fields, over in entries_of(reply):
             delivery = delivery_of(stream, entry, count, fields, asked, cancelled=over)
             if over:
@@ -246,10 +248,6 @@ class Janitor:
         # It is ours until that is recorded, and its lease is renewed.
         self._leases.all[delivery.key] = delivery
         self._settler.settle(delivery, outcome)
-
-    async def _now_ms(self) -> float:
-        seconds, micros = await self._wire.send("TIME")
-        return int(seconds) * 1000 + int(micros) / 1000
 
 
 def _is_entry(text: bytes) -> bool:

@@ -13,7 +13,7 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
-from consumers.store.transitions import promote
+from consumers.store.tending import promote
 from consumers.upkeep.alarm import Alarm
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Promoter:
     async def step(self) -> float:
         """Promote one batch; return the seconds until the next job is due, at most LOOK."""
         step = promote(self._keys, BATCH)
-        moved, wait_ms = await call(self._wire, step.script, step.keys, step.args)
+        moved, wait_ms = await call(self._wire, step)
         self._learn(moved)
         if wait_ms == 0:
             # More are due. What is due and cannot move needs a person, not a busy loop.

@@ -15,12 +15,14 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.cuts import cut, cut_in_flight
 from consumers.errors import InvalidName
+from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
-from consumers.store.delivery import foreign_envelope
 from consumers.store.keys import Fleet, Keys, bucket
+from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
-from consumers.store.transitions import BATCH_BYTES, DeadLetterBounds, Outbox, quarantine, relay
+from consumers.store.settling import DeadLetterBounds
+from consumers.store.steps import BATCH_BYTES
 from consumers.upkeep.alarm import Alarm
 
 logger = logging.getLogger(__name__)
@@ -178,7 +180,7 @@ class Relay:
         step = relay(target, source, jobs, self._bounds)
         cut("relay.before_send")
         cut_in_flight("relay.in_flight")
-        dealt, buried = await call(self._wire, step.script, step.keys, step.args)
+        dealt, buried = await call(self._wire, step)
         cut("relay.answered")
         if buried:
             logger.error("%d children are dead: queue %s has no lane left", buried, target.queue)
@@ -188,7 +190,7 @@ class Relay:
         logger.error("entry %s of the outbox of %s is not a job: %s", entry, self._keys.queue, why)
         raw = foreign_envelope(entry.decode(), fields).data
         step = quarantine(self._keys, entry, raw, why)
-        await call(self._wire, step.script, step.keys, step.args)
+        await call(self._wire, step)
 
     async def _lock(self) -> bool:
         taken = await self._wire.send(

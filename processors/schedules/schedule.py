@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.names import check_name
-from consumers.store.scheduling import MAX_VERSION
+from consumers.store.schedule_record import MAX_VERSION
 from processors.schedules.cron import CronSpec
 from processors.schedules.pattern import InvalidSchedule
 

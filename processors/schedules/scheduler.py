@@ -15,7 +15,7 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.store import scheduling
 from consumers.store.keys import Keys
-from consumers.store.scheduling import Record
+from consumers.store.schedule_record import Record
 from consumers.upkeep.alarm import Alarm
 from processors.schedules.schedule import Schedule
 from processors.schedules.timetable import Registered, Timetable

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
 from consumers.cuts import cut, cut_in_flight
 from consumers.store import scheduling
 from consumers.store.keys import Keys
-from consumers.store.scheduling import Record
-from consumers.store.scripts import call
-from consumers.store.transitions import Call
+from consumers.store.schedule_record import Record
+from consumers.store.scripts import Call, call
 from processors.schedules.schedule import Schedule
 
 # How often a change is tried again because the schedule was changed or fired meanwhile.
@@ -39,8 +39,7 @@ class Timetable:
 
     async def now_ms(self) -> int:
         """Return Redis' clock, in ms since 1970."""
-        seconds, micros = await self.wire.send("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
+        return await server_ms(self.wire)
 
     async def register(
         self, schedule: Schedule, *, source: str, confirm_only: bool = False
@@ -163,4 +162,4 @@ class Timetable:
         return word.decode()
 
     async def _call(self, step: Call) -> Any:
-        return await call(self.wire, step.script, step.keys, step.args)
+        return await call(self.wire, step)

@@ -12,7 +12,7 @@ from consumers.errors import RedisUnavailable
 from consumers.jobs.names import check_job_id
 from consumers.run.run import awaiting
 from consumers.store.keys import Fleet
-from consumers.store.scheduling import Record
+from consumers.store.schedule_record import Record
 from processors.schedules.schedule import fire_of
 from taskmanager.clients.answers import answering
 from taskmanager.clients.clients import Clients

@@ -15,9 +15,10 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from consumers.connections.backoff import pause_before
 from consumers.emit.batches import Emitted
 from consumers.errors import RedisUnavailable
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.store.keys import Fleet
-from consumers.store.scheduling import MAX_SCHEDULES, Record
+from consumers.store.schedule_record import Record
+from consumers.store.scheduling import MAX_SCHEDULES
 from processors.schedules.schedule import Schedule, fire_id
 from processors.schedules.timetable import Timetable
 from taskmanager.admin.jobs import Desk

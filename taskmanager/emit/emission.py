@@ -9,7 +9,7 @@ from typing import Any
 
 from consumers.emit.batches import Emitted
 from consumers.errors import TaskManagerError
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handles.handle import JobHandle, Serves
 

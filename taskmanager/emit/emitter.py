@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from consumers.emit.batches import Emitted
 from consumers.errors import TaskManagerError, TooLarge
-from consumers.jobs.job import Job, NewJob
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.job import Job
 from consumers.run.run import Run, current_run
 from processors.schedules.schedule import Schedule
 from taskmanager.admin.jobs import Desk

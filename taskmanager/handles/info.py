@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.inspector import Facts, State
 from consumers.jobs.lanes import Lane, listed_lanes
-from consumers.store.scheduling import Record
+from consumers.store.schedule_record import Record
 from processors.schedules.schedule import Schedule
 
 JobState = State

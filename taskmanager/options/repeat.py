@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumers.jobs.codec import default_id
+from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import DEFAULT_PARTITION, Lane
 from consumers.jobs.names import check_name
 from processors.schedules.cron import CronSpec

@@ -10,9 +10,10 @@ from math import ceil
 from typing import Any, Literal, Protocol, TypedDict
 
 from consumers.errors import InvalidInput, NotSerializable, UnknownOption
-from consumers.jobs.codec import PAYLOAD_LIMIT, default_id, encode, fresh_id
+from consumers.jobs.codec import PAYLOAD_LIMIT, encode
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import digest_of, idempotent
-from consumers.jobs.job import NewJob
+from consumers.jobs.ids import default_id, fresh_id
 from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
 from consumers.jobs.names import check_job_id, check_name
 from processors.debounce import DebounceManager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from consumers.telemetry import Telemetry
 
 

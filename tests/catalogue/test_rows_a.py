@@ -17,7 +17,7 @@ import redis as redis_py
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.jobs.job import Job
 from consumers.lease.leases import Keeper
-from consumers.store.transitions import SETTLE
+from consumers.store.settling import SETTLE
 from tests.catalogue.rude_handlers import RUDE
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, letter_of, new_job, working

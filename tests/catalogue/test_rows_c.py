@@ -15,11 +15,12 @@ from consumers.connections.connector import Connector
 from consumers.connections.hints import ControlChannel
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
-from consumers.store.transitions import ALL, RECLAIM
+from consumers.store.leasing import RECLAIM
 from processors.retries.retry import RetryPolicy
 from taskmanager import TaskManager
 from tests.support.engine import SHORT_LEASE, Emitter, QueueView, emitting, new_job, working
 from tests.support.proxy import FaultProxy
+from tests.support.scripts import engine_scripts
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def proxy(server: RedisServer, redis: redis_py.Redis) -> Iterator[FaultProxy]:
     """A way to the server that breaks; the scripts are known, so that a call is one EVALSHA."""
-    for script in ALL:
+    for script in engine_scripts():
         redis.script_load(script.source)
     with FaultProxy(server.port) as proxy:
         yield proxy

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from taskmanager import Context, DeadLetter, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
 from tests.chaos.anything import ANYTHING

@@ -22,9 +22,9 @@ from consumers.lease import leases
 from consumers.open import opener
 from consumers.run import executor
 from consumers.run.run import Run
-from consumers.store import transitions
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.scripts import Script
+from tests.support.scripts import engine_scripts, held
 
 _OWNERSHIP = "local function owns(stream, group, entry, consumer, count)\n"
 _OWNED_BY_ANYBODY = f"{_OWNERSHIP}  if true then return true end\n"
@@ -33,21 +33,21 @@ _NO_MEMORY = f"{_MEMORY}  if true then return nil end\n"
 
 # Script, text in it, and what stands there instead.
 _TEXTS: Mapping[str, Sequence[tuple[str, str, str]]] = {
-    "no-fence": [("SETTLE", _OWNERSHIP, _OWNED_BY_ANYBODY)],
-    "no-memory": [("SETTLE", _MEMORY, _NO_MEMORY), ("EMIT", _MEMORY, _NO_MEMORY)],
+    "no-fence": [("settle", _OWNERSHIP, _OWNED_BY_ANYBODY)],
+    "no-memory": [("settle", _MEMORY, _NO_MEMORY), ("emit", _MEMORY, _NO_MEMORY)],
     "early-ack": [
-        ("SETTLE", _OWNERSHIP, _OWNED_BY_ANYBODY),
-        ("RENEW", _OWNERSHIP, _OWNED_BY_ANYBODY),
+        ("settle", _OWNERSHIP, _OWNED_BY_ANYBODY),
+        ("renew", _OWNERSHIP, _OWNED_BY_ANYBODY),
     ],
-    "group-at-end": [("REPAIR", "ARGV[2], '0', 'MKSTREAM'", "ARGV[2], '$', 'MKSTREAM'")],
+    "group-at-end": [("repair_lane", "ARGV[2], '0', 'MKSTREAM'", "ARGV[2], '$', 'MKSTREAM'")],
 }
 
 
 def scripts(mutant: str = "") -> dict[str, Script]:
     """Return the engine's scripts by name, as a mutant has them (none: as they are)."""
-    found = {script.name: script for script in transitions.ALL}
+    found = {script.name: script for script in engine_scripts()}
     for name, old, new in _TEXTS.get(mutant, ()):
-        script = found[name.lower()]
+        script = found[name]
         assert script.source.count(old) == 1, f"{name} does not have this once: {old!r}"
         found[script.name] = _with_source(script, script.source.replace(old, new))
     return found
@@ -58,8 +58,9 @@ def become(mutant: str) -> None:
     if not mutant:
         return
     changed = scripts(mutant)
-    for name, _, _ in _TEXTS.get(mutant, ()):
-        setattr(transitions, name, changed[name.lower()])
+    for module, name, script in held():
+        if changed[script.name].source != script.source:
+            setattr(module, name, changed[script.name])
     _DEEDS.get(mutant, _nothing)()
 
 

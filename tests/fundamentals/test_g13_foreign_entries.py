@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.jobs.envelope import RAW_LIMIT
 from consumers.jobs.job import Job
-from consumers.store.delivery import RAW_LIMIT
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

@@ -10,7 +10,7 @@ import redis as redis_py
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried
 from consumers.store.delivery import Delivery
-from consumers.store.transitions import SOLO
+from consumers.store.leasing import MARK_SOLO
 from taskmanager import Context, TaskManager
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
 from tests.support.proxy import FaultProxy
@@ -31,7 +31,7 @@ async def test_g5_a_solo_run_whose_recording_was_not_answered_is_counted_once(
     queue.abandon(crashes=5)
     queue.expire()
     with FaultProxy(server.port) as proxy:
-        proxy.drop_reply_of(SOLO, times=4)
+        proxy.drop_reply_of(MARK_SOLO, times=4)
         async with working(proxy.url, {"suspect": work}):
             await aeventually(queue.is_empty, within=30.0)
         assert proxy.dropped == 4

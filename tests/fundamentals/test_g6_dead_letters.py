@@ -12,7 +12,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.store.keys import Keys
-from consumers.store.transitions import DeadLetterBounds
+from consumers.store.settling import DeadLetterBounds
 from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer

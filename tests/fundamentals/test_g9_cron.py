@@ -15,7 +15,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
-from consumers.store import transitions
+from consumers.store import tending
 from consumers.store.keys import Keys
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Overlap, Schedule, fire_id
@@ -454,7 +454,7 @@ async def test_g9_a_repaired_lane_brings_no_replaced_definition_back(
         redis.xgroup_destroy(queue.stream().key, GROUP)
     else:
         redis.delete(queue.stream().key)
-    assert queue.run(transitions.repair(KEYS, Lane("default"), GROUP)) != [[], []]
+    assert queue.run(tending.repair(KEYS, Lane("default"), GROUP)) != [[], []]
 
     await old.step()
 

@@ -11,7 +11,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
-from consumers.store import transitions
+from consumers.store import tending
 from consumers.upkeep.auditor import Auditor
 from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import SHORT_LEASE, QueueView, emitting, working
@@ -30,7 +30,7 @@ async def emit_and_lose(server: RedisServer, redis: redis_py.Redis, *ids: str) -
     async with emitting(server.url) as emit:
         await asyncio.gather(*(emit("work", id=job_id) for job_id in ids))
     redis.delete(view.lane())
-    queue.run(transitions.repair(view.keys, Lane("default"), GROUP))
+    queue.run(tending.repair(view.keys, Lane("default"), GROUP))
     return view
 
 
@@ -87,7 +87,7 @@ async def test_a_group_that_was_destroyed_makes_no_job_vanish_and_no_noise(
     async with emitting(server.url) as emit:
         await emit("work", id="a")
     redis.xgroup_destroy(view.lane(), GROUP)
-    queue.run(transitions.repair(view.keys, Lane("default"), GROUP))
+    queue.run(tending.repair(view.keys, Lane("default"), GROUP))
 
     await audit(server, view)
 

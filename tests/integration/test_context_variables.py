@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, field_validator
 
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from taskmanager import DeadLetter, Job, TaskManager
 from tests.support.waiting import aeventually
 

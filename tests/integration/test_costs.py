@@ -15,7 +15,7 @@ import pytest
 import redis as redis_py
 
 from consumers.store.keys import Keys
-from consumers.store.transitions import BATCH_ITEMS
+from consumers.store.steps import BATCH_ITEMS
 from taskmanager import TaskManager
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually

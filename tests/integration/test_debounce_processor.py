@@ -14,7 +14,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
 from consumers.store.keys import Keys
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from processors.debounce import RanBefore
 from taskmanager import CallNext, Context, Job, JobCancelled, JobFailed, TaskManager
 from tests.support.queue import Queue, new_job

@@ -25,15 +25,17 @@ from consumers.errors import (
     TaskManagerError,
     WriterRefused,
 )
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.outcome import Completed
-from consumers.store import transitions
+from consumers.store import emitting, settling
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door, writer_id
 from consumers.store.keys import Keys
-from consumers.store.transitions import Call, Settlement
+from consumers.store.scripts import Call
+from consumers.store.settling import Settlement
 from tests.support.proxy import FaultProxy
 from tests.support.queue import ME, RESULT_TTL_MS, Queue, foreign_value, full_memory, new_job
+from tests.support.scripts import engine_scripts
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
 
@@ -44,7 +46,7 @@ KEYS = Keys("default")
 def queue(redis: redis_py.Redis) -> Queue:
     queue = Queue(redis)
     # The scripts are known, so that a batch is one EVALSHA.
-    for script in transitions.ALL:
+    for script in engine_scripts():
         redis.script_load(script.source)
     return queue
 
@@ -68,12 +70,12 @@ async def door(wire: Wire) -> Door:
 
 
 def emit_of(*jobs: NewJob) -> Call:
-    return transitions.emit_items(KEYS, jobs, depth=None)
+    return emitting.emit_items(KEYS, jobs, depth=None)
 
 
 def settle_of(*deliveries: Delivery) -> Call:
     settlements = [Settlement(it, Completed(b"1"), [new_job("child")]) for it in deliveries]
-    return transitions.settle_items(KEYS, ME, RESULT_TTL_MS, settlements)
+    return settling.settle_items(KEYS, ME, RESULT_TTL_MS, settlements)
 
 
 def soon(seconds: float = PATIENCE) -> float:

@@ -13,9 +13,10 @@ import redis as redis_py
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
-from consumers.run.pauses import PauseState
+from consumers.store.fleet import FORGET_AFTER
 from consumers.store.keys import Fleet
-from consumers.upkeep.heartbeat import FORGET_AFTER, Heartbeat
+from consumers.store.pause_state import PauseState
+from consumers.upkeep.heartbeat import Heartbeat
 from taskmanager import TaskManager
 from tests.support.engine import emitting, working
 from tests.support.queue import full_memory

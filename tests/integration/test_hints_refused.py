@@ -9,8 +9,8 @@ import redis as redis_py
 
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
-from consumers.store import scheduling, transitions
-from consumers.store.transitions import Settlement
+from consumers.store import asking, scheduling, tending
+from consumers.store.settling import Settlement
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 
@@ -30,7 +30,7 @@ def mute(server: RedisServer, redis: redis_py.Redis) -> Iterator[Queue]:
 
 
 def wait_for(queue: Queue, job_id: str = "a") -> None:
-    queue.run(transitions.inspect(queue.keys, job_id, channel=WAITER, waiter_ttl_ms=HOUR_MS))
+    queue.run(asking.inspect(queue.keys, job_id, channel=WAITER, waiter_ttl_ms=HOUR_MS))
 
 
 ENDS = [Completed(b"1"), Buried("failed"), Cancelled("not wanted")]
@@ -86,7 +86,7 @@ def test_lanes_come_and_go(mute: Queue) -> None:
     assert mute.emit(new_job("a", priority=5)) == ["+1"]
     assert mute.settle((mute.deliver(OTHER_LANE)[0], Completed())) == ["1"]
 
-    assert mute.run(transitions.retire(mute.keys, OTHER_LANE, -HOUR_MS)) == 1
+    assert mute.run(tending.retire(mute.keys, OTHER_LANE, -HOUR_MS)) == 1
 
 
 @pytest.mark.parametrize("change", [Queue.pause, Queue.resume])

@@ -12,7 +12,7 @@ import redis as redis_py
 
 from consumers.jobs.job import Job
 from consumers.store.keys import Fleet
-from consumers.store.scripts import Script, call
+from consumers.store.scripts import Call, call
 from taskmanager import ResultExpired, TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import foreign_value
@@ -165,9 +165,9 @@ async def test_one_worker_of_many_asks_little_in_a_round_and_runs_no_script_for_
     """200 workers with 1,000 lanes called 20,000 scripts per second."""
     queue, scripts = QueueView(redis), list[str]()
 
-    async def noting(wire: Any, script: Script, *args: Any) -> Any:
-        scripts.append(script.name)
-        return await call(wire, script, *args)
+    async def noting(wire: Any, step: Call) -> Any:
+        scripts.append(step.script.name)
+        return await call(wire, step)
 
     monkeypatch.setattr("consumers.upkeep.janitor.call", noting)
     await emit_what_nobody_handles(server, queue, 1000)

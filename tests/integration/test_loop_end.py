@@ -16,9 +16,9 @@ import pytest
 import redis as redis_py
 
 from consumers.consumer import Consumer
-from consumers.jobs.job import Envelope, Job
-from consumers.store.delivery import read_envelope
-from consumers.store.transitions import Settlement
+from consumers.jobs.envelope import Envelope, read_envelope
+from consumers.jobs.job import Job
+from consumers.store.settling import Settlement
 from tests.support.engine import QueueView, consumer_of, emitting
 from tests.support.facade import ROOT
 from tests.support.proxy import FaultProxy

@@ -14,7 +14,7 @@ from consumers.consumer import Consumer
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Ended, RetryAt
 from consumers.store.delivery import Delivery
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer

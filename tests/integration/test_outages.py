@@ -14,10 +14,11 @@ from consumers.connections.wire import NotSent, Wire
 from consumers.emit.batches import Emitted
 from consumers.errors import RedisUnavailable, TaskManagerError
 from consumers.jobs.job import Job
+from consumers.store.emitting import EMIT
+from consumers.store.fleet import live_events
 from consumers.store.keys import Fleet
-from consumers.store.scripts import call
-from consumers.store.transitions import BATCH_ITEMS, EMIT
-from consumers.upkeep.heartbeat import live_events
+from consumers.store.scripts import Call, call
+from consumers.store.steps import BATCH_ITEMS
 from tests.support.engine import QueueView, consumer_of, emitting, new_job, working
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
@@ -81,7 +82,7 @@ async def test_what_was_not_sent_in_time_is_told_why_the_try_before_was_refused(
         with pytest.raises(redis_py.ConnectionError):
             await wire.send("PING")
         with pytest.raises(NotSent, match="no connection in time: max number of clients"):
-            await call(wire, EMIT, [], [], until=time.monotonic() + 0.1)
+            await call(wire, Call(EMIT, [], []), until=time.monotonic() + 0.1)
         await wire.close()
         for writer in accepted:
             writer.close()

@@ -17,7 +17,7 @@ from consumers.consumer import Consumer
 from consumers.jobs.job import Job
 from consumers.policy import Handler
 from consumers.run import pauses
-from consumers.store import transitions
+from consumers.store import settling
 from consumers.store.keys import Keys
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working, working_thread
@@ -181,7 +181,7 @@ async def test_jobs_of_a_paused_event_whose_lane_has_no_room_are_bounded_and_go_
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transitions, "MAX_EVENT_LANES", 0)
+    monkeypatch.setattr(settling, "MAX_EVENT_LANES", 0)
     monkeypatch.setattr("consumers.fetch.fetcher._MOST_UNSETTLED", 20)
     queue = QueueView(redis)
 

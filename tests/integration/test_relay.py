@@ -12,10 +12,12 @@ import redis as redis_py
 from consumers.connections.connector import Connector
 from consumers.connections.link import Argument, Packed
 from consumers.connections.wire import Wire
-from consumers.jobs.job import Job, NewJob
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.job import Job
 from consumers.jobs.outcome import Completed
 from consumers.store.keys import Keys
-from consumers.store.transitions import BATCH_BYTES, Settlement
+from consumers.store.settling import Settlement
+from consumers.store.steps import BATCH_BYTES
 from consumers.upkeep.relay import Relay
 from tests.support.engine import QueueView, emitting, working
 from tests.support.engine import new_job as engine_job

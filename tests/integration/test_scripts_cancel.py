@@ -11,13 +11,13 @@ from redis.exceptions import ResponseError
 
 from consumers.admin.inspector import facts_of
 from consumers.jobs import guards
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.store import transitions
+from consumers.store import asking, leasing, relaying, tending
 from consumers.store.delivery import Delivery
 from consumers.store.keys import bucket
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from tests.support.queue import (
     GROUP,
     ME,
@@ -73,7 +73,7 @@ def result(queue: Queue, job_id: str = "a") -> bytes | None:
 
 
 def wait_for_its_end(queue: Queue, job_id: str = "a") -> None:
-    call = transitions.inspect(queue.keys, job_id, channel=CHANNEL, waiter_ttl_ms=HOUR_MS)
+    call = asking.inspect(queue.keys, job_id, channel=CHANNEL, waiter_ttl_ms=HOUR_MS)
     assert facts_of("default", job_id, queue.run(call)).run is not None
 
 
@@ -83,14 +83,14 @@ def reserved(queue: Queue) -> dict[str, int]:
 
 
 def renew(queue: Queue, *deliveries: Delivery, consumer: str = ME) -> str:
-    answer: bytes = queue.run(transitions.renew(queue.keys, consumer, deliveries))
+    answer: bytes = queue.run(leasing.renew(queue.keys, consumer, deliveries))
     return answer.decode()
 
 
 def sweep(queue: Queue, consumer: str = ME) -> list[tuple[str, int, bool]]:
     """Take over what was not renewed; return entry, delivery count and whether it is cancelled."""
-    call = transitions.reclaim(queue.stream(), consumer, LEASE_MS, "-", 1000, ())
-    taken = transitions.entries_of(queue.run(call))
+    call = leasing.reclaim(queue.stream(), consumer, LEASE_MS, "-", 1000, ())
+    taken = leasing.entries_of(queue.run(call))
     return [(entry, count, over) for entry, count, _, over in taken]
 
 
@@ -480,7 +480,7 @@ def test_a_cancelled_run_that_is_delivered_anew_after_a_lost_group_still_ends_as
     delivery = queue.one()
     queue.cancel()
     queue.redis.xgroup_destroy(delivery.stream.key, GROUP)
-    queue.run(transitions.repair(queue.keys, queue.lane, GROUP))
+    queue.run(tending.repair(queue.keys, queue.lane, GROUP))
     (again,) = queue.deliver()
 
     assert queue.settle((again, Completed())) == ["C"]
@@ -682,7 +682,7 @@ def test_an_id_whose_run_is_cancelled_is_taken_from_an_outbox(queue: Queue) -> N
     queue.cancel()
     posted = ["1-1", queue.lane.name, bucket("a"), "a", "e", b"2", b"", "", ""]
 
-    assert queue.run(transitions.relay(queue.keys, transitions.Outbox("other", "1"), [posted])) == [
+    assert queue.run(relaying.relay(queue.keys, relaying.Outbox("other", "1"), [posted])) == [
         1,
         0,
     ]

@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Completed, Released, RetryAt
-from consumers.store import transitions
+from consumers.store import relaying, replaying, tending
 from consumers.store.delivery import Delivery
-from consumers.store.transitions import DeadLetterBounds
+from consumers.store.settling import DeadLetterBounds
 from tests.support.queue import GROUP, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 
@@ -368,7 +368,7 @@ def test_g14_a_job_that_nobody_handled_comes_back_to_its_events_own_lane(queue: 
     lane = Lane("default", "event.e")
     (delivery,) = queue.deliver(lane, front=True)
     queue.settle((delivery, Buried("no_handler")))
-    assert queue.run(transitions.retire(queue.keys, lane, -1000)) == 1
+    assert queue.run(tending.retire(queue.keys, lane, -1000)) == 1
 
     assert queue.replay("a") == ["+2"]
 
@@ -513,14 +513,15 @@ def test_letters_that_take_no_more_entries_lose_nothing_that_is_no_job(
     elif put_off == "outbox":
         entry = queue.redis.xadd(queue.keys.outbox, {"x": "y"})
         with pytest.raises(ResponseError, match="WRONGTYPE"):
-            queue.run(transitions.quarantine(queue.keys, entry, b"raw", "why"))
+            queue.run(relaying.quarantine(queue.keys, entry, b"raw", "why"))
         assert queue.redis.xlen(queue.keys.outbox) == 1
     else:
         queue.emit(*(new_job(f"lane-{n}", priority=n) for n in range(MAX_LANES)))
         posted = ["5-1", "workers:default:99", 1, "a", "e", b"", b"", "", ""]
-        assert queue.run(
-            transitions.relay(queue.keys, transitions.Outbox("other", "1"), [posted])
-        ) == [0, 0]
+        assert queue.run(relaying.relay(queue.keys, relaying.Outbox("other", "1"), [posted])) == [
+            0,
+            0,
+        ]
 
 
 def test_a_lane_that_takes_no_more_entries_keeps_the_letter(queue: Queue) -> None:
@@ -561,7 +562,7 @@ def test_a_queue_of_another_layout_replays_nothing(queue: Queue) -> None:
 
 
 def purge(queue: Queue, older_than_ms: int = 0) -> tuple[int, bool]:
-    purged, more = queue.run(transitions.purge(queue.keys, older_than_ms))
+    purged, more = queue.run(replaying.purge(queue.keys, older_than_ms))
     return purged, bool(more)
 
 

@@ -11,10 +11,10 @@ from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Completed, Released, RetryAt
-from consumers.store import transitions
+from consumers.store import settling, tending
 from consumers.store.delivery import Delivery
 from consumers.store.keys import Keys
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from tests.support.queue import ME, OTHER, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE
 
@@ -389,7 +389,7 @@ def test_a_payload_comes_back_from_a_delay_byte_for_byte(queue: Queue, data: byt
 def test_a_lane_is_reserved_while_a_job_for_it_is_put_off(queue: Queue) -> None:
     lane = Lane("default", priority=5)
     put_off(queue, "a", priority=5)
-    retire = transitions.retire(queue.keys, lane, -1000)
+    retire = tending.retire(queue.keys, lane, -1000)
 
     assert queue.run(retire) == 0
 
@@ -551,9 +551,9 @@ def test_a_retry_with_a_delay_that_is_none_is_not_lost_but_runs_at_once(
 ) -> None:
     delivery = queue.one()
     listed = [Settlement(delivery, RetryAt(0))]
-    built = transitions.settle_items(queue.keys, ME, 0, listed)
+    built = settling.settle_items(queue.keys, ME, 0, listed)
     built.args[built.args.index("+0")] = delay
-    monkeypatch.setattr(transitions, "settle_items", lambda *_, **__: built)
+    monkeypatch.setattr(settling, "settle_items", lambda *_, **__: built)
 
     assert queue.settle((delivery, RetryAt(0))) == ["1"]
 

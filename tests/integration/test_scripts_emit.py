@@ -9,10 +9,10 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Completed, Released
-from consumers.store import transitions
+from consumers.store import settling, steps
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
@@ -52,7 +52,7 @@ def test_an_emitted_job_lies_in_its_lane_and_in_the_index_of_live_jobs(queue: Qu
 
 
 def test_items_of_a_batch_lie_in_their_lane_in_the_order_of_the_batch(queue: Queue) -> None:
-    ids = [f"job-{n:03}" for n in range(transitions.BATCH_ITEMS)]
+    ids = [f"job-{n:03}" for n in range(steps.BATCH_ITEMS)]
 
     queue.emit(*(new_job(job_id) for job_id in ids))
 
@@ -128,7 +128,7 @@ def test_a_result_and_children_are_kept_byte_for_byte(queue: Queue) -> None:
     parent = queue.one()
     children = [new_job(f"child-{n}", data=data) for n, data in enumerate(PAYLOADS)]
 
-    queue.settle(transitions.Settlement(parent, Completed(bytes(range(256))), children))
+    queue.settle(settling.Settlement(parent, Completed(bytes(range(256))), children))
 
     assert queue.redis.get(queue.keys.result("a")) == b"1 completed " + bytes(range(256))
     assert [it.envelope.data for it in queue.deliver()] == PAYLOADS

@@ -10,12 +10,12 @@ import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.jobs import guards
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
-from consumers.store import transitions
+from consumers.store import relaying
 from consumers.store.keys import bucket
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import eventually
 
@@ -76,9 +76,7 @@ def relay(queue: Queue, *jobs: NewJob) -> list[int]:
          job.due, job.guard]
         for n, job in enumerate(jobs)
     ]  # fmt: skip
-    dealt: list[int] = queue.run(
-        transitions.relay(queue.keys, transitions.Outbox("other", "1"), posted)
-    )
+    dealt: list[int] = queue.run(relaying.relay(queue.keys, relaying.Outbox("other", "1"), posted))
     return dealt
 
 

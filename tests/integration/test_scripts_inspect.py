@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from consumers.admin.inspector import End, Facts, facts_of
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.store import transitions
+from consumers.store import asking
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE
 
@@ -27,7 +27,7 @@ def queue(redis: redis_py.Redis) -> Queue:
 
 
 def look(queue: Queue, job_id: str = "a", **waiter: Any) -> Facts:
-    call = transitions.inspect(queue.keys, job_id, **waiter)
+    call = asking.inspect(queue.keys, job_id, **waiter)
     return facts_of("default", job_id, queue.run(call))
 
 
@@ -280,7 +280,7 @@ def test_of_more_waiters_than_are_kept_the_latest_are(queue: Queue) -> None:
 
 
 def leave(queue: Queue, job_id: str = "a", channel: str = CHANNEL) -> int:
-    taken_out: int = queue.run(transitions.leave(queue.keys, job_id, channel))
+    taken_out: int = queue.run(asking.leave(queue.keys, job_id, channel))
     return taken_out
 
 

@@ -14,7 +14,7 @@ from consumers.errors import TaskManagerError
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed, Released
 from consumers.open import rights
-from consumers.store import transitions
+from consumers.store import asking, tending
 from tests.support.queue import (
     GROUP,
     ME,
@@ -53,7 +53,7 @@ def groups(queue: Queue, key: str) -> dict[str, str]:
 
 
 def open_queue(queue: Queue, lease_ms: int = LEASE_MS, lane: Lane | None = None) -> list[int]:
-    found: list[int] = queue.run(transitions.open_queue(queue.keys, lane or queue.lane, lease_ms))
+    found: list[int] = queue.run(tending.open_queue(queue.keys, lane or queue.lane, lease_ms))
     return found
 
 
@@ -139,7 +139,7 @@ def test_a_queue_of_another_layout_is_not_opened(queue: Queue) -> None:
 
 def repair(queue: Queue, lane: Lane | None = None) -> tuple[list[str], list[str]]:
     """Return the streams that had lost their group, and those that did not exist."""
-    regrouped, remade = queue.run(transitions.repair(queue.keys, lane or queue.lane, GROUP))
+    regrouped, remade = queue.run(tending.repair(queue.keys, lane or queue.lane, GROUP))
     return [key.decode() for key in regrouped], [key.decode() for key in remade]
 
 
@@ -229,7 +229,7 @@ def test_a_spoiled_epoch_keeps_no_lane_from_being_repaired_and_its_jobs_from_bei
     queue.redis.hset(queue.keys.meta, "epoch", "spoiled")
     queue.redis.delete(queue.stream().key)
 
-    queue.run(transitions.repair(queue.keys, queue.lane, GROUP))
+    queue.run(tending.repair(queue.keys, queue.lane, GROUP))
 
     assert audit(queue) == ["a"]
 
@@ -302,7 +302,7 @@ def test_full_memory_leaves_a_lost_group_for_later(queue: Queue) -> None:
 
 def audit_step(queue: Queue, **bounds: int) -> tuple[bool, list[str]]:
     """Audit some buckets; return whether there are more, and the jobs that were dropped."""
-    step = transitions.audit(queue.keys)
+    step = tending.audit(queue.keys)
     for at, name in enumerate(("buckets", "most_buckets", "most_jobs", "most_bytes"), start=1):
         step.args[at] = bounds.pop(name, step.args[at])
     assert not bounds
@@ -452,7 +452,7 @@ def test_an_audit_works_in_full_memory(queue: Queue) -> None:
 def test_who_waits_for_a_job_that_is_dropped_is_told(queue: Queue) -> None:
     queue.emit(new_job("a"))
     pointer = queue.pointer() or ""
-    queue.run(transitions.inspect(queue.keys, "a", channel="me", waiter_ttl_ms=3_600_000))
+    queue.run(asking.inspect(queue.keys, "a", channel="me", waiter_ttl_ms=3_600_000))
     lose_lane(queue)
 
     with listening(queue.redis, "me") as heard:
@@ -537,7 +537,7 @@ def test_what_asks_for_no_audit_is_dropped(queue: Queue, asked: str) -> None:
 
 
 def retire(queue: Queue, unused_ms: int = UNUSED_MS) -> int:
-    retired: int = queue.run(transitions.retire(queue.keys, queue.lane, unused_ms))
+    retired: int = queue.run(tending.retire(queue.keys, queue.lane, unused_ms))
     return retired
 
 
@@ -729,7 +729,7 @@ def test_a_foreign_value_in_the_list_of_lanes_keeps_a_lane_from_being_retired(
 
 
 def forget(queue: Queue, unseen_ms: int = 0) -> int:
-    forgotten: int = queue.run(transitions.forget(queue.stream(), unseen_ms))
+    forgotten: int = queue.run(tending.forget(queue.stream(), unseen_ms))
     return forgotten
 
 

@@ -10,9 +10,9 @@ from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed
-from consumers.store import transitions
+from consumers.store import leasing, noting, tending
 from consumers.store.delivery import Delivery
-from consumers.store.transitions import Call
+from consumers.store.scripts import Call
 from tests.support.queue import GROUP, ME, OTHER, Queue, foreign_value, full_memory, new_job
 
 LEASE_MS = 10_000
@@ -68,7 +68,7 @@ Taken = Callable[[Queue, Delivery], None]
 
 
 def renew(queue: Queue, *deliveries: Delivery, consumer: str = ME) -> str:
-    answer: bytes = queue.run(transitions.renew(queue.keys, consumer, deliveries))
+    answer: bytes = queue.run(leasing.renew(queue.keys, consumer, deliveries))
     return answer.decode()
 
 
@@ -153,11 +153,11 @@ def sweep(
     whose: str = "",
 ) -> tuple[str, int, list[tuple[str, int, list[bytes]]]]:
     """Run one step of a sweep and return cursor, missing and what was taken."""
-    call = transitions.reclaim(
+    call = leasing.reclaim(
         queue.stream(lane), consumer, LEASE_MS, start, want, running, whose=whose
     )
     reply = queue.run(call)
-    taken = [(entry, count, fields) for entry, count, fields, _ in transitions.entries_of(reply)]
+    taken = [(entry, count, fields) for entry, count, fields, _ in leasing.entries_of(reply)]
     return reply[0].decode(), reply[1], taken
 
 
@@ -279,7 +279,7 @@ def test_the_jobs_of_entries_deleted_by_somebody_else_are_to_be_looked_for(queue
     sweep(queue)
 
     assert queue.redis.hget(queue.keys.meta, "audit") == b"0 workers:default:0"
-    while queue.run(transitions.audit(queue.keys))[0]:
+    while queue.run(tending.audit(queue.keys))[0]:
         pass
     assert (queue.pointer("gone"), queue.stat("vanished")) == (None, 1)
 
@@ -350,7 +350,7 @@ def test_a_sweep_of_a_broken_lane_is_an_error_and_changes_nothing(
 
 
 def mark_solo(queue: Queue, delivery: Delivery, runs: int | None = 1, consumer: str = ME) -> int:
-    marked: int = queue.run(transitions.solo(delivery, consumer, runs))
+    marked: int = queue.run(leasing.solo(delivery, consumer, runs))
     return marked
 
 
@@ -452,8 +452,8 @@ def test_a_foreign_value_keeps_a_solo_run_from_being_recorded_and_the_job_pendin
 # Note
 
 NOTES: dict[str, Callable[..., Call]] = {
-    "log": lambda delivery: transitions.log(delivery, ME, TTL_MS, "a line"),
-    "progress": lambda delivery: transitions.progress(delivery, ME, TTL_MS, ["done", 1]),
+    "log": lambda delivery: noting.log(delivery, ME, TTL_MS, "a line"),
+    "progress": lambda delivery: noting.progress(delivery, ME, TTL_MS, ["done", 1]),
 }
 NOTE = pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
 
@@ -462,7 +462,7 @@ def test_log_lines_are_kept_in_order_with_their_time_and_expire(queue: Queue) ->
     delivery = queue.one()
     before = queue.now_ms()
     for line in ("one", "two \N{SNOWMAN}", ""):
-        assert queue.run(transitions.log(delivery, ME, TTL_MS, line)) == 1
+        assert queue.run(noting.log(delivery, ME, TTL_MS, line)) == 1
 
     key = queue.keys.log("a")
     lines = [line.decode().split(" ", 1) for line in queue.redis.lrange(key, 0, -1)]
@@ -473,10 +473,10 @@ def test_log_lines_are_kept_in_order_with_their_time_and_expire(queue: Queue) ->
 
 
 def test_a_log_keeps_its_last_lines(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "LOG_LINES", 3)
+    monkeypatch.setattr(noting, "LOG_LINES", 3)
     delivery = queue.one()
     for n in range(5):
-        queue.run(transitions.log(delivery, ME, TTL_MS, str(n)))
+        queue.run(noting.log(delivery, ME, TTL_MS, str(n)))
 
     lines = queue.redis.lrange(queue.keys.log("a"), 0, -1)
     assert [line.split()[1] for line in lines] == [b"2", b"3", b"4"]
@@ -485,8 +485,8 @@ def test_a_log_keeps_its_last_lines(queue: Queue, monkeypatch: pytest.MonkeyPatc
 def test_progress_is_replaced_field_by_field_and_expires(queue: Queue) -> None:
     delivery = queue.one()
     before = queue.now_ms()
-    queue.run(transitions.progress(delivery, ME, TTL_MS, ["done", 1, "total", 10]))
-    queue.run(transitions.progress(delivery, ME, TTL_MS, ["done", 2.5, "note", "half"]))
+    queue.run(noting.progress(delivery, ME, TTL_MS, ["done", 1, "total", 10]))
+    queue.run(noting.progress(delivery, ME, TTL_MS, ["done", 2.5, "note", "half"]))
 
     key = queue.keys.progress("a")
     found = {k.decode(): v.decode() for k, v in queue.redis.hgetall(key).items()}

@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from consumers.jobs.outcome import Completed, RetryAt
-from consumers.store import transitions
+from consumers.store import asking, steps
 from tests.support.queue import Queue, new_job
 
 LATER = "+3600000"
@@ -20,7 +20,7 @@ def queue(redis: redis_py.Redis) -> Queue:
 
 
 def living(queue: Queue, *runs: tuple[str, int]) -> str:
-    flags: bytes = queue.run(transitions.living(queue.keys, runs))
+    flags: bytes = queue.run(asking.living(queue.keys, runs))
     return flags.decode()
 
 
@@ -86,7 +86,7 @@ def test_a_run_in_somebodys_hands_is_live_without_its_entry_too(queue: Queue) ->
 
 def test_of_many_runs_with_large_entries_the_first_are_answered_for(queue: Queue) -> None:
     names = [f"job-{n}" for n in range(8)]
-    queue.emit(*(new_job(name, data=b"x" * (transitions.BATCH_BYTES // 4)) for name in names))
+    queue.emit(*(new_job(name, data=b"x" * (steps.BATCH_BYTES // 4)) for name in names))
     runs = [(name, n) for n, name in enumerate(names, start=1)]
 
     first = living(queue, *runs)

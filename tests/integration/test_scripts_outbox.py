@@ -8,12 +8,12 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Completed
-from consumers.store import transitions
+from consumers.store import relaying
 from consumers.store.keys import bucket
-from consumers.store.transitions import DeadLetterBounds, Settlement
+from consumers.store.settling import DeadLetterBounds, Settlement
 from tests.support.queue import OTHER, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE, eventually
 
@@ -49,8 +49,8 @@ def relay(
     epoch: str = EPOCH,
     bounds: DeadLetterBounds | None = None,
 ) -> int:
-    call = transitions.relay(
-        target.keys, transitions.Outbox(source, epoch), jobs, bounds or DeadLetterBounds()
+    call = relaying.relay(
+        target.keys, relaying.Outbox(source, epoch), jobs, bounds or DeadLetterBounds()
     )
     dealt, buried = target.run(call)
     assert buried <= dealt
@@ -361,7 +361,7 @@ def test_g12_full_memory_takes_nothing_new_and_lets_go_of_what_was_taken(target:
 
 
 def quarantine(queue: Queue, entry: bytes) -> int:
-    moved: int = queue.run(transitions.quarantine(queue.keys, entry, b"\x00raw", "why"))
+    moved: int = queue.run(relaying.quarantine(queue.keys, entry, b"\x00raw", "why"))
     return moved
 
 

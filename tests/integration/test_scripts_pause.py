@@ -8,8 +8,8 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers.run.pauses import FIELDS, PauseState
-from consumers.store import transitions
+from consumers.store import changing, tending
+from consumers.store.pause_state import FIELDS, PauseState
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 
 
@@ -81,7 +81,7 @@ def test_every_change_is_announced(queue: Queue) -> None:
 def test_no_more_events_are_paused_than_may_be(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transitions, "MAX_PAUSED_EVENTS", 2)
+    monkeypatch.setattr(changing, "MAX_PAUSED_EVENTS", 2)
     queue.pause("a")
     queue.pause("b")
     before = queue.snapshot()
@@ -97,7 +97,7 @@ def test_no_more_events_are_paused_than_may_be(
 
 
 def test_a_thousand_events_may_be_paused(queue: Queue) -> None:
-    for n in range(transitions.MAX_PAUSED_EVENTS):
+    for n in range(changing.MAX_PAUSED_EVENTS):
         assert queue.pause(f"event-{n}") == n + 1
 
     assert queue.pause("one-more") == -1
@@ -116,7 +116,7 @@ def test_a_queue_that_was_never_used_can_be_paused_and_has_an_epoch_then(queue: 
 
 
 def test_a_paused_queue_keeps_the_properties_it_had(queue: Queue) -> None:
-    queue.run(transitions.open_queue(queue.keys, queue.lane, 30_000))
+    queue.run(tending.open_queue(queue.keys, queue.lane, 30_000))
     queue.emit(new_job())
     before = queue.redis.hgetall(queue.keys.meta)
 

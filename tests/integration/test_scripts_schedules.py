@@ -14,8 +14,8 @@ from consumers.jobs import guards
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Completed, RetryAt
 from consumers.store import scheduling
-from consumers.store.scheduling import MAX_TIME, Record
-from consumers.store.transitions import Call
+from consumers.store.schedule_record import MAX_TIME, Record
+from consumers.store.scripts import Call
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE

@@ -8,13 +8,12 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers.fetch.reader import delivery_of
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.store import transitions
-from consumers.store.delivery import Delivery
-from consumers.store.transitions import DeadLetterBounds, Settlement
+from consumers.store import leasing, settling, steps, tending
+from consumers.store.delivery import Delivery, delivery_of
+from consumers.store.settling import DeadLetterBounds, Settlement
 from tests.support.queue import (
     GROUP,
     ME,
@@ -397,7 +396,7 @@ def test_g5_releasing_a_solo_run_undoes_its_mark_and_no_earlier_one(
     queue: Queue, ran_solo: bool, left: int
 ) -> None:
     delivery = queue.one()
-    assert queue.run(transitions.solo(delivery, ME, 1)) == 0
+    assert queue.run(leasing.solo(delivery, ME, 1)) == 0
     delivery.solo = ran_solo
 
     queue.settle((delivery, Released("stop")))
@@ -434,7 +433,7 @@ def test_releasing_an_overtaken_generation_leaves_the_newer_one_in_the_index(
 def test_a_lane_of_an_event_beyond_their_most_is_refused(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transitions, "MAX_EVENT_LANES", 2)
+    monkeypatch.setattr(settling, "MAX_EVENT_LANES", 2)
     queue.emit(*(new_job(it, it) for it in "abcd"), new_job("a2", "a"))
     a, b, c, _d, a2 = queue.deliver()
 
@@ -477,7 +476,7 @@ def a_group_that_is_gone(queue: Queue, delivery: Delivery) -> None:
 
 def a_group_that_was_made_again(queue: Queue, delivery: Delivery) -> None:
     queue.redis.xgroup_destroy(delivery.stream.key, GROUP)
-    queue.run(transitions.repair(queue.keys, delivery.stream.lane, GROUP))
+    queue.run(tending.repair(queue.keys, delivery.stream.lane, GROUP))
 
 
 def a_lane_that_is_gone(queue: Queue, delivery: Delivery) -> None:
@@ -851,18 +850,18 @@ def test_g14_a_newer_envelope_of_hundreds_of_fields_is_kept_whole(
 
 
 def test_a_batch_of_500_settles_each_item(queue: Queue) -> None:
-    queue.emit(*(new_job(f"job-{n}") for n in range(transitions.BATCH_ITEMS)))
+    queue.emit(*(new_job(f"job-{n}") for n in range(steps.BATCH_ITEMS)))
     deliveries = queue.deliver()
 
     words = queue.settle(*((it, Completed(b"1")) for it in deliveries))
 
-    assert words == ["1"] * transitions.BATCH_ITEMS
-    assert (queue.ids(), queue.stat("completed")) == ([], transitions.BATCH_ITEMS)
+    assert words == ["1"] * steps.BATCH_ITEMS
+    assert (queue.ids(), queue.stat("completed")) == ([], steps.BATCH_ITEMS)
     assert queue.redis.get(queue.keys.result("job-499")) == b"500 completed 1"
 
 
 def test_a_batch_of_500_with_every_kind_of_answer_keeps_them_apart(queue: Queue) -> None:
-    count = transitions.BATCH_ITEMS
+    count = steps.BATCH_ITEMS
     queue.emit(*(new_job(f"job-{n}") for n in range(count)))
     open_lanes(queue, MAX_LANES)
     deliveries = queue.deliver()[:count]

@@ -9,7 +9,7 @@ import redis as redis_py
 
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Outcome
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from taskmanager import TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer

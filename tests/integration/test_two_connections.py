@@ -8,14 +8,14 @@ import pytest
 import redis as redis_py
 
 from consumers.connections.connector import Connector
-from consumers.jobs.job import Envelope
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed, Released
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from taskmanager import Job, JobFailed, TaskManager
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
@@ -90,16 +90,16 @@ async def test_a_worker_that_lost_its_job_does_not_overwrite_what_its_successor_
     assert kept.get(KEYS.result("a")) == b'2 completed "later"'
 
     note = archive.log(older, 60_000, "late")
-    assert await call(archive.wire, note.script, note.keys, note.args) == 1
+    assert await call(archive.wire, note) == 1
     note = archive.log(later_run, 60_000, "fresh")
-    assert await call(archive.wire, note.script, note.keys, note.args) == 1
+    assert await call(archive.wire, note) == 1
     note = archive.progress(later_run, 60_000, ["done", 2])
-    assert await call(archive.wire, note.script, note.keys, note.args) == 1
+    assert await call(archive.wire, note) == 1
     for late in (
         archive.log(older, 60_000, "zombie"),
         archive.progress(older, 60_000, ["done", 1]),
     ):
-        assert await call(archive.wire, late.script, late.keys, late.args) == 0
+        assert await call(archive.wire, late) == 0
     await archive.close()
 
     assert [line.split(b" ", 1)[1] for line in kept.lrange(KEYS.log("a"), 0, -1)] == [

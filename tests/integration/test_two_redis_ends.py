@@ -15,7 +15,7 @@ from consumers.connections.wire import Wire
 from consumers.jobs.outcome import Buried, Completed, RetryAt
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from tests.support.queue import OTHER, RESULT_TTL_MS, Queue, new_job
 from tests.support.servers import RedisServer
 

@@ -13,13 +13,25 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import ResponseError
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob, read_envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Outcome
-from consumers.store import scheduling, transitions
-from consumers.store.delivery import Delivery, Stream, read_envelope
+from consumers.store import (
+    asking,
+    emitting,
+    leasing,
+    noting,
+    relaying,
+    replaying,
+    scheduling,
+    settling,
+    steps,
+    tending,
+)
+from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Fleet, Keys, bucket
-from consumers.store.transitions import Call, DeadLetterBounds, Settlement
+from consumers.store.scripts import Call
+from consumers.store.settling import DeadLetterBounds, Settlement
 from tests.model.state import GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
 from tests.support.queue import Queue
 
@@ -139,7 +151,7 @@ class Broker:
     def emit(self, queue: str, writer: str, jobs: Sequence[NewJob], depth: int | None) -> Call:
         """Return an emit with its number."""
         it = self.queues[queue]
-        return it.numbered(transitions.emit_items(it.keys, jobs, depth=depth), writer=writer)
+        return it.numbered(emitting.emit_items(it.keys, jobs, depth=depth), writer=writer)
 
     def settle(
         self,
@@ -154,18 +166,18 @@ class Broker:
             Settlement(self._delivery(it.keys, token), outcome, jobs)
             for token, outcome, jobs in settled
         ]
-        items = transitions.settle_items(it.keys, consumer, _TTL_MS, listed, _BOUNDS)
+        items = settling.settle_items(it.keys, consumer, _TTL_MS, listed, _BOUNDS)
         return it.numbered(items, writer=writer)
 
     def replay(self, queue: str, writer: str, job_ids: Sequence[str]) -> Call:
         """Return a replay with its number."""
         it = self.queues[queue]
-        return it.numbered(transitions.replay_items(it.keys, job_ids), writer=writer)
+        return it.numbered(replaying.replay_items(it.keys, job_ids), writer=writer)
 
     def send(self, queue: str, batch: Call) -> list[str] | str:
         """Send a batch; return its words, or the word of its error."""
         try:
-            return transitions.words(self.queues[queue].run(batch))
+            return steps.words(self.queues[queue].run(batch))
         except ResponseError as error:
             return str(error).split(" ")[0]
 
@@ -195,9 +207,9 @@ class Broker:
     ) -> list[Token]:
         """Take deliveries over in one step from the start of a stream."""
         stream = self._stream(queue, place)
-        call = transitions.reclaim(stream, consumer, LEASE_MS, "-", want, running)
+        call = leasing.reclaim(stream, consumer, LEASE_MS, "-", want, running)
         found = []
-        for entry, count, fields, is_over in transitions.entries_of(self.queues[queue].run(call)):
+        for entry, count, fields, is_over in leasing.entries_of(self.queues[queue].run(call)):
             envelope = read_envelope(fields)
             assert envelope is not None
             found.append(Token(place, entry, consumer, count, envelope, cancelled=is_over))
@@ -207,56 +219,56 @@ class Broker:
         """Return a flag for each token."""
         it = self.queues[queue]
         deliveries = [self._delivery(it.keys, token) for token in tokens]
-        flags: bytes = it.run(transitions.renew(it.keys, consumer, deliveries))
+        flags: bytes = it.run(leasing.renew(it.keys, consumer, deliveries))
         return flags.decode()
 
     def solo(self, queue: str, token: Token, runs: int | None) -> int:
         """Record how many solo runs there were, or only ask; return how many were recorded."""
         it = self.queues[queue]
-        call = transitions.solo(self._delivery(it.keys, token), token.consumer, runs)
+        call = leasing.solo(self._delivery(it.keys, token), token.consumer, runs)
         return int(it.run(call))
 
     def log(self, queue: str, token: Token) -> int:
         """Write a line of a job's log; return whether it was written."""
         it = self.queues[queue]
-        call = transitions.log(self._delivery(it.keys, token), token.consumer, _TTL_MS, "line")
+        call = noting.log(self._delivery(it.keys, token), token.consumer, _TTL_MS, "line")
         return int(it.run(call))
 
     def forget(self, queue: str, place: str) -> None:
         """Remove the consumers of a stream that hold nothing."""
-        self.queues[queue].run(transitions.forget(self._stream(queue, place), 0))
+        self.queues[queue].run(tending.forget(self._stream(queue, place), 0))
 
     # Operators and upkeep
 
     def purge(self, queue: str) -> int:
         """Delete all letters; return how many."""
         it = self.queues[queue]
-        purged, more = it.run(transitions.purge(it.keys, 0))
+        purged, more = it.run(replaying.purge(it.keys, 0))
         assert not more
         return int(purged)
 
     def inspect(self, queue: str, job_id: str, channel: str) -> list[Any]:
         """Return all that Redis knows of a job."""
         it = self.queues[queue]
-        call = transitions.inspect(it.keys, job_id, channel=channel, waiter_ttl_ms=_TTL_MS)
+        call = asking.inspect(it.keys, job_id, channel=channel, waiter_ttl_ms=_TTL_MS)
         return list(it.run(call))
 
     def open(self, queue: str) -> None:
         """Prepare a queue for a worker."""
         it = self.queues[queue]
-        it.run(transitions.open_queue(it.keys, it.lane, LEASE_MS))
+        it.run(tending.open_queue(it.keys, it.lane, LEASE_MS))
 
     def retire(self, queue: str, lane: str) -> int:
         """Remove an unused lane, a millisecond after its last entry; return whether it was."""
         it, now = self.queues[queue], self.queues[queue].now_ms()
         while it.now_ms() == now:
             time.sleep(0.0002)
-        return int(it.run(transitions.retire(it.keys, Lane.parse(queue, lane), 0)))
+        return int(it.run(tending.retire(it.keys, Lane.parse(queue, lane), 0)))
 
     def repair(self, queue: str, lane: str) -> int:
         """Make lost groups again; return how many."""
         it = self.queues[queue]
-        regrouped, remade = it.run(transitions.repair(it.keys, Lane.parse(queue, lane), GROUP))
+        regrouped, remade = it.run(tending.repair(it.keys, Lane.parse(queue, lane), GROUP))
         return len(regrouped) + len(remade)
 
     def relay(
@@ -267,7 +279,7 @@ class Broker:
         self.redis.sadd(Fleet().queues, target)
         arguments = [_posted(entry, job) for entry, job in posted]
         dealt, buried = it.run(
-            transitions.relay(it.keys, transitions.Outbox(queue, OUTBOX_EPOCH), arguments, _BOUNDS)
+            relaying.relay(it.keys, relaying.Outbox(queue, OUTBOX_EPOCH), arguments, _BOUNDS)
         )
         return dealt, buried
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import debounced, idempotent
-from consumers.jobs.job import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 

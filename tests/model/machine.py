@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.outcome import Completed, Outcome
-from consumers.store.scheduling import Record
-from consumers.store.transitions import Call
+from consumers.store.schedule_record import Record
+from consumers.store.scripts import Call
 from tests.model.choices import (
     CHILDREN,
     CONSUMERS,

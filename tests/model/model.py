@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from tests.model.state import (

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import pytest
 
-from consumers.store import scheduling, transitions
 from consumers.store.scripts import Script
+from tests.support.scripts import held
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,7 @@ class Mutant:
         """Take the place of the real scripts; fails when none has the text any more."""
         found = [
             monkeypatch.setattr(module, name, self._mutated(script))
-            for module in (transitions, scheduling)
-            for name, script in _scripts(module).items()
+            for module, name, script in held()
             if self.text in script.source
         ]
         assert found, f"no script holds {self.text!r}: the mutant {self.name} is out of date"
@@ -34,10 +32,6 @@ class Mutant:
         source = script.source.replace(self.text, self.instead)
         sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return replace(script, source=source, sha=sha)
-
-
-def _scripts(module: ModuleType) -> dict[str, Script]:
-    return {name: it for name, it in vars(module).items() if isinstance(it, Script)}
 
 
 MUTANTS = (

@@ -9,9 +9,9 @@ import redis as redis_py
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition
 
-from consumers.jobs.job import NewJob
-from consumers.store.scheduling import Record
-from consumers.store.transitions import Call
+from consumers.jobs.envelope import NewJob
+from consumers.store.schedule_record import Record
+from consumers.store.scripts import Call
 from tests.model.broker import Broker
 from tests.model.model import Model
 from tests.model.state import Token

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from consumers.jobs.job import Envelope, NewJob
+from consumers.jobs.envelope import Envelope, NewJob
 
 GROUP = "workers"
 MAX_LANES = 2

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from consumers.jobs.outcome import Completed
-from consumers.store import scheduling, transitions
+from consumers.store import emitting, leasing, relaying, replaying, scheduling, settling
 from tests.model import state
 from tests.model.machine import BrokerMachine
 from tests.model.mutants import MUTANTS, Mutant
@@ -44,9 +44,10 @@ _NOTICE = settings(_PROFILE, max_examples=1000, phases=[Phase.generate])
 @pytest.fixture
 def near(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis_py.Redis]:
     """A client over the server's socket; its queues have room for few lanes."""
-    for module in (transitions, scheduling):
+    for module in (emitting, relaying, replaying, scheduling, settling):
         monkeypatch.setattr(module, "MAX_LANES", state.MAX_LANES)
-    monkeypatch.setattr(transitions, "MAX_EVENT_LANES", state.MAX_EVENT_LANES)
+    for module in (replaying, settling):
+        monkeypatch.setattr(module, "MAX_EVENT_LANES", state.MAX_EVENT_LANES)
     with redis_py.Redis.from_url(server.unix_url, retry=Retry(NoBackoff(), 0)) as client:
         yield client
 
@@ -87,7 +88,7 @@ def test_a_solo_run_leaves_the_index_to_the_run_that_took_its_id_over(
     queue.cancel("a")
     assert queue.emit(new_job("a")) == ["+2"]
 
-    queue.run(transitions.solo(cancelled, ME, 2))
+    queue.run(leasing.solo(cancelled, ME, 2))
 
     assert queue.emit(new_job("a")) == ["=2"]
     assert queue.settle((cancelled, Completed())) == ["C"]

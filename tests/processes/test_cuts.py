@@ -18,14 +18,15 @@ import redis as redis_py
 from consumers.admin.dead_letters import DeadLetters
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Completed
-from consumers.store.transitions import ALL, Settlement
+from consumers.store.settling import Settlement
 from consumers.upkeep.relay import Relay
 from tests.processes.apps.cuts import worker
 from tests.support.processes import Spawner
 from tests.support.queue import Queue
+from tests.support.scripts import engine_scripts
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually, eventually
 
@@ -87,7 +88,7 @@ COUNTERS = (*VERDICTS, "retried", "released")
 def cut_off(spawn: Spawner, server: RedisServer, work: str, cuts: dict[str, str]) -> None:
     """Let each queue's process work until it ends at its point."""
     with server.client() as client:
-        for script in ALL:
+        for script in engine_scripts():
             # Otherwise what is in flight at the end is refused for want of its text.
             client.script_load(script.source)
     named = [f"{queue}={point}" for queue, point in cuts.items()]

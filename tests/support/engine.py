@@ -16,7 +16,8 @@ from consumers.connections.connector import Connector
 from consumers.consumer import Consumer
 from consumers.emit.batches import Emitted
 from consumers.emit.producer import Producer
-from consumers.jobs.job import Job, NewJob
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane
 from consumers.policy import Handler
 from consumers.store.keys import Keys

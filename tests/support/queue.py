@@ -12,14 +12,15 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import NoScriptError, ResponseError
 
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob, read_envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Outcome
-from consumers.store import scheduling, transitions
-from consumers.store.delivery import Delivery, Stream, read_envelope
+from consumers.store import changing, emitting, replaying, scheduling, settling, steps, tending
+from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
-from consumers.store.scheduling import Record
-from consumers.store.transitions import Call, DeadLetterBounds, Settlement
+from consumers.store.schedule_record import Record
+from consumers.store.scripts import Call
+from consumers.store.settling import DeadLetterBounds, Settlement
 from tests.support.waiting import PATIENCE
 
 GROUP = "workers"
@@ -65,8 +66,8 @@ class Queue:
 
     def emit(self, *jobs: NewJob, depth: int | None = None, **batch: Any) -> list[str]:
         """Emit jobs in one batch and return its words."""
-        items = transitions.emit_items(self.keys, jobs, depth=depth)
-        return transitions.words(self.run(self.numbered(items, **batch)))
+        items = emitting.emit_items(self.keys, jobs, depth=depth)
+        return steps.words(self.run(self.numbered(items, **batch)))
 
     def settle(
         self,
@@ -78,24 +79,24 @@ class Queue:
     ) -> list[str]:
         """Settle deliveries in one batch and return its words."""
         listed = [it if isinstance(it, Settlement) else Settlement(*it) for it in settlements]
-        items = transitions.settle_items(self.keys, consumer, result_ttl_ms, listed, bounds)
-        return transitions.words(self.run(self.numbered(items, **batch)))
+        items = settling.settle_items(self.keys, consumer, result_ttl_ms, listed, bounds)
+        return steps.words(self.run(self.numbered(items, **batch)))
 
     def promote(self, most: int = 256) -> tuple[int, int]:
         """Promote once; return how many were moved and in how many ms the next is due."""
-        moved, wait_ms = self.run(transitions.promote(self.keys, most))
+        moved, wait_ms = self.run(tending.promote(self.keys, most))
         return moved, wait_ms
 
     def replay(self, *job_ids: str, **batch: Any) -> list[str]:
         """Replay dead letters in one batch and return its words."""
-        items = transitions.replay_items(self.keys, job_ids)
-        return transitions.words(self.run(self.numbered(items, **batch)))
+        items = replaying.replay_items(self.keys, job_ids)
+        return steps.words(self.run(self.numbered(items, **batch)))
 
     def cancel(
         self, job_id: str = "a", run: int | None = None, result_ttl_ms: int = RESULT_TTL_MS
     ) -> tuple[str, int]:
         """Cancel a job; return the word and the run."""
-        word, generation = self.run(transitions.cancel(self.keys, job_id, run, result_ttl_ms))
+        word, generation = self.run(changing.cancel(self.keys, job_id, run, result_ttl_ms))
         return word.decode(), generation
 
     def marks(self) -> tuple[set[str], set[str]]:
@@ -106,12 +107,12 @@ class Queue:
 
     def pause(self, event: str | None = None) -> int:
         """Pause the queue or one event; return the number of the state."""
-        number: int = self.run(transitions.pause(self.keys, event, pauses=True))
+        number: int = self.run(changing.pause(self.keys, event, pauses=True))
         return number
 
     def resume(self, event: str | None = None) -> int:
         """Resume the queue or one event; return the number of the state."""
-        number: int = self.run(transitions.pause(self.keys, event, pauses=False))
+        number: int = self.run(changing.pause(self.keys, event, pauses=False))
         return number
 
     def register(

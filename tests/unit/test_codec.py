@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_serializer, model_serializer
 
 from consumers.errors import NotSerializable, TooLarge
-from consumers.jobs.codec import decode, default_id, encode, fresh_id
+from consumers.jobs.codec import decode, encode
+from consumers.jobs.ids import default_id, fresh_id
 
 json_values = st.recursive(
     st.none()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.jobs.job import Envelope
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
 from consumers.run.deadlines import Deadlines
 from consumers.store.delivery import Delivery, Stream

@@ -15,16 +15,18 @@ from typing import Any
 
 import pytest
 
-from consumers.jobs.job import Envelope, Job
+from consumers.jobs.envelope import Envelope
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
 from consumers.lease.leases import Leases
 from consumers.policy import Around, CallNext, Handler
 from consumers.run.executor import Executor
-from consumers.run.pauses import MOST_STALE, Pauses, PauseState
+from consumers.run.pauses import MOST_STALE, Pauses
 from consumers.run.run import Run
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
+from consumers.store.pause_state import PauseState
 from processors.processor import Processor, Registration
 from processors.retries.retry import RetryPolicy
 from tests.support.waiting import PATIENCE, aeventually

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from consumers.jobs.job import Envelope, FakeJob, Job
+from consumers.jobs.envelope import Envelope
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
 
 

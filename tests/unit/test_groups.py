@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from consumers.jobs.job import Envelope, Job
+from consumers.jobs.envelope import Envelope
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Outcome, Raised, RetryAt
 from consumers.policy import Handler

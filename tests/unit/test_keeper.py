@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from consumers.connections.connector import Connector
-from consumers.jobs.job import Envelope
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
 from consumers.lease.leases import Keeper, Leases
 from consumers.store.delivery import Delivery, Stream

@@ -9,7 +9,7 @@ import pytest
 
 from consumers.errors import InvalidInput, InvalidName, UnknownOption
 from consumers.jobs.codec import decode
-from consumers.jobs.job import NewJob
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from taskmanager.errors import ConflictingOptions
 from taskmanager.options.request import new_job, new_jobs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.run.pauses import Pauses, PauseState
+from consumers.run.pauses import Pauses
+from consumers.store.pause_state import PauseState
 
 NOTHING = PauseState()
 WHOLE = PauseState(3, True)

@@ -8,14 +8,11 @@ from importlib import resources
 import pytest
 
 from consumers.open import rights
-from consumers.settle import archive
-from consumers.store import scheduling, transitions
 from consumers.store.scripts import Script, load
-from consumers.upkeep import heartbeat
-from processors import debounce
+from tests.support.scripts import engine_scripts
 
-ENGINE = (*transitions.ALL, *scheduling.ALL, *heartbeat.ALL)
-SCRIPTS = (*ENGINE, *archive.ALL, *debounce.ALL, load("check_rights"))
+ENGINE = engine_scripts()
+SCRIPTS = (*ENGINE, load("forget_run", "processors"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 INCLUDED = {it.name for it in resources.files("consumers.store").joinpath("lua/include").iterdir()}
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from consumers.jobs.job import Envelope, Job
+from consumers.jobs.envelope import Envelope
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Completed, Raised, Returned
 from consumers.jobs.texts import ERROR_LIMIT, describe

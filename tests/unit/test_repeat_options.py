@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from consumers.errors import InvalidInput
-from consumers.jobs.codec import decode, default_id
+from consumers.jobs.codec import decode
+from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import Lane
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Schedule

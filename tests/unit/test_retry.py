@@ -10,7 +10,8 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from consumers.errors import InvalidInput, JobTimeout
-from consumers.jobs.job import Envelope, Job
+from consumers.jobs.envelope import Envelope
+from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Raised, RetryAt, Returned
 from consumers.policy import Handler

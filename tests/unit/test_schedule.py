@@ -10,7 +10,7 @@ import pytest
 from consumers.errors import InvalidInput
 from consumers.jobs.lanes import Lane
 from consumers.jobs.names import check_job_id
-from consumers.store.scheduling import MAX_VERSION
+from consumers.store.schedule_record import MAX_VERSION
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import (
     GRACE_MS,

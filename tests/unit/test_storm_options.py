@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from consumers.errors import InvalidInput
-from consumers.jobs.codec import default_id
 from consumers.jobs.guards import Mode, debounced, digest_of, idempotent
+from consumers.jobs.ids import default_id
 from consumers.jobs.names import check_job_id
 from processors.debounce import DebounceManager
 from taskmanager import TaskManager

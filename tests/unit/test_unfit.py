@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
-from consumers.jobs.job import Envelope
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.outcome import Buried
 from consumers.jobs.texts import ERROR_LIMIT
 from consumers.store.unfit import unfit, unreadable

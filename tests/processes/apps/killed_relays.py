@@ -31,7 +31,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.outcome import Completed
 from consumers.store.keys import Keys
-from consumers.store.transitions import Settlement
+from consumers.store.settling import Settlement
 from consumers.upkeep.relay import Relay
 from tests.support.queue import Queue, new_job
 

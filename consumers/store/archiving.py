@@ -1,0 +1,46 @@
+"""Ask a Redis that keeps results, logs and progress apart from the queues to write them."""
+
+from __future__ import annotations
+
+from consumers.connections.link import Argument
+from consumers.store.delivery import Delivery
+from consumers.store.keys import Keys
+from consumers.store.scripts import Call, load
+
+ARCHIVE_END, ARCHIVE_NOTE = load("archive_end"), load("archive_note")
+# What is cancelled has ended: whatever any delivery of this run keeps, before or after, comes
+# before this. The highest number that Redis' scripts tell from the next.
+_AFTER_ALL_DELIVERIES = 2**53 - 1
+
+
+def archive_end(delivery: Delivery, state: str, value: bytes, ttl_ms: int) -> Call:
+    """Return the keeping of how a run ended, unless a later run or delivery has written."""
+    keys, job_id = delivery.stream.keys, delivery.envelope.id
+    generation, delivered = _fence(delivery)
+    return _end(keys, job_id, generation, delivered, state, value, ttl_ms)
+
+
+def archive_cancelled(keys: Keys, job_id: str, run: int, ttl_ms: int) -> Call:
+    """Return the keeping of a run's end as cancelled, whatever its deliveries keep."""
+    return _end(keys, job_id, run, _AFTER_ALL_DELIVERIES, "cancelled", b"cancelled", ttl_ms)
+
+
+def archive_note(
+    delivery: Delivery, what: str, key: str, ttl_ms: int, most: int, *values: Argument
+) -> Call:
+    """Return the writing of a job's log or progress; answers 1, or 0 when a later run wrote."""
+    fence = delivery.stream.keys.fence(what, delivery.envelope.id)
+    return Call(ARCHIVE_NOTE, [key, fence], [*_fence(delivery), ttl_ms, most, *values])
+
+
+def _end(
+    keys: Keys, job_id: str, run: int, delivered: int, state: str, value: bytes, ttl_ms: int
+) -> Call:
+    names = [keys.result(job_id), keys.fence("result", job_id)]
+    stored = f"{run} {state} ".encode() + value
+    return Call(ARCHIVE_END, names, [run, delivered, stored, ttl_ms])
+
+
+def _fence(delivery: Delivery) -> tuple[int, int]:
+    envelope = delivery.envelope
+    return envelope.generation, envelope.deliveries + delivery.count

@@ -1,0 +1,34 @@
+"""Ask what is known of jobs, and for the news of a job's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consumers.connections.link import Argument
+from consumers.store.keys import Keys, bucket
+from consumers.store.scripts import Call, load
+from consumers.store.steps import BATCH_BYTES
+
+INSPECT, ARE_LIVE, FORGET_WAITER = load("inspect"), load("are_live"), load("forget_waiter")
+
+
+def inspect(keys: Keys, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 0) -> Call:
+    """Return the question for all that is known of a job; see inspect.lua for the answer."""
+    names = [keys.live(job_id), keys.result(job_id), keys.dead_index, keys.dead]
+    return Call(INSPECT, names, [keys.base, job_id, channel, waiter_ttl_ms])
+
+
+def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
+    """Return the question which runs of job ids are live; answers with a 1 or 0 each.
+
+    Where their entries are large it answers for the first of them only, at least one.
+    """
+    args: list[Argument] = [keys.base, BATCH_BYTES]
+    for job_id, run in runs:
+        args += [bucket(job_id), job_id, run]
+    return Call(ARE_LIVE, [keys.meta], args)
+
+
+def leave(keys: Keys, job_id: str, channel: str) -> Call:
+    """Return the taking out of one who waits for a job's end; answers 1 when it was there."""
+    return Call(FORGET_WAITER, [keys.waiters], [job_id, channel])

@@ -1,0 +1,30 @@
+"""Ask for jobs to be added to their lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consumers.connections.link import Argument
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.lanes import MAX_LANES
+from consumers.store.keys import Keys, bucket
+from consumers.store.scripts import Call, load
+from consumers.store.steps import Streams
+
+EMIT = load("emit")
+
+
+def job_fields(keys: Keys, streams: Streams, job: NewJob) -> tuple[Argument, ...]:
+    """Return a job as the scripts take it that may add it."""
+    where = streams.index(keys.lane(job.lane))
+    return (where, bucket(job.id), job.id, job.event, job.data, job.options, job.due, job.guard)
+
+
+def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call:
+    """Return the emit of a batch, still without the batch's number and digest."""
+    # The door fills in its own key.
+    streams = Streams(["", keys.meta, keys.lanes, keys.stats])
+    args: list[Argument] = [depth or 0, MAX_LANES]
+    for job in jobs:
+        args.extend(job_fields(keys, streams, job))
+    return Call(EMIT, streams.keys, args)

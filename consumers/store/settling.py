@@ -1,0 +1,118 @@
+"""Ask for outcomes to be recorded, each in one step with what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from consumers.connections.link import Argument
+from consumers.jobs.envelope import Envelope, NewJob
+from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.store.delivery import Delivery
+from consumers.store.emitting import job_fields
+from consumers.store.keys import Keys, bucket
+from consumers.store.scripts import Call, load
+from consumers.store.steps import Streams
+
+SETTLE = load("settle")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterBounds:
+    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms."""
+
+    most: int = 10_000
+    most_bytes: int = 256 * 1024 * 1024
+    max_age_ms: int = 30 * 24 * 3600 * 1000
+
+
+class Settlement(NamedTuple):
+    """A delivery, its outcome, and the jobs to add with it when it is completed."""
+
+    delivery: Delivery
+    outcome: Outcome
+    children: Sequence[NewJob] = ()
+
+
+def settle_items(
+    keys: Keys,
+    consumer: str,
+    result_ttl_ms: int,
+    settlements: Iterable[Settlement],
+    bounds: DeadLetterBounds = DeadLetterBounds(),
+) -> Call:
+    """Return the settle of a batch, still without the batch's number and digest."""
+    streams = Streams(["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index])
+    args: list[Argument] = [
+        consumer, result_ttl_ms, bounds.most, bounds.most_bytes, bounds.max_age_ms,
+        MAX_LANES, MAX_EVENT_LANES,
+    ]  # fmt: skip
+    for settlement in settlements:
+        args.extend(_settlement(keys, streams, settlement))
+    return Call(SETTLE, streams.keys, args)
+
+
+def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Argument]:
+    delivery, outcome = settlement.delivery, settlement.outcome
+    stream, envelope = delivery.stream, delivery.envelope
+    run: Argument = envelope.generation
+    if envelope.idempotency:
+        run = f"{envelope.generation} {envelope.idempotency}"
+    token: list[Argument] = [
+        streams.index(stream.key), stream.group, delivery.entry, delivery.count,
+        bucket(envelope.id), envelope.id, run,
+    ]  # fmt: skip
+    if isinstance(outcome, Completed):
+        children = settlement.children
+        born = _children(keys, streams, children) if children else _NO_CHILDREN
+        return ["complete", *token, outcome.result, *born]
+    if isinstance(outcome, Buried):
+        errors = outcome.errors or envelope.errors
+        return ["bury", *token, outcome.reason, outcome.error, _raw(outcome, envelope), errors]
+    if isinstance(outcome, Cancelled):
+        return ["cancel", *token, outcome.reason]
+    if isinstance(outcome, RetryAt):
+        where = streams.index(keys.lane(stream.lane))
+        delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
+        return ["retry", *token, where, delay, uses, outcome.errors]
+    return _release(keys, streams, delivery, outcome, token)
+
+
+def _raw(outcome: Buried, envelope: Envelope) -> bytes:
+    """Return the bytes to keep of an entry that is not a job, whoever buries it; else nothing."""
+    if outcome.raw is None and envelope.version == 0:
+        return envelope.data
+    return outcome.raw or b""
+
+
+# Of this queue and of others.
+_NO_CHILDREN: tuple[Argument, ...] = (0, 0)
+
+
+def _children(keys: Keys, streams: Streams, jobs: Sequence[NewJob]) -> list[Argument]:
+    own = [job for job in jobs if job.lane.queue == keys.queue]
+    others = [job for job in jobs if job.lane.queue != keys.queue]
+    args: list[Argument] = [len(own)]
+    for job in own:
+        args.extend(job_fields(keys, streams, job))
+    args.append(len(others))
+    for job in others:
+        args += [job.lane.queue, job.lane.name, bucket(job.id)]
+        args += [job.id, job.event, job.data, job.options, job.due, job.guard]
+    return args
+
+
+def _release(
+    keys: Keys, streams: Streams, delivery: Delivery, outcome: Released, token: list[Argument]
+) -> list[Argument]:
+    lane = released_to(delivery, outcome.event)
+    where = streams.index(keys.lane(lane))
+    return ["release", *token, where, int(delivery.solo), int(delivery.begun)]
+
+
+def released_to(delivery: Delivery, event: str | None) -> Lane:
+    """Return the lane to whose front a delivery is released."""
+    lane = delivery.stream.lane
+    return lane if event is None else lane.for_event(event, delivery.envelope.version)
