@@ -24,11 +24,13 @@ _INSTALL = (
 )
 # What may differ from server to server. The other tests run on the newest of those chosen.
 _ON_EVERY_SERVER = (
+    "facade/",
     "fundamentals/",
-    "integration/test_facade_",
-    "integration/test_scripts_",
     "model/",
+    "store/",
 )
+# Their fixtures are for the tests of every room.
+pytest_plugins = ["tests.support.managers"]
 _COLLECTED = pytest.StashKey[list[str]]()
 
 

@@ -38,7 +38,7 @@ FOUND: Mapping[str, Found] = {
         "partitions",
         seed=2,
         seconds=15.0,
-        tested_by="tests/unit/test_leases.py::"
+        tested_by="tests/unit/consumers/lease/test_leases.py::"
         "test_g7_a_job_taken_over_again_is_started_although_its_first_run_is_still_unsettled",
         schedule=_cut_off(
             (0.48, "worker-1", 3.56),

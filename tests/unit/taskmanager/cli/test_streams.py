@@ -15,7 +15,7 @@ import pytest
 from taskmanager.cli.commands.worker import _say
 from taskmanager.cli.streams import output
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 class Full(io.StringIO):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 APP = ROOT / "tests" / "typing" / "app.py"
 
 _MARK = re.compile(r"# error: ([a-z-]+)$")

@@ -27,7 +27,7 @@ from taskmanager.manager import TaskManager
 from taskmanager.worker import logs
 from tests.support.waiting import PATIENCE, aeventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 NOWHERE = "redis://alice:s3cret@127.0.0.1:1/0"
 
 AppWriter = Callable[[str], str]
