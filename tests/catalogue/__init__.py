@@ -25,7 +25,7 @@ Processes (test_rows_a.py)
     A17  a crash between the commit and what the worker does after it
     A18  a crash after the handler's effect and before the commit
 
-Redis and its data (test_rows_b.py)
+Redis and its data (test_rows_b*.py)
 
     B1   kill -9 and a restart with an append-only file, LOADING
     B2   a restart without persistence

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import redis as redis_py
 
 from consumers.jobs.outcome import Completed, RetryAt
 from consumers.store import asking, steps
 from tests.support.queue import Queue, new_job
 
 LATER = "+3600000"
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def living(queue: Queue, *runs: tuple[str, int]) -> str:

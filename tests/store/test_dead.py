@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import MAX_LANES, Lane
@@ -19,11 +18,6 @@ from tests.support.servers import RedisServer
 
 ERRORS = b'[{"error":"x"}]'
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def bury(queue: Queue, *job_ids: str, bounds: DeadLetterBounds | None = None, **job: Any) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import MAX_LANES, Lane
@@ -21,11 +20,6 @@ from tests.support.waiting import PATIENCE
 HOUR_MS = 3_600_000
 LATER = f"+{HOUR_MS}"
 ERRORS = b'[{"error":"x"}]'
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def retried(queue: Queue, delivery: Delivery, delay_ms: int = HOUR_MS, **outcome: Any) -> list[str]:

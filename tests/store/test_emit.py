@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.jobs.envelope import NewJob
@@ -16,11 +15,6 @@ from consumers.store import settling, steps
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def fill_lanes(queue: Queue, count: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.admin.inspector import End, Facts, facts_of
@@ -19,11 +18,6 @@ CHANNEL = "tm:{default}:results:me"
 OTHERS_CHANNEL = "tm:{default}:results:other"
 HOUR_MS = 3_600_000
 ERRORS = b'[{"at":1,"attempt":1,"delivery":1,"error":"x"}]'
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def look(queue: Queue, job_id: str = "a", **waiter: Any) -> Facts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import Lane
@@ -19,11 +18,6 @@ LEASE_MS = 10_000
 LONG_AGO_MS = 60_000
 HIGH = Lane("default", priority=9)
 TTL_MS = 60_000
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def another_consumer(queue: Queue, delivery: Delivery) -> None:

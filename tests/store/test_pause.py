@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import redis as redis_py
 from redis.exceptions import ResponseError
 
 from consumers.store import changing, tending
 from consumers.store.pause_state import FIELDS, PauseState
 from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
-
-
-@pytest.fixture
-def queue(redis: redis_py.Redis) -> Queue:
-    return Queue(redis)
 
 
 def state(queue: Queue) -> PauseState:

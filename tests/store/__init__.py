@@ -1,0 +1,1 @@
+"""Scripts, keys and the door on real Redis, one call at a time."""

@@ -1,0 +1,1 @@
+"""Guards on real Redis: idempotency keys, and storms of emits that become one job."""
