@@ -20,7 +20,7 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from taskmanager.embedded.server import packaged_servers
+from taskmanager.embedded.program import packaged_servers
 from tests.support.waiting import eventually
 
 _FETCHED = Path(__file__).resolve().parents[2] / ".servers"

