@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     )
     from taskmanager.handlers.context import Context, EmitFunction
     from taskmanager.handlers.middleware import Middleware
-    from taskmanager.handlers.registry import HandlerOptions, TaskHandler
+    from taskmanager.handlers.signature import TaskHandler
     from taskmanager.handles.handle import JobHandle
     from taskmanager.handles.info import (
         CancelOutcome,
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     )
     from taskmanager.handles.sync_handle import SyncJobHandle
     from taskmanager.manager import TaskManager
-    from taskmanager.options.request import EmitArguments
+    from taskmanager.options.arguments import EmitArguments, HandlerOptions
     from taskmanager.settings import Settings
 
 __all__ = [
@@ -181,13 +181,13 @@ _HOMES = {
     "QueueStats": "consumers.admin.inspector",
     "LaneStats": "consumers.admin.inspector",
     "FakeJob": "consumers.jobs.job",
-    "HandlerOptions": "taskmanager.handlers.registry",
+    "HandlerOptions": "taskmanager.options.arguments",
     "CallNext": "consumers.policy",
     "Middleware": "taskmanager.handlers.middleware",
     "Emission": "taskmanager.emit.emission",
     "Settings": "taskmanager.settings",
-    "TaskHandler": "taskmanager.handlers.registry",
-    "EmitArguments": "taskmanager.options.request",
+    "TaskHandler": "taskmanager.handlers.signature",
+    "EmitArguments": "taskmanager.options.arguments",
     "EmitManyError": "taskmanager.emit.emission",
 }
 # Every other name is an error of one of these.

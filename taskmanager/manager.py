@@ -37,12 +37,12 @@ from taskmanager.errors import (
     InvalidOption,
 )
 from taskmanager.handlers.context import Context, refill
-from taskmanager.handlers.registrar import Registrar
+from taskmanager.handlers.face import HandlerFace
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
 from taskmanager.options.processor import read_policies
-from taskmanager.options.request import DEFAULT_QUEUE, EmitArguments
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
@@ -55,7 +55,7 @@ T = TypeVar("T", default=Any)
 Seconds = float | timedelta
 
 
-class TaskManager(Registrar, Generic[T]):
+class TaskManager(HandlerFace, Generic[T]):
     """Registers handlers, emits jobs and runs them; one object for producers and workers.
 
     redis is a URL (redis://, rediss://, unix://, or embedded:// for a private

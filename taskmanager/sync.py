@@ -16,7 +16,7 @@ from taskmanager.emit.emitter import Emitter
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.request import DEFAULT_QUEUE, EmitArguments
+from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
 
 
 class Sync:

@@ -19,8 +19,8 @@ from taskmanager.clients.answers import answering
 from taskmanager.clients.clients import Clients
 from taskmanager.errors import InvalidOption, NotReplayable
 from taskmanager.handles.handle import JobHandle
+from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.checks import delay_ms, whole_number
-from taskmanager.options.request import DEFAULT_QUEUE
 
 # Letters hold payloads of up to 256 KiB.
 _PAGE = 100

@@ -26,8 +26,8 @@ from taskmanager.errors import (
 )
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.repeat import emit_schedule, is_repeated
-from taskmanager.options.request import EmitArguments, Known, new_job, new_jobs
+from taskmanager.options.arguments import EmitArguments
+from taskmanager.options.request import Known, new_jobs, requested
 from taskmanager.options.tables import EMIT
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Emitter:
     def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
         """Check everything and send the job; see TaskManager.emit and Context.emit."""
         run = _run_here()
-        job = self._wanted(run, event, arguments)
+        job = self._requested(run, event, arguments)
         if on_success:
             return self._add_child(run, job)
         self._refuse_own(run, job)
@@ -68,7 +68,7 @@ class Emitter:
         """Send the job and block until it is confirmed."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run = _run_here()
-        job = self._wanted(run, event, arguments)
+        job = self._requested(run, event, arguments)
         self._refuse_own(run, job)
         return SyncJobHandle(self._block(run, self._confirm(job)))
 
@@ -83,10 +83,10 @@ class Emitter:
         handles = self._block(_run_here(), self._confirm_all(jobs))
         return [SyncJobHandle(handle) for handle in handles]
 
-    def _wanted(self, run: Run | None, event: str, arguments: EmitArguments) -> NewJob | Schedule:
-        if is_repeated(arguments):
-            return emit_schedule(event, arguments, self._known)
-        return new_job(event, arguments, inherited=_correlation_id(run), known=self._known)
+    def _requested(
+        self, run: Run | None, event: str, arguments: EmitArguments
+    ) -> NewJob | Schedule:
+        return requested(event, arguments, inherited=_correlation_id(run), known=self._known)
 
     def _submit(self, job: NewJob | Schedule) -> asyncio.Future[Emitted]:
         client = self._clients.here()

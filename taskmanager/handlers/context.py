@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from taskmanager.emit.emission import Emission
 from taskmanager.errors import InvalidOption
-from taskmanager.options.request import EmitArguments
+from taskmanager.options.arguments import EmitArguments
 
 if TYPE_CHECKING:
     from taskmanager.emit.emitter import Emitter

@@ -16,13 +16,13 @@ from taskmanager.options.tables import EMIT, HANDLER
 
 # The options that say how; each needs a window.
 _HOW = ("debounce_key", "debounce_max_wait", "debounce_mode")
-OPTIONS = frozenset({"debounce", "debounce_seconds", *_HOW})
+DEBOUNCE_OPTIONS = frozenset({"debounce", "debounce_seconds", *_HOW})
 # A storm's job has a time and an identity of its own.
 _INSTEAD = ("delay", "delay_until", "idempotency_key")
 _NO_WINDOW = "it says how to debounce, and there is no debounce= "
 
 
-def handler_storms(given: Mapping[str, Any]) -> DebounceManager | None:
+def handler_debounce(given: Mapping[str, Any]) -> DebounceManager | None:
     """Return how the emits of a handler are debounced; None when they are not."""
     window = _window_ms(given, HANDLER.where)
     if window == 0:
@@ -33,13 +33,15 @@ def handler_storms(given: Mapping[str, Any]) -> DebounceManager | None:
     return _shaped(DebounceManager(window), given)
 
 
-def emit_storm(given: Mapping[str, Any], handler: DebounceManager | None) -> DebounceManager | None:
+def emit_debounce(
+    given: Mapping[str, Any], handler: DebounceManager | None
+) -> DebounceManager | None:
     """Return how an emit is debounced; None when it is not.
 
     handler is how its handler's emits are, where that is known: it counts for an emit
     that has no window of its own. Raises ConflictingOptions for what a storm cannot have.
     """
-    if handler is None and OPTIONS.isdisjoint(given):
+    if handler is None and DEBOUNCE_OPTIONS.isdisjoint(given):
         return None
     window = _window_ms(given, EMIT.where)
     manager = handler if window is None else DebounceManager(window) if window else None

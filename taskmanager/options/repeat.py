@@ -11,43 +11,29 @@ from consumers.jobs.names import check_name
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Schedule
 from taskmanager.errors import ConflictingOptions, InvalidOption
-from taskmanager.options.debounce import OPTIONS as STORM_OPTIONS
-from taskmanager.options.request import (
-    NO_DATA,
-    EmitArguments,
-    Known,
-    body_of,
-    envelope_options,
-    lane_of,
-    merged,
-    refuse_unknown,
-)
+from taskmanager.options.debounce import DEBOUNCE_OPTIONS
+from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
 from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 
 # A schedule names its jobs, and says when they are emitted.
-_NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(STORM_OPTIONS))
+_NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(DEBOUNCE_OPTIONS))
 _NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}'
 # Of a digest; enough to tell the schedules of one event apart.
 _NAME_DIGITS = 8
 
 
-def is_repeated(arguments: EmitArguments) -> bool:
-    """Whether an emit asks for a schedule, as a keyword or in its options."""
-    if arguments.get("repeat") is not None:
-        return True
-    options = arguments.get("options")
-    return isinstance(options, Mapping) and any(
-        EMIT.name_of(name) == "repeat" and value is not None for name, value in options.items()
-    )
-
-
-def emit_schedule(event: str, arguments: EmitArguments, known: Known) -> Schedule:
+def emit_schedule(event: str, queue: str, data: object, given: Mapping[str, Any]) -> Schedule:
     """Return the schedule that an emit asks for, or raise InvalidInput of the kind that fits.
 
     What emit was given beside repeat= goes into its jobs.
     """
-    refuse_unknown(arguments)
-    return _emit_schedule(event, known, **arguments)
+    _refuse_conflicts(given)
+    check_name("event", event)
+    body = body_of(event, data)
+    lane = lane_of(queue, given)
+    values = REPEAT.read(given["repeat"])
+    name = _default_name(event, lane, body)
+    return _schedule(REPEAT, values, event, name, lane, body, envelope_options(given))
 
 
 def handler_schedule(queue: str, event: str, given: Mapping[str, Any]) -> Schedule:
@@ -56,27 +42,6 @@ def handler_schedule(queue: str, event: str, given: Mapping[str, Any]) -> Schedu
     body = body_of(event, values.pop("data", NO_DATA))
     lane = lane_of(queue, values)
     return _schedule(HANDLER_REPEAT, values, event, event, lane, body)
-
-
-def _emit_schedule(
-    event: str,
-    known: Known,
-    *,
-    queue: str = "default",
-    data: object = NO_DATA,
-    options: Mapping[str, Any] | None = None,
-    **given: Any,
-) -> Schedule:
-    given = merged(options, given)
-    _refuse_conflicts(given)
-    check_name("event", event)
-    body = body_of(event, data)
-    lane = lane_of(queue, given)
-    known.check_payload(queue, event, body)
-    values = REPEAT.read(given["repeat"])
-    # No parent's correlation id: the schedule outlives the job that registers it.
-    told = envelope_options(given)
-    return _schedule(REPEAT, values, event, _default_name(event, lane, body), lane, body, told)
 
 
 def _schedule(

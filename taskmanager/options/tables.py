@@ -135,7 +135,7 @@ _RUN_OPTIONS = (
     Option("timeout"),
 )
 # How many emits become one run: emit and registerHandler take them.
-_STORM_OPTIONS = (
+_DEBOUNCE_OPTIONS = (
     Option("debounce", ("debounce_ms",)),
     Option("debounce_seconds"),
     Option("debounce_max_wait"),
@@ -150,7 +150,7 @@ _EMIT_OPTIONS = (
     Option("delay_until"),
     *_RUN_OPTIONS,
     Option("expires"),
-    *_STORM_OPTIONS,
+    *_DEBOUNCE_OPTIONS,
     Option("debounce_key"),
     Option("repeat"),
     Option("correlation_id"),
@@ -167,10 +167,10 @@ EMIT_ITEM = Table(
     *_EMIT_OPTIONS,
 )
 _HANDLER_OPTIONS = (
-    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_STORM_OPTIONS, Option("repeat")
+    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat")
 )  # fmt: skip
 # What registerHandler takes as keywords or in its dicts, and its options={}.
-REGISTRATION = Table(
+REGISTER = Table(
     "registerHandler",
     Option("handler"),
     Option("event"),

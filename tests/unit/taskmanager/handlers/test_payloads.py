@@ -14,7 +14,7 @@ import taskmanager
 from consumers.errors import InvalidInput
 from taskmanager import Context, InvalidHandler, InvalidPayload, Job, TaskManager
 from taskmanager.handlers.payloads import payload_of
-from taskmanager.options.request import new_job
+from taskmanager.options.request import requested
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -146,19 +146,19 @@ def test_a_wrong_payload_is_refused_at_emit_where_the_handler_is_known() -> None
     tm.registerHandler(with_model, event="send", queue="mail")
 
     with pytest.raises(InvalidPayload, match=r"data of .send. .* takes: to: Field required") as at:
-        new_job("send", {"queue": "mail", "data": {"copies": 2}}, known=tm._registry)
+        requested("send", {"queue": "mail", "data": {"copies": 2}}, known=tm._registry)
     assert isinstance(at.value, InvalidInput)
     assert at.value.errors[0]["loc"] == ("to",)
-    new_job("send", {"queue": "other"}, known=tm._registry)
-    new_job("sent", {"queue": "mail"}, known=tm._registry)
+    requested("send", {"queue": "other"}, known=tm._registry)
+    requested("sent", {"queue": "mail"}, known=tm._registry)
 
 
 def test_the_payload_is_stored_as_given() -> None:
     tm = TaskManager()
     tm.registerHandler(with_model, event="send")
 
-    as_dict = new_job("send", {"data": {"to": "ada", "more": 1}}, known=tm._registry)
-    as_model = new_job("send", {"data": Email(to="ada")}, known=tm._registry)
+    as_dict = requested("send", {"data": {"to": "ada", "more": 1}}, known=tm._registry)
+    as_model = requested("send", {"data": Email(to="ada")}, known=tm._registry)
 
     assert as_dict.data == b'{"to":"ada","more":1}'
     assert as_model.data == b'{"to":"ada","copies":1}'

@@ -15,9 +15,9 @@ from consumers.jobs.names import check_job_id
 from processors.debounce import DebounceManager
 from taskmanager import TaskManager
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.debounce import emit_storm, handler_storms
+from taskmanager.options.debounce import emit_debounce, handler_debounce
 from taskmanager.options.processor import read_policies
-from taskmanager.options.request import new_job, new_jobs
+from taskmanager.options.request import new_jobs, requested
 
 DEFAULT_ID = default_id("x", "default", b"{}")
 
@@ -56,15 +56,15 @@ STORMS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("arguments", "wanted"), STORMS)
 def test_a_debounced_emit_asks_its_group(arguments: Any, wanted: str) -> None:
-    job = new_job("x", arguments)
+    job = requested("x", arguments)
     (item,) = new_jobs([{"event": "x", **arguments}])
-    in_options = new_job("x", {"options": arguments})
+    in_options = requested("x", {"options": arguments})
 
     assert job.guard == item.guard == in_options.guard == wanted
 
 
 def test_each_debounced_emit_has_an_id_of_its_own() -> None:
-    ids = {new_job("x", {"debounce": 300, "id": "7"}).id for _ in range(3)}
+    ids = {requested("x", {"debounce": 300, "id": "7"}).id for _ in range(3)}
 
     assert len(ids) == 3
     assert ids.isdisjoint({"7", DEFAULT_ID})
@@ -74,14 +74,14 @@ def test_the_same_key_of_another_event_or_partition_is_another_one() -> None:
     here = {"debounce": 300, "debounce_key": "k"}
     others: list[tuple[str, Any]] = [("x", here), ("y", here), ("x", {**here, "partition": "p"})]
 
-    assert len({new_job(event, given).guard for event, given in others}) == 3
+    assert len({requested(event, given).guard for event, given in others}) == 3
 
 
 def test_an_idempotency_key_is_the_guard_and_the_id() -> None:
-    keyed = new_job("x", {"idempotency_key": "order 7", "data": {"n": 1}})
-    again = new_job("x", {"idempotency_key": "order 7", "data": {"n": 2}})
-    named = new_job("x", {"idempotency_key": "order 7", "id": "mine"})
-    other = new_job("x", {"idempotency_key": "order 7", "partition": "acme"})
+    keyed = requested("x", {"idempotency_key": "order 7", "data": {"n": 1}})
+    again = requested("x", {"idempotency_key": "order 7", "data": {"n": 2}})
+    named = requested("x", {"idempotency_key": "order 7", "id": "mine"})
+    other = requested("x", {"idempotency_key": "order 7", "partition": "acme"})
 
     assert keyed.guard == idempotent(digest_of("x", "default", "order 7"))
     assert (again.id, again.guard) == (keyed.id, keyed.guard)
@@ -90,7 +90,7 @@ def test_an_idempotency_key_is_the_guard_and_the_id() -> None:
 
 
 def test_an_id_made_of_a_key_is_no_option_on_a_command_line() -> None:
-    ids = [new_job("x", {"idempotency_key": str(n)}).id for n in range(500)]
+    ids = [requested("x", {"idempotency_key": str(n)}).id for n in range(500)]
 
     assert len(set(ids)) == 500
     assert all(check_job_id(it)[0] != "-" for it in ids)
@@ -98,8 +98,8 @@ def test_an_id_made_of_a_key_is_no_option_on_a_command_line() -> None:
 
 @pytest.mark.parametrize("key", ["x", "a b\n", "ключ", "\ud800", "k" * 1024])
 def test_any_text_is_a_key(key: str) -> None:
-    assert new_job("x", {"idempotency_key": key}).guard.startswith("i ")
-    assert new_job("x", {"debounce": 1, "debounce_key": key}).guard.startswith("t ")
+    assert requested("x", {"idempotency_key": key}).guard.startswith("i ")
+    assert requested("x", {"debounce": 1, "debounce_key": key}).guard.startswith("t ")
 
 
 HOW = "it says how to debounce, and there is no debounce= here, nor of a handler"
@@ -160,7 +160,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
 def test_what_cannot_be_debounced_or_keyed_is_refused(arguments: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
-        new_job("x", arguments)
+        requested("x", arguments)
     if "options" not in arguments:
         with pytest.raises(InvalidInput):
             new_jobs([{"event": "x", **arguments}])
@@ -212,14 +212,14 @@ OF_THE_HANDLER: list[tuple[dict[str, Any], str]] = [
 def test_a_handlers_debounce_counts_for_emits_without_their_own(
     arguments: Any, wanted: str
 ) -> None:
-    assert new_job("x", arguments, known=HERE).guard == wanted
+    assert requested("x", arguments, known=HERE).guard == wanted
     assert new_jobs([{"event": "x", **arguments}], known=HERE)[0].guard == wanted
 
 
 def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
-    assert new_job("x", {"queue": "other"}, known=HERE).guard == ""
-    assert new_job("y", {}, known=HERE).guard == ""
-    assert new_job("x", {}).guard == ""
+    assert requested("x", {"queue": "other"}, known=HERE).guard == ""
+    assert requested("y", {}, known=HERE).guard == ""
+    assert requested("x", {}).guard == ""
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,9 @@ def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
 def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(arguments: Any) -> None:
     message = r"and the handler's debounce \(debounce=0 switches it off\) of emit say different"
     with pytest.raises(InvalidInput, match=message):
-        new_job("x", arguments, known=HERE)
+        requested("x", arguments, known=HERE)
 
-    assert new_job("x", {**arguments, "debounce": 0}, known=HERE)
+    assert requested("x", {**arguments, "debounce": 0}, known=HERE)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_replaced_handler_takes_its_debounce_along(caplog: pytest.LogCaptureFi
 
 
 def test_the_readers_of_both_agree_on_the_defaults() -> None:
-    assert handler_storms({"debounce": 300}) == emit_storm({"debounce": 300}, None)
+    assert handler_debounce({"debounce": 300}) == emit_debounce({"debounce": 300}, None)
 
 
 # Of the processor: here debounce is in seconds

@@ -30,7 +30,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from consumers.errors import NotSerializable
 from processors.processor import encode as encode_result
 from taskmanager.handlers.payloads import payload_of
-from taskmanager.options.request import body_of
+from taskmanager.options.envelope import body_of
 
 _TWICE = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
 
@@ -246,7 +246,7 @@ def test_a_model_that_cannot_be_read_again_is_refused_with_the_reason() -> None:
 
 def test_data_that_is_json_already_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "taskmanager.options.request.loss_in", lambda value: pytest.fail(repr(value))
+        "taskmanager.options.envelope.loss_in", lambda value: pytest.fail(repr(value))
     )
 
     assert body_of("a", {"to": "ada", "n": [1, None, 2.5]}) == b'{"to":"ada","n":[1,null,2.5]}'

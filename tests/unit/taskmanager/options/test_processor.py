@@ -23,7 +23,7 @@ from taskmanager import TaskManager
 from taskmanager.configuration import Configuration
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.processor import Policies, read_policies
-from taskmanager.options.request import new_job
+from taskmanager.options.request import requested
 from taskmanager.options.tables import DLQ, RETRY
 
 MONTH_MS = 30 * 24 * 3600 * 1000
@@ -105,7 +105,7 @@ def job_of(arguments: Any, processor: Any = None, failures: int = 0) -> Job[Any]
 def prepared(
     arguments: Any, processor: Any = None, failures: int = 0
 ) -> tuple[Processor, Job[Any]]:
-    new = new_job("event", arguments)
+    new = requested("event", arguments)
     envelope = Envelope(new.id, new.event, new.data, new.options, 1, 1, 0, failures, 0, 0)
     notes: Any = None
     job: Job[Any] = Job(envelope, new.lane, type="workers", delivered=1, epoch=1, notes=notes)
@@ -179,13 +179,13 @@ STRATEGY = {"retry": {"max_retries": 2, "max_delay_ms": 30_000, "jitter": True}}
 
 DEFAULTS = [
     # The task manager: emit
-    Default("emit queue", "default", lambda: new_job("event", {}).lane.queue),
+    Default("emit queue", "default", lambda: requested("event", {}).lane.queue),
     Default("emit data", {}, lambda: job_of({}).data),
-    Default("emit options", new_job("event", {}), lambda: new_job("event", {"options": {}})),
+    Default("emit options", requested("event", {}), lambda: requested("event", {"options": {}})),
     Default(
         "emit options.id",
         default_id("event", "default", b'{"a":1}'),
-        lambda: new_job("event", {"data": {"a": 1}}).id,
+        lambda: requested("event", {"data": {"a": 1}}).id,
     ),
     Default("emit options.priority", 0, lambda: job_of({}).priority),
     Default("emit options.retryCount: runs after the first", 0, lambda: job_of({}).max_retries),
@@ -196,7 +196,7 @@ DEFAULTS = [
     ),
     Default("emit options.retryDelayMs", BASE, lambda: delay(RETRIED, None, 0)),
     Default("emit options.retryDelayMs grows exponentially", GROWTH, lambda: delays(RETRIED)),
-    Default("emit options.delayUntil: at once", "", lambda: new_job("event", {}).due),
+    Default("emit options.delayUntil: at once", "", lambda: requested("event", {}).due),
     # The task manager: init, registerHandler
     Default("init concurrency", 1, lambda: TaskManager().settings.concurrency),
     Default(

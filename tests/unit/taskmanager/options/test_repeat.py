@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from consumers.errors import InvalidInput
 from consumers.jobs.codec import decode
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import Lane
 from processors.schedules.cron import CronSpec
@@ -18,8 +19,7 @@ from processors.schedules.schedule import Schedule
 from taskmanager import InvalidPayload, TaskManager
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.repeat import emit_schedule, is_repeated
-from taskmanager.options.request import new_jobs
+from taskmanager.options.request import new_jobs, requested
 
 DAILY = {"pattern": "0 3 * * *"}
 UTC_DAILY = CronSpec("0 3 * * *")
@@ -30,7 +30,9 @@ class Report(BaseModel):
 
 
 def of_emit(arguments: Any, event: str = "report") -> Schedule:
-    return emit_schedule(event, arguments, Registry())
+    schedule = requested(event, arguments, known=Registry())
+    assert isinstance(schedule, Schedule)
+    return schedule
 
 
 def of_handler(**given: Any) -> Schedule:
@@ -112,10 +114,10 @@ def test_schedules_of_one_event_with_other_data_have_other_names() -> None:
 
 def test_a_repeat_is_found_wherever_it_is_said() -> None:
     said: list[Any] = [{"repeat": DAILY}, {"options": {"repeat": DAILY}}]
-    not_said: list[Any] = [{}, {"repeat": None}, {"options": {"repeat": None}}, {"options": 7}]
+    not_said: list[Any] = [{}, {"repeat": None}, {"options": {"repeat": None}}]
 
-    assert [is_repeated(it) for it in said] == [True, True]
-    assert [is_repeated(it) for it in not_said] == [False] * 4
+    assert [type(requested("report", it)) for it in said] == [Schedule] * 2
+    assert [type(requested("report", it)) for it in not_said] == [NewJob] * 3
 
 
 EMITS: list[tuple[dict[str, Any], str]] = [
@@ -203,7 +205,7 @@ def test_the_data_of_a_schedule_must_be_what_the_handler_takes() -> None:
         lambda job: None, event="report", payload=Report, repeat={**DAILY, "data": {"month": 1}}
     )
     with pytest.raises(InvalidPayload, match="month: Field required"):
-        emit_schedule("report", {"repeat": DAILY}, tm._registry)
+        requested("report", {"repeat": DAILY}, known=tm._registry)
 
 
 def test_two_handlers_of_a_queue_cannot_share_the_name_of_a_schedule() -> None:

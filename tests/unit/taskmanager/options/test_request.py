@@ -12,7 +12,7 @@ from consumers.jobs.codec import decode
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from taskmanager.errors import ConflictingOptions
-from taskmanager.options.request import new_job, new_jobs
+from taskmanager.options.request import new_jobs, requested
 from taskmanager.options.tables import EMIT, Option, Table
 
 TABLE = Table("brew", Option("max_retries", ("attempts", "retry_count")), Option("strong"))
@@ -59,14 +59,14 @@ def test_keyword_and_options_may_agree_and_none_is_not_given() -> None:
 
 
 def test_a_job_with_nothing_given_has_the_defaults() -> None:
-    job = new_job("send", {})
+    job = requested("send", {})
 
     assert (job.event, job.data, job.options) == ("send", b"{}", b"")
     assert job.lane == Lane("default", "workers", "default", 0)
 
 
 def test_everything_given_is_in_the_job() -> None:
-    job = new_job(
+    job = requested(
         "send",
         {
             "queue": "mail",
@@ -86,25 +86,25 @@ def test_everything_given_is_in_the_job() -> None:
 def test_options_may_be_a_dict_in_camel_case() -> None:
     given = {"id": "m1", "priority": 3, "correlationId": "c1", "partition": "acme", "unique": True}
 
-    assert new_job("send", {"options": given}) == new_job(
+    assert requested("send", {"options": given}) == requested(
         "send", {"id": "m1", "priority": 3, "correlation_id": "c1", "partition": "acme"}
     )
 
 
 def test_equal_jobs_have_one_id_unless_they_are_not_unique() -> None:
-    assert new_job("send", {"data": {"a": 1}}).id == new_job("send", {"data": {"a": 1}}).id
-    assert new_job("send", {"unique": False}).id != new_job("send", {"unique": False}).id
-    assert new_job("send", {"options": {"unique": False}}).id != new_job("send", {}).id
+    assert requested("send", {"data": {"a": 1}}).id == requested("send", {"data": {"a": 1}}).id
+    assert requested("send", {"unique": False}).id != requested("send", {"unique": False}).id
+    assert requested("send", {"options": {"unique": False}}).id != requested("send", {}).id
 
 
 def test_data_of_none_stays_null() -> None:
-    assert new_job("send", {"data": None}).data == b"null"
+    assert requested("send", {"data": None}).data == b"null"
     assert new_jobs([{"event": "send", "data": None}])[0].data == b"null"
 
 
 def test_the_correlation_id_is_inherited_unless_given() -> None:
-    inherits = new_job("send", {}, inherited="parent")
-    has_its_own = new_job("send", {"correlation_id": "own"}, inherited="parent")
+    inherits = requested("send", {}, inherited="parent")
+    has_its_own = requested("send", {"correlation_id": "own"}, inherited="parent")
 
     assert decode(inherits.options) == {"correlation_id": "parent"}
     assert decode(has_its_own.options) == {"correlation_id": "own"}
@@ -221,7 +221,7 @@ def test_what_emit_is_given_is_what_the_worker_is_told(
     arguments: Any, options: dict[str, Any], due: str
 ) -> None:
     (item,) = new_jobs([{"event": "x", **arguments}])
-    job = new_job("x", arguments)
+    job = requested("x", arguments)
 
     assert (decode(job.options) if job.options else {}, job.due) == (options, due)
     assert item == job
@@ -230,7 +230,7 @@ def test_what_emit_is_given_is_what_the_worker_is_told(
 def test_a_naive_moment_is_local_time() -> None:
     naive = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - that is what is tested
 
-    assert new_job("x", {"delay_until": naive}).due == str(int(naive.timestamp() * 1000))
+    assert requested("x", {"delay_until": naive}).due == str(int(naive.timestamp() * 1000))
 
 
 @pytest.mark.parametrize(("camel", "name", "value"), CAMEL)
@@ -241,9 +241,9 @@ def test_options_in_camel_case_are_the_same(camel: str, name: str, value: Any) -
 
     # A debounced job has an id of its own each time.
     assert same_but_for_a_fresh_id(
-        new_job("x", {"options": {camel: value, **beside}}), new_job("x", snake)
+        requested("x", {"options": {camel: value, **beside}}), requested("x", snake)
     )
-    assert same_but_for_a_fresh_id(item, new_job("x", snake))
+    assert same_but_for_a_fresh_id(item, requested("x", snake))
 
 
 def same_but_for_a_fresh_id(one: NewJob, other: NewJob) -> bool:
@@ -259,7 +259,7 @@ def test_every_option_with_a_hump_is_in_the_camel_table() -> None:
 @pytest.mark.parametrize(("event", "arguments", "message"), WRONG)
 def test_what_emit_cannot_take_is_refused(event: Any, arguments: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
-        new_job(event, arguments)
+        requested(event, arguments)
 
 
 @pytest.mark.parametrize(
@@ -299,11 +299,11 @@ def test_an_item_may_use_camel_case() -> None:
 
 def test_the_errors_carry_what_was_given() -> None:
     with pytest.raises(UnknownOption) as unknown:
-        new_job("x", {"options": {"dealy": 3}})
+        requested("x", {"options": {"dealy": 3}})
     with pytest.raises(InvalidName) as name:
-        new_job("a b", {})
+        requested("a b", {})
     with pytest.raises(ConflictingOptions):
-        new_job("x", {"id": "7", "unique": False})
+        requested("x", {"id": "7", "unique": False})
 
     assert unknown.value.given == "dealy"
     assert "priority" in unknown.value.allowed

@@ -10,10 +10,12 @@ from taskmanager.errors import AlreadyStarted
 from taskmanager.handlers.alerts import Alerts, F
 from taskmanager.handlers.middleware import M
 from taskmanager.handlers.modules import Modules
-from taskmanager.handlers.registry import D, H, HandlerOf, HandlerOptions, Registry
+from taskmanager.handlers.registry import Registry
+from taskmanager.handlers.signature import D, H, HandlerOf
+from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions
 
 
-class Registrar:
+class HandlerFace:
     """The part of a task manager that modules with handlers see when they are imported."""
 
     def __init__(self, include: Iterable[str | ModuleType]) -> None:
@@ -22,16 +24,16 @@ class Registrar:
         self._alerts = Alerts()
 
     @overload
-    def registerHandler(self, handler: H, registration: Mapping[str, Any], /) -> H: ...
+    def registerHandler(self, handler: H, form: Mapping[str, Any], /) -> H: ...
     @overload
-    def registerHandler(self, registration: Mapping[str, Any], /) -> Callable[..., Any]: ...
+    def registerHandler(self, form: Mapping[str, Any], /) -> Callable[..., Any]: ...
     @overload
     def registerHandler(
         self,
         handler: H,
         *,
         event: str,
-        queue: str = "default",
+        queue: str = DEFAULT_QUEUE,
         payload: object = None,
         **options: Unpack[HandlerOptions],
     ) -> H: ...
@@ -41,7 +43,7 @@ class Registrar:
         *,
         event: str,
         payload: type[D],
-        queue: str = "default",
+        queue: str = DEFAULT_QUEUE,
         **options: Unpack[HandlerOptions],
     ) -> HandlerOf[D]: ...
     @overload
@@ -49,7 +51,7 @@ class Registrar:
         self,
         *,
         event: str,
-        queue: str = "default",
+        queue: str = DEFAULT_QUEUE,
         payload: UnionType | None = None,
         **options: Unpack[HandlerOptions],
     ) -> Callable[[H], H]: ...

@@ -1,0 +1,130 @@
+"""The manual of what emit and registerHandler take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict
+
+from consumers.errors import UnknownOption
+from processors.retries.retry import RetryFunction, RetryPolicy
+from taskmanager.options.tables import EMIT
+
+DEFAULT_QUEUE = "default"
+
+
+class EmitArguments(TypedDict, total=False):
+    """What emit takes beside the event; all of it may be left out.
+
+    queue            where the job waits; "default"
+    data             the payload: JSON values, a model, a dataclass; {}; None is stored as null
+    options          the following ones as a dict, in camelCase if you like
+    id               the job's id; made from event, partition and data. While a job of this
+                     id lives, another emit of it adds nothing
+    unique           False: a random id, so that equal jobs are separate jobs; True
+    idempotency_key  any text: while a job of this event, partition and key lives, and for 24
+                     hours after its end, another emit with it adds nothing and returns that one
+    priority         -100 to 100, higher runs first; 0
+    delay            seconds or a timedelta from now, at most a year, before it may start; none
+    delay_until      a datetime before which it does not start, in place of delay; one without
+                     a time zone is local time
+    max_retries      runs after a first one that failed; what the handler, then processor= says.
+                     attempts and retry_count are other names for it
+    retry_delay_ms   whole milliseconds before the first retry; the handler's, processor's, 1000
+    timeout          seconds or a timedelta that a run may take; the handler's, else no limit
+    expires          seconds or a timedelta from now, or a datetime: a job that has not started
+                     by then ends as cancelled; never
+    debounce         a window, in whole milliseconds or a timedelta: many emits become one run,
+                     of the last one, a window after it. What emits are together is said by
+                     debounce_key, else id, else event, partition and data; the job's own id
+                     is a new one. An emit while it runs leads to a second run. 0 switches off
+                     the debounce of the event's handler, which counts only for emits from
+                     processes in which that handler is registered: say it here in others.
+                     debounce_ms is another name for it, and debounce_seconds for seconds
+    debounce_key     any text, what is debounced together
+    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
+    debounce_mode    "trailing", or "leading": the first runs at once, and others are dropped
+                     until none came for a window, at most for debounce_max_wait
+    repeat           a dict, of which pattern (cron) is needed: a schedule that emits the job
+                     at each fire time, in place of a job now. tz ("UTC"), name (the event),
+                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
+                     (0: of two definitions of a name that of the higher one counts, then the
+                     later one). The handle is that of the next fire's job
+    correlation_id   text of your own that the job's children inherit; the parent's
+    partition        a named share of the queue; "default"
+    """
+
+    queue: str
+    data: object
+    options: Mapping[str, Any] | None
+    id: str | None
+    unique: bool
+    idempotency_key: str | None
+    priority: int | None
+    delay: float | timedelta | None
+    delay_until: datetime | None
+    max_retries: int | None
+    attempts: int | None
+    retry_count: int | None
+    retry_delay_ms: int | None
+    timeout: float | timedelta | None
+    expires: float | timedelta | datetime | None
+    debounce: int | timedelta | None
+    debounce_ms: int | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_key: str | None
+    debounce_max_wait: float | timedelta | None
+    debounce_mode: Literal["trailing", "leading"] | None
+    repeat: Mapping[str, Any] | None
+    correlation_id: str | None
+    partition: str
+
+
+class HandlerOptions(TypedDict, total=False):
+    """What registerHandler takes beside event, queue and payload; all may be left out.
+
+    options          these, and payload, as a dict, in camelCase if you like
+    max_retries      runs after a first one that failed, where emit does not say; processor='s.
+                     attempts and retry_count are other names for it
+    retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
+    timeout          seconds or a timedelta that a run may take; no limit
+    retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
+    debounce         a window, in whole milliseconds or a timedelta: many emits become one run;
+                     see EmitArguments. It counts for emits that give none themselves, from
+                     processes in which this handler is registered: emits from elsewhere need
+                     their own debounce=. debounce_ms is another name for it, and
+                     debounce_seconds for seconds
+    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
+    debounce_mode    "trailing" (the last emit runs) or "leading" (the first does); trailing
+    repeat           a dict, of which pattern (cron) is needed: every worker of the queue emits
+                     a job at each fire time, exactly one in all. tz ("UTC"), name (the event),
+                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
+                     (0), and the job's data ({}), priority (0) and partition. A process that
+                     never starts a worker registers nothing
+    """
+
+    options: Mapping[str, Any] | None
+    max_retries: int | None
+    attempts: int | None
+    retry_count: int | None
+    retry_delay_ms: int | None
+    timeout: float | timedelta | None
+    retry: RetryPolicy | RetryFunction | None
+    debounce: int | timedelta | None
+    debounce_ms: int | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_max_wait: float | timedelta | None
+    debounce_mode: Literal["trailing", "leading"] | None
+    repeat: Mapping[str, Any] | None
+
+
+_KEYWORDS = EmitArguments.__annotations__.keys()
+OTHER_NAMES = frozenset({"attempts", "retry_count", "debounce_ms"})
+
+
+def refuse_unknown(arguments: EmitArguments) -> None:
+    """Raise UnknownOption for an argument that emit does not take."""
+    for name in arguments:
+        if name not in _KEYWORDS:
+            allowed = [name for name in _KEYWORDS if name not in OTHER_NAMES]
+            raise UnknownOption(name, ["event", *allowed], EMIT.where)

@@ -1,0 +1,103 @@
+"""What a job, and every job of a schedule, is made of: its payload, its lane, its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from consumers.errors import NotSerializable
+from consumers.jobs.codec import PAYLOAD_LIMIT, encode
+from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
+from consumers.jobs.names import check_name
+from taskmanager.errors import InvalidOption
+from taskmanager.options.checks import moment_ms, positive_s, whole_ms, whole_number
+from taskmanager.options.losses import loss_in
+
+# Data that was left out, as opposed to None, which is stored as null.
+NO_DATA: Any = object()
+_EMPTY = b"{}"
+_MAX_CORRELATION_ID = 256
+
+
+def body_of(event: str, data: object) -> bytes:
+    """Return the payload as JSON; NO_DATA stands for {}."""
+    if data is NO_DATA:
+        return _EMPTY
+    return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT, loss=loss_in)
+
+
+# Named for errors only: kept, so that jobs without one do not pay for it.
+@lru_cache(maxsize=1024)
+def _data_of(event: str) -> str:
+    return f"the data of {event!r}"
+
+
+def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:
+    """Return the lane of a queue that partition= and priority= name."""
+    priority, partition = given.get("priority"), given.get("partition")
+    if priority is None:
+        priority = 0
+    if partition is None:
+        partition = DEFAULT_PARTITION
+    try:
+        return _lane(queue, partition, priority)
+    except TypeError:
+        # Not hashable, so the cache could not be asked; the checks say it better.
+        return _lane.__wrapped__(queue, partition, priority)
+
+
+# Typed, because True == 1 and only one of them is a priority.
+@lru_cache(maxsize=4096, typed=True)
+def _lane(queue: str, partition: str, priority: int) -> Lane:
+    return Lane(
+        check_name("queue", queue),
+        DEFAULT_TYPE,
+        check_name("partition", partition),
+        check_priority(priority),
+    )
+
+
+def envelope_options(given: Mapping[str, Any], inherited: str | None = None) -> bytes:
+    """Return the JSON of what the worker has to know; empty when all is left to it."""
+    if inherited is None and _TOLD.isdisjoint(given):
+        return b""
+    told: dict[str, Any] = {
+        name: check(name, value)
+        for name, check in _CHECKS.items()
+        if (value := given.get(name)) is not None
+    }
+    if (expires := given.get("expires")) is not None:
+        told |= _expiry(expires)
+    correlation_id = told.get("correlation_id", inherited)
+    if correlation_id is not None:
+        told["correlation_id"] = correlation_id
+    return encode(told, what="the options", limit=PAYLOAD_LIMIT) if told else b""
+
+
+def _expiry(given: object) -> dict[str, int]:
+    if isinstance(given, datetime):
+        return {"expires_at": moment_ms("expires", given)}
+    return {"expires_ms": ceil(positive_s("expires", given) * 1000)}
+
+
+def _correlation_id(name: str, given: object) -> str:
+    if not isinstance(given, str) or not 1 <= len(given) <= _MAX_CORRELATION_ID:
+        raise InvalidOption(name, given, f"give 1 to {_MAX_CORRELATION_ID} characters")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise NotSerializable(name, "it holds half of a surrogate pair") from None
+    return given
+
+
+_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
+    "max_retries": whole_number,
+    "retry_delay_ms": whole_ms,
+    "timeout": positive_s,
+    "correlation_id": _correlation_id,
+}
+# The options that the worker is told of.
+_TOLD = frozenset({*_CHECKS, "expires"})
