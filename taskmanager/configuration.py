@@ -31,7 +31,7 @@ class Configuration:
         given: Mapping[str, Any],
     ) -> None:
         self._source = _one_source(redis, db, streamdb)
-        self._kept = _kept_source(redis, db, streamdb)
+        self._archive = _archive_source(redis, db, streamdb)
         self._given = settings.check(given, where="TaskManager")
         self._command_line: dict[str, Any] = {}
         self._settings: Settings | None = None
@@ -57,18 +57,18 @@ class Configuration:
         return self._connector
 
     @property
-    def kept_connector(self) -> Connector | None:
+    def archive(self) -> Connector | None:
         """Where results, logs and progress are kept, when they have a Redis of their own."""
-        if self._kept is None:
+        if self._archive is None:
             return None
         return Connector.of(
-            embedded.resolve(self._kept) if isinstance(self._kept, str) else self._kept
+            embedded.resolve(self._archive) if isinstance(self._archive, str) else self._archive
         )
 
     @property
     def is_embedded(self) -> bool:
         """Whether a server of this process alone is meant, for queues or for results."""
-        return any(_is_embedded(it) for it in (self._chosen_source(), self._kept) if it)
+        return any(_is_embedded(it) for it in (self._chosen_source(), self._archive) if it)
 
     def _chosen_source(self) -> RedisSource | None:
         source: RedisSource | None = self._command_line.get("redis_url") or self._source
@@ -93,16 +93,16 @@ def _one_source(
     return source
 
 
-def _kept_source(
+def _archive_source(
     redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
 ) -> RedisSource | None:
     """Return the Redis of results, logs and progress; None when it is that of the queues."""
-    kept = db if db is not None else redis
-    if streamdb is None or kept is None or kept is streamdb or kept == streamdb:
+    archive = db if db is not None else redis
+    if streamdb is None or archive is None or archive is streamdb or archive == streamdb:
         return None
-    if not _is_embedded(kept):
-        Connector.of(kept)
-    return kept
+    if not _is_embedded(archive):
+        Connector.of(archive)
+    return archive
 
 
 def _is_embedded(source: RedisSource) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Generic, Self, Unpack
@@ -13,42 +13,24 @@ from typing_extensions import TypeVar
 
 from consumers.admin.inspector import QueueStats
 from consumers.connections.connector import Connector
-from consumers.connections.wire import Wire
-from consumers.consumer import Consumer
-from consumers.emit.producer import Producer
 from consumers.jobs.names import check_name
-from consumers.store.keys import Keys
 from consumers.telemetry import Telemetry
-from processors.debounce import RanBefore
-from processors.processor import Processor
-from processors.schedules.scheduler import Scheduler
 from taskmanager import settings
-from taskmanager.admin.dlq import DeadLetterQueue
-from taskmanager.admin.jobs import Desk
-from taskmanager.admin.schedules import ScheduleHandle, Schedules
-from taskmanager.clients.clients import Client, Clients
+from taskmanager.admin.schedules import ScheduleHandle
+from taskmanager.assembly import Assembly
 from taskmanager.configuration import Configuration, RedisSource
 from taskmanager.emit.emission import Emission
-from taskmanager.emit.emitter import Emitter
-from taskmanager.errors import (
-    AlreadyInitializedError,
-    AlreadyStarted,
-    ConflictingOptions,
-    InvalidOption,
-)
-from taskmanager.handlers.context import Context, refill
+from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
+from taskmanager.handlers.context import Context
 from taskmanager.handlers.face import HandlerFace
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
-from taskmanager.options.processor import read_policies
+from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
 from taskmanager.sync import Sync
-from taskmanager.worker.lifecycle import LifeCycle
-from taskmanager.worker.listeners import Listeners
-from taskmanager.worker.worker import Closer
 
 T = TypeVar("T", default=Any)
 
@@ -121,27 +103,29 @@ class TaskManager(HandlerFace, Generic[T]):
                 "max_loop_lag": max_loop_lag,
             },
         )
-        self._policies = read_policies(processor)
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
-        self._lifespan = lifespan
-        self._ran_before: RanBefore | None = None
-        self._telemetry = telemetry
         super().__init__(include)
-        self._clients = Clients(self._open_client)
-        self._desk = Desk(self._clients)
-        self._schedules = Schedules(self._clients, self._desk)
-        self._emitter = Emitter(self._clients, self._desk, self._schedules, known=self._registry)
-        self._context: Context[Any] = Context({} if ctx is None else ctx, self._emitter)
-        self._life = LifeCycle(
-            self._registry,
+        parts = Assembly(
+            self._configuration,
+            read_processor(processor),
+            registry=self._registry,
             modules=self._modules,
-            clients=self._clients,
-            open_lifespan=self._open_lifespan,
-            open_consumer=self._open_consumer,
+            alerts=self._alerts,
+            app={} if ctx is None else ctx,
+            lifespan=lifespan,
+            telemetry=telemetry,
         )
-        self.dlq = DeadLetterQueue(self._clients, self._desk)
-        self.sync = Sync(self._emitter, self._desk, self.dlq, self._schedules)
+        self._jobs, self._queues, self._schedules = parts.jobs, parts.queues, parts.schedules
+        self._emitter, self._context, self._life = parts.emitter, parts.context, parts.life
+        self.dlq = parts.dlq
+        self.sync = Sync(
+            parts.emitter,
+            jobs=parts.jobs,
+            queues=parts.queues,
+            schedules=parts.schedules,
+            dlq=parts.dlq,
+        )
 
     @classmethod
     def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:
@@ -216,26 +200,26 @@ class TaskManager(HandlerFace, Generic[T]):
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
         """Return a handle of a job by its id; it stands for the live or latest run."""
-        return JobHandle(id, queue, None, desk=self._desk)
+        return JobHandle(id, queue, None, jobs=self._jobs)
 
     async def get_job(self, queue: str, id: str) -> JobInfo | None:
         """Return what is known of a job; None when nothing is."""
-        return await self._desk.job(queue, id)
+        return await self._jobs.info(queue, id)
 
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue."""
-        return await self._desk.stats(queue)
+        return await self._queues.stats(queue)
 
     async def queue_names(self) -> list[str]:
         """Return the names of the queues that jobs were emitted to or workers read, sorted."""
-        return await self._desk.queue_names()
+        return await self._queues.names()
 
     async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
         """Return when no job of a queue is waiting, due or running, wherever workers are.
 
         Jobs that are due later, retries included, are not waited for.
         """
-        await self._desk.drain(queue)
+        await self._queues.drain(queue)
 
     # Pausing, schedules
 
@@ -248,11 +232,11 @@ class TaskManager(HandlerFace, Generic[T]):
         then nothing starts. A worker that is stopped or cut off is waited for until it is
         not listed any more, a minute after its last sign of life.
         """
-        await self._desk.pause(queue, event, wait=wait)
+        await self._queues.pause(queue, event, wait=wait)
 
     async def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
         """Take back the pause of a queue, or of one event in it; each has its own."""
-        await self._desk.resume(queue, event)
+        await self._queues.resume(queue, event)
 
     async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
         """Return the schedules of a queue, or of all queues, with their next fires."""
@@ -335,15 +319,7 @@ class TaskManager(HandlerFace, Generic[T]):
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues that a worker reads: those with handlers, or fewer when settings say so."""
-        registered = self._registry.queues
-        wanted = self.settings.queues or registered
-        if unhandled := [queue for queue in wanted if queue not in registered]:
-            raise InvalidOption(
-                "queues",
-                ",".join(unhandled),
-                f"it has no handler; queues with handlers: {', '.join(registered) or 'none'}",
-            )
-        return wanted
+        return self._registry.queues_to_read(self.settings.queues)
 
     @property
     def connector(self) -> Connector:
@@ -354,74 +330,6 @@ class TaskManager(HandlerFace, Generic[T]):
     def is_embedded(self) -> bool:
         """Whether it is to have a private server, which belongs to the process that starts it."""
         return self._configuration.is_embedded
-
-    def _open_client(self) -> Client:
-        producer = Producer(
-            self.connector,
-            namespace=self.settings.namespace,
-            emit_timeout=self.settings.emit_timeout,
-            max_queue_depth=self.settings.max_queue_depth,
-        )
-        return Client(
-            self.connector,
-            producer,
-            self._configuration.kept_connector,
-            result_ttl_ms=round(self.settings.result_ttl * 1000),
-        )
-
-    def _open_consumer(self) -> Consumer:
-        chosen = self.settings
-        return Consumer(
-            self.connector,
-            policy=Processor(
-                self._registry.bind(self._context, self._emitter, self._ran_before),
-                retry=self._policies.retry,
-            ),
-            queues=self.queues,
-            concurrency=chosen.concurrency,
-            namespace=chosen.namespace,
-            lease=chosen.lease,
-            max_deliveries=chosen.max_deliveries,
-            result_ttl=chosen.result_ttl,
-            log_ttl=chosen.log_ttl,
-            shutdown_timeout=chosen.shutdown_timeout,
-            connect_timeout=chosen.connect_timeout,
-            no_handler_deadline=chosen.no_handler_deadline,
-            max_loop_lag=chosen.max_loop_lag,
-            on_dead_loop=self._life.leave_dead_loop,
-            dead_letters=self._policies.bounds,
-            on_dead=self._alerts,
-            name=chosen.name,
-            results=self._configuration.kept_connector,
-            services={"cron": self._new_scheduler},
-            telemetry=self._listeners(),
-        )
-
-    def _listeners(self) -> Telemetry | None:
-        # Ours is first: whatever the application's does, it is told.
-        found = [it for it in (self._ran_before, self._telemetry) if it is not None]
-        return Listeners(*found) if found else None
-
-    def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
-        return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))
-
-    async def _open_lifespan(self) -> Closer:
-        async with AsyncExitStack() as stack:
-            if self._lifespan is not None:
-                app = await stack.enter_async_context(self._lifespan())
-                refill(self._context, {} if app is None else app)
-            stack.push_async_callback(self._alerts.finish)
-            self._ran_before = self._open_debounce(stack)
-            return stack.pop_all().aclose
-
-    def _open_debounce(self, stack: AsyncExitStack) -> RanBefore | None:
-        """Return what skips ids that ran, as processor= says; its connection ends with stack."""
-        window_ms = self._policies.debounce_ms
-        if window_ms is None:
-            return None
-        wire = Wire(self._configuration.kept_connector or self.connector, name="debounce")
-        stack.push_async_callback(wire.close)
-        return RanBefore(wire, self.settings.namespace, window_ms)
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

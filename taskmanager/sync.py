@@ -9,7 +9,8 @@ from typing import Any, Unpack
 from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.inspector import QueueStats
 from taskmanager.admin.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
-from taskmanager.admin.jobs import Desk
+from taskmanager.admin.jobs import Jobs
+from taskmanager.admin.queues import Queues
 from taskmanager.admin.schedules import Schedules
 from taskmanager.clients.portal import block
 from taskmanager.emit.emitter import Emitter
@@ -26,10 +27,17 @@ class Sync:
     """
 
     def __init__(
-        self, emitter: Emitter, desk: Desk, dlq: DeadLetterQueue, schedules: Schedules
+        self,
+        emitter: Emitter,
+        *,
+        jobs: Jobs,
+        queues: Queues,
+        schedules: Schedules,
+        dlq: DeadLetterQueue,
     ) -> None:
         self._emitter = emitter
-        self._desk = desk
+        self._jobs = jobs
+        self._queues = queues
         self._schedules = schedules
         self.dlq = SyncDeadLetterQueue(dlq)
 
@@ -43,33 +51,33 @@ class Sync:
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
         """Return a handle of the live or latest job of an id, whose methods block."""
-        return SyncJobHandle(JobHandle(id, queue, None, desk=self._desk))
+        return SyncJobHandle(JobHandle(id, queue, None, jobs=self._jobs))
 
     def get_job(self, queue: str, id: str) -> JobInfo | None:
         """Return what is known of a job; see TaskManager.get_job."""
-        return block("sync.get_job", lambda: self._desk.job(queue, id))
+        return block("sync.get_job", lambda: self._jobs.info(queue, id))
 
     def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue; see TaskManager.stats."""
-        return block("sync.stats", lambda: self._desk.stats(queue))
+        return block("sync.stats", lambda: self._queues.stats(queue))
 
     def queue_names(self) -> list[str]:
         """Return the names of the queues that exist; see TaskManager.queue_names."""
-        return block("sync.queue_names", self._desk.queue_names)
+        return block("sync.queue_names", self._queues.names)
 
     def drain(self, queue: str = DEFAULT_QUEUE) -> None:
         """Block until a queue is empty; see TaskManager.drain."""
-        block("sync.drain", lambda: self._desk.drain(queue))
+        block("sync.drain", lambda: self._queues.drain(queue))
 
     def pause(
         self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
     ) -> None:
         """Let no job of a queue, or of one event, start; see TaskManager.pause."""
-        block("sync.pause", lambda: self._desk.pause(queue, event, wait=wait))
+        block("sync.pause", lambda: self._queues.pause(queue, event, wait=wait))
 
     def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
         """Take a pause back; see TaskManager.resume."""
-        block("sync.resume", lambda: self._desk.resume(queue, event))
+        block("sync.resume", lambda: self._queues.resume(queue, event))
 
     def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
         """Return the schedules of a queue, or of all; see TaskManager.schedules."""

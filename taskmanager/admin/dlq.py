@@ -14,7 +14,8 @@ from consumers.admin.dead_letters import DeadLetter, DeadLetters
 from consumers.errors import BrokenKey, TaskManagerError, TooManyLanes
 from consumers.jobs.lanes import MAX_LANES
 from consumers.jobs.names import check_job_id
-from taskmanager.admin.jobs import Desk
+from taskmanager.admin.jobs import Jobs
+from taskmanager.admin.queues import Queues
 from taskmanager.clients.answers import answering
 from taskmanager.clients.clients import Clients
 from taskmanager.errors import InvalidOption, NotReplayable
@@ -43,9 +44,10 @@ class DeadLetterQueue:
     Its methods raise RedisUnavailable when Redis does not answer.
     """
 
-    def __init__(self, clients: Clients, desk: Desk) -> None:
+    def __init__(self, clients: Clients, jobs: Jobs, queues: Queues) -> None:
         self._clients = clients
-        self._desk = desk
+        self._jobs = jobs
+        self._queues = queues
 
     async def list(self, queue: str = DEFAULT_QUEUE, limit: int = 100) -> Letters:
         """Return at most limit letters, newest first."""
@@ -69,7 +71,7 @@ class DeadLetterQueue:
         word = (await self._replay(queue, [check_job_id(id)]))[0]
         if word[0] not in "+=":
             raise _refusal(word, id, queue)
-        return JobHandle(id, queue, word[0] == "+", int(word[1:]), desk=self._desk)
+        return JobHandle(id, queue, word[0] == "+", int(word[1:]), jobs=self._jobs)
 
     async def replay_all(
         self,
@@ -84,7 +86,7 @@ class DeadLetterQueue:
         again meanwhile stay. It may be cancelled, and called again, at any time.
         """
         _check_rate(rate)
-        total = (await self._desk.stats(queue)).dead
+        total = (await self._queues.stats(queue)).dead
         replayed = done = 0
         async for page in self._pages(queue):
             for batch in _batches(page, rate):

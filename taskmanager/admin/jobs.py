@@ -1,18 +1,92 @@
-"""What people do to jobs and queues: cancel, pause, resume; and all that they read."""
+"""What became of a job, and how to cancel it."""
 
 from __future__ import annotations
 
-from consumers.jobs.names import check_job_id, check_name
-from taskmanager.admin.queues import Reader
-from taskmanager.clients.answers import changing
-from taskmanager.handles.info import CancelOutcome
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from consumers.admin.inspector import End, Facts, value_of
+from consumers.errors import RedisUnavailable
+from consumers.jobs.names import check_job_id
+from consumers.run.run import awaiting
+from consumers.store.schedule_record import Record
+from processors.schedules.schedule import fire_of
+from taskmanager.clients.answers import answering, changing
+from taskmanager.clients.clients import Clients
+from taskmanager.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
+from taskmanager.handles.info import (
+    CancelOutcome,
+    JobInfo,
+    JobState,
+    LogLine,
+    Progress,
+    coming_info_of,
+    info_of,
+    moment,
+    state_of,
+)
+
+# How often a fire that is to come is looked for, and one that is late. Seconds.
+_FIRE_LOOK, _LATE_LOOK = 1.0, 0.2
 
 
-class Desk(Reader):
-    """Reads and acts for one task manager, on whatever event loop it is asked.
+class Jobs:
+    """The jobs of one task manager's queues, on whatever event loop it is asked.
 
-    All methods raise RedisUnavailable when Redis does not answer; acting again is safe.
+    Its methods raise RedisUnavailable when Redis does not answer; to cancel again is safe.
     """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def result(self, queue: str, job_id: str, run: int | None, timeout: float | None) -> Any:
+        """Return what a run returned, when it has ended; see JobHandle.result."""
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                with awaiting(queue, job_id):
+                    return await self._result(queue, job_id, run)
+        except TimeoutError:
+            if limit.expired() and timeout is not None:
+                raise ResultTimeout(job_id, timeout) from None
+            raise
+
+    async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
+        """Return the state of a run; None stands for the live or latest one."""
+        # Asked first: a fire in between has made a job then.
+        coming = await self._coming(queue, job_id) if run is None else None
+        state = state_of(await self._facts(queue, job_id), run)
+        return "delayed" if coming is not None and state == "unknown" else state
+
+    async def info(self, queue: str, job_id: str) -> JobInfo | None:
+        """Return what is known of a job id."""
+        coming = await self._coming(queue, job_id)
+        info = info_of(queue, await self._facts(queue, job_id))
+        return coming_info_of(queue, job_id, coming) if info is None and coming else info
+
+    async def logs(self, queue: str, job_id: str) -> list[LogLine]:
+        """Return the last 1,000 lines of a job's log."""
+        client = self._clients.here()
+        with answering(client.where):
+            lines = await client.inspector(queue).logs(check_job_id(job_id))
+        return [LogLine(moment(at), message) for at, message in lines]
+
+    async def progress(self, queue: str, job_id: str) -> Progress | None:
+        """Return a job's last progress; None when it has not reported any."""
+        client = self._clients.here()
+        with answering(client.where):
+            told = await client.inspector(queue).progress(check_job_id(job_id))
+        if not told:
+            return None
+        total = told.get("total")
+        return Progress(
+            moment(int(told["at"])),
+            float(told["done"]),
+            None if total is None else float(total),
+            told.get("note"),
+        )
 
     async def cancel(self, queue: str, job_id: str, run: int | None) -> CancelOutcome:
         """Cancel a run; None stands for the live one. See JobHandle.cancel."""
@@ -24,25 +98,64 @@ class Desk(Reader):
             )
         return CancelOutcome(done.word)
 
-    async def pause(self, queue: str, event: str | None, *, wait: bool) -> None:
-        """Let no job of a queue, or of one event, start; see TaskManager.pause."""
-        _check_event(event)
+    async def _facts(self, queue: str, job_id: str) -> Facts:
         client = self._clients.here()
-        operator = client.operator(queue)
-        with changing(client.where, queue):
-            number = await operator.pause(event)
-            if wait:
-                await operator.until_obeyed(number)
+        with answering(client.where):
+            return await client.inspector(queue).job(check_job_id(job_id))
 
-    async def resume(self, queue: str, event: str | None) -> None:
-        """Take a pause back; see TaskManager.resume."""
-        _check_event(event)
+    async def _coming(self, queue: str, job_id: str) -> Record | None:
+        """Return the schedule that is going to emit this job next; None when none is."""
+        fire = fire_of(check_job_id(job_id))
+        if fire is None:
+            return None
         client = self._clients.here()
-        operator = client.operator(queue)
-        with changing(client.where, queue):
-            await operator.resume(event)
+        with answering(client.where):
+            record = await client.timetable(queue).record(fire[0])
+        return record if record is not None and record.slot == fire[1] else None
+
+    async def _fired(self, queue: str, job_id: str) -> None:
+        """Return when no schedule is going to emit this job any more."""
+        coming = await self._coming(queue, job_id)
+        while coming is not None:
+            assert coming.slot is not None, "it is the fire time in the id"
+            left = coming.slot / 1000 - time.time()
+            await asyncio.sleep(min(_FIRE_LOOK, max(left, _LATE_LOOK)))
+            # It may be hours until then: Redis being away meanwhile is no reason to give up.
+            with contextlib.suppress(RedisUnavailable):
+                coming = await self._coming(queue, job_id)
+
+    async def _result(self, queue: str, job_id: str, run: int | None) -> Any:
+        if run is None:
+            await self._fired(queue, job_id)
+        facts = await self._facts(queue, job_id)
+        if facts.run is None or facts.run != (run or facts.run):
+            return await self._value(queue, job_id, _end_of(facts, job_id, run))
+        client = self._clients.here()
+        try:
+            found = await client.results.wait(client.keys(queue), job_id, facts.run)
+        except TimeoutError:
+            raise RedisUnavailable(
+                client.where, "no subscription was confirmed", outcome="not_sent"
+            ) from None
+        end = found if isinstance(found, End) else _end_of(found, job_id, facts.run)
+        return await self._value(queue, job_id, end)
+
+    async def _value(self, queue: str, job_id: str, end: End) -> Any:
+        if end.state == "completed":
+            return value_of(end)
+        if end.state == "cancelled":
+            raise JobCancelled(job_id, end.value.decode())
+        client = self._clients.here()
+        with answering(client.where):
+            letter = await client.letters(queue).get(job_id)
+        raise JobFailed(job_id, letter if letter is not None and letter.run == end.run else None)
 
 
-def _check_event(event: str | None) -> None:
-    if event is not None:
-        check_name("event", event)
+def _end_of(facts: Facts, job_id: str, run: int | None) -> End:
+    """Return how a run ended that is not live; raises ResultExpired when nobody knows."""
+    end, letter = facts.end, facts.letter
+    if end is not None and run in (None, end.run):
+        return end
+    if letter is not None and run in (None, letter.run):
+        return End(letter.run, "dead", letter.entry.encode())
+    raise ResultExpired(job_id)

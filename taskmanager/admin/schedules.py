@@ -21,7 +21,8 @@ from consumers.store.schedule_record import Record
 from consumers.store.scheduling import MAX_SCHEDULES
 from processors.schedules.schedule import Schedule, fire_id
 from processors.schedules.timetable import Timetable
-from taskmanager.admin.jobs import Desk
+from taskmanager.admin.jobs import Jobs
+from taskmanager.admin.queues import Queues
 from taskmanager.clients.answers import answering, changing, refusing
 from taskmanager.clients.clients import Client, Clients
 from taskmanager.errors import NoSuchSchedule, ScheduleRefused
@@ -47,9 +48,10 @@ class Schedules:
     Its methods raise RedisUnavailable when Redis does not answer.
     """
 
-    def __init__(self, clients: Clients, desk: Desk) -> None:
+    def __init__(self, clients: Clients, jobs: Jobs, queues: Queues) -> None:
         self._clients = clients
-        self._desk = desk
+        self._jobs = jobs
+        self._queues = queues
 
     async def register(self, schedule: Schedule) -> Emitted:
         """Put a schedule in force; return the job of its next fire, with 0 as its run.
@@ -72,7 +74,7 @@ class Schedules:
     async def list(self, queue: str | None) -> Infos:
         """Return the schedules of a queue, or of all, by queue and name."""
         client = self._clients.here()
-        queues = await self._desk.queue_names() if queue is None else [queue]
+        queues = await self._queues.names() if queue is None else [queue]
         with answering(client.where):
             found = await asyncio.gather(*(_listed(client.timetable(name)) for name in queues))
         return [info for infos in found for info in infos]
@@ -122,7 +124,7 @@ class Schedules:
         job = _job_now(_readable(timetable, record))
         # Shielded: the job is on its way even if nobody waits for it any more.
         emitted = await asyncio.shield(client.producer.emit(job))
-        return JobHandle(emitted.id, queue, emitted.created, emitted.run, desk=self._desk)
+        return JobHandle(emitted.id, queue, emitted.created, emitted.run, jobs=self._jobs)
 
     async def _register(self, client: Client, schedule: Schedule) -> Emitted:
         queue = schedule.lane.queue

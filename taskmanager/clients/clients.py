@@ -29,12 +29,12 @@ class Client:
         self,
         connector: Connector,
         producer: Producer,
-        kept: Connector | None = None,
+        archive: Connector | None = None,
         *,
         result_ttl_ms: int,
     ) -> None:
         # Where results, logs and progress are, when that is not where the queues are.
-        self._kept = None if kept is None else Wire(kept, name="kept")
+        self._archive = None if archive is None else Wire(archive, name="archive")
         self.producer = producer
         self.where = connector.where
         # What a repeated request may take, in seconds.
@@ -52,11 +52,11 @@ class Client:
 
     def inspector(self, queue: str) -> Inspector:
         """Return what reads a queue."""
-        return Inspector(self.producer.wire, self.keys(queue), kept=self._kept)
+        return Inspector(self.producer.wire, self.keys(queue), kept=self._archive)
 
     def operator(self, queue: str) -> Operator:
         """Return what changes a queue."""
-        return Operator(self.producer.wire, self.keys(queue), kept=self._kept)
+        return Operator(self.producer.wire, self.keys(queue), kept=self._archive)
 
     def timetable(self, queue: str) -> Timetable:
         """Return the schedules of a queue."""
@@ -80,7 +80,7 @@ class Client:
     def results(self) -> Results:
         """What waits for the ends of jobs; it subscribes with the first wait."""
         if self._results is None:
-            self._results = Results(self._connector, self.producer.wire, kept=self._kept)
+            self._results = Results(self._connector, self.producer.wire, kept=self._archive)
         return self._results
 
     async def close(self) -> None:
@@ -89,8 +89,8 @@ class Client:
             await asyncio.wait(self._started)
         if self._results is not None:
             await self._results.close()
-        if self._kept is not None:
-            await self._kept.close()
+        if self._archive is not None:
+            await self._archive.close()
         await self.producer.close()
 
 

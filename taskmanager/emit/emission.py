@@ -27,20 +27,20 @@ class Emission(Awaitable[JobHandle]):
     when emit returns, so that ``handle`` is there.
     """
 
-    __slots__ = ("_desk", "_future", "_handle", "awaited", "id", "queue")
+    __slots__ = ("_future", "_handle", "_jobs", "awaited", "id", "queue")
 
     def __init__(
         self,
         job: NewJob,
         future: asyncio.Future[Emitted] | None,
-        desk: Serves | None = None,
+        jobs: Serves | None = None,
         handle: JobHandle | None = None,
     ) -> None:
         self.id = job.id if handle is None else handle.id
         self.queue = job.lane.queue
         self.awaited = False
         self._future = future
-        self._desk = desk
+        self._jobs = jobs
         self._handle = handle
 
     @classmethod
@@ -58,7 +58,7 @@ class Emission(Awaitable[JobHandle]):
             emitted = self._future.result()
             # 0: no job runs yet, a schedule was registered.
             run = emitted.run or None
-            self._handle = JobHandle(emitted.id, self.queue, emitted.created, run, desk=self._desk)
+            self._handle = JobHandle(emitted.id, self.queue, emitted.created, run, jobs=self._jobs)
         return self._handle
 
     def __await__(self) -> Generator[Any, None, JobHandle]:

@@ -13,7 +13,7 @@ from consumers.jobs.envelope import NewJob
 from consumers.jobs.job import Job
 from consumers.run.run import Run, current_run
 from processors.schedules.schedule import Schedule
-from taskmanager.admin.jobs import Desk
+from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.schedules import Schedules
 from taskmanager.clients.clients import Clients
 from taskmanager.clients.portal import portal, refuse_running_loop, running_loop, wait_on
@@ -44,9 +44,9 @@ class Emitter:
     known says what is known here of the handlers that jobs are for.
     """
 
-    def __init__(self, clients: Clients, desk: Desk, schedules: Schedules, *, known: Known) -> None:
+    def __init__(self, clients: Clients, jobs: Jobs, schedules: Schedules, *, known: Known) -> None:
         self._clients = clients
-        self._desk = desk
+        self._jobs = jobs
         self._schedules = schedules
         self._known = known
 
@@ -98,7 +98,7 @@ class Emitter:
         self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob | Schedule
     ) -> Emission:
         future = self._submit(job)
-        emission = Emission(_job_of(job), future, self._desk)
+        emission = Emission(_job_of(job), future, self._jobs)
         # A handler may run a loop of its own in its thread; the executor cannot
         # await what belongs to that one.
         if run is None or run.loop is not loop:
@@ -110,7 +110,7 @@ class Emitter:
         return portal.run(work) if run is None else wait_on(run.loop, work)
 
     async def _confirm(self, job: NewJob | Schedule) -> JobHandle:
-        return await Emission(_job_of(job), self._submit(job), self._desk)
+        return await Emission(_job_of(job), self._submit(job), self._jobs)
 
     async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
         handles: list[JobHandle | None] = [None] * len(jobs)
@@ -129,7 +129,7 @@ class Emitter:
 
     def _handle(self, job: NewJob, emitted: Emitted) -> JobHandle:
         job_id, created, run = emitted
-        return JobHandle(job_id, job.lane.queue, created, run, desk=self._desk)
+        return JobHandle(job_id, job.lane.queue, created, run, jobs=self._jobs)
 
     def _checked(self, items: object) -> list[NewJob]:
         run = _run_here()
@@ -144,7 +144,7 @@ class Emitter:
         run = self._own(run)
         _refuse_too_many(run.job, job)
         run.job.on_success.append(job)
-        handle = JobHandle(job.id, job.lane.queue, None, desk=self._desk)
+        handle = JobHandle(job.id, job.lane.queue, None, jobs=self._jobs)
         return Emission.confirmed(job, handle)
 
     def _own(self, run: Run | None) -> Run:

@@ -75,6 +75,16 @@ class Registry:
         """The queues that have a handler, in the order they were first named."""
         return tuple(dict.fromkeys(queue for queue, _ in self._handlers))
 
+    def queues_to_read(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return the queues that a worker reads: those wanted, or all that have a handler."""
+        if unhandled := [queue for queue in wanted or () if queue not in self.queues]:
+            raise InvalidOption(
+                "queues",
+                ",".join(unhandled),
+                f"it has no handler; queues with handlers: {', '.join(self.queues) or 'none'}",
+            )
+        return wanted or self.queues
+
     def bind(
         self, context: Context[Any], owner: object, outermost: Around | None = None
     ) -> dict[tuple[str, str], Registration]:

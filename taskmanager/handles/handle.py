@@ -10,7 +10,7 @@ from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
 
 
 class Serves(Protocol):
-    """What handles need of the desk."""
+    """What handles need of admin/jobs.py."""
 
     async def result(
         self, queue: str, job_id: str, run: int | None, timeout: float | None
@@ -36,7 +36,7 @@ class JobHandle:
     queue: str
     created: bool | None
     run: int | None = None
-    desk: Serves | None = field(default=None, repr=False, compare=False, kw_only=True)
+    jobs: Serves | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     async def result(self, timeout: float | None = None) -> Any:
         """Wait until the job has ended and return what its handler returned.
@@ -47,19 +47,19 @@ class JobHandle:
         In a handler the slot stays taken meanwhile, and the other job needs one as well:
         with a single slot, and no other worker, this waits for ever.
         """
-        return await self._desk.result(self.queue, self.id, self.run, timeout)
+        return await self._served.result(self.queue, self.id, self.run, timeout)
 
     async def status(self) -> JobState:
         """Return where the job is; "unknown" when nothing is kept of it."""
-        return await self._desk.status(self.queue, self.id, self.run)
+        return await self._served.status(self.queue, self.id, self.run)
 
     async def logs(self) -> list[LogLine]:
         """Return what job.logger wrote, oldest first; the last 1,000 lines."""
-        return await self._desk.logs(self.queue, self.id)
+        return await self._served.logs(self.queue, self.id)
 
     async def progress(self) -> Progress | None:
         """Return what job.progress said last; None when it has not."""
-        return await self._desk.progress(self.queue, self.id)
+        return await self._served.progress(self.queue, self.id)
 
     async def cancel(self) -> CancelOutcome:
         """Cancel the job unless it has ended; what waits, is delayed or debounced never runs.
@@ -69,13 +69,13 @@ class JobHandle:
         be emitted again as soon as it has ended. What a schedule has still to emit is
         "too_late", as there is no such job: pause the schedule.
         """
-        return await self._desk.cancel(self.queue, self.id, self.run)
+        return await self._served.cancel(self.queue, self.id, self.run)
 
     @property
-    def _desk(self) -> Serves:
-        if self.desk is None:
+    def _served(self) -> Serves:
+        if self.jobs is None:
             raise TaskManagerError(
                 f"the handle of job {self.id!r} was made by hand and knows no Redis: "
                 "get one from tm.handle(id, queue=...)"
             )
-        return self.desk
+        return self.jobs

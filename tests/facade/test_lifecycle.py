@@ -117,7 +117,7 @@ async def test_a_lifespan_that_fails_at_its_end_lets_everything_else_stop(
         await run_all(tm)
         with pytest.raises(LookupError, match="the database is gone already"):
             await tm.stop()
-        assert tm._clients._clients == {}
+        assert tm._life._clients._clients == {}
         await tm.stop()
 
     assert ran == [0, 1]

@@ -78,7 +78,7 @@ async def test_two_event_loops_never_share_a_producer(
     )
 
     assert waiting(redis) == 100
-    assert len(set(tm._clients._clients.values())) == 1
+    assert len(set(tm._life._clients._clients.values())) == 1
 
 
 def test_a_forked_child_emits_by_itself(server: RedisServer, redis: redis_py.Redis) -> None:

@@ -504,7 +504,7 @@ async def test_without_redis_schedules_say_that_it_is_unavailable(
 
 
 async def test_a_handle_of_a_run_that_is_known_asks_no_schedule(tm: TaskManager) -> None:
-    handle = JobHandle("cron:tick:5", "default", True, 7, desk=tm._desk)
+    handle = JobHandle("cron:tick:5", "default", True, 7, jobs=tm._jobs)
 
     assert await handle.status() == "unknown"
     with pytest.raises(ResultExpired):

@@ -16,7 +16,7 @@ from processors.debounce import DebounceManager
 from taskmanager import TaskManager
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.debounce import emit_debounce, handler_debounce
-from taskmanager.options.processor import read_policies
+from taskmanager.options.processor import read_processor
 from taskmanager.options.request import new_jobs, requested
 
 DEFAULT_ID = default_id("x", "default", b"{}")
@@ -288,7 +288,7 @@ def test_the_readers_of_both_agree_on_the_defaults() -> None:
     ],
 )
 def test_the_processors_debounce_is_in_seconds(given: Any, ms: int | None) -> None:
-    assert read_policies(given).debounce_ms == ms
+    assert read_processor(given).debounce_ms == ms
 
 
 @pytest.mark.parametrize(
@@ -304,4 +304,4 @@ def test_the_processors_debounce_is_in_seconds(given: Any, ms: int | None) -> No
 )
 def test_a_debounce_that_the_processor_cannot_have_is_refused(given: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
-        read_policies(given)
+        read_processor(given)

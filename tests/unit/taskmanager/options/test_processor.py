@@ -22,37 +22,37 @@ from processors import Processor, RetryPolicy
 from taskmanager import TaskManager
 from taskmanager.configuration import Configuration
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.processor import Policies, read_policies
+from taskmanager.options.processor import ProcessorOptions, read_processor
 from taskmanager.options.request import requested
 from taskmanager.options.tables import DLQ, RETRY
 
 MONTH_MS = 30 * 24 * 3600 * 1000
 
-READ: list[tuple[Any, Policies]] = [
-    (None, Policies(None, DeadLetterBounds(10_000, 256 * 1024 * 1024, MONTH_MS))),
-    ({}, Policies()),
-    ({"retry": None, "dlq": None}, Policies()),
-    ({"retry": {}}, Policies(RetryPolicy())),
-    ({"retry": {"max_retries": None}}, Policies(RetryPolicy())),
-    ({"retry": {"maxRetries": 5}}, Policies(RetryPolicy(max_retries=5))),
-    ({"retry": {"attempts": 5}}, Policies(RetryPolicy(max_retries=5))),
-    ({"retry": {"retryDelayMs": 50}}, Policies(RetryPolicy(retry_delay_ms=50))),
-    ({"retry": {"maxDelayMs": 500}}, Policies(RetryPolicy(max_delay_ms=500))),
-    ({"retry": {"multiplier": 3}}, Policies(RetryPolicy(multiplier=3.0))),
-    ({"retry": {"jitter": True}}, Policies(RetryPolicy(jitter=True))),
-    ({"retry": {"backoff": "linear"}}, Policies(RetryPolicy(backoff="linear"))),
-    ({"dlq": {}}, Policies()),
-    ({"dlq": {"enabled": False}}, Policies(bounds=DeadLetterBounds(most=0))),
-    ({"dlq": {"maxLen": 5}}, Policies(bounds=DeadLetterBounds(most=5))),
-    ({"dlq": {"maxAge": 60}}, Policies(bounds=DeadLetterBounds(max_age_ms=60_000))),
-    ({"dlq": {"max_age": timedelta(days=30)}}, Policies()),
-    ({"dlq": {"maxBytes": 500}}, Policies(bounds=DeadLetterBounds(most_bytes=500))),
+READ: list[tuple[Any, ProcessorOptions]] = [
+    (None, ProcessorOptions(None, DeadLetterBounds(10_000, 256 * 1024 * 1024, MONTH_MS))),
+    ({}, ProcessorOptions()),
+    ({"retry": None, "dlq": None}, ProcessorOptions()),
+    ({"retry": {}}, ProcessorOptions(RetryPolicy())),
+    ({"retry": {"max_retries": None}}, ProcessorOptions(RetryPolicy())),
+    ({"retry": {"maxRetries": 5}}, ProcessorOptions(RetryPolicy(max_retries=5))),
+    ({"retry": {"attempts": 5}}, ProcessorOptions(RetryPolicy(max_retries=5))),
+    ({"retry": {"retryDelayMs": 50}}, ProcessorOptions(RetryPolicy(retry_delay_ms=50))),
+    ({"retry": {"maxDelayMs": 500}}, ProcessorOptions(RetryPolicy(max_delay_ms=500))),
+    ({"retry": {"multiplier": 3}}, ProcessorOptions(RetryPolicy(multiplier=3.0))),
+    ({"retry": {"jitter": True}}, ProcessorOptions(RetryPolicy(jitter=True))),
+    ({"retry": {"backoff": "linear"}}, ProcessorOptions(RetryPolicy(backoff="linear"))),
+    ({"dlq": {}}, ProcessorOptions()),
+    ({"dlq": {"enabled": False}}, ProcessorOptions(bounds=DeadLetterBounds(most=0))),
+    ({"dlq": {"maxLen": 5}}, ProcessorOptions(bounds=DeadLetterBounds(most=5))),
+    ({"dlq": {"maxAge": 60}}, ProcessorOptions(bounds=DeadLetterBounds(max_age_ms=60_000))),
+    ({"dlq": {"max_age": timedelta(days=30)}}, ProcessorOptions()),
+    ({"dlq": {"maxBytes": 500}}, ProcessorOptions(bounds=DeadLetterBounds(most_bytes=500))),
 ]
 
 
-@pytest.mark.parametrize(("given", "policies"), READ)
-def test_processor_is_read(given: Any, policies: Policies) -> None:
-    assert read_policies(given) == policies
+@pytest.mark.parametrize(("given", "options"), READ)
+def test_processor_is_read(given: Any, options: ProcessorOptions) -> None:
+    assert read_processor(given) == options
 
 
 def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
@@ -86,13 +86,13 @@ def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
 )
 def test_what_processor_cannot_be_is_refused(given: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        read_policies(given)
+        read_processor(given)
 
 
 def test_unknown_options_may_be_warnings(caplog: pytest.LogCaptureFixture) -> None:
     given = {"ignoreConfigErrors": True, "x": 1, "retry": {"y": 2, "max_retries": 1}}
 
-    assert read_policies(given) == Policies(RetryPolicy(max_retries=1))
+    assert read_processor(given) == ProcessorOptions(RetryPolicy(max_retries=1))
     assert "unknown option 'x' in processor" in caplog.text
     assert "unknown option 'y' in processor's retry" in caplog.text
 
@@ -109,7 +109,7 @@ def prepared(
     envelope = Envelope(new.id, new.event, new.data, new.options, 1, 1, 0, failures, 0, 0)
     notes: Any = None
     job: Job[Any] = Job(envelope, new.lane, type="workers", delivered=1, epoch=1, notes=notes)
-    retry = read_policies(processor).retry
+    retry = read_processor(processor).retry
     policy = Processor({("default", "event"): Handler.of(print)}, retry=retry)
     policy.prepare(job, lambda: 0)
     return policy, job
@@ -157,7 +157,7 @@ def registered(**given: Any) -> tuple[Any, ...]:
 def places(db: str) -> tuple[str, Any]:
     """Return where the queues are, and the results when that is elsewhere."""
     found = Configuration(None, db=db, streamdb=None, given={})
-    return found.connector.where, found.kept_connector
+    return found.connector.where, found.archive
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ DEFAULTS = [
     ),
     Default("init ctx", {}, lambda: TaskManager().get_context().app),
     Default("init ctx gets emit", True, lambda: callable(TaskManager().get_context().emit)),
-    Default("init processor", read_policies({}), lambda: read_policies(None)),
+    Default("init processor", read_processor({}), lambda: read_processor(None)),
     Default("init processor: nothing is retried", 1, lambda: runs({})),
     Default("registerHandler queue", "default", lambda: registered()[0]),
     Default(

@@ -1,0 +1,144 @@
+"""Put the parts of a task manager together, and open what a worker needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from consumers.connections.wire import Wire
+from consumers.consumer import Consumer
+from consumers.emit.producer import Producer
+from consumers.store.keys import Keys
+from consumers.telemetry import Telemetry
+from processors.debounce import RanBefore
+from processors.processor import Processor
+from processors.schedules.scheduler import Scheduler
+from taskmanager.admin.dlq import DeadLetterQueue
+from taskmanager.admin.jobs import Jobs
+from taskmanager.admin.queues import Queues
+from taskmanager.admin.schedules import Schedules
+from taskmanager.clients.clients import Client, Clients
+from taskmanager.configuration import Configuration
+from taskmanager.emit.emitter import Emitter
+from taskmanager.handlers.alerts import Alerts
+from taskmanager.handlers.context import Context, refill
+from taskmanager.handlers.modules import Modules
+from taskmanager.handlers.registry import Registry
+from taskmanager.options.processor import ProcessorOptions
+from taskmanager.worker.lifecycle import LifeCycle
+from taskmanager.worker.listeners import Listeners
+from taskmanager.worker.worker import Closer
+
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class Assembly:
+    """What one task manager is made of; none of it connects before its first use.
+
+    app is what handlers find in their context, until a lifespan puts another in its place.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        options: ProcessorOptions,
+        *,
+        registry: Registry,
+        modules: Modules,
+        alerts: Alerts,
+        app: object,
+        lifespan: Lifespan | None,
+        telemetry: Telemetry | None,
+    ) -> None:
+        self._configuration = configuration
+        self._options = options
+        self._registry = registry
+        self._alerts = alerts
+        self._lifespan = lifespan
+        self._telemetry = telemetry
+        self._ran_before: RanBefore | None = None
+        self.clients = Clients(self._open_client)
+        self.jobs = Jobs(self.clients)
+        self.queues = Queues(self.clients)
+        self.schedules = Schedules(self.clients, self.jobs, self.queues)
+        self.dlq = DeadLetterQueue(self.clients, self.jobs, self.queues)
+        self.emitter = Emitter(self.clients, self.jobs, self.schedules, known=registry)
+        self.context: Context[Any] = Context(app, self.emitter)
+        self.life = LifeCycle(
+            registry,
+            modules=modules,
+            clients=self.clients,
+            open_lifespan=self._open_lifespan,
+            open_consumer=self._open_consumer,
+        )
+
+    def _open_client(self) -> Client:
+        chosen = self._configuration.settings
+        producer = Producer(
+            self._configuration.connector,
+            namespace=chosen.namespace,
+            emit_timeout=chosen.emit_timeout,
+            max_queue_depth=chosen.max_queue_depth,
+        )
+        return Client(
+            self._configuration.connector,
+            producer,
+            self._configuration.archive,
+            result_ttl_ms=round(chosen.result_ttl * 1000),
+        )
+
+    def _open_consumer(self) -> Consumer:
+        chosen = self._configuration.settings
+        return Consumer(
+            self._configuration.connector,
+            policy=Processor(
+                self._registry.bind(self.context, self.emitter, self._ran_before),
+                retry=self._options.retry,
+            ),
+            queues=self._registry.queues_to_read(chosen.queues),
+            concurrency=chosen.concurrency,
+            namespace=chosen.namespace,
+            lease=chosen.lease,
+            max_deliveries=chosen.max_deliveries,
+            result_ttl=chosen.result_ttl,
+            log_ttl=chosen.log_ttl,
+            shutdown_timeout=chosen.shutdown_timeout,
+            connect_timeout=chosen.connect_timeout,
+            no_handler_deadline=chosen.no_handler_deadline,
+            max_loop_lag=chosen.max_loop_lag,
+            on_dead_loop=self.life.leave_dead_loop,
+            dead_letters=self._options.bounds,
+            on_dead=self._alerts,
+            name=chosen.name,
+            results=self._configuration.archive,
+            services={"cron": self._new_scheduler},
+            telemetry=self._listeners(),
+        )
+
+    def _listeners(self) -> Telemetry | None:
+        # Ours is first: whatever the application's does, it is told.
+        found = [it for it in (self._ran_before, self._telemetry) if it is not None]
+        return Listeners(*found) if found else None
+
+    def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
+        return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))
+
+    async def _open_lifespan(self) -> Closer:
+        async with AsyncExitStack() as stack:
+            if self._lifespan is not None:
+                app = await stack.enter_async_context(self._lifespan())
+                refill(self.context, {} if app is None else app)
+            stack.push_async_callback(self._alerts.finish)
+            self._ran_before = self._open_debounce(stack)
+            return stack.pop_all().aclose
+
+    def _open_debounce(self, stack: AsyncExitStack) -> RanBefore | None:
+        """Return what skips ids that ran, as processor= says; its connection ends with stack."""
+        window_ms = self._options.debounce_ms
+        if window_ms is None:
+            return None
+        chosen = self._configuration
+        wire = Wire(chosen.archive or chosen.connector, name="debounce")
+        stack.push_async_callback(wire.close)
+        return RanBefore(wire, chosen.settings.namespace, window_ms)
