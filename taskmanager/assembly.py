@@ -26,6 +26,7 @@ from taskmanager.handlers.context import Context, refill
 from taskmanager.handlers.modules import Modules
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.processor import ProcessorOptions
+from taskmanager.sync import Sync
 from taskmanager.worker.lifecycle import LifeCycle
 from taskmanager.worker.listeners import Listeners
 from taskmanager.worker.worker import Closer
@@ -64,6 +65,13 @@ class Assembly:
         self.schedules = Schedules(self.clients, self.jobs, self.queues)
         self.dlq = DeadLetterQueue(self.clients, self.jobs, self.queues)
         self.emitter = Emitter(self.clients, self.jobs, self.schedules, known=registry)
+        self.sync = Sync(
+            self.emitter,
+            jobs=self.jobs,
+            queues=self.queues,
+            schedules=self.schedules,
+            dlq=self.dlq,
+        )
         self.context: Context[Any] = Context(app, self.emitter)
         self.life = LifeCycle(
             registry,

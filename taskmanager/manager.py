@@ -30,7 +30,6 @@ from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
-from taskmanager.sync import Sync
 
 T = TypeVar("T", default=Any)
 
@@ -106,7 +105,7 @@ class TaskManager(HandlerFace, Generic[T]):
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         super().__init__(include)
-        parts = Assembly(
+        assembly = Assembly(
             self._configuration,
             read_processor(processor),
             registry=self._registry,
@@ -116,16 +115,14 @@ class TaskManager(HandlerFace, Generic[T]):
             lifespan=lifespan,
             telemetry=telemetry,
         )
-        self._jobs, self._queues, self._schedules = parts.jobs, parts.queues, parts.schedules
-        self._emitter, self._context, self._life = parts.emitter, parts.context, parts.life
-        self.dlq = parts.dlq
-        self.sync = Sync(
-            parts.emitter,
-            jobs=parts.jobs,
-            queues=parts.queues,
-            schedules=parts.schedules,
-            dlq=parts.dlq,
-        )
+        self._jobs = assembly.jobs
+        self._queues = assembly.queues
+        self._schedules = assembly.schedules
+        self._emitter = assembly.emitter
+        self._context = assembly.context
+        self._life = assembly.life
+        self.dlq = assembly.dlq
+        self.sync = assembly.sync
 
     @classmethod
     def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:

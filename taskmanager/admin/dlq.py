@@ -96,7 +96,7 @@ class DeadLetterQueue:
                 done += len(batch)
                 if progress is not None:
                     progress(done, max(total, done))
-                await _keep_to(rate, len(batch), started)
+                await _pace(rate, len(batch), started)
         return ReplayedAll(replayed, done - replayed)
 
     async def purge(
@@ -139,7 +139,7 @@ def _batches(page: Letters, rate: float | None) -> Iterator[Letters]:
         yield batch
 
 
-async def _keep_to(rate: float | None, count: int, started: float) -> None:
+async def _pace(rate: float | None, count: int, started: float) -> None:
     if rate is not None:
         await asyncio.sleep(max(0.0, started + count / rate - time.monotonic()))
 

@@ -15,7 +15,7 @@ from taskmanager.cli.commands.queues import queues
 from taskmanager.cli.commands.schedules import schedules
 from taskmanager.cli.commands.worker import worker
 from taskmanager.cli.exits import FAILURE, LastWord
-from taskmanager.cli.streams import output
+from taskmanager.cli.streams import arriving
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -43,7 +43,7 @@ def main() -> None:
     """Run the command line of this process; ends it with one of the exit codes."""
     last_word = LastWord()
     try:
-        with output():
+        with arriving():
             cli(prog_name="taskmanager")
     except SystemExit as end:
         last_word.code = end.code if isinstance(end.code, int) else FAILURE

@@ -13,7 +13,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """The facts of one start. redis is an address without its password."""
+    """What is said of one start. redis is an address without its password."""
 
     redis: str
     queues: Collection[str]

@@ -15,7 +15,7 @@ from taskmanager.cli.exits import FAILURE
 
 
 @contextlib.contextmanager
-def output() -> Iterator[None]:
+def arriving() -> Iterator[None]:
     """Print what a terminal's encoding lacks as escapes; end with 1 where nothing can be printed.
 
     Payloads and errors come in any script, and a terminal may know Latin-1 only.

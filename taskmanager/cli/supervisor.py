@@ -63,7 +63,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Return the exit code once every process has ended: 0, or the worst of theirs."""
-        return max(await asyncio.gather(*(self._keep(i + 1) for i in range(self.processes))))
+        return max(await asyncio.gather(*(self._keep_alive(i + 1) for i in range(self.processes))))
 
     def stop(self) -> None:
         """Send every process a SIGTERM and start none any more.
@@ -75,7 +75,7 @@ class Supervisor:
         for child in self._children.values():
             _terminate(child)
 
-    async def _keep(self, index: int) -> int:
+    async def _keep_alive(self, index: int) -> int:
         starts = quick_deaths = 0
         has_run = False
         while not self._stopping.is_set():

@@ -117,12 +117,12 @@ class Emitter:
         errors: dict[int, Exception] = {}
         for first in range(0, len(jobs), _CHUNK):
             chunk = jobs[first : first + _CHUNK]
-            for positions, outcomes in self._clients.here().producer.emit_all(chunk):
-                for at, outcome in zip(positions, await outcomes, strict=True):
-                    if isinstance(outcome, TaskManagerError):
-                        errors[first + at] = outcome
+            for positions, answers in self._clients.here().producer.emit_all(chunk):
+                for at, answer in zip(positions, await answers, strict=True):
+                    if isinstance(answer, TaskManagerError):
+                        errors[first + at] = answer
                     else:
-                        handles[first + at] = self._handle(chunk[at], outcome)
+                        handles[first + at] = self._handle(chunk[at], answer)
         if errors:
             raise EmitManyError(handles, dict(sorted(errors.items())))
         return [handle for handle in handles if handle is not None]

@@ -64,19 +64,19 @@ class Context(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return _reader(self.app)(name)
+            return _getter(self.app)(name)
         except (KeyError, AttributeError):
             raise AttributeError(self.__nothing_named(name)) from None
 
     def __getitem__(self, name: str) -> Any:
         try:
-            return _reader(self.app)(name)
+            return _getter(self.app)(name)
         except (KeyError, AttributeError):
             raise KeyError(self.__nothing_named(name)) from None
 
     def __contains__(self, name: object) -> bool:
         try:
-            _reader(self.app)(name)
+            _getter(self.app)(name)
         except (KeyError, AttributeError, TypeError):
             return False
         return True
@@ -119,7 +119,7 @@ def refuse_emit(app: object) -> None:
         )
 
 
-def _reader(app: object) -> Callable[[Any], Any]:
+def _getter(app: object) -> Callable[[Any], Any]:
     if isinstance(app, Mapping):
         return app.__getitem__
     return lambda name: getattr(app, name)

@@ -29,7 +29,7 @@ def body_of(event: str, data: object) -> bytes:
     return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT, loss=loss_in)
 
 
-# Named for errors only: kept, so that jobs without one do not pay for it.
+# Named for errors only: cached, so that jobs without one do not pay for it.
 @lru_cache(maxsize=1024)
 def _data_of(event: str) -> str:
     return f"the data of {event!r}"

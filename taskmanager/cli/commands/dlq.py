@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskmanager.cli import units
+from taskmanager.cli import parameters, units
 from taskmanager.cli.asking import confirm, needs_a_person
 from taskmanager.cli.commands.jobs import errors_of
 from taskmanager.cli.exits import FAILURE, Exit
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from taskmanager.manager import TaskManager
 
 _COLUMNS = ("died at", "id", "event", "reason", "attempts", "data", "error")
-_FACTS = ("id", "queue", "event", "reason", "attempts", "deliveries", "run", "died_at")
+_FIELDS = ("id", "queue", "event", "reason", "attempts", "deliveries", "run", "died_at")
 # Two texts share a line with five columns.
 _DATA, _ERROR = 40, 60
-
-_queue = click.option("-q", "--queue", default="default", show_default=True)
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group()
@@ -37,9 +34,9 @@ def dlq() -> None:
 
 
 @dlq.command("ls")
-@_queue
+@parameters.queue
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@parameters.as_array
 @click.pass_context
 def ls(context: click.Context, queue: str, limit: int, as_array: bool) -> None:
     """List dead letters, newest first."""
@@ -55,9 +52,9 @@ def ls(context: click.Context, queue: str, limit: int, as_array: bool) -> None:
 
 
 @dlq.command("show")
-@click.argument("job_id", metavar="ID")
-@_queue
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.job_id
+@parameters.queue
+@parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
     """Show the latest dead letter of a job: its data, its errors, the last traceback."""
@@ -73,13 +70,13 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
 
 @dlq.command("replay")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
-@_queue
+@parameters.queue
 @click.option("--all", "everything", is_flag=True, help="All letters that there are now.")
 @click.option(
     "--rate", type=units.rate, metavar="N/s", help="With --all: at most so many a second."
 )
-@_yes
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.yes
+@parameters.as_object
 @click.pass_context
 def replay(
     context: click.Context,
@@ -106,10 +103,10 @@ def replay(
 
 
 @dlq.command("purge")
-@_queue
+@parameters.queue
 @click.option("--older-than", type=units.duration, default=0.0, metavar="7d", help="Only these.")
-@_yes
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.yes
+@parameters.as_object
 @click.pass_context
 def purge(
     context: click.Context, queue: str, older_than: float, yes: bool, as_object: bool
@@ -146,8 +143,8 @@ def _replay(
 ) -> None:
     replayed, live, refused = answer(context, lambda tm: _each(tm, queue, job_ids))
     if as_object:
-        outcome = {"queue": queue, "replayed": len(replayed), "kept": len(live) + len(refused)}
-        click.echo(as_json(outcome))
+        kept = len(live) + len(refused)
+        click.echo(as_json({"queue": queue, "replayed": len(replayed), "kept": kept}))
     for job_id in () if as_object else replayed:
         click.echo(escaped(job_id))
     for job_id in live:
@@ -211,14 +208,14 @@ def _summary(letter: DeadLetter) -> str:
 
 
 def _shown(letter: DeadLetter) -> str:
-    parts = [fields((name, getattr(letter, name)) for name in _FACTS)]
+    shown = [fields((name, getattr(letter, name)) for name in _FIELDS)]
     if letter.raw is None:
-        parts.append(section("data", data(letter.data)))
+        shown.append(section("data", data(letter.data)))
     else:
-        parts.append(section("raw", letter.raw.decode("utf-8", "backslashreplace")))
+        shown.append(section("raw", letter.raw.decode("utf-8", "backslashreplace")))
     if letter.errors:
-        parts.append(section("errors", errors_of(letter.errors)))
-    return "\n".join([*parts, section("error", letter.error)])
+        shown.append(section("errors", errors_of(letter.errors)))
+    return "\n".join([*shown, section("error", letter.error)])
 
 
 class _Progress:

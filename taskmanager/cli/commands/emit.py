@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskmanager.cli import parameters
 from taskmanager.cli.exits import USAGE, Exit, reported
 from taskmanager.cli.session import manager
 from taskmanager.cli.units import duration, milliseconds
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("event")
 @click.option("--data", metavar="JSON", help="The payload; - reads it from stdin.  [default: {}]")
-@click.option("-q", "--queue", default="default", show_default=True)
+@parameters.queue
 @click.option("--id", "job_id", help="The job's id.  [default: a hash of event and data]")
 @click.option("--priority", type=int, help="-100 to 100, higher runs first.  [default: 0]")
 @click.option("--partition", default="default", show_default=True)

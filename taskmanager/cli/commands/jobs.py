@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskmanager.cli import parameters
 from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, happened, job_object, line_object
 from taskmanager.cli.output import data, fields, section, time_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from taskmanager.handles.info import JobInfo, LogLine, Progress
     from taskmanager.manager import TaskManager
 
-_FACTS = (
+_FIELDS = (
     "id", "queue", "event", "state", "run", "priority", "partition", "attempt", "deliveries",
     "created_at", "due_at", "worker", "reason",
 )  # fmt: skip
@@ -29,9 +30,9 @@ def jobs() -> None:
 
 
 @jobs.command("show")
-@click.argument("job_id", metavar="ID")
-@click.option("-q", "--queue", default="default", show_default=True)
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.job_id
+@parameters.queue
+@parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
     """Show all that is known of a job: where it is, its data, errors, result and progress."""
@@ -40,9 +41,9 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
 
 
 @jobs.command("logs")
-@click.argument("job_id", metavar="ID")
-@click.option("-q", "--queue", default="default", show_default=True)
-@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@parameters.job_id
+@parameters.queue
+@parameters.as_array
 @click.pass_context
 def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> None:
     """Print what a job wrote with job.logger, oldest first; the last 1,000 lines."""
@@ -55,9 +56,9 @@ def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> Non
 
 
 @jobs.command("cancel")
-@click.argument("job_id", metavar="ID")
-@click.option("-q", "--queue", default="default", show_default=True)
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.job_id
+@parameters.queue
+@parameters.as_object
 @click.pass_context
 def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
     """Cancel a job that has not ended, and print what that came to.
@@ -103,21 +104,21 @@ def _no_job(job_id: str, queue: str) -> Exit:
 
 
 def _shown(info: JobInfo, progress: Progress | None) -> str:
-    facts: list[tuple[str, object]] = [(name, getattr(info, name)) for name in _FACTS]
+    pairs: list[tuple[str, object]] = [(name, getattr(info, name)) for name in _FIELDS]
     if info.options:
-        facts.append(("options", data(info.options)))
+        pairs.append(("options", data(info.options)))
     if progress is not None:
-        facts.append(("progress", _progress(progress)))
-    parts = [fields(facts)]
+        pairs.append(("progress", _progress(progress)))
+    shown = [fields(pairs)]
     if info.event is not None:
-        parts.append(section("data", data(info.data)))
+        shown.append(section("data", data(info.data)))
     if info.errors:
-        parts.append(section("errors", errors_of(info.errors)))
+        shown.append(section("errors", errors_of(info.errors)))
     if info.state == "completed":
-        parts.append(section("result", data(info.result)))
+        shown.append(section("result", data(info.result)))
     if info.letter is not None:
-        parts.append(section(f"died of {info.letter.reason}", info.letter.error))
-    return "\n".join(parts)
+        shown.append(section(f"died of {info.letter.reason}", info.letter.error))
+    return "\n".join(shown)
 
 
 def errors_of(errors: Sequence[dict[str, Any]]) -> str:

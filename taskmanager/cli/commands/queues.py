@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskmanager.cli import parameters
 from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, queue_object
 from taskmanager.cli.output import age_of, brief, fields, table
@@ -27,7 +28,7 @@ def queues() -> None:
 
 
 @queues.command("ls")
-@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@parameters.as_array
 @click.pass_context
 def ls(context: click.Context, as_array: bool) -> None:
     """List the queues with how many jobs are where, and since when the oldest waits."""
@@ -42,7 +43,7 @@ def ls(context: click.Context, as_array: bool) -> None:
 
 @queues.command("show")
 @click.argument("queue")
-@click.option("--json", "as_object", is_flag=True, help="Print one object.")
+@parameters.as_object
 @click.pass_context
 def show(context: click.Context, queue: str, as_object: bool) -> None:
     """Show the figures of one queue and of its lanes."""

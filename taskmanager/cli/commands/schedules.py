@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskmanager.cli import parameters
 from taskmanager.cli.asking import confirm, needs_a_person
 from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, schedule_object
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _COLUMNS = ("name", "queue", "event", "pattern", "tz", "next", "last", "paused")
 _MOST_FIRES = 1000
 
-_queue = click.option("-q", "--queue", default="default", show_default=True)
-
 
 @click.group()
 def schedules() -> None:
@@ -32,7 +31,7 @@ def schedules() -> None:
 
 @schedules.command("ls")
 @click.option("-q", "--queue", help="Only those of this queue.")
-@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@parameters.as_array
 @click.pass_context
 def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
     """List schedules with when each fires next, fired last, and why it is paused."""
@@ -48,9 +47,9 @@ def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
 
 @schedules.command("next")
 @click.argument("name")
-@_queue
+@parameters.queue
 @click.option("-n", "count", type=click.IntRange(1, _MOST_FIRES), default=5, show_default=True)
-@click.option("--json", "as_array", is_flag=True, help="Print one array.")
+@parameters.as_array
 @click.pass_context
 def next_(context: click.Context, name: str, queue: str, count: int, as_array: bool) -> None:
     """Print the next fire times of a schedule, in UTC and by the clocks of its time zone."""
@@ -67,7 +66,7 @@ def next_(context: click.Context, name: str, queue: str, count: int, as_array: b
 
 @schedules.command("run")
 @click.argument("name")
-@_queue
+@parameters.queue
 @click.option("--json", "as_object", is_flag=True, help="Print id, queue and created.")
 @click.pass_context
 def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
@@ -82,7 +81,7 @@ def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
 
 @schedules.command("pause")
 @click.argument("name")
-@_queue
+@parameters.queue
 @click.pass_context
 def pause(context: click.Context, name: str, queue: str) -> None:
     """Fire a schedule no more until it is resumed. Jobs that it has emitted go on."""
@@ -92,7 +91,7 @@ def pause(context: click.Context, name: str, queue: str) -> None:
 
 @schedules.command("resume")
 @click.argument("name")
-@_queue
+@parameters.queue
 @click.pass_context
 def resume(context: click.Context, name: str, queue: str) -> None:
     """Go on with the next fire time from now; those that passed meanwhile are left out."""
@@ -104,8 +103,8 @@ def resume(context: click.Context, name: str, queue: str) -> None:
 
 @schedules.command("rm")
 @click.argument("name")
-@_queue
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@parameters.queue
+@parameters.yes
 @click.pass_context
 def rm(context: click.Context, name: str, queue: str, yes: bool) -> None:
     """Remove a schedule. That of a handler comes back while workers with it live: pause it."""

@@ -75,9 +75,7 @@ def worker(
     end_at_sigterm()
     from taskmanager.worker import logs
 
-    target = target or context.meta["app"]
-    if target is None:
-        raise click.UsageError("name the app: worker MODULE:ATTR, or --app MODULE:ATTR before it")
+    target = _target(context, target)
     logs.configure(log_format, verbose=verbose)
     if processes > 1 and index is None:
         context.exit(_supervise(processes))
@@ -88,14 +86,19 @@ def worker(
         _end_with_parent(parent)
     settings |= context.obj | {"name": _own_name(name, index)}
     with reported():
-        tm = _load(target, settings)
-        if index is not None and tm.is_embedded:
-            raise Exit(_ONE_PROCESS, USAGE)
+        tm = _load(target, settings, is_one_of_several=index is not None)
         if index is None or (index == 1 and not again):
             _say(_banner(tm, processes))
         if aside:
             _leave_foreground()
         _run(tm, burst=burst, ready_fd=ready_fd)
+
+
+def _target(context: click.Context, given: str | None) -> str:
+    target: str | None = given or context.meta["app"]
+    if target is None:
+        raise click.UsageError("name the app: worker MODULE:ATTR, or --app MODULE:ATTR before it")
+    return target
 
 
 def _supervise(processes: int) -> int:
@@ -144,7 +147,7 @@ def _own_name(name: str | None, index: int | None) -> str | None:
     return worker_name(index) if name is None else f"{name}-{index}"
 
 
-def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
+def _load(target: str, settings: dict[str, Any], *, is_one_of_several: bool) -> TaskManager[Any]:
     from taskmanager.cli.loading import import_handlers, load
     from taskmanager.worker import logs
 
@@ -160,6 +163,8 @@ def _load(target: str, settings: dict[str, Any]) -> TaskManager[Any]:
             USAGE,
         )
     tm.configure(**settings)
+    if is_one_of_several and tm.is_embedded:
+        raise Exit(_ONE_PROCESS, USAGE)
     return tm
 
 

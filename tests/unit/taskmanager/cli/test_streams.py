@@ -13,7 +13,7 @@ import click
 import pytest
 
 from taskmanager.cli.commands.worker import _say
-from taskmanager.cli.streams import output
+from taskmanager.cli.streams import arriving
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -39,7 +39,7 @@ def test_what_an_encoding_lacks_is_printed_as_escapes(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
 
-    with output():
+    with arriving():
         click.echo("Grüße 你好")
         click.echo("Grüße 你好", err=True)
 
@@ -50,7 +50,7 @@ def test_what_somebody_chose_for_errors_is_kept(monkeypatch: pytest.MonkeyPatch)
     out = stream(errors="replace")
     monkeypatch.setattr(sys, "stdout", out)
 
-    with output():
+    with arriving():
         click.echo("你好")
 
     assert written(out) == b"??\n"
@@ -63,7 +63,7 @@ def test_a_full_disk_ends_the_command_with_1_and_the_reason(
     monkeypatch.setattr(sys, "stdout", Full())
     monkeypatch.setattr(sys, "stderr", err)
 
-    with pytest.raises(SystemExit) as ended, output():
+    with pytest.raises(SystemExit) as ended, arriving():
         click.echo("hello")
 
     assert ended.value.code == 1
@@ -71,7 +71,7 @@ def test_a_full_disk_ends_the_command_with_1_and_the_reason(
 
 
 def test_another_error_of_the_system_keeps_its_traceback() -> None:
-    with pytest.raises(FileNotFoundError), output():
+    with pytest.raises(FileNotFoundError), arriving():
         open("/no/such/file")  # noqa: SIM115
 
 
