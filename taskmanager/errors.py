@@ -1,6 +1,4 @@
-"""The errors that the facade raises on purpose.
-
-EmitManyError, which has handles of jobs, stands beside emit_many.
+"""The errors that the facade raises on purpose. Only EmitManyError, of handles, is elsewhere.
 
 TaskManagerError                    (consumers.errors)
 ├── InvalidInput (ValueError)
@@ -17,6 +15,7 @@ TaskManagerError                    (consumers.errors)
 ├── OwnJob                          a handler emitted the job that it is running
 ├── AlreadyStarted                  a handler or setting comes while the worker runs
 ├── OtherLoop                       the worker was started on another event loop
+├── WorkerBroken                    the worker stopped by itself, its process cannot go on
 ├── NoHandlers                      run was called without a handler registered
 ├── ResultUnavailable               there is no result to return
 │   ├── JobFailed                   the job is dead; has its letter

@@ -1,4 +1,4 @@
-"""What a task manager is told, from four places. Nothing else reads the environment.
+"""What a task manager is told, from four places. Nothing else reads it from the environment.
 
 A setting given on the command line wins over one of the constructor, that one
 over the environment's ``TASKMANAGER_<NAME>``, and that one over the default.

@@ -1,4 +1,7 @@
-"""The blocking twin of the task manager's methods, for threads without an event loop."""
+"""The blocking twin of the task manager's methods, for threads without an event loop.
+
+Written out, not made from the other: so type checkers, editors and help() know the methods.
+"""
 
 from __future__ import annotations
 

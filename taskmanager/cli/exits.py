@@ -6,7 +6,7 @@
     3  Redis unreachable
     4  forced stop (the third signal; taskmanager.worker.stop_signals)
 
-Nothing else decides an exit code.
+Everywhere else in the command line they go by these names.
 """
 
 from __future__ import annotations

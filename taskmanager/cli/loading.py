@@ -1,4 +1,7 @@
-"""Find the TaskManager that MODULE:ATTR names. Nothing else imports the user's code."""
+"""Import the user's code: find the TaskManager that MODULE:ATTR names, and its handlers.
+
+Nothing else in the command line imports it.
+"""
 
 from __future__ import annotations
 

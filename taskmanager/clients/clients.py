@@ -1,4 +1,8 @@
-"""What each event loop has of Redis. Nothing else in the facade keeps connections."""
+"""What each event loop has of Redis.
+
+Other connections of the facade are a worker's, opened in assembly.py, and the one by
+which a command asks whether Redis is there.
+"""
 
 from __future__ import annotations
 

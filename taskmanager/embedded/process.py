@@ -1,4 +1,4 @@
-"""The process of an embedded server, from its launch to its end. Nothing else starts a server."""
+"""The process of an embedded server, from its launch to its end. Nothing else starts one."""
 
 from __future__ import annotations
 

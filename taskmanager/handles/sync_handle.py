@@ -1,4 +1,4 @@
-"""The blocking twin of the job handle."""
+"""The blocking twin of the job handle, written out for the same reason as taskmanager.sync."""
 
 from __future__ import annotations
 

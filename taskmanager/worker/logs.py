@@ -1,7 +1,7 @@
 """The two formats of the log: lines for people and JSON for machines.
 
 What a record carries in ``extra`` is shown as fields, behind the sentence.
-Nothing else configures logging; a program that embeds the task manager keeps
+Nothing else sets up logging; a program that embeds the task manager keeps
 its own configuration, but for loggers of ours that it disables in passing.
 """
 
