@@ -25,7 +25,7 @@ from consumers.connections.wire import NotSent
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
 # refuses writes after commands like TIME and XPENDING. Later versions ignore it.
 _PROLOGUE = "redis.replicate_commands()\n"
-_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include ([\w/]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

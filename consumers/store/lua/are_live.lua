@@ -14,7 +14,7 @@
 local base, room, flags = ARGV[1], tonumber(ARGV[2]), {}
 
 local function is_there(id, place, entry)
-  if is_put_off(place) then
+  if live().is_put_off(place) then
     return redis.pcall('HEXISTS', base .. 'delayed:envelopes', id) == 1
   end
   local stream = base .. 'lane:' .. place
@@ -26,7 +26,7 @@ end
 
 local function is_live(bucket, id, run)
   local pointer = redis.call('HGET', base .. 'live:' .. bucket, id)
-  local generation, _, place, entry = parse_pointer(pointer or '')
+  local generation, _, place, entry = live().parse(pointer or '')
   return generation == run and is_there(id, place, entry)
 end
 

@@ -26,9 +26,9 @@ if not is_a(base .. 'waiters', 'hash') then
   return redis.error_reply('WRONGTYPE ' .. base .. 'waiters')
 end
 
-local start, lanes = string.match(asked, '^(%d+) (.+)$')
+local start, names = string.match(asked, '^(%d+) (.+)$')
 local places = {}
-for lane in string.gmatch(lanes or '', '%S+') do
+for lane in string.gmatch(names or '', '%S+') do
   places[lane], places[lane .. ':front'] = true, true
 end
 local dropped, jobs, bytes = {}, 0, 0
@@ -55,7 +55,7 @@ end
 local function look_at(bucket)
   local found = redis.pcall('HGETALL', bucket)
   for at = 1, #found, 2 do
-    local id, generation, _, place, entry = found[at], parse_pointer(found[at + 1])
+    local id, generation, _, place, entry = found[at], live().parse(found[at + 1])
     if places[place] and is_gone(place, entry, id) then
       redis.call('HDEL', bucket, id)
       tell_waiters(base, id, generation, 'vanished', '')
@@ -75,7 +75,7 @@ end
 -- HDEL first: full memory allows it, and then what follows.
 redis.call('HDEL', meta, 'audit')
 local more = bucket < buckets
-if more then redis.call('HSET', meta, 'audit', bucket .. ' ' .. lanes) end
+if more then redis.call('HSET', meta, 'audit', bucket .. ' ' .. names) end
 if #dropped > 0 then redis.pcall('HINCRBY', stats, 'vanished', #dropped) end
 table.insert(dropped, 1, more and 1 or 0)
 return dropped

@@ -26,7 +26,7 @@ local base, id, run, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
-local generation, _, place, entry = parse_pointer(redis.call('HGET', bucket, id) or '')
+local generation, _, place, entry = live().parse(redis.call('HGET', bucket, id) or '')
 if not generation or (run ~= '' and run ~= generation) then return { 'too_late', 0 } end
 for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash' }) do
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
@@ -35,7 +35,7 @@ end
 -- The job has ended for everybody who asks. HDEL is first: full memory allows it.
 local function record_end(head, counted)
   redis.call('HDEL', bucket, id)
-  expire_guard(base, idempotency_of(head), id, generation)
+  guards().expire(base, guards().idempotency_of(head), id, generation)
   tell_waiters(base, id, generation, 'cancelled', 'cancelled')
   if result_ttl ~= '0' then
     redis.call('SET', base .. 'result:' .. id, generation .. ' cancelled cancelled', 'PX', result_ttl)
@@ -44,12 +44,12 @@ local function record_end(head, counted)
 end
 
 local function cancel_put_off()
-  local refusal = delayed_refusal(base)
+  local refusal = delayed().refusal(base)
   if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
   local packed = redis.call('HGET', base .. 'delayed:envelopes', id)
   if not packed then return { 'too_late', 0 } end
-  local job = envelope_of(base, packed)
-  take_up(base, id, job and job.lane)
+  local job = delayed().envelope_of(base, packed)
+  delayed().take_up(base, id, job and job.lane)
   record_end(job and job.fields[2])
   return { 'cancelled', tonumber(generation) }
 end
@@ -76,4 +76,4 @@ local function cancel_entry()
   return { 'requested', tonumber(generation) }
 end
 
-return is_put_off(place) and cancel_put_off() or cancel_entry()
+return live().is_put_off(place) and cancel_put_off() or cancel_entry()

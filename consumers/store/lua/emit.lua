@@ -22,13 +22,14 @@
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is
 -- written then.
 -- include door
+-- include clock
 -- include live
 -- include lane
 -- include delayed
 -- include guard
 -- include admit
 -- include meta
-local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local room, most = tonumber(ARGV[4]), { lanes = tonumber(ARGV[5]) }
 
@@ -37,69 +38,64 @@ if answered then return answered end
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'emitted')
-redis.call('ZCARD', lanes)
-
--- A foreign value in one place must not stop emits to the others.
-local function length(stream)
-  local found = redis.pcall('XLEN', stream)
-  return type(found) == 'number' and found or 0
-end
+redis.call('ZCARD', listed)
 
 -- What was cancelled while it waited lies in its lane until it is delivered, but runs no more.
 -- The lanes of single events are left out: there may be a thousand, and what lies there waits
 -- for a worker that is deployed, not for the producers to slow down.
 local function depth()
-  local put_off = redis.pcall('ZCARD', base .. 'delayed')
-  local held = type(put_off) == 'number' and put_off or 0
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', lanes, '-inf', HIGHEST_PRIORITY)) do
-    -- Whatever somebody listed by hand.
-    if not is_of_event(name) then
-      local lane = base .. 'lane:' .. name
-      held = held + length(lane) + length(lane .. ':front')
-    end
+  -- A foreign value in one place must not stop emits to the others.
+  local function number_in(found)
+    return type(found) == 'number' and found or 0
   end
-  local cancelled = redis.pcall('SCARD', base .. 'cancelled')
-  return math.max(0, held - (type(cancelled) == 'number' and cancelled or 0))
+  local held = number_in(redis.pcall('ZCARD', base .. 'delayed'))
+  for _, name in ipairs(lanes().of_types(listed)) do
+    local lane = base .. 'lane:' .. name
+    held = held + number_in(redis.pcall('XLEN', lane)) + number_in(redis.pcall('XLEN', lane .. ':front'))
+  end
+  return math.max(0, held - number_in(redis.pcall('SCARD', base .. 'cancelled')))
 end
 
 room = room == 0 and math.huge or room - depth()
 local now, words, added, dropped = now_ms(), {}, 0, {}
 
 local function add(job)
-  local found, refusal = look(base, job)
-  if not refusal and (not found or is_changed(found)) then
-    refusal = entry_refusal(base, lanes, job, most)
+  local admission = admission()
+  local found, refusal = admission.look(base, job)
+  if not refusal and (not found or admission.is_changed(found)) then
+    refusal = admission.refusal(base, listed, job, most)
   end
   if refusal then return refusal end
   if found then
-    if is_dropped(found) then
+    if admission.is_dropped(found) then
       dropped[#dropped + 1] = { job, found }
     else
-      absorb(base, lanes, stats, job, found, now)
+      admission.absorb(base, listed, stats, job, found, now)
     end
     return found.guard and '~' .. found.generation .. ':' .. found.id or '=' .. found.generation
   end
   if added >= room then return 'F' end
-  local run = admit(base, lanes, job, generation + 1, now)
+  local run = admission.admit(base, listed, job, generation + 1, now)
   if not run then return 'T' .. job.stream end
   generation, added = generation + 1, added + 1
   return '+' .. run
 end
 
--- Most jobs are plain: nothing puts them off or stands for them, and their lane was seen to
--- be open. Adds one like that, in fewer steps than add takes; returns nil for any other.
-local live, rest_of_head, ways = base .. 'live:', ':' .. text_of(now) .. ':0:0:0', {}
+-- Most jobs are plain: nothing puts them off or stands for them, and their lane is open. Adds
+-- one like that, in fewer steps than add takes; returns nil for any other.
+local live_buckets, rest_of_head = base .. 'live:', ':' .. string.format('%.0f', now) .. ':0:0:0'
+local ways = {}
 
 -- What an entry of a lane and a pointer to it have in common, by the lane's index in KEYS.
 local function way_to(index)
   local stream = KEYS[tonumber(index)]
-  if not (admits[stream] and is_open[stream]) then return nil end
-  ways[index] = { stream = stream, place = ' 0 ' .. lane_of(base, stream) .. ' ' }
+  if not is_open(base, listed, stream) then return nil end
+  ways[index] = { stream = stream, place = ' 0 ' .. lane_name(base, stream) .. ' ' }
   return ways[index]
 end
 
 local function add_plain(at)
-  local index, id, bucket = ARGV[at], ARGV[at + 2], live .. ARGV[at + 1]
+  local index, id, bucket = ARGV[at], ARGV[at + 2], live_buckets .. ARGV[at + 1]
   if ARGV[at + 6] ~= '' or ARGV[at + 7] ~= '' or added >= room then return nil end
   local way = ways[index] or way_to(index)
   if not way or redis.pcall('HGET', bucket, id) then return nil end
@@ -113,11 +109,11 @@ local function add_plain(at)
 end
 
 for at = 6, #ARGV, JOB_FIELDS do
-  words[#words + 1] = add_plain(at) or add(job_at(at))
+  words[#words + 1] = add_plain(at) or add(admission().job_at(at))
 end
 
 -- Last, because full memory allows them: as a first write they would let all others pass it.
-for _, met in ipairs(dropped) do absorb(base, lanes, stats, met[1], met[2], now) end
+for _, met in ipairs(dropped) do admission().absorb(base, listed, stats, met[1], met[2], now) end
 if added > 0 then
   redis.call('HSET', meta, 'generation', generation)
   name_epoch(meta, now)

@@ -29,9 +29,10 @@
 -- include delayed
 -- include guard
 -- include admit
+-- include clock
 -- include meta
 -- include schedule
-local meta, lanes, stats, schedules, schedule = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local meta, listed, stats, schedules, schedule = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local base, most, name = ARGV[1], { lanes = tonumber(ARGV[2]) }, ARGV[3]
 local digest, slot, last_slot, next_slot, overlap = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local FIRST_JOB = 10
@@ -39,7 +40,7 @@ local generation, refusal = last_generation(meta)
 refusal = refusal or schedules_refusal(schedules, schedule)
 if refusal then return refusal end
 redis.call('HGET', stats, 'emitted')
-redis.call('ZCARD', lanes)
+redis.call('ZCARD', listed)
 local found = redis.call('HMGET', schedule, 'digest', 'slot', 'fired', 'paused', 'last', 'last_bucket')
 local now = now_ms()
 
@@ -50,7 +51,7 @@ if tonumber(last_slot) > now then return { 'early', 0 } end
 local function runs_still()
   if overlap == 'allow' or not found[5] then return false end
   local pointer = redis.pcall('HGET', base .. 'live:' .. found[6], found[5])
-  return type(pointer) == 'string' and living(base, found[5], pointer) ~= nil
+  return type(pointer) == 'string' and live().living(base, found[5], pointer) ~= nil
 end
 
 -- Nothing was written: full memory may refuse this, then it is looked at at once.
@@ -65,9 +66,9 @@ for at = FIRST_JOB, #ARGV, JOB_FIELDS do
   if busy then
     skipped = skipped + 1
   else
-    local job = job_at(at)
-    local lives, why = look(base, job)
-    why = why or entry_refusal(base, lanes, job, most) or (exhausted(job.stream) and 'T' .. job.stream)
+    local job = admission().job_at(at)
+    local lives, why = admission().look(base, job)
+    why = why or admission().refusal(base, listed, job, most) or lanes().stream_refusal(job.stream)
     if why then return put_off_look(5000, why) end
     if not lives then jobs[#jobs + 1] = job end
   end
@@ -75,7 +76,7 @@ end
 
 for _, job in ipairs(jobs) do
   generation = generation + 1
-  admit(base, lanes, job, generation, now)
+  admission().admit(base, listed, job, generation, now)
   redis.call('HSET', schedule, 'last', job.id, 'last_bucket', string.match(job.bucket, '%d+$'))
 end
 redis.call('HSET', schedule, 'slot', next_slot, 'fired', last_slot)

@@ -20,13 +20,13 @@ local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
 local pointer = redis.call('HGET', KEYS[1], id) or ''
 
 local function put_off_fields()
-  local job = envelope_of(base, redis.call('HGET', base .. 'delayed:envelopes', id))
+  local job = delayed().envelope_of(base, redis.call('HGET', base .. 'delayed:envelopes', id))
   return job and job.fields or {}
 end
 
 local fields, consumer, delivered = {}, '', 0
-local generation, _, place, entry = parse_pointer(pointer)
-if generation and is_put_off(place) then
+local generation, _, place, entry = live().parse(pointer)
+if generation and live().is_put_off(place) then
   fields = put_off_fields()
 elseif generation then
   local stream = base .. 'lane:' .. place

@@ -22,12 +22,12 @@
 local stream, bucket, solo_runs = KEYS[1], KEYS[2], ARGV[8]
 local group, consumer, entry, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 if not owns(stream, group, entry, consumer, ARGV[4]) then return -1 end
-local generation, before = parse_pointer(redis.call('HGET', bucket, id) or '')
+local generation, before = live().parse(redis.call('HGET', bucket, id) or '')
 if generation and generation ~= ARGV[6] then return -2 end
-if is_cancelled(ARGV[9], ARGV[7], entry) then return -2 end
+if cancelled().has(ARGV[9], ARGV[7], entry) then return -2 end
 before = tonumber(before or 0)
 if solo_runs == '' then return before end
 -- The first write must be one that full memory allows.
 redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
-redis.call('HSET', bucket, id, pointer_to(ARGV[6], solo_runs, ARGV[7], entry))
+redis.call('HSET', bucket, id, live().pointer(ARGV[6], solo_runs, ARGV[7], entry))
 return before

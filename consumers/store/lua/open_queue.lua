@@ -10,14 +10,15 @@
 -- Returns epoch and lease (ms).
 -- Errors: LAYOUT, WRONGTYPE, OOM.
 -- include lane
+-- include clock
 -- include meta
-local meta, lanes, lane = KEYS[1], KEYS[2], KEYS[3]
+local meta, listed, lane = KEYS[1], KEYS[2], KEYS[3]
 local _, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 if not (is_a(lane, 'stream') and is_a(lane .. ':front', 'stream')) then
   return redis.error_reply('WRONGTYPE ' .. lane)
 end
-open_lane(ARGV[1], lanes, lane, ARGV[3])
+lanes().open(ARGV[1], listed, lane, ARGV[3])
 name_epoch(meta, now_ms())
 if redis.call('HEXISTS', meta, 'lease') == 0 then redis.call('HSET', meta, 'lease', ARGV[2]) end
 local found = redis.call('HMGET', meta, 'epoch', 'lease')

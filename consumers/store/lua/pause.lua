@@ -9,6 +9,7 @@
 -- Returns the number of the pause state that is in force now, -1 when too many events are
 -- paused. Workers confirm by this number what they obey.
 -- Errors: LAYOUT, WRONGTYPE, a broken number; nothing is written then.
+-- include clock
 -- include meta
 local meta, base, pauses, event = KEYS[1], ARGV[1], ARGV[2] == 'pause', ARGV[3]
 local _, wrong_layout = last_generation(meta)

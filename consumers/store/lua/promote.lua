@@ -14,37 +14,37 @@
 -- include lane
 -- include delayed
 -- include dead
--- include meta
-local delayed, lanes, stats = KEYS[1], KEYS[2], KEYS[3]
+-- include clock
+local due_set, listed, stats = KEYS[1], KEYS[2], KEYS[3]
 local base, limit, room, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now_ms()
-local refusal = delayed_refusal(base)
+local refusal = delayed().refusal(base)
 if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
-redis.call('ZCARD', lanes)
+redis.call('ZCARD', listed)
 
 -- Whether a lane takes jobs; each is looked at once.
 local ready = {}
 local function is_ready(stream)
   if ready[stream] == nil then
     ready[stream] = is_a(stream, 'stream') and is_a(stream .. ':front', 'stream')
-      and not exhausted(stream)
+      and not lanes().exhausted(stream)
   end
   return ready[stream]
 end
 
 -- A foreign value is in the way: the job waits until somebody removed it.
 local function wait_for_room(id)
-  redis.pcall('ZADD', delayed, now + 5000, id)
+  redis.pcall('ZADD', due_set, now + 5000, id)
 end
 
 -- What somebody wrote in place of an envelope never vanishes (G13).
 local function quarantine(id, packed)
-  if packed and burial_refusal(base) then return wait_for_room(id) end
-  take_up(base, id)
+  if packed and letters().burial_refusal(base) then return wait_for_room(id) end
+  delayed().take_up(base, id)
   if not packed then
     redis.pcall('HINCRBY', stats, 'missing', 1)
     return
   end
-  add_letter(base, id, '', '', { 'reason', 'foreign', 'error', 'what was put off is not a job',
+  letters().add(base, id, '', '', { 'reason', 'foreign', 'error', 'what was put off is not a job',
     'errors', '', 'delivered', 0, 'raw', string.sub(packed, 1, 65536) })
   redis.pcall('HINCRBY', stats, 'dead', 1)
 end
@@ -52,8 +52,8 @@ end
 -- Returns the job when it can move now.
 local function movable(id)
   -- One by one: the rest of them may be far more bytes than there is room for.
-  local packed = redis.call('HGET', delayed .. ':envelopes', id)
-  local job = envelope_of(base, packed)
+  local packed = redis.call('HGET', due_set .. ':envelopes', id)
+  local job = delayed().envelope_of(base, packed)
   if not job then return quarantine(id, packed) end
   local stream = base .. 'lane:' .. job.lane
   if not (is_ready(stream) and is_a(job.bucket, 'hash')) then return wait_for_room(id) end
@@ -62,18 +62,18 @@ local function movable(id)
 end
 
 local function move(job)
-  open_lane(base, lanes, job.stream, job.group)
+  lanes().open(base, listed, job.stream, job.group)
   local entry = redis.call('XADD', job.stream, '*', unpack(job.fields))
-  redis.call('HSET', job.bucket, job.id, pointer_to(job.generation, 0, job.lane, entry))
+  redis.call('HSET', job.bucket, job.id, live().pointer(job.generation, 0, job.lane, entry))
 end
 
 local moving = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', due_set, '-inf', now, 'LIMIT', 0, limit)) do
   if room > 0 then moving[#moving + 1] = movable(id) end
 end
-take_up_all(base, moving)
+delayed().take_up_all(base, moving)
 for _, job in ipairs(moving) do move(job) end
 local moved = #moving
 if moved > 0 then redis.pcall('HINCRBY', stats, 'promoted', moved) end
-local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+local next_due = redis.call('ZRANGE', due_set, 0, 0, 'WITHSCORES')[2]
 return { moved, next_due and math.max(0, tonumber(next_due) - now) or -1 }

@@ -13,13 +13,13 @@
 -- Errors: WRONGTYPE; nothing is written then.
 -- include lane
 -- include dead
--- include meta
+-- include clock
 local base, before = ARGV[1], now_ms() - tonumber(ARGV[2])
-local refusal = dead_refusal(base)
+local refusal = letters().refusal(base)
 if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
 
 local function is_old(at) return at <= before end
 
-local purged, more = drop_letters(base, is_old, tonumber(ARGV[3]), tonumber(ARGV[4]))
+local purged, more = letters().drop_while(base, is_old, tonumber(ARGV[3]), tonumber(ARGV[4]))
 if purged > 0 then redis.pcall('HINCRBY', KEYS[3], ARGV[5], purged) end
 return { purged, more and 1 or 0 }

@@ -12,10 +12,10 @@
 -- include lane
 -- include dead
 local base, entry = ARGV[1], ARGV[2]
-local refusal = burial_refusal(base)
+local refusal = letters().burial_refusal(base)
 if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
 if redis.call('XDEL', KEYS[1], entry) == 0 then return 0 end
-add_letter(base, 'foreign:' .. entry, '', '', { 'reason', 'foreign', 'error', ARGV[4],
+letters().add(base, 'foreign:' .. entry, '', '', { 'reason', 'foreign', 'error', ARGV[4],
   'errors', '', 'delivered', 0, 'raw', ARGV[3] })
 redis.pcall('HINCRBY', KEYS[2], 'dead', 1)
 return 1

@@ -41,11 +41,11 @@ for _, row in ipairs(pending) do
   if idle >= lease and not running[entry] then
     local claimed = redis.call('XCLAIM', stream, group, consumer, lease, entry)[1]
     if claimed then
-      local is_over = marked and is_cancelled(base, name, entry)
+      local is_over = marked and cancelled().has(base, name, entry)
       taken[#taken + 1] = { entry, count + 1, claimed[2], is_over and 1 or 0 }
     elseif #redis.call('XRANGE', stream, entry, entry) == 0 then
       redis.call('XACK', stream, group, entry)
-      unmark(base, name, entry)
+      cancelled().unmark(base, name, entry)
       missing = missing + 1
     end
   end

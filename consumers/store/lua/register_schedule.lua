@@ -26,6 +26,7 @@
 -- A version or times that somebody spoiled are put right.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
 -- include lane
+-- include clock
 -- include meta
 -- include schedule
 local meta, schedules, schedule, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

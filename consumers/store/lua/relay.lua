@@ -24,8 +24,9 @@
 -- include dead
 -- include guard
 -- include admit
+-- include clock
 -- include meta
-local meta, lanes, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, listed, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, source, epoch = ARGV[1], ARGV[6], ARGV[7]
 local most = { lanes = tonumber(ARGV[2]), event_lanes = tonumber(ARGV[2]) }
 local most_dead = tonumber(ARGV[3])
@@ -33,7 +34,7 @@ local most_dead = tonumber(ARGV[3])
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'emitted')
-redis.call('ZCARD', lanes)
+redis.call('ZCARD', listed)
 local before = redis.call('HGET', relayed, source) or ''
 local now, dealt, added, buried = now_ms(), 0, 0, 0
 
@@ -51,9 +52,9 @@ local function is_later(one, other)
 end
 
 local function bury(job)
-  local lane, group = lane_of(base, job.stream)
+  local lane, group = lanes().of(base, job.stream)
   if most_dead > 0 then
-    add_letter(base, job.id, lane, group, {
+    letters().add(base, job.id, lane, group, {
       'reason', 'too_many_lanes', 'error', 'the queue has no room for one more lane', 'errors', '',
       'delivered', 0, 'head', '1:0:' .. now .. ':0:0:0', 'id', job.id, 'event', job.event,
       'data', job.data, 'options', job.options })
@@ -69,16 +70,16 @@ local function take_in(at)
     event = ARGV[at + 4], data = ARGV[at + 5], options = ARGV[at + 6], due = ARGV[at + 7],
     guard = ARGV[at + 8],
   }
-  local found, refusal = look(base, job)
-  if not refusal and (not found or is_changed(found)) then
-    refusal = entry_refusal(base, lanes, job, most)
+  local found, refusal = admission().look(base, job)
+  if not refusal and (not found or admission().is_changed(found)) then
+    refusal = admission().refusal(base, listed, job, most)
   end
   if found and not refusal then
-    absorb(base, lanes, stats, job, found, now)
+    admission().absorb(base, listed, stats, job, found, now)
     return true
   end
-  if refusal == 'L' and not burial_refusal(base) then return bury(job) end
-  if refusal or not admit(base, lanes, job, generation + 1, now) then return false end
+  if refusal == 'L' and not letters().burial_refusal(base) then return bury(job) end
+  if refusal or not admission().admit(base, listed, job, generation + 1, now) then return false end
   generation, added = generation + 1, added + 1
   return true
 end
@@ -99,6 +100,6 @@ if added > 0 then
 end
 if buried > 0 then
   redis.pcall('HINCRBY', stats, 'dead', buried)
-  trim_letters(base, most_dead, tonumber(ARGV[4]), now - tonumber(ARGV[5]))
+  letters().trim(base, most_dead, tonumber(ARGV[4]), now - tonumber(ARGV[5]))
 end
 return { dealt, buried }

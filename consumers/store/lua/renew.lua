@@ -15,7 +15,7 @@ for at = 3, #ARGV, 4 do
   local ours = owns(stream, group, entry, consumer, ARGV[at + 3])
   -- JUSTID resets the idle time and leaves the delivery count alone.
   if ours then redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID') end
-  local is_over = marked and is_cancelled(base, string.sub(stream, #base + 6), entry)
+  local is_over = marked and cancelled().has(base, string.sub(stream, #base + 6), entry)
   flags[#flags + 1] = not ours and '0' or is_over and 'C' or '1'
 end
 return table.concat(flags)

@@ -13,10 +13,11 @@
 -- Errors: WRONGTYPE and OOM; a foreign value in the lane or its front does not
 -- keep the other from being repaired.
 -- include lane
+-- include clock
 -- include meta
 -- include audits
-local meta, lanes, lane = KEYS[1], KEYS[2], KEYS[3]
-if not redis.call('ZSCORE', lanes, ARGV[1]) then return { {}, {} } end
+local meta, listed, lane = KEYS[1], KEYS[2], KEYS[3]
+if not redis.call('ZSCORE', listed, ARGV[1]) then return { {}, {} } end
 redis.call('HGET', meta, 'epoch')
 local regrouped, remade, failure = {}, {}, nil
 

@@ -28,9 +28,10 @@
 -- include delayed
 -- include dead
 -- include guard
+-- include clock
 -- include meta
 -- include begun
-local door, meta, lanes, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local door, meta, listed, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local most = { lanes = tonumber(ARGV[4]), event_lanes = tonumber(ARGV[5]) }
 local room = tonumber(ARGV[6])
@@ -40,8 +41,8 @@ if answered then return answered end
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'replayed')
-redis.call('ZCARD', lanes)
-local refusal = dead_refusal(base)
+redis.call('ZCARD', listed)
+local refusal = letters().refusal(base)
 if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
 
 -- Returns where a job goes back to and the fields of its entry, with fresh counts; nil
@@ -71,27 +72,27 @@ local function bring_back(bucket, id, letter, lane, group, fields)
   generation, replayed = generation + 1, replayed + 1
   -- As text: joined to others Lua would write it rounded, once it has 15 digits.
   local run = string.format('%.0f', generation)
-  room = room - drop_letter(base, letter[1], letter[2])
-  open_lane(base, lanes, stream, group)
+  room = room - letters().drop(base, letter[1], letter[2])
+  lanes().open(base, listed, stream, group)
   local entry = redis.call('XADD', stream, '*', unpack(fields))
-  redis.call('HSET', bucket, id, pointer_to(run, 0, lane, entry))
+  redis.call('HSET', bucket, id, live().pointer(run, 0, lane, entry))
   -- While it lives again its idempotency key must not run out.
-  keep_guard(base, idempotency_of(fields[2]), bucket, id, run, now_ms())
+  guards().keep(base, guards().idempotency_of(fields[2]), bucket, id, run, now_ms())
   return '+' .. run
 end
 
 local function replay(bucket, id)
   local pointer = redis.pcall('HGET', bucket, id)
   if type(pointer) == 'table' then return 'T' .. bucket end
-  local live = pointer and living(base, id, pointer)
-  if live then return '=' .. live end
+  local lives = pointer and live().living(base, id, pointer)
+  if lives then return '=' .. lives end
   local entry = redis.call('HGET', dead_index, id)
   local letter = entry and redis.call('XRANGE', dead, entry, entry)[1]
   if not letter then return '-' end
   local lane, group, fields = revived(letter)
   if not lane then return 'X' end
   local stream = base .. 'lane:' .. lane
-  local why_not = lane_refusal(base, lanes, stream, most) or (exhausted(stream) and 'T' .. stream)
+  local why_not = lanes().refusal(base, listed, stream, most) or lanes().stream_refusal(stream)
   return why_not or bring_back(bucket, id, letter, lane, group, fields)
 end
 

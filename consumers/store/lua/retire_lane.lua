@@ -11,9 +11,9 @@
 -- lane that goes here is never written blindly.
 -- Errors: WRONGTYPE; nothing is written then.
 -- include lane
--- include meta
+-- include clock
 -- include audits
-local meta, lanes, lane, front = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, listed, lane, front = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, quiet_before = ARGV[1], now_ms() - tonumber(ARGV[2])
 
 local function pending_in(stream)
@@ -29,13 +29,13 @@ end
 local function unused(stream)
   local kind = kind_of(stream)
   if kind ~= 'stream' then return kind == 'none' end
-  local facts = stream_facts(stream)
+  local facts = lanes().facts(stream)
   local last = tonumber(string.match(facts['last-generated-id'], '^%d+'))
   return facts.length == 0 and pending_in(stream) == 0 and last < quiet_before
 end
 
 local name = lane_name(base, lane)
-if not redis.call('ZSCORE', lanes, name) then return 0 end
+if not redis.call('ZSCORE', listed, name) then return 0 end
 -- A delayed job has its lane reserved.
 if redis.call('HEXISTS', base .. 'delayed:lanes', name) == 1 then return 0 end
 if not (unused(lane) and unused(front)) then return 0 end
@@ -44,7 +44,7 @@ if not (unused(lane) and unused(front)) then return 0 end
 local was_deleted = kind_of(lane) == 'none' or kind_of(front) == 'none'
 if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTYPE ' .. meta) end
 -- ZREM is first: full memory allows it, and then what follows.
-redis.call('ZREM', lanes, name)
+redis.call('ZREM', listed, name)
 if was_deleted then ask_for_audit(meta, name) end
 redis.call('DEL', lane, front)
 redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)

@@ -19,16 +19,8 @@
 -- ARGV[10] most lanes of single events
 -- ARGV[11…] eight a delivery: kind, index of its stream, group, entry, delivery count,
 --          live bucket, id, generation and behind a space, where there is one, the hash of
---          its idempotency key; then by kind
---   complete  result, number of children, eight a child as in emit,
---             number of children of other queues, nine each: queue, lane, live bucket, id,
---             event, data, options, when it is due, guard
---   bury      reason, error, raw bytes of an entry that is not a job, last errors (JSON)
---   release   index of the stream it goes to, 1 when it was to run solo else 0, 1 when its
---             handler had begun else 0
---   retry     index of its lane, when it is due ("+<ms>" from now), 1 when an attempt is
---             used up else 0, its errors so far (JSON)
---   cancel    reason
+--          its idempotency key; then by kind what include/outcomes/<kind>.lua takes: complete,
+--          bury, release, retry, cancel
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
@@ -39,22 +31,23 @@
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, a broken generation; nothing is
 -- written then.
 -- include door
+-- include clock
+-- include meta
 -- include fence
 -- include shares
 -- include live
 -- include lane
+-- include lag
 -- include cancelled
 -- include delayed
 -- include dead
--- include waiters
 -- include guard
 -- include admit
--- include meta
+-- include ending
 -- include begun
-local door, meta, lanes, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
-local most_dead_bytes, dead_max_age = tonumber(ARGV[7]), tonumber(ARGV[8])
 local most = { lanes = tonumber(ARGV[9]), event_lanes = tonumber(ARGV[10]) }
 
 local answered = remembered(door, number, digest)
@@ -62,40 +55,16 @@ if answered then return answered end
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'completed')
-redis.call('ZCARD', lanes)
-local anybody_waits = redis.call('HLEN', base .. 'waiters') > 0
+redis.call('ZCARD', listed)
+local kept = { ttl = result_ttl, anybody_waits = redis.call('HLEN', base .. 'waiters') > 0 }
 -- A time to live that Redis does not take would be an error after the acknowledgement.
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
 
-local now, counted = now_ms(), {}
-local born = 0
+local counted, born = {}, 0
 
 local function count(what, by) counted[what] = (counted[what] or 0) + by end
-
--- Whether the entry that a group was given last is deleted now, and Redis counts its lag.
-local function has_lost_track(group, taken)
-  local last, counts_lag = nil, false
-  for at = 1, #group, 2 do
-    if group[at] == 'last-delivered-id' then last = group[at + 1] end
-    counts_lag = counts_lag or group[at] == 'lag'
-  end
-  return counts_lag and taken[last]
-end
-
--- When that entry is deleted while an older one runs, Redis 7 does not know any more how many
--- wait behind it: its lag is NULL until the next delivery. Since nobody deletes what waits,
--- Redis may forget instead that anything was deleted.
-local function keep_lag(stream, taken)
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    if has_lost_track(group, taken) and redis.call('XLEN', stream) > 0 then
-      local facts = stream_facts(stream)
-      redis.pcall('XSETID', stream, facts['last-generated-id'],
-        'ENTRIESADDED', facts['entries-added'], 'MAXDELETEDID', '0-1')
-    end
-  end
-end
 
 -- XACK first: it is allowed under maxmemory, and what follows it then is too.
 local function take(delivery)
@@ -104,261 +73,26 @@ local function take(delivery)
   redis.call('XDEL', delivery.stream, delivery.entry)
 end
 
--- Whether the index leads to this very run.
-local function is_listed(delivery)
-  return delivery.pointer and generation_in(delivery.pointer) == delivery.generation
-end
-
-local function leave_live(delivery)
-  if is_listed(delivery) then redis.call('HDEL', delivery.bucket, delivery.id) end
-end
-
 local function fields_of(delivery)
   local found = redis.call('XRANGE', delivery.stream, delivery.entry, delivery.entry)[1]
   return found and found[2] or {}
 end
 
--- Keeps how a run ended for those who ask; the generation tells runs of one id apart.
-local function keep_end(delivery, state, value)
-  expire_guard(base, delivery.idempotency, delivery.id, delivery.generation)
-  if anybody_waits then tell_waiters(base, delivery.id, delivery.generation, state, value) end
-  if result_ttl == '0' then return end
-  redis.call('SET', base .. 'result:' .. delivery.id, delivery.generation .. ' ' .. state .. ' ' .. value,
-    'PX', result_ttl)
-end
+-- What a delivery may come to, each made when a delivery first does: step says how many
+-- arguments it has, refusal why it cannot be recorded now, and write records it.
+local outcomes, made_outcomes = {}, {}
+-- include outcomes/complete
+-- include outcomes/bury
+-- include outcomes/release
+-- include outcomes/retry
+-- include outcomes/cancel
 
--- What keeps a stream from taking an entry, checked before the job leaves its lane.
-local function stream_refusal(key)
-  if not is_a(key, 'stream') or exhausted(key) then return 'T' .. key end
-end
-
-local OUT_FIELDS = 9
-local outbox = base .. 'outbox'
-
--- The arguments of complete: result, children of this queue, children of others.
-local function children_at(at) return at + 2, tonumber(ARGV[at + 1]) end
-
-local function outbound_at(at)
-  local first, number = children_at(at)
-  local after = first + JOB_FIELDS * number
-  return after + 1, tonumber(ARGV[after])
-end
-
-local complete = {}
-
-function complete.step(at)
-  local first, number = outbound_at(at)
-  return first + OUT_FIELDS * number - at
-end
-
--- A child with its parent's id enters: the parent leaves before it.
-local function child_refusal(delivery, child, opening)
-  local found, refusal = look(base, child)
-  if refusal then return refusal end
-  if found and not is_changed(found) and found.id ~= delivery.id then return nil end
-  refusal = entry_refusal(base, lanes, child, most, opening)
-  if refusal or opening.checked[child.stream] then return refusal end
-  opening.checked[child.stream] = true
-  return stream_refusal(child.stream)
-end
-
-function complete.refusal(delivery, at)
-  local opening, first, number = { checked = {} }, children_at(at)
-  for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
-    local refusal = child_refusal(delivery, job_at(child), opening)
-    if refusal then return refusal end
-  end
-  local _, outbound = outbound_at(at)
-  return outbound > 0 and stream_refusal(outbox) or nil
-end
-
-local function add_children(at)
-  local first, number = children_at(at)
-  for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
-    local job = job_at(child)
-    local found = look(base, job)
-    if found then
-      absorb(base, lanes, stats, job, found, now)
-    else
-      generation, born = generation + 1, born + 1
-      admit(base, lanes, job, generation, now)
-    end
-  end
-end
-
--- The epoch of the outbox: when the queue began, and how many outboxes it has had. Of one that
--- was made again entries may be lower than those of the one before.
-local function epoch_of_outbox()
-  if kind_of(outbox) == 'none' then
-    name_epoch(meta, now)
-    redis.pcall('HINCRBY', meta, 'outboxes', 1)
-  end
-  local found = redis.call('HMGET', meta, 'began', 'outboxes')
-  return (found[1] or '') .. '.' .. (found[2] or '')
-end
-
--- Children of other queues lie in slots that this script must not touch: they
--- are committed here, and relayed from here in order.
-local function post_children(at)
-  local first, number = outbound_at(at)
-  if number == 0 then return end
-  local epoch = epoch_of_outbox()
-  for child = first, first + OUT_FIELDS * (number - 1), OUT_FIELDS do
-    redis.call('XADD', outbox, '*', 'queue', ARGV[child], 'lane', ARGV[child + 1],
-      'bucket', ARGV[child + 2], 'id', ARGV[child + 3], 'event', ARGV[child + 4],
-      'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7],
-      'guard', ARGV[child + 8], 'epoch', epoch)
-  end
-  redis.pcall('PUBLISH', base .. 'control', 'outbox')
-end
-
-function complete.write(delivery, at)
-  take(delivery)
-  leave_live(delivery)
-  keep_end(delivery, 'completed', ARGV[at])
-  add_children(at)
-  post_children(at)
-  count('completed', 1)
-end
-
-local bury = { step = function() return 4 end }
-
-function bury.refusal() return burial_refusal(base) end
-
--- The facts of a letter: what went wrong, and the entry as it was.
-local function letter_facts(delivery, at)
-  local facts = { 'reason', ARGV[at], 'error', ARGV[at + 1], 'errors', ARGV[at + 3],
-    'delivered', delivery.count }
-  if ARGV[at + 2] ~= '' then
-    facts[#facts + 1], facts[#facts + 2] = 'raw', ARGV[at + 2]
-    return facts
-  end
-  local fields = fields_of(delivery)
-  for at_field = 1, #fields, 2 do
-    if fields[at_field] ~= 'errors' then
-      facts[#facts + 1], facts[#facts + 2] = fields[at_field], fields[at_field + 1]
-    end
-  end
-  return facts
-end
-
-function bury.write(delivery, at)
-  local facts = letter_facts(delivery, at)
-  take(delivery)
-  leave_live(delivery)
-  local entry = ''
-  if most_dead > 0 then
-    local lane = string.gsub(lane_name(base, delivery.stream), ':front$', '')
-    entry = add_letter(base, delivery.id, lane, delivery.group, facts)
-  end
-  keep_end(delivery, 'dead', entry)
-  count('dead', 1)
-end
-
-local release = { step = function() return 3 end }
-
--- A release is no crash: this delivery counts as a delivery only.
-local function recounted(head, delivered)
-  local start, deliveries, crashes, rest =
-    string.match(head or '', '^(%d+:%d+:%d+:%d+):(%d+):(%d+)(.*)$')
-  if not start then return nil end
-  return start .. ':' .. (deliveries + delivered) .. ':' .. (crashes + delivered - 1) .. rest
-end
-
-function release.refusal(delivery, at)
-  delivery.fields = fields_of(delivery)
-  delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
-  if not delivery.fields[2] then return 'M' end
-  local target = KEYS[tonumber(ARGV[at])]
-  return lane_refusal(base, lanes, target, most) or stream_refusal(target .. ':front')
-end
-
-function release.write(delivery, at)
-  local target, fields = KEYS[tonumber(ARGV[at])], delivery.fields
-  if ARGV[at + 2] == '1' then fields[2] = as_begun(fields[2]) end
-  take(delivery)
-  open_lane(base, lanes, target, delivery.group)
-  local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))
-  local current, solo = parse_pointer(delivery.pointer or '')
-  if not current or current == delivery.generation then
-    solo = math.max(0, (solo or 0) - ARGV[at + 1])
-    redis.call('HSET', delivery.bucket, delivery.id,
-      pointer_to(delivery.generation, solo, lane_name(base, target) .. ':front', entry))
-  end
-  count('released', 1)
-end
-
-local retry = { step = function() return 4 end }
-
-local function failed(head, attempts)
-  local start, failures, rest = string.match(head, '^(%d+:%d+:%d+):(%d+)(:.*)$')
-  return start .. ':' .. (failures + attempts) .. rest
-end
-
-function retry.refusal(delivery, at)
-  delivery.fields = fields_of(delivery)
-  delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
-  if not delivery.fields[2] then return 'M' end
-  local stream = KEYS[tonumber(ARGV[at])]
-  return delayed_refusal(base) or lane_refusal(base, lanes, stream, most) or stream_refusal(stream)
-end
-
-function retry.write(delivery, at)
-  local stream, fields = KEYS[tonumber(ARGV[at])], delivery.fields
-  -- The job is out of its lane in a moment: nothing after that may be an error.
-  local delay = math.max(0, tonumber(ARGV[at + 1]) or 0)
-  local lane = lane_name(base, stream)
-  fields[2] = failed(fields[2], ARGV[at + 2])
-  -- Failures say it by themselves.
-  if ARGV[at + 2] == '0' then fields[2] = as_begun(fields[2]) end
-  if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
-  take(delivery)
-  open_lane(base, lanes, stream, delivery.group)
-  local current = parse_pointer(delivery.pointer or '')
-  if current and current ~= delivery.generation then
-    -- The id was taken over: this one is still owed its run, but has no place in the index.
-    redis.call('XADD', stream, '*', unpack(fields))
-  elseif delay > 0 then
-    -- A millisecond more, because now was rounded down: never early.
-    put_off(base, delivery.bucket, delivery.id, delivery.generation, lane, delivery.group, fields,
-      now + delay + 1, 'retrying')
-  else
-    local entry = redis.call('XADD', stream, '*', unpack(fields))
-    redis.call('HSET', delivery.bucket, delivery.id, pointer_to(delivery.generation, 0, lane, entry))
-  end
-  count('retried', 1)
-end
-
-local cancel = { step = function() return 1 end }
-
-function cancel.refusal() end
-
-function cancel.write(delivery, at)
-  take(delivery)
-  leave_live(delivery)
-  keep_end(delivery, 'cancelled', ARGV[at])
-  count('cancelled', 1)
-end
-
--- A cancelled entry can only end so. Of one that was cancelled while it waited that was
--- recorded then; and of a run whose id was taken over, the index and the result are another's.
-local function end_cancelled(delivery, name)
-  take(delivery)
-  unmark(base, name, delivery.entry)
-  if is_listed(delivery) then
-    leave_live(delivery)
-    keep_end(delivery, 'cancelled', 'cancelled')
-    return 'C'
-  end
-  expire_guard(base, delivery.idempotency, delivery.id, delivery.generation)
-  if anybody_waits then
-    tell_waiters(base, delivery.id, delivery.generation, 'cancelled', 'cancelled', true)
-  end
-  return 'C'
+local function outcome(kind)
+  made_outcomes[kind] = made_outcomes[kind] or outcomes[kind]()
+  return made_outcomes[kind]
 end
 
 local marked = any_cancelled(base)
-local kinds = { complete = complete, bury = bury, release = release, retry = retry, cancel = cancel }
 
 local function is_ours(delivery)
   return holds(delivery.share, delivery.entry, consumer, delivery.count)
@@ -366,7 +100,7 @@ end
 
 -- Whether whoever ends this delivery can only record that it was cancelled.
 local function is_over(delivery)
-  return marked and is_cancelled(base, lane_name(base, delivery.stream), delivery.entry)
+  return marked and cancelled().has(base, lane_name(base, delivery.stream), delivery.entry)
 end
 
 -- Reads where the index says that the job is; false when a foreign value is in the way.
@@ -383,17 +117,16 @@ local function settle(delivery)
     return '0'
   end
   if not find(delivery) then return 'T' .. delivery.bucket end
-  if is_over(delivery) then return end_cancelled(delivery, lane_name(base, delivery.stream)) end
-  local refusal = delivery.kind.refusal(delivery, delivery.at)
+  if is_over(delivery) then return outcome('cancel').over(delivery) end
+  local refusal = outcome(delivery.kind).refusal(delivery, delivery.at)
   if refusal then return refusal end
-  delivery.kind.write(delivery, delivery.at)
+  outcome(delivery.kind).write(delivery, delivery.at)
   return '1'
 end
 
 -- A completion without children asks nothing of any lane.
-local function is_plain(delivery)
-  return delivery.kind == complete and complete.step(delivery.at) == 3
-    and is_ours(delivery) and not is_over(delivery) and find(delivery)
+local function can_be_plain(delivery)
+  return delivery.plain and is_ours(delivery) and not is_over(delivery) and find(delivery)
 end
 
 -- Those of a share leave together: XDEL looks for a stream's new first entry only once then.
@@ -404,9 +137,9 @@ local function complete_all(deliveries)
       redis.call('XDEL', share.stream, unpack(share.plain))
     end
   end
+  local record = ending().record
   for _, delivery in ipairs(deliveries) do
-    leave_live(delivery)
-    keep_end(delivery, 'completed', ARGV[delivery.at])
+    record(base, delivery, 'completed', ARGV[delivery.at], kept)
   end
   count('completed', #deliveries)
 end
@@ -416,10 +149,11 @@ local function delivery_at(at)
   local share, key = share_of(stream, group), string.find(run, ' ', 1, true)
   share.entries[#share.entries + 1] = entry
   return {
-    kind = kinds[ARGV[at]], stream = stream, group = group, entry = entry, share = share,
+    kind = ARGV[at], stream = stream, group = group, entry = entry, share = share,
     count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
     generation = key and string.sub(run, 1, key - 1) or run,
     idempotency = key and string.sub(run, key + 1), at = at + 8,
+    plain = ARGV[at] == 'complete' and ARGV[at + 9] == '0' and ARGV[at + 10] == '0',
   }
 end
 
@@ -427,7 +161,7 @@ local deliveries, at = {}, 11
 while at <= #ARGV do
   local delivery = delivery_at(at)
   deliveries[#deliveries + 1] = delivery
-  at = delivery.at + delivery.kind.step(delivery.at)
+  at = delivery.at + (delivery.plain and 3 or outcome(delivery.kind).step(delivery.at))
 end
 look_up(consumer)
 
@@ -436,7 +170,7 @@ look_up(consumer)
 local words, plain, others = {}, {}, {}
 for number, delivery in ipairs(deliveries) do
   local share, entry = delivery.share, delivery.entry
-  if is_plain(delivery) and not (others[share] and others[share][entry]) then
+  if can_be_plain(delivery) and not (others[share] and others[share][entry]) then
     plain[#plain + 1], words[number] = delivery, '1'
     share.plain[#share.plain + 1], share.taken[entry] = entry, true
   else
@@ -452,7 +186,9 @@ end
 for _, share in ipairs(shares) do
   if next(share.taken) then keep_lag(share.stream, share.taken) end
 end
-if counted.dead then trim_letters(base, most_dead, most_dead_bytes, now - dead_max_age) end
+if counted.dead then
+  letters().trim(base, most_dead, tonumber(ARGV[7]), now_ms() - tonumber(ARGV[8]))
+end
 if born > 0 then
   redis.call('HSET', meta, 'generation', generation)
   count('emitted', born)

@@ -3,76 +3,85 @@
 -- before: the entry of that one, which is its latest again when this one goes. What is trimmed
 -- is counted. A counter that is no number must not make a written batch an error. Needs lane.
 
-local function dead_refusal(base)
-  if not is_a(base .. 'dead', 'stream') then return 'T' .. base .. 'dead' end
-  if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
-end
+local made_letters
+local function letters()
+  if made_letters then return made_letters end
+  local it = {}
 
--- Returns the key in the way of one more letter, nil when there is none.
-local function burial_refusal(base)
-  local dead = base .. 'dead'
-  return dead_refusal(base) or (exhausted(dead) and 'T' .. dead) or nil
-end
-
--- Returns the entry of the letter that an id had before this one, nil when it has gone.
-local function letter_before(base, id, fields)
-  if fields[9] ~= 'before' then return nil end
-  local found = redis.pcall('XRANGE', base .. 'dead', fields[10], fields[10])[1]
-  return found and found[2][2] == id and found[1] or nil
-end
-
--- Removes a letter; returns the bytes it counts for. XDEL is first: full memory allows it.
-local function drop_letter(base, entry, fields)
-  local index, id, size = base .. 'dead_index', fields[2], tonumber(fields[4]) or 0
-  redis.call('XDEL', base .. 'dead', entry)
-  if redis.call('HGET', index, id) == entry then
-    local before = letter_before(base, id, fields)
-    if before then redis.call('HSET', index, id, before) else redis.call('HDEL', index, id) end
+  function it.refusal(base)
+    if not is_a(base .. 'dead', 'stream') then return 'T' .. base .. 'dead' end
+    if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
   end
-  redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', -size)
-  return size
-end
 
--- Drops letters, the oldest first, while is_over(time in ms, how many there are, their
--- bytes); at most so many and, all but the last, so many bytes. Returns how many, and
--- whether there may be more.
-local function drop_letters(base, is_over, most, most_bytes)
-  local dead, dropped = base .. 'dead', 0
-  local length = redis.call('XLEN', dead)
-  local bytes = tonumber(redis.call('HGET', base .. 'stats', 'dead_bytes')) or 0
-  while dropped < most and most_bytes > 0 do
-    local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
-    if not letter or not is_over(tonumber(string.match(letter[1], '^%d+')), length, bytes) then
-      return dropped, false
+  -- Returns the key in the way of one more letter, nil when there is none.
+  function it.burial_refusal(base)
+    local dead = base .. 'dead'
+    return it.refusal(base) or (lanes().exhausted(dead) and 'T' .. dead) or nil
+  end
+
+  -- Returns the entry of the letter that an id had before this one, nil when it has gone.
+  local function letter_before(base, id, fields)
+    if fields[9] ~= 'before' then return nil end
+    local found = redis.pcall('XRANGE', base .. 'dead', fields[10], fields[10])[1]
+    return found and found[2][2] == id and found[1] or nil
+  end
+
+  -- Removes a letter; returns the bytes it counts for. XDEL is first: full memory allows it.
+  function it.drop(base, entry, fields)
+    local index, id, size = base .. 'dead_index', fields[2], tonumber(fields[4]) or 0
+    redis.call('XDEL', base .. 'dead', entry)
+    if redis.call('HGET', index, id) == entry then
+      local before = letter_before(base, id, fields)
+      if before then redis.call('HSET', index, id, before) else redis.call('HDEL', index, id) end
     end
-    local size = drop_letter(base, letter[1], letter[2])
-    dropped, length, bytes, most_bytes = dropped + 1, length - 1, bytes - size, most_bytes - size
+    redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', -size)
+    return size
   end
-  return dropped, true
-end
 
--- Adds a letter; facts are field-value pairs. Returns its entry.
-local function add_letter(base, id, lane, group, facts)
-  local size = 0
-  for _, fact in ipairs(facts) do size = size + #tostring(fact) end
-  local before = redis.call('HGET', base .. 'dead_index', id)
-  if before then
-    table.insert(facts, 1, 'before')
-    table.insert(facts, 2, before)
+  -- Drops letters, the oldest first, while is_over(time in ms, how many there are, their
+  -- bytes); at most so many and, all but the last, so many bytes. Returns how many, and
+  -- whether there may be more.
+  function it.drop_while(base, is_over, most, most_bytes)
+    local dead, dropped = base .. 'dead', 0
+    local length = redis.call('XLEN', dead)
+    local bytes = tonumber(redis.call('HGET', base .. 'stats', 'dead_bytes')) or 0
+    while dropped < most and most_bytes > 0 do
+      local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
+      if not letter or not is_over(tonumber(string.match(letter[1], '^%d+')), length, bytes) then
+        return dropped, false
+      end
+      local size = it.drop(base, letter[1], letter[2])
+      dropped, length, bytes, most_bytes = dropped + 1, length - 1, bytes - size, most_bytes - size
+    end
+    return dropped, true
   end
-  local entry = redis.call('XADD', base .. 'dead', '*',
-    'job', id, 'size', size, 'lane', lane, 'group', group, unpack(facts))
-  redis.call('HSET', base .. 'dead_index', id, entry)
-  redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', size)
-  return entry
-end
 
--- Drops the oldest letters over the bounds and counts them. A batch adds at most 500,
--- so this keeps up; after a bound was lowered it takes some batches.
-local function trim_letters(base, most, most_bytes, oldest)
-  local function is_over(at, length, bytes)
-    return length > most or bytes > most_bytes or at < oldest
+  -- Adds a letter; facts are field-value pairs. Returns its entry.
+  function it.add(base, id, lane, group, facts)
+    local size = 0
+    for _, fact in ipairs(facts) do size = size + #tostring(fact) end
+    local before = redis.call('HGET', base .. 'dead_index', id)
+    if before then
+      table.insert(facts, 1, 'before')
+      table.insert(facts, 2, before)
+    end
+    local entry = redis.call('XADD', base .. 'dead', '*',
+      'job', id, 'size', size, 'lane', lane, 'group', group, unpack(facts))
+    redis.call('HSET', base .. 'dead_index', id, entry)
+    redis.pcall('HINCRBY', base .. 'stats', 'dead_bytes', size)
+    return entry
   end
-  local dropped = drop_letters(base, is_over, 600, 4 * 1024 * 1024)
-  if dropped > 0 then redis.pcall('HINCRBY', base .. 'stats', 'dead_trimmed', dropped) end
+
+  -- Drops the oldest letters over the bounds and counts them. A batch adds at most 500,
+  -- so this keeps up; after a bound was lowered it takes some batches.
+  function it.trim(base, most, most_bytes, oldest)
+    local function is_over(at, length, bytes)
+      return length > most or bytes > most_bytes or at < oldest
+    end
+    local dropped = it.drop_while(base, is_over, 600, 4 * 1024 * 1024)
+    if dropped > 0 then redis.pcall('HINCRBY', base .. 'stats', 'dead_trimmed', dropped) end
+  end
+
+  made_letters = it
+  return it
 end

@@ -4,129 +4,137 @@
 -- The key of a guard holds "<live bucket> <id> <generation> <since (ms)>" of its job. It only
 -- points: a job that is gone never keeps another out. Needs live, lane and delayed.
 
-local KEPT_AFTER_END = 86400000
-local GUARD_KEYS = { i = 'idem:', t = 'debounce:', l = 'debounce:' }
+local made_guards
+local function guards()
+  if made_guards then return made_guards end
+  local it = {}
 
--- Returns the guard of a job, nil when it has none.
-local function guard_of(base, job)
-  if not job.guard or job.guard == '' then return nil end
-  local kind, hash, rest = string.match(job.guard, '^([itl]) (%S+)(.*)$')
-  local window, longest = string.match(rest, '^ (%d+) (%d+)$')
-  return { kind = kind, key = base .. GUARD_KEYS[kind] .. hash, hash = hash,
-    window = tonumber(window), longest = tonumber(longest) }
-end
+  it.KEPT_AFTER_END = 86400000
+  local GUARD_KEYS = { i = 'idem:', t = 'debounce:', l = 'debounce:' }
 
--- Returns the job that a guard's key points at.
-local function pointed_at(base, key)
-  local bucket, id, generation, since =
-    string.match(redis.call('GET', key) or '', '^(%d+) (%S+) (%d+) (%d+)$')
-  if not bucket then return nil end
-  return { bucket = base .. 'live:' .. bucket, id = id, generation = generation,
-    since = tonumber(since) }
-end
-
-local function pointer_of(held)
-  local pointer = redis.pcall('HGET', held.bucket, held.id)
-  return type(pointer) == 'string' and pointer or nil
-end
-
-local standing = {}
-
--- The job while it lives, and for a day after its end: only then the key has a time to live.
-function standing.i(base, guard, held)
-  local pointer = pointer_of(held)
-  -- One that is being cancelled stands too: it does so for a day afterwards.
-  local lives = pointer and living(base, held.id, pointer, true)
-  return lives == held.generation or redis.call('PTTL', guard.key) > 0
-end
-
-function standing.t(base, _, held)
-  local generation, _, place = parse_pointer(pointer_of(held) or '')
-  if generation ~= held.generation or place ~= 'debounced' then return false end
-  held.packed = redis.pcall('HGET', base .. 'delayed:envelopes', held.id)
-  held.job = type(held.packed) == 'string' and envelope_of(base, held.packed) or nil
-  return held.job ~= nil
-end
-
-function standing.l() return true end
-
--- Returns the job that stands for one with this guard, nil when it is to be added.
-local function held_by(base, guard)
-  local held = pointed_at(base, guard.key)
-  if not held or not standing[guard.kind](base, guard, held) then return nil end
-  held.guard = guard
-  return held
-end
-
-local function hold(guard, job, generation, now, ttl)
-  local bucket = string.match(job.bucket, '%d+$')
-  local value = bucket .. ' ' .. job.id .. ' ' .. generation .. ' ' .. now
-  if ttl then redis.call('SET', guard.key, value, 'PX', ttl) else redis.call('SET', guard.key, value) end
-end
-
--- Points a guard's key at the job that was just added.
-local function hold_new(guard, job, generation, now)
-  if guard.kind == 'i' then return hold(guard, job, generation, now) end
-  if guard.kind == 'l' then return hold(guard, job, generation, now, guard.window) end
-  -- Whether the storm's job still waits is looked up each time: this is only a bound.
-  hold(guard, job, generation, now, guard.longest + guard.window + KEPT_AFTER_END)
-end
-
--- When a storm's job is due: a window after its last emit, or the longest wait after its first.
-local function storm_due(guard, since, now)
-  return math.min(now + guard.window, since + guard.longest) + 1
-end
-
--- Puts the last emit of a storm in the place of the one before. What counts from the emit
--- of a job (when it expires) counts from this one then.
-local function take_over(base, lanes, job, held, now)
-  local old, name, group = held.job, lane_of(base, job.stream)
-  local head = string.gsub(old.fields[2], '^(%d+:%d+):%d+', '%1:' .. now)
-  local fields = { 'head', head, 'id', held.id, 'event', job.event, 'data', job.data,
-    'options', job.options }
-  open_lane(base, lanes, job.stream, group)
-  put_off(base, held.bucket, held.id, held.generation, name, group, fields,
-    storm_due(held.guard, held.since, now), 'debounced')
-  if old.lane ~= name then reserve_other(base, old.lane, name) end
-end
-
--- An emit met the job that stands for it: what that changes.
-local function meet(base, lanes, stats, job, held, now)
-  local guard = held.guard
-  if not guard or guard.kind == 'i' then return end
-  if guard.kind == 't' then take_over(base, lanes, job, held, now) end
-  if guard.kind == 'l' then
-    local left = math.min(guard.window, held.since + guard.longest - now)
-    redis.call('PEXPIRE', guard.key, math.max(1, left))
+  -- Returns the guard of a job that has one.
+  function it.of(base, job)
+    local kind, hash, rest = string.match(job.guard, '^([itl]) (%S+)(.*)$')
+    local window, longest = string.match(rest, '^ (%d+) (%d+)$')
+    return { kind = kind, key = base .. GUARD_KEYS[kind] .. hash, hash = hash,
+      window = tonumber(window), longest = tonumber(longest) }
   end
-  redis.pcall('HINCRBY', stats, 'debounced', 1)
-end
 
--- The idempotency key with this hash and what it holds behind the run, when it points at
--- this run of the job; nil when it does not.
-local function key_of(base, hash, id, generation)
-  if not hash then return nil end
-  local key = base .. 'idem:' .. hash
-  local held = redis.pcall('GET', key)
-  local run = string.match(type(held) == 'string' and held or '', '^%d+ (%S+ %d+) ')
-  return run == id .. ' ' .. generation and key or nil
-end
+  -- Returns the job that a guard's key points at.
+  local function pointed_at(base, key)
+    local bucket, id, generation, since =
+      string.match(redis.call('GET', key) or '', '^(%d+) (%S+) (%d+) (%d+)$')
+    if not bucket then return nil end
+    return { bucket = base .. 'live:' .. bucket, id = id, generation = generation,
+      since = tonumber(since) }
+  end
 
--- An ended job keeps its idempotency key for a day.
-local function expire_guard(base, hash, id, generation)
-  local key = key_of(base, hash, id, generation)
-  if key then redis.call('PEXPIRE', key, KEPT_AFTER_END) end
-end
+  local function pointer_of(held)
+    local pointer = redis.pcall('HGET', held.bucket, held.id)
+    return type(pointer) == 'string' and pointer or nil
+  end
 
--- A job that came back as another run has its idempotency key as long as it lives, unless
--- the key stands for another job by now.
-local function keep_guard(base, hash, bucket, id, generation, now)
-  if not hash then return end
-  local guard = { kind = 'i', key = base .. GUARD_KEYS.i .. hash }
-  if not is_a(guard.key, 'string') then return end
-  local held = held_by(base, guard)
-  if not held or held.id == id then hold(guard, { bucket = bucket, id = id }, generation, now) end
-end
+  local standing = {}
 
--- The hash of the idempotency key in the head of an entry, nil when it has none.
-local function idempotency_of(head) return string.match(head or '', ':i=([%w_-]+)$') end
+  -- The job while it lives, and for a day after its end: only then the key has a time to live.
+  function standing.i(base, guard, held)
+    local pointer = pointer_of(held)
+    -- One that is being cancelled stands too: it does so for a day afterwards.
+    local lives = pointer and live().living(base, held.id, pointer, true)
+    return lives == held.generation or redis.call('PTTL', guard.key) > 0
+  end
+
+  function standing.t(base, _, held)
+    local generation, _, place = live().parse(pointer_of(held) or '')
+    if generation ~= held.generation or place ~= 'debounced' then return false end
+    held.packed = redis.pcall('HGET', base .. 'delayed:envelopes', held.id)
+    held.job = type(held.packed) == 'string' and delayed().envelope_of(base, held.packed) or nil
+    return held.job ~= nil
+  end
+
+  function standing.l() return true end
+
+  -- Returns the job that stands for one with this guard, nil when it is to be added.
+  function it.held_by(base, guard)
+    local held = pointed_at(base, guard.key)
+    if not held or not standing[guard.kind](base, guard, held) then return nil end
+    held.guard = guard
+    return held
+  end
+
+  function it.hold(guard, job, generation, now, ttl)
+    local bucket = string.match(job.bucket, '%d+$')
+    local value = bucket .. ' ' .. job.id .. ' ' .. generation .. ' ' .. now
+    if ttl then redis.call('SET', guard.key, value, 'PX', ttl) else redis.call('SET', guard.key, value) end
+  end
+
+  -- Points a guard's key at the job that was just added.
+  function it.hold_new(guard, job, generation, now)
+    if guard.kind == 'i' then return it.hold(guard, job, generation, now) end
+    if guard.kind == 'l' then return it.hold(guard, job, generation, now, guard.window) end
+    -- Whether the storm's job still waits is looked up each time: this is only a bound.
+    it.hold(guard, job, generation, now, guard.longest + guard.window + it.KEPT_AFTER_END)
+  end
+
+  -- When a storm's job is due: a window after its last emit, or the longest wait after its first.
+  function it.storm_due(guard, since, now)
+    return math.min(now + guard.window, since + guard.longest) + 1
+  end
+
+  -- Puts the last emit of a storm in the place of the one before. What counts from the emit
+  -- of a job (when it expires) counts from this one then.
+  local function take_over(base, listed, job, held, now)
+    local old, name, group = held.job, lanes().of(base, job.stream)
+    local head = string.gsub(old.fields[2], '^(%d+:%d+):%d+', '%1:' .. now)
+    local fields = { 'head', head, 'id', held.id, 'event', job.event, 'data', job.data,
+      'options', job.options }
+    lanes().open(base, listed, job.stream, group)
+    delayed().put_off(base, held.bucket, held.id, held.generation, name, group, fields,
+      it.storm_due(held.guard, held.since, now), 'debounced')
+    if old.lane ~= name then delayed().reserve_other(base, old.lane, name) end
+  end
+
+  -- An emit met the job that stands for it by its guard: what that changes.
+  function it.meet(base, listed, stats, job, held, now)
+    local guard = held.guard
+    if guard.kind == 'i' then return end
+    if guard.kind == 't' then take_over(base, listed, job, held, now) end
+    if guard.kind == 'l' then
+      local left = math.min(guard.window, held.since + guard.longest - now)
+      redis.call('PEXPIRE', guard.key, math.max(1, left))
+    end
+    redis.pcall('HINCRBY', stats, 'debounced', 1)
+  end
+
+  -- The idempotency key with this hash and what it holds behind the run, when it points at
+  -- this run of the job; nil when it does not.
+  local function key_of(base, hash, id, generation)
+    if not hash then return nil end
+    local key = base .. 'idem:' .. hash
+    local held = redis.pcall('GET', key)
+    local run = string.match(type(held) == 'string' and held or '', '^%d+ (%S+ %d+) ')
+    return run == id .. ' ' .. generation and key or nil
+  end
+
+  -- An ended job keeps its idempotency key for a day.
+  function it.expire(base, hash, id, generation)
+    local key = key_of(base, hash, id, generation)
+    if key then redis.call('PEXPIRE', key, it.KEPT_AFTER_END) end
+  end
+
+  -- A job that came back as another run has its idempotency key as long as it lives, unless
+  -- the key stands for another job by now.
+  function it.keep(base, hash, bucket, id, generation, now)
+    if not hash then return end
+    local guard = { kind = 'i', key = base .. GUARD_KEYS.i .. hash }
+    if not is_a(guard.key, 'string') then return end
+    local held = it.held_by(base, guard)
+    if not held or held.id == id then it.hold(guard, { bucket = bucket, id = id }, generation, now) end
+  end
+
+  -- The hash of the idempotency key in the head of an entry, nil when it has none.
+  function it.idempotency_of(head) return string.match(head or '', ':i=([%w_-]+)$') end
+
+  made_guards = it
+  return it
+end

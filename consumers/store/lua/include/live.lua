@@ -2,35 +2,42 @@
 -- place is a stream named as in `lanes`, with ":front" for a lane's front; or
 -- delayed, debounced or retrying, and then in place of the entry stands the due time (ms).
 
--- Returns generation, solo runs, place and entry of a pointer; nil when broken.
-local function parse_pointer(pointer)
-  return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$')
-end
-
 -- Returns the generation of a pointer; nil when broken.
 local function generation_in(pointer) return string.match(pointer, '^(%d+) %d+ %S+ %S+$') end
 
-local function pointer_to(generation, solo, place, entry)
-  return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
-end
+local made_live
+local function live()
+  if made_live then return made_live end
+  local it = {}
 
-local function is_put_off(place)
-  return place == 'delayed' or place == 'retrying' or place == 'debounced'
-end
+  -- Returns generation, solo runs, place and entry of a pointer; nil when broken.
+  function it.parse(pointer) return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$') end
 
--- Returns the generation of the job a pointer leads to, nil when nothing is there any
--- more, or (unless that counts as well) only what cannot but end as cancelled: neither must
--- swallow a job.
-local function living(base, id, pointer, cancelled_too)
-  local generation, _, place, entry = parse_pointer(pointer)
-  if not generation then return nil end
-  if is_put_off(place) then
-    local kept = redis.pcall('HEXISTS', base .. 'delayed:envelopes', id)
-    return kept == 1 and generation or nil
+  function it.pointer(generation, solo, place, entry)
+    return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
   end
-  local found = redis.pcall('XRANGE', base .. 'lane:' .. place, entry, entry)
-  if found.err or #found == 0 then return nil end
-  if cancelled_too then return generation end
-  local over = redis.pcall('SISMEMBER', base .. 'cancelling', place .. ' ' .. entry) == 1
-  return not over and generation or nil
+
+  function it.is_put_off(place)
+    return place == 'delayed' or place == 'retrying' or place == 'debounced'
+  end
+
+  -- Returns the generation of the job a pointer leads to, nil when nothing is there any
+  -- more, or (unless that counts as well) only what cannot but end as cancelled: neither must
+  -- swallow a job.
+  function it.living(base, id, pointer, cancelled_too)
+    local generation, _, place, entry = it.parse(pointer)
+    if not generation then return nil end
+    if it.is_put_off(place) then
+      local kept = redis.pcall('HEXISTS', base .. 'delayed:envelopes', id)
+      return kept == 1 and generation or nil
+    end
+    local found = redis.pcall('XRANGE', base .. 'lane:' .. place, entry, entry)
+    if found.err or #found == 0 then return nil end
+    if cancelled_too then return generation end
+    local over = redis.pcall('SISMEMBER', base .. 'cancelling', place .. ' ' .. entry) == 1
+    return not over and generation or nil
+  end
+
+  made_live = it
+  return it
 end

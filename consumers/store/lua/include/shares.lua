@@ -1,8 +1,6 @@
 -- The deliveries of a batch by stream and group: what those of a share have in common is
 -- asked and done once. Needs fence.
 
--- Fewer are cheaper to ask for one by one.
-local FEW = 4
 local shares, share_by_stream = {}, {}
 
 -- A share holds its entries, what the consumer was seen to hold (entry -> delivery count), and
@@ -21,25 +19,20 @@ local function share_of(stream, group)
   return share
 end
 
--- The first and the last millisecond of some entries.
-local function span(entries)
-  local first, last = math.huge, 0
-  for _, entry in ipairs(entries) do
-    local ms = tonumber(string.match(entry, '^%d+'))
-    if ms < first then first = ms end
-    if ms > last then last = ms end
-  end
-  return string.format('%.0f', first), string.format('%.0f', last)
-end
-
 -- Sees which entries of each share, and of what lies between them, the consumer holds. Not all,
--- where it holds far more: one answer is never much longer than what is asked for.
+-- where it holds far more: one answer is never much longer than what is asked for. A few are
+-- cheaper to ask for one by one.
 local function look_up(consumer)
+  local FEW = 4
   for _, share in ipairs(shares) do
     if #share.entries >= FEW then
-      local first, last = span(share.entries)
-      local rows = redis.pcall('XPENDING', share.stream, share.group, first, last,
-        2 * #share.entries, consumer)
+      local first, last = math.huge, 0
+      for _, entry in ipairs(share.entries) do
+        local ms = tonumber(string.match(entry, '^%d+'))
+        first, last = math.min(first, ms), math.max(last, ms)
+      end
+      local rows = redis.pcall('XPENDING', share.stream, share.group, string.format('%.0f', first),
+        string.format('%.0f', last), 2 * #share.entries, consumer)
       for _, row in ipairs(rows.err and {} or rows) do share.seen[row[1]] = row[4] end
     end
   end

@@ -14,11 +14,15 @@ from tests.support.scripts import engine_scripts
 ENGINE = engine_scripts()
 SCRIPTS = (*ENGINE, load("forget_run", "processors"))
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-INCLUDED = {it.name for it in resources.files("consumers.store").joinpath("lua/include").iterdir()}
+INCLUDES = resources.files("consumers.store").joinpath("lua/include")
 
 _CALL = re.compile(r"redis\.p?call\(([^,)]*)")
 _LITERAL = re.compile(r"'[A-Z]+'")
-_INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include ([\w/]+)$", re.MULTILINE)
+# A block of a script is indented, its own locals are not.
+_LOCAL = re.compile(r"^local (?:function \w+|\w+(?:, \w+)*)", re.MULTILINE)
+# Lua takes 200, and each include that is yet to come wants two.
+MOST_LOCALS = 80
 
 
 FOLDERS = [resources.files(it).joinpath("lua") for it in ("consumers.store", "processors")]
@@ -34,6 +38,11 @@ def header(script: Script) -> str:
     lines = own_text(script).splitlines()
     end = next(n for n, line in enumerate(lines) if not line.startswith("--"))
     return "\n".join(line for line in lines[:end] if not line.startswith("-- include"))
+
+
+def number_of_locals(source: str) -> int:
+    """Return how many local names the outermost block of a script has."""
+    return sum(1 + found.count(",") for found in _LOCAL.findall(source))
 
 
 def known_to_preflight() -> set[str]:
@@ -93,9 +102,20 @@ def test_every_input_a_script_reads_by_number_is_documented(script: Script, kind
 def test_a_script_includes_what_exists_and_each_part_once(script: Script) -> None:
     included = _INCLUDE.findall(own_text(script))
 
-    assert {f"{name}.lua" for name in included} <= INCLUDED
+    assert [name for name in included if not INCLUDES.joinpath(f"{name}.lua").is_file()] == []
     assert len(included) == len(set(included))
     assert "-- include" not in script.source
+
+
+def test_the_locals_of_a_script_are_counted() -> None:
+    source = "local one, two = 1, 2\nlocal function three(four)\n  local five\nend\nlocal six"
+
+    assert number_of_locals(source) == 4
+
+
+@BY_NAME
+def test_a_script_leaves_room_for_locals_to_come(script: Script) -> None:
+    assert number_of_locals(script.source) < MOST_LOCALS
 
 
 @BY_NAME

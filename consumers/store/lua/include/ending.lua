@@ -1,0 +1,51 @@
+-- The end of a run of a job. A run has its live bucket, id, generation and, as far as it is
+-- known, its pointer and the hash of its idempotency key. Needs live and guard.
+
+local made_ending
+local function ending()
+  if made_ending then return made_ending end
+  local it = {}
+
+  -- Whether the index leads to this very run.
+  function it.is_listed(run)
+    return run.pointer and generation_in(run.pointer) == run.generation
+  end
+
+  -- Processes that wait for a job's end: id -> the channels to tell, separated by spaces.
+  -- A message spares them the next look at the job. It is sent behind what ends the job, so one
+  -- that Redis refuses must not be an error: nothing of that could be taken back.
+  -- others_wait: for a later run of the id, so they are remembered.
+  local function tell_waiters(base, run, state, value, others_wait)
+    local channels = redis.call('HGET', base .. 'waiters', run.id)
+    if not channels then return end
+    if not others_wait then redis.call('HDEL', base .. 'waiters', run.id) end
+    for channel in string.gmatch(channels, '%S+') do
+      redis.pcall('PUBLISH', channel,
+        base .. ' ' .. run.id .. ' ' .. run.generation .. ' ' .. state .. ' ' .. value)
+    end
+  end
+
+  -- Takes a run out of the index, if that leads to it, and keeps how it ended for those who
+  -- ask; the generation tells runs of one id apart. kept says how long (ttl in ms, '0' for not
+  -- at all) and whether anybody waits for any end. HDEL is first: full memory allows it.
+  function it.record(base, run, state, value, kept)
+    if it.is_listed(run) then redis.call('HDEL', run.bucket, run.id) end
+    if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
+    if kept.anybody_waits then tell_waiters(base, run, state, value) end
+    if kept.ttl == '0' then return end
+    redis.call('SET', base .. 'result:' .. run.id, run.generation .. ' ' .. state .. ' ' .. value,
+      'PX', kept.ttl)
+  end
+
+  -- Of a run that was cancelled while it waited the end was recorded then; and where its id was
+  -- taken over, the index and the result are another's.
+  function it.pass_over(base, run, kept)
+    if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
+    if kept.anybody_waits then
+      tell_waiters(base, run, 'cancelled', 'cancelled', true)
+    end
+  end
+
+  made_ending = it
+  return it
+end

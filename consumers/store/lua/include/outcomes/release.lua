@@ -1,0 +1,35 @@
+-- A delivery goes back to the front of a lane, for somebody else.
+--
+-- ARGV  index of the stream it goes to
+--       1 when it was to run solo, else 0
+--       1 when its handler had begun, else 0
+
+function outcomes.release()
+  local it = { step = function() return 3 end }
+
+  -- A release is no crash: this delivery counts as a delivery only.
+  function it.refusal(delivery, at)
+    delivery.fields = fields_of(delivery)
+    delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
+    if not delivery.fields[2] then return 'M' end
+    local target = KEYS[tonumber(ARGV[at])]
+    return lanes().refusal(base, listed, target, most) or lanes().stream_refusal(target .. ':front')
+  end
+
+  function it.write(delivery, at)
+    local target, fields = KEYS[tonumber(ARGV[at])], delivery.fields
+    if ARGV[at + 2] == '1' then fields[2] = as_begun(fields[2]) end
+    take(delivery)
+    lanes().open(base, listed, target, delivery.group)
+    local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))
+    local current, solo = live().parse(delivery.pointer or '')
+    if not current or current == delivery.generation then
+      solo = math.max(0, (solo or 0) - ARGV[at + 1])
+      redis.call('HSET', delivery.bucket, delivery.id,
+        live().pointer(delivery.generation, solo, lane_name(base, target) .. ':front', entry))
+    end
+    count('released', 1)
+  end
+
+  return it
+end

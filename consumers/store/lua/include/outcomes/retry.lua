@@ -1,0 +1,59 @@
+-- A delivery's job is run again, now or later.
+--
+-- ARGV  index of its lane's stream
+--       when it is due: "+<ms>" from now
+--       1 when an attempt is used up, else 0
+--       its errors so far (JSON), empty to leave them as they are
+
+function outcomes.retry()
+  local it = { step = function() return 4 end }
+
+  function it.refusal(delivery, at)
+    delivery.fields = fields_of(delivery)
+    delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
+    if not delivery.fields[2] then return 'M' end
+    local stream = KEYS[tonumber(ARGV[at])]
+    return delayed().refusal(base) or lanes().refusal(base, listed, stream, most)
+      or lanes().stream_refusal(stream)
+  end
+
+  local function failed(head, attempts)
+    local start, failures, rest = string.match(head, '^(%d+:%d+:%d+):(%d+)(:.*)$')
+    return start .. ':' .. (failures + attempts) .. rest
+  end
+
+  -- The fields of the job's next entry.
+  local function next_fields(delivery, at)
+    local fields = delivery.fields
+    fields[2] = failed(fields[2], ARGV[at + 2])
+    -- Failures say it by themselves.
+    if ARGV[at + 2] == '0' then fields[2] = as_begun(fields[2]) end
+    if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
+    return fields
+  end
+
+  function it.write(delivery, at)
+    local stream, fields = KEYS[tonumber(ARGV[at])], next_fields(delivery, at)
+    -- The job is out of its lane in a moment: nothing after that may be an error.
+    local delay = math.max(0, tonumber(ARGV[at + 1]) or 0)
+    local lane, bucket, id = lane_name(base, stream), delivery.bucket, delivery.id
+    local due = now_ms() + delay + 1
+    take(delivery)
+    lanes().open(base, listed, stream, delivery.group)
+    local current = live().parse(delivery.pointer or '')
+    if current and current ~= delivery.generation then
+      -- The id was taken over: this one is still owed its run, but has no place in the index.
+      redis.call('XADD', stream, '*', unpack(fields))
+    elseif delay > 0 then
+      -- A millisecond more, because now was rounded down: never early.
+      delayed().put_off(base, bucket, id, delivery.generation, lane, delivery.group, fields, due,
+        'retrying')
+    else
+      local entry = redis.call('XADD', stream, '*', unpack(fields))
+      redis.call('HSET', bucket, id, live().pointer(delivery.generation, 0, lane, entry))
+    end
+    count('retried', 1)
+  end
+
+  return it
+end
