@@ -7,14 +7,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from consumers.connections.clock import ServerClock
 from consumers.connections.connector import Connector
 from consumers.connections.hints import ControlChannel
 from consumers.connections.wire import Wire
+from consumers.fetch.admission import Admission
 from consumers.fetch.fetcher import Fetcher
+from consumers.fetch.follower import Follower
 from consumers.fetch.levels import Levels
 from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
@@ -23,12 +26,12 @@ from consumers.lease.leases import Keeper, Leases
 from consumers.open.opener import Opener
 from consumers.policy import Policy, ServiceMaker
 from consumers.run.executor import Executor
+from consumers.run.notes import NoteWriter
 from consumers.run.pauses import Pauses
-from consumers.run.standstill import Standstill
 from consumers.settle.archive import Archive
 from consumers.settle.settler import Settler
-from consumers.store.keys import Fleet, Keys
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
+from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat
 from consumers.upkeep.janitor import Janitor
@@ -41,70 +44,62 @@ logger = logging.getLogger(__name__)
 LAST_WORDS = 3.0
 
 
-class Owner(Protocol):
-    """The consumer, as its parts know it: what it was given, and whom they tell."""
-
-    connector: Connector
-    policy: Policy
-    fleet: Fleet
-    queues: list[Keys]
-    type: str
-    name: str
-    id: str
-    concurrency: int
-    max_deliveries: int
-    lease: float
-    result_ttl: float
-    log_ttl: float
-    no_handler_deadline: float
-    max_leaked_threads: int
-    max_loop_lag: float
-    on_dead_loop: Callable[[], None]
-    dead_letters: DeadLetterBounds
-    services: Mapping[str, ServiceMaker]
-
-    def new_archive(self) -> Archive | None:
-        """Return where results are kept when they have a Redis of their own."""
-
-    def events(self) -> dict[str, list[str]]:
-        """Return the events that are handled here, by queue."""
-
-    async def refresh(self) -> None:
-        """Read the queues' properties and lanes again."""
-
-    def settled_one(self, settlement: Settlement, recorded: bool) -> None:
-        """Take note of an outcome that Redis has answered."""
-
-    def stop_broken(self, why: str) -> None:
-        """Hand back every job and stop, because this process cannot go on."""
-
-
 class Parts:
-    """What a started consumer consists of, and the tasks that it owns."""
+    """What a started consumer consists of, and the tasks that it owns.
 
-    def __init__(self, owner: Owner) -> None:
-        connector, policy = owner.connector, owner.policy
-        self.wire = Wire(connector, name=f"writer-{owner.id}")
+    on_settled is told each outcome that Redis has answered, on_broken why this process
+    cannot go on, on_dead_loop (in a thread) that the event loop seems to be dead.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        connector: Connector,
+        policy: Policy,
+        *,
+        archive: Archive | None,
+        services: Mapping[str, ServiceMaker],
+        on_settled: Callable[[Settlement, bool], None],
+        on_broken: Callable[[str], None],
+        on_dead_loop: Callable[[], None],
+    ) -> None:
+        self.terms = terms
+        self.archive = archive
+        self.wire = Wire(connector, name=f"writer-{terms.id}")
         self.leases = Leases()
         self.pauses = Pauses()
-        self.levels = Levels(owner.type, policy, self.pauses)
-        self.auditor = Auditor(self.wire, owner.queues)
-        self.reader = Reader(
-            connector,
-            self.levels,
-            group=owner.type,
-            consumer=owner.id,
-            on_repaired=self.auditor.wake,
-        )
-        self.archive = owner.new_archive()
+        self.clock = ServerClock()
+        self.auditor = Auditor(self.wire, terms.queues)
+        self._make_runs(connector, policy, on_settled, on_broken)
+        self._make_reads(connector, policy)
+        self._make_renewal(connector, on_dead_loop)
+        self._make_upkeep(connector, policy)
+        self.services = {
+            (keys.queue, name): make(self.wire, keys)
+            for keys in terms.queues
+            for name, make in services.items()
+        }
+        self.grace_ends = float("inf")
+        self.grace_shortened = asyncio.Event()
+        self._fetching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_runs(
+        self,
+        connector: Connector,
+        policy: Policy,
+        on_settled: Callable[[Settlement, bool], None],
+        on_broken: Callable[[str], None],
+    ) -> None:
+        terms = self.terms
         self.settler = Settler(
             self.wire,
             self.leases,
             where=connector.where,
-            consumer=owner.id,
-            result_ttl=owner.result_ttl,
-            on_settled=owner.settled_one,
-            bounds=owner.dead_letters,
+            consumer=terms.id,
+            result_ttl=terms.result_ttl,
+            on_settled=on_settled,
+            bounds=terms.dead_letters,
             archive=self.archive,
         )
         self.executor = Executor(
@@ -112,56 +107,70 @@ class Parts:
             self.settler,
             self.leases,
             self.pauses,
-            slots=owner.concurrency,
-            log_ttl=owner.log_ttl,
-            max_leaked=owner.max_leaked_threads,
+            slots=terms.slots,
+            max_leaked=terms.max_leaked_threads,
             on_free=self._freed,
-            on_broken=owner.stop_broken,
+            on_broken=on_broken,
         )
-        self.opener = Opener(
-            self.wire,
-            reader=self.reader,
-            levels=self.levels,
-            leases=self.leases,
-            executor=self.executor,
-            pauses=self.pauses,
-            confirm=self._confirm,
-            queues=owner.queues,
-            type=owner.type,
-            lease=owner.lease,
-            where=connector.where,
+
+    def _make_reads(self, connector: Connector, policy: Policy) -> None:
+        terms = self.terms
+        self.opener = Opener(self.wire, self.leases, terms, where=connector.where)
+        self.levels = Levels(terms.type, policy, self.pauses)
+        self.reader = Reader(
+            connector,
+            self.levels,
+            group=terms.type,
+            consumer=terms.id,
+            on_repaired=self.auditor.wake,
+        )
+        follower = Follower(
+            self.opener, self.reader, self.executor, clock=self.clock, confirm=self._confirm
         )
         self.fetcher = Fetcher(
             reader=self.reader,
-            levels=self.levels,
             leases=self.leases,
-            executor=self.executor,
             settler=self.settler,
             reclaimer=Reclaimer(
                 self.reader, self.levels, self.leases, on_missing=self.auditor.wake
             ),
-            gate=SoloGate(self.wire, consumer=owner.id, max_deliveries=owner.max_deliveries),
-            slots=owner.concurrency,
-            refresh=self._refresh,
+            follower=follower,
+            admission=self._new_admission(),
+            slots=terms.slots,
             unblock=self._unblock,
         )
+
+    def _new_admission(self) -> Admission:
+        terms = self.terms
+        return Admission(
+            self.executor,
+            SoloGate(self.wire, consumer=terms.id, max_deliveries=terms.max_deliveries),
+            notes=NoteWriter(self.wire, terms.id, round(terms.log_ttl * 1000), self.archive),
+            epochs=self.opener.epochs,
+            clock=self.clock,
+        )
+
+    def _make_renewal(self, connector: Connector, on_dead_loop: Callable[[], None]) -> None:
         self.keeper = Keeper(
             self.leases,
             connector,
-            consumer=owner.id,
+            consumer=self.terms.id,
             on_lost=self.executor.lose,
             on_cancelled=self.executor.cancel,
-            max_lag=owner.max_loop_lag,
-            on_dead_loop=owner.on_dead_loop,
+            max_lag=self.terms.max_loop_lag,
+            on_dead_loop=on_dead_loop,
         )
+
+    def _make_upkeep(self, connector: Connector, policy: Policy) -> None:
+        terms = self.terms
         self.heartbeat = Heartbeat(
             self.wire,
-            owner.fleet,
-            worker_id=owner.id,
-            name=owner.name,
-            type=owner.type,
-            slots=owner.concurrency,
-            events=owner.events,
+            terms.fleet,
+            worker_id=terms.id,
+            name=terms.name,
+            type=terms.type,
+            slots=terms.slots,
+            events=lambda: {it.queue: sorted(policy.events(it.queue)) for it in terms.queues},
             started=self.executor.jobs,
             pauses=self.pauses.numbers,
         )
@@ -169,37 +178,23 @@ class Parts:
             self.wire,
             self.settler,
             self.leases,
-            fleet=owner.fleet,
-            queues=owner.queues,
+            fleet=terms.fleet,
+            queues=terms.queues,
             default_lanes=self.opener.default_lane,
-            consumer=owner.id,
-            no_handler_deadline=owner.no_handler_deadline,
-            letters_max_age_ms=owner.dead_letters.max_age_ms,
+            consumer=terms.id,
+            no_handler_deadline=terms.no_handler_deadline,
+            letters_max_age_ms=terms.dead_letters.max_age_ms,
         )
         self.control = ControlChannel(
             connector,
-            {keys.control: keys.queue for keys in owner.queues},
+            {keys.control: keys.queue for keys in terms.queues},
             on_hint=self._hint,
             on_reconnect=self._look_at_all,
         )
-        self.promoters = {keys.queue: Promoter(self.wire, keys) for keys in owner.queues}
+        self.promoters = {keys.queue: Promoter(self.wire, keys) for keys in terms.queues}
         self.relays = {
-            keys.queue: Relay(self.wire, keys, bounds=owner.dead_letters) for keys in owner.queues
+            keys.queue: Relay(self.wire, keys, bounds=terms.dead_letters) for keys in terms.queues
         }
-        self.services = {
-            (keys.queue, name): make(self.wire, keys)
-            for keys in owner.queues
-            for name, make in owner.services.items()
-        }
-        self._queues = owner.queues
-        self._refresh_queues = owner.refresh
-        self._standstill = Standstill(
-            [keys.queue for keys in owner.queues], slots=owner.concurrency
-        )
-        self.grace_ends = float("inf")
-        self.grace_shortened = asyncio.Event()
-        self._fetching: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def register(self) -> None:
         """List this worker; full memory delays it to a later heartbeat."""
@@ -269,10 +264,6 @@ class Parts:
         await self.reader.channel.close()
         await self.wire.close()
 
-    async def _refresh(self) -> None:
-        self._standstill.look(self.executor.runs())
-        await self._refresh_queues()
-
     def _freed(self) -> None:
         self.fetcher.freed()
 
@@ -291,12 +282,12 @@ class Parts:
 
     def _due_hint(self, queue: str, hint: str) -> None:
         due_ms = int(hint.partition(" ")[2])
-        self.promoters[queue].expect((due_ms - self.executor.clock.now_ms()) / 1000)
+        self.promoters[queue].expect((due_ms - self.clock.now_ms()) / 1000)
 
     def _cancel_hint(self, queue: str, hint: str) -> None:
         _, stream, entry = hint.split(" ")
-        base = next(keys.base for keys in self._queues if keys.queue == queue)
-        self.fetcher.cancel((f"{base}lane:{stream}", entry))
+        base = next(keys.base for keys in self.terms.queues if keys.queue == queue)
+        self.fetcher.intake.cancel((f"{base}lane:{stream}", entry))
 
     async def _confirm(self) -> None:
         # The next beat says it as well.

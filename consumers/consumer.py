@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -15,32 +13,20 @@ from redis.exceptions import RedisError
 
 from consumers.assembly import LAST_WORDS, Parts
 from consumers.connections.connector import Connector
-from consumers.jobs.bounds import LEAST_LEASE, MOST_SLOTS, check_count, check_queues, check_seconds
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import DEFAULT_TYPE
-from consumers.jobs.names import check_name
 from consumers.jobs.outcome import Buried
 from consumers.policy import Policy, ServiceMaker
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
-from consumers.store.keys import Fleet, Keys
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
 from consumers.telemetry import Telemetry
+from consumers.terms import Terms
 
 logger = logging.getLogger(__name__)
 
 # How long handlers get to end after they were cancelled.
 CANCEL_PATIENCE = 2.0
-
-
-def worker_name(index: int = 0) -> str:
-    """Return the default name of a host's worker: stable, unlike its id.
-
-    What is no name character in the host's name is replaced.
-    """
-    known = (
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname()
-    )
-    return f"{''.join(known).lstrip('._-')[:100] or 'worker'}-{index}"
 
 
 class Consumer:
@@ -89,29 +75,30 @@ class Consumer:
         services: Mapping[str, ServiceMaker] = MappingProxyType({}),
         telemetry: Telemetry | None = None,
     ) -> None:
-        self.connector = Connector.of(redis)
-        self.results = None if results is None else Connector.of(results)
+        self.terms = Terms.checked(
+            name=name,
+            type=type,
+            namespace=namespace,
+            queues=queues,
+            concurrency=concurrency,
+            lease=lease,
+            max_deliveries=max_deliveries,
+            result_ttl=result_ttl,
+            log_ttl=log_ttl,
+            shutdown_timeout=shutdown_timeout,
+            connect_timeout=connect_timeout,
+            no_handler_deadline=no_handler_deadline,
+            max_leaked_threads=max_leaked_threads,
+            max_loop_lag=max_loop_lag,
+            dead_letters=dead_letters,
+        )
         self.policy = policy
-        self.type = check_name("type", type)
-        self.name = check_name("worker", name or worker_name())
-        self.id = f"{self.name}.{secrets.token_hex(8)}"
-        self.concurrency = check_count("concurrency", concurrency, 1, MOST_SLOTS)
-        self.max_deliveries = check_count("max_deliveries", max_deliveries, 1, 1000)
-        self.lease = check_seconds("lease", lease, LEAST_LEASE)
-        self.result_ttl = check_seconds("result_ttl", result_ttl, 0)
-        self.log_ttl = check_seconds("log_ttl", log_ttl, 0.001)
-        self.shutdown_timeout = check_seconds("shutdown_timeout", shutdown_timeout, 0)
-        self.connect_timeout = check_seconds("connect_timeout", connect_timeout, 0)
-        self.no_handler_deadline = check_seconds("no_handler_deadline", no_handler_deadline, 0)
-        self.max_leaked_threads = max_leaked_threads
-        self.max_loop_lag = check_seconds("max_loop_lag", max_loop_lag, 0.1)
-        self.dead_letters = dead_letters
         self.services = services
         self.on_dead = on_dead
         self.on_dead_loop = on_dead_loop
         self.telemetry = telemetry
-        self.fleet = Fleet(check_name("namespace", namespace))
-        self.queues = [Keys(queue, namespace) for queue in check_queues(queues)]
+        self._connector = Connector.of(redis)
+        self._results = None if results is None else Connector.of(results)
         # Set when it stops by itself because it cannot go on; broken_because says why.
         self.broken = asyncio.Event()
         self.broken_because: str | None = None
@@ -121,6 +108,11 @@ class Consumer:
         self._parts: Parts | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._breaking: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        """What Redis knows this start of the worker by."""
+        return self.terms.id
 
     @property
     def running(self) -> int:
@@ -135,9 +127,9 @@ class Consumer:
         """
         if self._parts is not None:
             return
-        parts = Parts(self)
+        parts = self._assembled()
         try:
-            await parts.opener.open_all(self.connect_timeout)
+            await parts.opener.open_all(self.terms.connect_timeout)
             # Who pauses a queue waits for the workers that are listed.
             await parts.register()
         except BaseException:
@@ -158,7 +150,7 @@ class Consumer:
         """
         if self._parts is None:
             return
-        patience = self.shutdown_timeout if timeout is None else timeout
+        patience = self.terms.shutdown_timeout if timeout is None else timeout
         parts = self._parts
         parts.grace_ends = min(parts.grace_ends, time.monotonic() + patience)
         parts.grace_shortened.set()
@@ -177,12 +169,7 @@ class Consumer:
                     return
             await asyncio.sleep(0.05)
 
-    # What the parts ask and tell
-
-    async def refresh(self) -> None:
-        """Read the queues' properties and lanes again: the truth behind the hints."""
-        if self._parts is not None:
-            await self._parts.opener.refresh()
+    # What the parts tell
 
     def settled_one(self, settlement: Settlement, recorded: bool) -> None:
         """Count an outcome that Redis has answered, and tell of it."""
@@ -197,16 +184,24 @@ class Consumer:
         if self.on_dead is not None and isinstance(settlement.outcome, Buried):
             _tell("on_dead", job_id, self.on_dead, settlement.delivery, settlement.outcome)
 
-    def new_archive(self) -> Archive | None:
-        """Return where results are kept when they have a Redis of their own."""
-        if self.results is None:
-            return None
-        ttl_ms = round(self.result_ttl * 1000)
-        return Archive(self.results, consumer=self.id, result_ttl_ms=ttl_ms)
+    def _assembled(self) -> Parts:
+        return Parts(
+            self.terms,
+            self._connector,
+            self.policy,
+            archive=self._new_archive(),
+            services=self.services,
+            on_settled=self.settled_one,
+            on_broken=self.stop_broken,
+            on_dead_loop=self.on_dead_loop,
+        )
 
-    def events(self) -> dict[str, list[str]]:
-        """Return the events that are handled here, by queue."""
-        return {keys.queue: sorted(self.policy.events(keys.queue)) for keys in self.queues}
+    def _new_archive(self) -> Archive | None:
+        """Return where results are kept when they have a Redis of their own."""
+        if self._results is None:
+            return None
+        ttl_ms = round(self.terms.result_ttl * 1000)
+        return Archive(self._results, consumer=self.id, result_ttl_ms=ttl_ms)
 
     # Stopping
 
@@ -265,7 +260,7 @@ class Consumer:
                 parts.wire.send("XPENDING", stream.key, stream.group),
             )
             waiting += length - pending[0]
-        for keys in self.queues:
+        for keys in self.terms.queues:
             waiting += await parts.wire.send("XLEN", keys.outbox)
         return waiting
 

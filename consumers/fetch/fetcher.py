@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.chance import chance
 from consumers.connections.backoff import pause_before
 from consumers.connections.trouble import Trouble
-from consumers.errors import LeaseLost
+from consumers.fetch.admission import Admission
+from consumers.fetch.depth import Depth
+from consumers.fetch.follower import Follower
 from consumers.fetch.held import Held
-from consumers.fetch.levels import Levels
+from consumers.fetch.intake import Intake
 from consumers.fetch.prefetch import Prefetch
 from consumers.fetch.reader import BLOCK, Reader
 from consumers.fetch.reclaimer import Reclaimer
-from consumers.fetch.solo import SoloGate, exclusive, patience
-from consumers.jobs.outcome import Cancelled, Released
+from consumers.jobs.outcome import Released
 from consumers.lease.leases import HELD_AT_MOST, Leases
-from consumers.run.executor import Executor
 from consumers.settle.settler import Settler
-from consumers.store.delivery import Delivery
-from consumers.store.unfit import foreign
+from consumers.store.delivery import Delivery, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -53,33 +50,32 @@ class Fetcher:
         self,
         *,
         reader: Reader,
-        levels: Levels,
         leases: Leases,
-        executor: Executor,
         settler: Settler,
         reclaimer: Reclaimer,
-        gate: SoloGate,
+        follower: Follower,
+        admission: Admission,
         slots: int,
-        refresh: Callable[[], Awaitable[None]],
         unblock: Callable[[int], None],
     ) -> None:
         self.reader = reader
-        self.levels = levels
+        self.levels = reader.levels
         self.leases = leases
-        self.executor = executor
+        self.executor = executor = admission.executor
         self.settler = settler
         self.reclaimer = reclaimer
-        self.gate = gate
+        self.follower = follower
+        self.admission = admission
+        self.gate = admission.gate
+        self.depth = Depth(reader.levels, self._bring)
         self.slots = slots
         self.prefetch = Prefetch(slots, now=time.monotonic())
         self.held = Held(leases)
-        # True when the last pass over all levels found nothing.
-        self.idle = False
+        self.intake = Intake(
+            self.held, reader=reader, leases=leases, executor=executor, settler=settler
+        )
         self.passes = 0
-        self._refresh = refresh
         self._unblock = unblock
-        self._depth = 0
-        self._asked_above = 0
         self._prefetching = True
         self._freed = asyncio.Event()
         self._stopping = False
@@ -89,8 +85,11 @@ class Fetcher:
         self._looked = 0.0
         self._failures = 0
         self._trouble = Trouble(logger, "fetching failed", logging.ERROR)
-        # Entries that were cancelled a moment ago: their delivery may still be on its way.
-        self._just_cancelled: set[tuple[str, str]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last pass over all levels found nothing."""
+        return self.depth.idle
 
     # What others do with it
 
@@ -125,7 +124,7 @@ class Fetcher:
         self.prefetch.ended()
         if self.gate.suspect is None and self.held and not self._stopping:
             top = self.held.top()
-            if top is not None and self._level_of(top) == 0 and self._free() > 0:
+            if top is not None and self.levels.level_of(top.stream) == 0 and self._free() > 0:
                 self._start(top)
         self._freed.set()
 
@@ -134,14 +133,6 @@ class Fetcher:
         self._dirty = True
         self._freed.set()
         self._interrupt()
-
-    def cancel(self, key: tuple[str, str]) -> None:
-        """A hint: the entry with this key was cancelled, and somebody has it, perhaps we."""
-        delivery = self.leases.all.get(key)
-        if delivery is not None:
-            self._look_for_mark(delivery)
-        else:
-            self._just_cancelled.add(key)
 
     def release_held(self) -> None:
         """Hand everything that is held back, to the front of its lane."""
@@ -162,18 +153,19 @@ class Fetcher:
         await self._look_at_queues()
         self._return_overdue()
         if self.gate.suspect is not None:
-            await self._mind(self.gate.suspect)
+            if not await self.admission.mind(self.gate.suspect):
+                await self._slot_or(_HELD_LOOK)
         elif not self._has_reason_to_read():
             await self._slot_or(_HELD_LOOK if self.held else BLOCK)
             # However long that was: what was found empty before may have filled up.
-            self.idle = False
+            self.depth.idle = False
         else:
             await self._gather_slots()
             if self.reclaimer.is_due:
                 taken_over = await self.reclaimer.sweep(self._wanted())
                 # Reads tell of refusals by themselves: that one was answered says little here.
                 self._trouble.over()
-                self._take(await self._in_time(taken_over), reclaimed=True)
+                self.intake.take(await self.intake.in_time(taken_over), reclaimed=True)
             await self._fetch()
 
     def _free(self) -> int:
@@ -196,12 +188,12 @@ class Fetcher:
         now = time.monotonic()
         if self._dirty or self.reader.outdated or now - self._refreshed >= REFRESH:
             self._dirty = self.reader.outdated = False
-            known = set(self._just_cancelled)
-            await self._refresh()
-            self._just_cancelled -= known
+            known = self.intake.known_cancelled()
+            await self.follower.refresh()
+            self.intake.forget_cancelled(known)
             self.reader.look_again()
             self._refreshed = time.monotonic()
-            self._depth = min(self._depth, max(0, len(self.levels) - 1))
+            self.depth.fit()
 
     def _return_overdue(self) -> None:
         now = time.monotonic()
@@ -218,6 +210,9 @@ class Fetcher:
         if (self._free() > 0 and self.gate.suspect is None) or self._stopping:
             # Only unsettled outcomes hold us up: look again soon.
             seconds = 0.01
+        await self._until_freed(seconds)
+
+    async def _until_freed(self, seconds: float) -> None:
         timer = asyncio.get_running_loop().call_later(seconds, self._freed.set)
         await self._freed.wait()
         timer.cancel()
@@ -230,42 +225,19 @@ class Fetcher:
 
     async def _fetch(self) -> None:
         self.levels.turn()
-        top, was_idle = self.held.top(), self.idle
+        top, was_idle = self.held.top(), self.depth.idle
         if top is not None:
-            await self._ask_above(top)
+            await self.depth.ask_above(top, self._wanted(), self._free())
         elif was_idle:
             await self._block()
         else:
-            await self._read_backlog()
+            await self.depth.read_backlog(
+                self._wanted(), self._free(), is_stale=lambda: self._dirty
+            )
         self._start_startable()
         if was_idle:
             # What came begins first: to make the next read ready takes a tenth of its latency.
             await asyncio.sleep(0)
-
-    async def _ask_above(self, top: Delivery) -> None:
-        """Before what is held starts, see whether something higher has come."""
-        level = self._level_of(top)
-        wanted = self._wanted()
-        end = max(level, self._depth + 1) if wanted else level
-        self._asked_above = level
-        if end > 0:
-            # One for every free slot: what is higher takes them all, if there is as much.
-            await self._read(0, end, max(1, wanted, self._free()))
-
-    async def _read_backlog(self) -> None:
-        """Read down to the level with a backlog; for the rest go on, twice as far each time."""
-        wanted, start, end = self._wanted(), 0, self._depth + 1
-        found, further = 0, 1
-        while True:
-            found += await self._read(start, end, wanted - found)
-            if self._asked_above < end or end >= len(self.levels) or self._dirty:
-                break
-            if found >= max(1, min(wanted, self._free())):
-                break
-            # Each level in one read gives its share: far too many for the free
-            # slots, if all those below were read at once.
-            start, end, further = end, min(len(self.levels), end + further), further * 2
-        self.idle = found == 0
 
     async def _block(self) -> None:
         self.prefetch.rest(time.monotonic())
@@ -279,26 +251,20 @@ class Fetcher:
             if self._dirty or self._stopping:
                 return
             asked, block = time.monotonic(), self._block_for()
-            deliveries = await self._in_time(await self.reader.read(streams, count, block=block))
+            deliveries = await self._read(streams, count, block=block)
         finally:
             self._blocked = False
             self.passes += 1
         if not deliveries and not self._dirty and time.monotonic() - asked < block / 20:
             # Some stand-ins for Redis do not block: without a pause we would spin.
             await asyncio.sleep(min(_NO_BLOCK_PAUSE, block))
-        self._take(deliveries)
-        # What came while we were blocked came from one stream: others have not been asked.
-        self._asked_above = 0
-        self.idle = len(deliveries) < count
-        if deliveries:
-            self._depth = max(self._level_of(delivery) for delivery in deliveries)
+        self.intake.take(deliveries)
+        self.depth.has_blocked(deliveries, count)
 
     async def _pause_until_woken(self) -> None:
         self._freed.clear()
         if not self._dirty:
-            timer = asyncio.get_running_loop().call_later(REFRESH, self._freed.set)
-            await self._freed.wait()
-            timer.cancel()
+            await self._until_freed(REFRESH)
         self.passes += 1
 
     def _block_for(self) -> float:
@@ -308,69 +274,15 @@ class Fetcher:
         next_look = self._refreshed + REFRESH - time.monotonic()
         return max(0.01, min(self.reader.block, next_look, shortest / 4, self.reclaimer.due_in))
 
-    async def _read(self, start: int, end: int, wanted: int) -> int:
-        """Read some levels; where a stream gave all it was asked for, there may be more."""
-        sharing, reached = self.levels.sharing(start, end, wanted), [0]
-        found = 0
-        for share in sharing:
-            deliveries = await self._in_time(await self.reader.read(share.streams, share.most))
-            self._take(deliveries)
-            given = Counter(delivery.stream for delivery in deliveries)
-            sharing.brought(share, given)
-            found += len(deliveries)
-            reached += map(self.levels.level_of, given)
-        more_in = None if sharing.more_in is None else start + sharing.more_in
-        self._asked_above = end if more_in is None else more_in
-        if found:
-            self._depth = max(reached) if more_in is None else more_in
-        return found
-
-    def _level_of(self, delivery: Delivery) -> int:
-        return self.levels.level_of(delivery.stream)
-
-    async def _in_time(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """Return those that are ours: what lay in the socket meanwhile was not renewed (G8)."""
-        if self.leases.came_late(deliveries):
-            return await self.reader.renew(deliveries)
+    async def _bring(self, streams: Sequence[Stream], most: int) -> list[Delivery]:
+        deliveries = await self._read(streams, most)
+        self.intake.take(deliveries)
         return deliveries
 
-    def _take(self, deliveries: Sequence[Delivery], *, reclaimed: bool = False) -> None:
-        for delivery in deliveries:
-            if delivery.envelope.version == 0:
-                self.leases.all[delivery.key] = delivery
-                self.settler.settle(delivery, foreign(delivery))
-            elif delivery.cancelled:
-                self._pass_over(delivery)
-            elif delivery.key not in self.leases:
-                self.held.push(delivery, reclaimed=reclaimed)
-                if delivery.key in self._just_cancelled:
-                    self._look_for_mark(delivery)
-
-    def _look_for_mark(self, delivery: Delivery) -> None:
-        """End a job if it is marked as cancelled: a hint alone ends nothing, anyone may send one.
-
-        Should the answer be lost, the next look at the queue finds the mark.
-        """
-        stream = delivery.stream
-        mark = f"{stream.name} {delivery.entry}"
-        marked = self.settler.wire.send("SISMEMBER", stream.keys.cancelling, mark)
-        marked.add_done_callback(lambda answer: self._cancel_marked(delivery, answer))
-
-    def _cancel_marked(self, delivery: Delivery, answer: asyncio.Future[Any]) -> None:
-        if not answer.cancelled() and answer.exception() is None and answer.result():
-            self.executor.cancel(delivery)
-
-    def _pass_over(self, delivery: Delivery) -> None:
-        """Record the end of a job that was cancelled before it could start here."""
-        ours = self.leases.all.get(delivery.key)
-        if ours is not None and ours.count == delivery.count and not ours.given_up:
-            # Its group was lost while it ran: the token is the same again, and the run is
-            # told to end.
-            self.executor.cancel(ours)
-            return
-        delivery.cancelled = True
-        self.leases.all[delivery.key] = delivery
-        self.settler.settle(delivery, Cancelled("cancelled"))
+    async def _read(
+        self, streams: Sequence[Stream], most: int, *, block: float = 0.0
+    ) -> list[Delivery]:
+        return await self.intake.in_time(await self.reader.read(streams, most, block=block))
 
     # Starting
 
@@ -380,8 +292,8 @@ class Fetcher:
             top = self.held.top()
             if top is None:
                 return
-            level = self._level_of(top)
-            if level > 0 and level > self._asked_above:
+            level = self.levels.level_of(top.stream)
+            if level > 0 and level > self.depth.asked:
                 return
             self._start(top)
             if self._dirty:
@@ -392,62 +304,7 @@ class Fetcher:
         if not self.executor.pauses.are_fresh:
             self._dirty = True
         elif self.held.take(top):
-            if self.gate.is_suspect(top):
-                self.gate.hold(top)
-            else:
-                self.executor.start(top)
-
-    async def _mind(self, suspect: Delivery) -> None:
-        """Run a job that crashed before by itself, once the others have ended."""
-        if self.gate.begun:
-            await self._let_run(suspect)
-        elif suspect.given_up:
-            # It was lost while it waited: those beside it need not end first.
-            self.gate.over()
-        elif self.executor.running:
-            await self._wait_for_others(suspect)
-        else:
-            await self._begin_solo(suspect)
-
-    async def _wait_for_others(self, suspect: Delivery) -> None:
-        lease, waits = self._lease_of(suspect), self.executor.any_waits
-        if not self.gate.has_waited(patience(suspect.crashes, lease, waits=waits)):
-            await self._slot_or(_HELD_LOOK)
-            return
-        # Beside others it proves nothing: it runs, and is not marked.
-        self.gate.over()
-        self.executor.start(suspect)
-
-    async def _begin_solo(self, suspect: Delivery) -> None:
-        try:
-            buried = await self.gate.verdict(suspect)
-        except LeaseLost:
-            self.gate.over()
-            self.executor.lose(suspect)
-            return
-        if self.gate.suspect is not suspect:
-            # A stop has handed it back meanwhile.
-            return
-        if buried is not None:
-            self.gate.over()
-            self.settler.settle(suspect, buried)
-        else:
-            self.gate.begin()
-            self.executor.start(suspect)
-
-    async def _let_run(self, suspect: Delivery) -> None:
-        """Keep others out until the suspect has ended, or has shown for long that it lets live."""
-        lease, waits = self._lease_of(suspect), self.executor.waits(suspect)
-        if not self.executor.running:
-            self.gate.over()
-        elif self.gate.has_waited(exclusive(suspect.crashes, lease, waits=waits)):
-            logger.info("job %s runs solo for long: others start", suspect.envelope.id)
-            await self.gate.let_others_in(suspect)
-        else:
-            await self._slot_or(_HELD_LOOK)
-
-    def _lease_of(self, delivery: Delivery) -> float:
-        return self.leases.seconds[delivery.stream.lane.queue]
+            self.admission.admit(top)
 
     # Waking and waiting
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from consumers.errors import InvalidInput
 from consumers.jobs.names import check_name
@@ -14,6 +15,15 @@ MOST_SLOTS = 10_000
 LEAST_LEASE = 0.1
 # Up to here every whole number is a float as well: readers may take it for either.
 MOST_PROGRESS = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterBounds:
+    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms."""
+
+    most: int = 10_000
+    most_bytes: int = 256 * 1024 * 1024
+    max_age_ms: int = 30 * 24 * 3600 * 1000
 
 
 def check_count(name: str, given: object, least: int, most: int) -> int:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from consumers.jobs.job import Job
+from consumers.policy import Handler
+from consumers.store.delivery import Delivery
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -17,20 +22,29 @@ _NONE = slice(0, 0)
 
 
 class Run:
-    """One run of a handler: its job, and what it started and has not awaited yet."""
+    """One run of a handler: what is run, what befell it, and what it started and has not awaited.
+
+    task is there from its start on.
+    """
 
     __slots__ = (
-        "_failed_children", "_prune_at", "awaited",
-        "ended", "job", "loop", "owner", "pending", "refused", "timed_out",
+        "_failed_children", "_prune_at", "awaited", "delivery",
+        "ended", "handler", "job", "loop", "pending", "refused", "task", "timed_out",
     )  # fmt: skip
 
+    task: asyncio.Task[None]
+
     def __init__(
-        self, job: Job[Any], loop: asyncio.AbstractEventLoop, owner: object = None
+        self,
+        job: Job[Any],
+        delivery: Delivery,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.job = job
+        self.delivery = delivery
+        self.handler = handler
         self.loop = loop
-        # Whose handler it is; see Handler.
-        self.owner = owner
         self.timed_out = False
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
@@ -43,6 +57,18 @@ class Run:
         self.ended = False
         self._prune_at = _PRUNE_AT
         self._failed_children = _NONE
+
+    @property
+    def owner(self) -> object:
+        """Whose handler it is; see Handler."""
+        return self.handler.owner
+
+    def note_lost(self) -> None:
+        """Decide nothing any more: the lease may have run out while it ran."""
+        self.delivery.given_up = True
+        logger.warning(
+            "job %s ended after its lease, nothing is recorded", self.delivery.envelope.id
+        )
 
     def track(self, started: Awaitable[Any]) -> None:
         """Have the executor await this before it settles the job.

@@ -12,6 +12,7 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.cuts import cut
 from consumers.errors import TaskManagerError, TooManyLanes
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
@@ -22,7 +23,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call
-from consumers.store.settling import DeadLetterBounds, Settlement, settle_items
+from consumers.store.settling import Settlement, settle_items
 from consumers.store.steps import BATCH_BYTES, refused_key, words
 from consumers.surroundings import Surroundings
 

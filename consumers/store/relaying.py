@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from consumers.connections.link import Argument
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import MAX_LANES
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call, load
-from consumers.store.settling import DeadLetterBounds
 
 RELAY, QUARANTINE = load("relay"), load("quarantine")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from consumers.connections.link import Argument
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope, NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
@@ -17,15 +17,6 @@ from consumers.store.scripts import Call, load
 from consumers.store.steps import Streams
 
 SETTLE = load("settle")
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterBounds:
-    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms."""
-
-    most: int = 10_000
-    most_bytes: int = 256 * 1024 * 1024
-    max_age_ms: int = 30 * 24 * 3600 * 1000
 
 
 class Settlement(NamedTuple):
@@ -41,7 +32,7 @@ def settle_items(
     consumer: str,
     result_ttl_ms: int,
     settlements: Iterable[Settlement],
-    bounds: DeadLetterBounds = DeadLetterBounds(),
+    bounds: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
 ) -> Call:
     """Return the settle of a batch, still without the batch's number and digest."""
     streams = Streams(["", keys.meta, keys.lanes, keys.stats, keys.dead, keys.dead_index])

@@ -15,13 +15,13 @@ from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.cuts import cut, cut_in_flight
 from consumers.errors import InvalidName
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
-from consumers.store.settling import DeadLetterBounds
 from consumers.store.steps import BATCH_BYTES
 from consumers.upkeep.alarm import Alarm
 

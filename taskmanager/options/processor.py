@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any, get_args
 
 from consumers.errors import UnknownOption
-from consumers.store.settling import DeadLetterBounds
+from consumers.jobs.bounds import DeadLetterBounds
 from processors.retries.backoff import Kind
 from processors.retries.retry import RetryPolicy
 from taskmanager.errors import ConflictingOptions, InvalidOption

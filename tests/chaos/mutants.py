@@ -16,10 +16,9 @@ from typing import Any
 
 from consumers import surroundings
 from consumers.connections.channel import SyncChannel
-from consumers.fetch import reader
+from consumers.fetch import admission, follower, reader
 from consumers.jobs.outcome import Buried, Outcome
 from consumers.lease import leases
-from consumers.open import opener
 from consumers.run import executor
 from consumers.run.run import Run
 from consumers.store.delivery import Delivery, Stream
@@ -111,7 +110,7 @@ def _inherit_the_context() -> None:
 
 
 def _let_the_loop_end_bury() -> None:
-    def bury(self: executor.Executor, delivery: Delivery, run: Run) -> Outcome:
+    def bury(self: executor.Executor, run: Run) -> Outcome:
         return Buried("failed", "its event loop has ended")
 
     assert callable(executor.Executor._cut_off)
@@ -119,19 +118,19 @@ def _let_the_loop_end_bury() -> None:
 
 
 def _catch_few_errors_of_validators() -> None:
-    refuse = executor.Executor._refuse
+    refused = admission._refused
 
-    def refuse_some(self: executor.Executor, delivery: Delivery, error: BaseException) -> None:
+    def refuse_some(delivery: Delivery, error: BaseException) -> Buried:
         if not isinstance(error, ValueError):
             raise error
-        refuse(self, delivery, error)
+        return refused(delivery, error)
 
-    executor.Executor._refuse = refuse_some  # type: ignore[method-assign]
+    admission._refused = refuse_some
 
 
 def _let_one_queue_stop_all() -> None:
-    assert callable(opener.Opener._refreshed_alone)
-    opener.Opener._refreshed_alone = opener.Opener._refreshed  # type: ignore[method-assign]
+    assert callable(follower.Follower._refreshed_alone)
+    follower.Follower._refreshed_alone = follower.Follower._refreshed  # type: ignore[method-assign]
 
 
 _DEEDS: Mapping[str, Callable[[], None]] = {

@@ -10,9 +10,9 @@ import redis as redis_py
 from consumers.admin.dead_letters import DeadLetters
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.job import Job
 from consumers.store.keys import Keys
-from consumers.store.settling import DeadLetterBounds
 from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, new_job, working
 from tests.support.servers import RedisServer

@@ -13,6 +13,7 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import ResponseError
 
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob, read_envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Outcome
@@ -31,7 +32,7 @@ from consumers.store import (
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.scripts import Call
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
 from tests.model.state import GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
 from tests.support.queue import Queue
 

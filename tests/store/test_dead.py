@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Completed, Released, RetryAt
 from consumers.store import relaying, replaying, tending
 from consumers.store.delivery import Delivery
-from consumers.store.settling import DeadLetterBounds
 from tests.support.queue import GROUP, Queue, foreign_value, full_memory, new_job
 from tests.support.servers import RedisServer
 

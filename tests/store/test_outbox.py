@@ -8,12 +8,13 @@ import pytest
 import redis as redis_py
 from redis.exceptions import ResponseError
 
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Completed
 from consumers.store import relaying
 from consumers.store.keys import bucket
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
 from tests.support.queue import OTHER, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import PATIENCE, eventually
 

@@ -89,7 +89,7 @@ async def crash(consumer: Consumer) -> None:
     for delivery in list(parts.leases.all.values()):
         delivery.given_up = True
     parts.leases.held.clear()
-    tasks = [task for task, _ in parts.executor._runs.values()]
+    tasks = [run.task for run in parts.executor._runs.values()]
     assert parts._fetching is not None
     for task in (*tasks, parts._fetching):
         task.cancel()

@@ -12,6 +12,7 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import NoScriptError, ResponseError
 
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob, read_envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Outcome
@@ -20,7 +21,7 @@ from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
 from consumers.store.schedule_record import Record
 from consumers.store.scripts import Call
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
 from tests.support.waiting import PATIENCE
 
 GROUP = "workers"

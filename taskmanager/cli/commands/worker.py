@@ -142,7 +142,7 @@ def _own_command(start: Start) -> list[str]:
 def _own_name(name: str | None, index: int | None) -> str | None:
     if index is None:
         return name
-    from consumers.consumer import worker_name
+    from consumers.terms import worker_name
 
     return worker_name(index) if name is None else f"{name}-{index}"
 

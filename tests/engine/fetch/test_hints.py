@@ -35,9 +35,9 @@ class Watched:
         assert worker._parts is not None
         fetcher = worker._parts.fetcher
         self.fetcher = fetcher
-        self._step, self._refresh = fetcher._step, fetcher._refresh
+        self._step, self._refresh = fetcher._step, fetcher.follower.refresh
         fetcher._step = self._count_turn  # type: ignore[method-assign]
-        fetcher._refresh = self._count_look
+        fetcher.follower.refresh = self._count_look  # type: ignore[method-assign]
 
     async def _count_turn(self) -> None:
         self.turns += 1
@@ -146,7 +146,7 @@ async def two_looks(watched: Watched) -> None:
         if watched.looks >= wanted:
             seen.set()
 
-    watched.fetcher._refresh = look
+    watched.fetcher.follower.refresh = look  # type: ignore[method-assign]
     await asyncio.wait_for(seen.wait(), PATIENCE)
 
 

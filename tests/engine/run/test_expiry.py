@@ -37,7 +37,7 @@ def let_expire(worker: Consumer) -> None:
     """Have a worker take it for two hours later."""
     assert worker._parts is not None
     later = int(time.time() * 1000) + 2 * _HOUR_MS
-    worker._parts.executor.clock.now_ms = lambda: later  # type: ignore[method-assign]
+    worker._parts.clock.now_ms = lambda: later  # type: ignore[method-assign]
 
 
 async def end_of(redis: redis_py.Redis, job_id: str = "a") -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import redis as redis_py
 from consumers.jobs.codec import RESULT_LIMIT
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried
-from consumers.run.run import current_run
+from consumers.run.run import Run, current_run
 from processors.retries.retry import RetryPolicy
 from tests.support.engine import QueueView, emitting, letter_of, working
 from tests.support.servers import RedisServer
@@ -297,11 +298,11 @@ async def test_a_run_that_is_lost_before_its_first_step_gives_its_slot_back(
         executor = worker._parts.executor  # type: ignore[union-attr]
         start = executor.start
 
-        def start_and_lose(delivery: Any) -> None:
+        def start_and_lose(run: Run, context: Context) -> None:
             executor.start = start
-            start(delivery)
+            start(run, context)
             # As the lease keeper does it, when the loop was blocked before the start.
-            executor.lose(delivery)
+            executor.lose(run.delivery)
 
         executor.start = start_and_lose  # type: ignore[method-assign]
         await asyncio.gather(emit("work"), emit("work"))

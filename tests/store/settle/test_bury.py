@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.outcome import Buried
 from consumers.store.delivery import delivery_of
-from consumers.store.settling import DeadLetterBounds
 from tests.support.queue import GROUP, ME, Queue, new_job
 
 

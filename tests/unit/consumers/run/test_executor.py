@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from consumers.connections.clock import ServerClock
+from consumers.fetch.admission import Admission
+from consumers.fetch.solo import SoloGate
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
@@ -97,16 +100,22 @@ class Stage:
                 self.leases,
                 self.pauses,
                 slots=1,
-                log_ttl=60,
                 max_leaked=1,
                 on_free=lambda: self.freed.append(True),
                 on_broken=lambda _: None,
             )
         return self.executor
 
+    def start(self) -> None:
+        """Let the job begin, or be settled."""
+        gate = SoloGate(self._settled.wire, consumer="me", max_deliveries=5)
+        notes: Any = None
+        clock = ServerClock()
+        Admission(self.open(), gate, notes=notes, epochs={}, clock=clock).start(self.delivery)
+
     async def run(self) -> None:
         """Run the job to its end."""
-        self.open().start(self.delivery)
+        self.start()
         await self.end()
 
     async def end(self) -> None:
@@ -188,9 +197,9 @@ async def test_a_job_whose_lease_ran_out_before_it_began_does_not_run_and_goes_b
 async def test_a_thread_that_begins_late_calls_no_handler_in_vain(why: str) -> None:
     stage, go_on = Stage(in_thread=True), threading.Event()
     executor = stage.open()
-    executor.threads.submit(go_on.wait, 10)
-    executor.start(stage.delivery)
-    await aeventually(lambda: executor.threads.busy == 2)
+    executor.caller.threads.submit(go_on.wait, 10)
+    stage.start()
+    await aeventually(lambda: executor.caller.threads.busy == 2)
 
     refuse(stage, why)
     go_on.set()
@@ -207,7 +216,7 @@ async def test_middleware_that_outlives_a_cancellation_calls_no_handler_in_vain(
 ) -> None:
     waiting, go_on = asyncio.Event(), asyncio.Event()
     stage.around = outliving(waiting, go_on)
-    stage.open().start(stage.delivery)
+    stage.start()
     await asyncio.wait_for(waiting.wait(), PATIENCE)
 
     refuse(stage, why)
@@ -237,8 +246,8 @@ async def test_a_handler_that_was_not_called_in_time_ends_in_its_timeout(stage: 
     waiting, go_on = asyncio.Event(), asyncio.Event()
     stage.around, stage.timeout = outliving(waiting, go_on), 0.05
     executor = stage.open()
-    executor.start(stage.delivery)
-    [(_, run)] = executor._runs.values()
+    stage.start()
+    [run] = executor._runs.values()
     await aeventually(lambda: run.timed_out)
 
     go_on.set()
@@ -258,14 +267,14 @@ async def test_a_handler_that_the_stop_kept_from_being_called_goes_back_as_the_s
     waiting, go_on = asyncio.Event(), asyncio.Event()
     stage.around = outliving(waiting, go_on)
     executor = stage.open()
-    executor.start(stage.delivery)
+    stage.start()
     await asyncio.wait_for(waiting.wait(), PATIENCE)
     stage.pauses.closed = True
     if paused:
         stage.pause()
 
     releasing = asyncio.create_task(executor.release_all(patience=PATIENCE))
-    await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
+    await aeventually(lambda: all(run.job.cancelled for run in executor._runs.values()))
     go_on.set()
     await asyncio.wait_for(releasing, PATIENCE)
 
@@ -360,12 +369,12 @@ async def test_a_second_call_after_the_grace_period_is_refused_and_its_job_goes_
 
     stage.do, stage.around = fail, around
     executor = stage.open()
-    executor.start(stage.delivery)
+    stage.start()
     await asyncio.wait_for(waiting.wait(), PATIENCE)
     stage.pauses.closed = True
 
     releasing = asyncio.create_task(executor.release_all(patience=PATIENCE))
-    await aeventually(lambda: all(run.job.cancelled for _, run in executor._runs.values()))
+    await aeventually(lambda: all(run.job.cancelled for run in executor._runs.values()))
     go_on.set()
     await asyncio.wait_for(releasing, PATIENCE)
 
@@ -493,7 +502,7 @@ async def test_a_run_whose_handler_failed_is_gone_without_a_collection(
 
     await stage.run()
     # The thread keeps its last call until the next.
-    await stage.open().threads.submit(int)
+    await stage.open().caller.threads.submit(int)
 
     assert failures
     await aeventually(lambda: [failure() for failure in failures] == [None] * len(failures))

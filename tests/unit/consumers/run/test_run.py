@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from consumers.jobs.job import Job
-from consumers.run.run import Run
+from tests.support.runs import new_run
 
 
 async def test_what_went_well_is_forgotten_and_what_failed_is_kept() -> None:
-    run = Run(Job.__new__(Job), asyncio.get_running_loop())
+    run = new_run(Job.__new__(Job), asyncio.get_running_loop())
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     failed.set_exception(ValueError("lost"))
     run.track(failed)

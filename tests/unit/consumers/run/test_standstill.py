@@ -10,6 +10,7 @@ from consumers.jobs.job import Job
 from consumers.run import standstill
 from consumers.run.run import Run, awaiting, current_run
 from consumers.run.standstill import Standstill
+from tests.support.runs import new_run
 
 QUEUES = ["default"]
 
@@ -20,7 +21,7 @@ def _say_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_that_awaits(*queues: str) -> Run:
-    run = Run(Job.fake({}), asyncio.new_event_loop())
+    run = new_run(Job.fake({}), asyncio.new_event_loop())
     run.loop.close()
     run.awaited += [(queue, "child") for queue in queues]
     return run

@@ -12,12 +12,12 @@ import pytest
 
 from consumers.chance import chance
 from consumers.errors import InvalidInput
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.ids import default_id
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Raised, RetryAt
 from consumers.policy import Handler
-from consumers.store.settling import DeadLetterBounds
 from processors import Processor, RetryPolicy
 from taskmanager import TaskManager
 from taskmanager.configuration import Configuration

@@ -1,0 +1,181 @@
+"""The one stage between a fetched delivery and its run: it begins, goes back, or ends here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from consumers.connections.clock import ServerClock
+from consumers.errors import InvalidName, LeaseLost
+from consumers.fetch.solo import SoloGate, exclusive, patience
+from consumers.jobs.envelope import ENVELOPE_VERSION
+from consumers.jobs.job import Job, Notes
+from consumers.jobs.names import check_name
+from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
+from consumers.policy import Handler
+from consumers.run.executor import Executor
+from consumers.run.run import Run
+from consumers.run.verdict import broken, put_back
+from consumers.store.delivery import Delivery
+from consumers.store.unfit import foreign, unfit, unreadable
+from consumers.surroundings import Surroundings
+
+logger = logging.getLogger(__name__)
+
+_CANCELLED = Cancelled("cancelled")
+
+
+class Admission:
+    """Starts deliveries that are no longer held.
+
+    What it looks at, in this order: whether the job must run solo; is cancelled; paused;
+    unknown here; has a payload that its handler does not take; whatever its policy says
+    before a run, that it has expired for one.
+
+    epochs has the epoch of each queue.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        gate: SoloGate,
+        *,
+        notes: Notes,
+        epochs: Mapping[str, int],
+        clock: ServerClock,
+    ) -> None:
+        self.executor = executor
+        self.gate = gate
+        self._settler = executor.settler
+        self._pauses = executor.pauses
+        self._leases = executor.leases
+        self._notes = notes
+        self._epochs = epochs
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._surroundings = Surroundings()
+
+    def admit(self, delivery: Delivery) -> None:
+        """Start a delivery, or hold everything back until it has run solo."""
+        if self.gate.is_suspect(delivery):
+            self.gate.hold(delivery)
+        else:
+            self.start(delivery)
+
+    def start(self, delivery: Delivery) -> None:
+        """Run a delivery, or settle it when it cannot run here."""
+        # Mostly called where another run ends, whose context variables are its own.
+        context = self._surroundings.fresh()
+        try:
+            admitted = context.run(self._examine, delivery)
+            if isinstance(admitted, Run):
+                self.executor.start(admitted, context)
+            else:
+                self._settler.settle(delivery, admitted)
+        except BaseException as error:
+            # It is in nobody else's hands: whatever comes up, it is settled.
+            logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
+            self._settler.settle(delivery, broken(error))
+
+    def _examine(self, delivery: Delivery) -> Run | Outcome:
+        """Return the run of a delivery, or what becomes of one that cannot run here."""
+        envelope, queue = delivery.envelope, delivery.stream.lane.queue
+        if delivery.cancelled:
+            return _CANCELLED
+        if not self._pauses.permit(queue, envelope.event):
+            return put_back(self._pauses.of(queue), envelope.event)
+        handler = self.executor.policy.handler(queue, envelope.event)
+        if handler is None or envelope.version > ENVELOPE_VERSION:
+            return _passed_on(delivery)
+        try:
+            job = self._job(delivery, handler)
+        except BaseException as error:
+            return _refused(delivery, error)
+        outcome = self.executor.policy.prepare(job, self._clock.now_ms)
+        return Run(job, delivery, handler, self._loop) if outcome is None else outcome
+
+    def _job(self, delivery: Delivery, handler: Handler) -> Job[Any]:
+        stream = delivery.stream
+        epoch = self._epochs.get(stream.lane.queue, 0)
+        return Job(
+            delivery.envelope, stream.lane, type=stream.group, delivered=delivery.count,
+            epoch=epoch, notes=self._notes, delivery=delivery, decode=handler.decode,
+        )  # fmt: skip
+
+    # Solo runs
+
+    async def mind(self, suspect: Delivery) -> bool:
+        """Run a job that crashed before by itself, once the others have ended.
+
+        Returns False when there is nothing to do but wait for a slot.
+        """
+        if self.gate.begun:
+            return await self._let_run(suspect)
+        if suspect.given_up:
+            # It was lost while it waited: those beside it need not end first.
+            self.gate.over()
+        elif self.executor.running:
+            return self._wait_for_others(suspect)
+        else:
+            await self._begin_solo(suspect)
+        return True
+
+    def _wait_for_others(self, suspect: Delivery) -> bool:
+        lease, waits = self._lease_of(suspect), self.executor.any_waits
+        if not self.gate.has_waited(patience(suspect.crashes, lease, waits=waits)):
+            return False
+        # Beside others it proves nothing: it runs, and is not marked.
+        self.gate.over()
+        self.start(suspect)
+        return True
+
+    async def _begin_solo(self, suspect: Delivery) -> None:
+        try:
+            buried = await self.gate.verdict(suspect)
+        except LeaseLost:
+            self.gate.over()
+            self.executor.lose(suspect)
+            return
+        if self.gate.suspect is not suspect:
+            # A stop has handed it back meanwhile.
+            return
+        if buried is not None:
+            self.gate.over()
+            self._settler.settle(suspect, buried)
+        else:
+            self.gate.begin()
+            self.start(suspect)
+
+    async def _let_run(self, suspect: Delivery) -> bool:
+        """Keep others out until the suspect has ended, or has shown for long that it lets live."""
+        lease, waits = self._lease_of(suspect), self.executor.waits(suspect)
+        if not self.executor.running:
+            self.gate.over()
+        elif self.gate.has_waited(exclusive(suspect.crashes, lease, waits=waits)):
+            logger.info("job %s runs solo for long: others start", suspect.envelope.id)
+            await self.gate.let_others_in(suspect)
+        else:
+            return False
+        return True
+
+    def _lease_of(self, delivery: Delivery) -> float:
+        return self._leases.seconds[delivery.stream.lane.queue]
+
+
+def _passed_on(delivery: Delivery) -> Outcome:
+    # G14: somebody newer, or with the handler, will run it.
+    event = delivery.envelope.event
+    try:
+        check_name("event", event)
+    except InvalidName as error:
+        return foreign(delivery, str(error))
+    return Released("no_handler", event)
+
+
+def _refused(delivery: Delivery, error: BaseException) -> Buried:
+    """Return the end of a job that its handler does not take, or of one that nobody could read."""
+    if (why := unreadable(delivery.envelope)) is not None:
+        return foreign(delivery, why)
+    return Buried("bad_payload", unfit(error))

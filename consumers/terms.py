@@ -1,0 +1,94 @@
+"""What a consumer was given, checked: plain values that every part of it may take."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consumers.jobs.bounds import (
+    LEAST_LEASE,
+    MOST_SLOTS,
+    DeadLetterBounds,
+    check_count,
+    check_queues,
+    check_seconds,
+)
+from consumers.jobs.names import check_name
+from consumers.store.keys import Fleet, Keys
+
+
+def worker_name(index: int = 0) -> str:
+    """Return the default name of a host's worker: stable, unlike its id.
+
+    What is no name character in the host's name is replaced.
+    """
+    known = (
+        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname()
+    )
+    return f"{''.join(known).lstrip('._-')[:100] or 'worker'}-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """See Consumer for what each means; times are in seconds. Raises InvalidInput."""
+
+    id: str
+    name: str
+    type: str
+    fleet: Fleet
+    queues: Sequence[Keys]
+    slots: int
+    lease: float
+    max_deliveries: int
+    result_ttl: float
+    log_ttl: float
+    shutdown_timeout: float
+    connect_timeout: float
+    no_handler_deadline: float
+    max_leaked_threads: int
+    max_loop_lag: float
+    dead_letters: DeadLetterBounds
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        name: str | None,
+        type: str,
+        namespace: str,
+        queues: Sequence[str],
+        concurrency: int,
+        lease: float,
+        max_deliveries: int,
+        result_ttl: float,
+        log_ttl: float,
+        shutdown_timeout: float,
+        connect_timeout: float,
+        no_handler_deadline: float,
+        max_leaked_threads: int,
+        max_loop_lag: float,
+        dead_letters: DeadLetterBounds,
+    ) -> Terms:
+        """Return the terms of a new consumer; its id is new with every one."""
+        name = check_name("worker", name or worker_name())
+        fleet = Fleet(check_name("namespace", namespace))
+        return cls(
+            id=f"{name}.{secrets.token_hex(8)}",
+            name=name,
+            type=check_name("type", type),
+            fleet=fleet,
+            queues=[Keys(queue, namespace) for queue in check_queues(queues)],
+            slots=check_count("concurrency", concurrency, 1, MOST_SLOTS),
+            lease=check_seconds("lease", lease, LEAST_LEASE),
+            max_deliveries=check_count("max_deliveries", max_deliveries, 1, 1000),
+            result_ttl=check_seconds("result_ttl", result_ttl, 0),
+            log_ttl=check_seconds("log_ttl", log_ttl, 0.001),
+            shutdown_timeout=check_seconds("shutdown_timeout", shutdown_timeout, 0),
+            connect_timeout=check_seconds("connect_timeout", connect_timeout, 0),
+            no_handler_deadline=check_seconds("no_handler_deadline", no_handler_deadline, 0),
+            max_leaked_threads=max_leaked_threads,
+            max_loop_lag=check_seconds("max_loop_lag", max_loop_lag, 0.1),
+            dead_letters=dead_letters,
+        )
