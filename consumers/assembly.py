@@ -24,7 +24,7 @@ from consumers.fetch.reclaimer import Reclaimer
 from consumers.fetch.solo import SoloGate
 from consumers.lease.leases import Keeper, Leases
 from consumers.open.opener import Opener
-from consumers.policy import Policy, ServiceMaker
+from consumers.policy import Policy
 from consumers.run.executor import Executor
 from consumers.run.notes import NoteWriter
 from consumers.run.pauses import Pauses
@@ -37,6 +37,7 @@ from consumers.upkeep.heartbeat import Heartbeat
 from consumers.upkeep.janitor import Janitor
 from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
+from consumers.upkeep.service import ServiceMaker
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,13 @@ from consumers.connections.connector import Connector
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import DEFAULT_TYPE
 from consumers.jobs.outcome import Buried
-from consumers.policy import Policy, ServiceMaker
+from consumers.policy import Policy
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
 from consumers.store.settling import Settlement
 from consumers.telemetry import Telemetry
 from consumers.terms import Terms
+from consumers.upkeep.service import ServiceMaker
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,8 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Ended, Outcome
-from consumers.store.keys import Keys
 
 # Runs the handler and returns what it returned.
 CallNext = Callable[[], Awaitable[Any]]
@@ -45,20 +43,6 @@ class Handler:
             getattr(call, "__call__", None)  # noqa: B004
         )
         return cls(call, extra, is_async, owner=owner)
-
-
-class Service(Protocol):
-    """What the floor above does beside the jobs of a queue, as long as a consumer runs."""
-
-    async def run(self) -> None:
-        """Work until cancelled; errors must not end it."""
-
-    def wake(self) -> None:
-        """Something was published for it, or hints may have been lost: look at the truth."""
-
-
-# Makes the service of one queue, on the consumer's connection.
-ServiceMaker = Callable[[Wire, Keys], Service]
 
 
 class Policy(Protocol):

@@ -21,8 +21,8 @@ from consumers.store.steps import BATCH_ITEMS
 
 logger = logging.getLogger(__name__)
 
-# A lost message is made good by looking again this often.
-LOOK = 5.0
+# A lost message is made good by asking again this often.
+ASK_AGAIN = 5.0
 _WAITER_TTL_MS = 24 * 3600 * 1000
 
 # A queue's prefix, a job id and a run: ids and runs are those of one queue.
@@ -109,7 +109,7 @@ class Results:
             self._looking = asyncio.create_task(self._look(), name="results-look")
         # Without Redis nothing is heard, and what is asked then waits for it.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK):
+            async with asyncio.timeout(ASK_AGAIN):
                 await self._control.subscribed.wait()
 
     def _end(self, text: str) -> None:
@@ -123,7 +123,7 @@ class Results:
     async def _look(self) -> None:
         """Find the ends whose message was lost."""
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(ASK_AGAIN)
             try:
                 for keys in list(self._keys.values()):
                     await self._look_at(keys)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
-
-from consumers.chance import chance
 from consumers.connections.wire import Wire
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
 from consumers.store.tending import audit
-from consumers.upkeep.alarm import Alarm
+from consumers.upkeep.service import Rounds
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 30.0
 _NAMED = 20
 
 
-class Auditor:
+class Auditor(Rounds):
     """Every worker runs one; Redis keeps what is to be audited and how far that has come.
 
     Payloads are in the streams only: what was deleted with one cannot run any more,
@@ -30,26 +26,17 @@ class Auditor:
     """
 
     def __init__(self, wire: Wire, queues: Sequence[Keys]) -> None:
+        super().__init__(
+            logger,
+            queues,
+            undone="queue %s is not audited: %s",
+            failed="the audit of queue %s failed",
+        )
         self._wire = wire
-        self._queues = queues
-        self._alarm = Alarm()
 
-    def wake(self) -> None:
-        """A stream was repaired, or an entry found missing."""
-        self._alarm.ring()
-
-    async def run(self) -> None:
-        """Audit until cancelled; an error delays the next round, it never ends it."""
-        while True:
-            await self._alarm.sleep(INTERVAL * chance.uniform(0.75, 1.25))
-            self._alarm.reset()
-            for keys in self._queues:
-                try:
-                    await self.audit(keys)
-                except RedisError as error:
-                    logger.debug("queue %s is not audited: %s", keys.queue, error)
-                except Exception:
-                    logger.exception("the audit of queue %s failed", keys.queue)
+    async def visit(self, keys: Keys) -> None:
+        """Audit a queue."""
+        await self.audit(keys)
 
     async def audit(self, keys: Keys) -> None:
         """Do what is to be done in one queue, and tell what was found."""

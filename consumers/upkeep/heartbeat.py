@@ -11,17 +11,16 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError
 
+from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.store.fleet import describe_worker, list_worker
 from consumers.store.keys import Fleet
 from consumers.store.scripts import call
+from consumers.upkeep.service import Steps
 
 logger = logging.getLogger(__name__)
-
-# `active` in stats may be this old at most twice over.
-BEAT = 5.0
 
 
 def _version() -> str:
@@ -31,8 +30,11 @@ def _version() -> str:
         return "unknown"
 
 
-class Heartbeat:
+class Heartbeat(Steps):
     """Writes this worker's facts every few seconds, and removes them when it stops."""
+
+    # `active` in stats may be this old at most twice over.
+    interval = 5.0
 
     def __init__(
         self,
@@ -47,6 +49,11 @@ class Heartbeat:
         started: Callable[[], list[str]],
         pauses: Callable[[], dict[str, int]],
     ) -> None:
+        super().__init__(
+            logger,
+            Trouble(logger, "no heartbeat", logging.DEBUG),
+            failed=f"the heartbeat of worker {worker_id} failed",
+        )
         self._wire = wire
         self._fleet = fleet
         self.worker_id = worker_id
@@ -63,16 +70,9 @@ class Heartbeat:
             "since": str(int(time.time() * 1000)),
         }
 
-    async def run(self) -> None:
-        """Beat until cancelled; an error delays the next beat, it never ends the loop."""
-        while True:
-            try:
-                await self.beat()
-            except RedisError as error:
-                logger.debug("no heartbeat: %s", error)
-            except Exception:
-                logger.exception("the heartbeat of worker %s failed", self.worker_id)
-            await asyncio.sleep(BEAT)
+    async def step(self) -> None:
+        """Beat once."""
+        await self.beat()
 
     async def beat(self) -> None:
         """List the worker and write its facts once, also while memory is full."""

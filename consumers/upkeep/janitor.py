@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from consumers.chance import chance
 from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
 from consumers.jobs.lanes import Lane, listed_lanes
@@ -28,11 +26,11 @@ from consumers.store.scripts import Call, call
 from consumers.store.tending import forget, retire
 from consumers.store.unfit import foreign
 from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
+from consumers.upkeep.service import Rounds
 from consumers.upkeep.tour import LEAST, Tour, portion
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 30.0
 UNUSED_MS = 10 * 60 * 1000
 # How many lanes are looked at in one write: neither Redis nor the event loop stops for longer.
 _LANES_AT_ONCE = 32
@@ -44,7 +42,7 @@ _MOST_ABANDONED = 100
 _MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
 
 
-class Janitor:
+class Janitor(Rounds):
     """Every worker runs one; each of its steps is one script, so that any number may.
 
     Of many lanes each looks at a portion in a round, first with plain commands: scripts run
@@ -66,34 +64,28 @@ class Janitor:
         consumer: str,
         no_handler_deadline: float,
         letters_max_age_ms: int = 30 * 24 * 3600 * 1000,
-        interval: float = INTERVAL,
         unused_ms: int = UNUSED_MS,
     ) -> None:
+        super().__init__(
+            logger,
+            queues,
+            undone="queue %s is not tidied: %s",
+            failed="the janitor failed in queue %s",
+        )
         self._wire = wire
         self._settler = settler
         self._leases = leases
         self._fleet = fleet
-        self._queues = queues
         self._default_lane = default_lanes
         self._consumer = consumer
         self._deadline = no_handler_deadline
         self._letters_max_age_ms = letters_max_age_ms
-        self._interval = interval
         self._unused_ms = unused_ms
         self._tours: defaultdict[str, Tour] = defaultdict(Tour)
 
-    async def run(self) -> None:
-        """Tidy until cancelled; an error delays the next round, it never ends it."""
-        while True:
-            # Without jitter every worker of one deploy would tidy at the same moment.
-            await asyncio.sleep(self._interval * chance.uniform(0.75, 1.25))
-            for keys in self._queues:
-                try:
-                    await self.tidy(keys)
-                except RedisError as error:
-                    logger.debug("queue %s is not tidied: %s", keys.queue, error)
-                except Exception:
-                    logger.exception("the janitor failed in queue %s", keys.queue)
+    async def visit(self, keys: Keys) -> None:
+        """Tidy a queue."""
+        await self.tidy(keys)
 
     async def tidy(self, keys: Keys) -> None:
         """Do one round for one queue."""

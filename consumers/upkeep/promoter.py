@@ -14,20 +14,18 @@ from consumers.connections.wire import Wire
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
 from consumers.store.tending import promote
-from consumers.upkeep.alarm import Alarm
+from consumers.upkeep.service import Steps
 
 logger = logging.getLogger(__name__)
 
 # One script moves this many: about 3 ms of Redis' time.
 BATCH = 256
-# The nearest due time is asked for again this often, however many hints were lost.
-LOOK = 2.0
 _STUCK = 0.5
 # How much later than a job is due one of many looks, at least and at most (s).
 _SPREAD = (0.005, 0.2)
 
 
-class Promoter:
+class Promoter(Steps):
     """One queue's; every worker runs one, without a leader.
 
     The script that adds a job to its lane takes it out of the delayed set, so
@@ -39,10 +37,13 @@ class Promoter:
     """
 
     def __init__(self, wire: Wire, keys: Keys) -> None:
+        super().__init__(
+            logger,
+            Trouble(logger, f"delayed jobs of {keys.queue} wait", logging.ERROR),
+            failed=f"the promoter of {keys.queue} failed",
+        )
         self._wire = wire
         self._keys = keys
-        self._alarm = Alarm()
-        self._trouble = Trouble(logger, f"delayed jobs of {keys.queue} wait", logging.ERROR)
         # Whether somebody says that there is something to see.
         self._look = False
         # When to look next (monotonic), whether a job is due then, and how much later at most.
@@ -53,7 +54,7 @@ class Promoter:
     def wake(self) -> None:
         """Something may be due that was not known of."""
         self._look = True
-        self._alarm.ring()
+        super().wake()
 
     def expect(self, seconds: float) -> None:
         """A job is due in so many seconds, earlier than any that was known."""
@@ -62,30 +63,10 @@ class Promoter:
             self._next, self._is_due = at, True
             self._alarm.ring()
 
-    async def run(self) -> None:
-        """Promote until cancelled; an error delays the next step, it never ends the loop."""
-        while True:
-            # What is expected meanwhile is earlier.
-            self._next, self._look = float("inf"), False
-            try:
-                wait = await self.step()
-                self._trouble.over()
-            except ResponseError as error:
-                if is_for_now(error):
-                    logger.debug("nothing is promoted in %s yet: %s", self._keys.queue, error)
-                else:
-                    self._trouble.say(error)
-                wait = LOOK
-            except RedisError as error:
-                logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)
-                wait = LOOK / 2
-            except Exception:
-                logger.exception("the promoter of %s failed", self._keys.queue)
-                wait = LOOK
-            await self._sleep(wait)
-
     async def step(self) -> float:
-        """Promote one batch; return the seconds until the next job is due, at most LOOK."""
+        """Promote one batch; return the seconds until the next job is due, at most interval."""
+        # What is expected meanwhile is earlier.
+        self._next, self._look = float("inf"), False
         step = promote(self._keys, BATCH)
         moved, wait_ms = await call(self._wire, step)
         self._learn(moved)
@@ -93,7 +74,16 @@ class Promoter:
             # More are due. What is due and cannot move needs a person, not a busy loop.
             return 0.0 if moved else _STUCK
         # A millisecond more: Redis compares whole ones, and early is not due.
-        return LOOK if wait_ms < 0 else min(LOOK, (int(wait_ms) + 1) / 1000)
+        return self.interval if wait_ms < 0 else min(self.interval, (int(wait_ms) + 1) / 1000)
+
+    def _refused(self, error: RedisError) -> float:
+        if not isinstance(error, ResponseError):
+            logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)
+            return self.interval / 2
+        if is_for_now(error):
+            logger.debug("nothing is promoted in %s yet: %s", self._keys.queue, error)
+            return self.interval
+        return super()._refused(error)
 
     def _learn(self, moved: int) -> None:
         """Come later where others were there before, and earlier where nobody was."""
@@ -107,7 +97,7 @@ class Promoter:
         return chance.uniform(0.0, self._spread)
 
     async def _sleep(self, seconds: float) -> None:
-        if 0 < seconds < LOOK:
+        if 0 < seconds < self.interval:
             self.expect(seconds)
         else:
             self._next = min(self._next, time.monotonic() + seconds)

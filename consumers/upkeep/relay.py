@@ -23,15 +23,13 @@ from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
 from consumers.store.steps import BATCH_BYTES
-from consumers.upkeep.alarm import Alarm
+from consumers.upkeep.service import Steps
 
 logger = logging.getLogger(__name__)
 
 # Of jobs as large as may be, so many are about as much as a script takes.
 _FEW = 4
 BATCH = 100
-# However many hints were lost, the outbox is looked at this often.
-LOOK = 2.0
 _LOCK_MS = 5_000
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
 # Lua knows the digits and letters of ASCII only.
@@ -57,7 +55,7 @@ class _Posted(NamedTuple):
     size: int
 
 
-class Relay:
+class Relay(Steps):
     """One queue's outbox; every worker of the queue runs one.
 
     The lock only saves work. What makes it once is the target: it keeps the
@@ -73,36 +71,22 @@ class Relay:
         bounds: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
         batch: int = BATCH,
     ) -> None:
+        super().__init__(
+            logger,
+            Trouble(logger, f"the outbox of {keys.queue} waits"),
+            failed=f"the relay of {keys.queue} failed",
+        )
         self._wire = wire
         self._keys = keys
         self._bounds = bounds
         self._batch = batch
         self._token = secrets.token_hex(16)
-        self._alarm = Alarm()
-        self._trouble = Trouble(logger, f"the outbox of {keys.queue} waits")
         # As many entries as are about as much as a script takes, by the size of the last page.
         self._count = min(batch, _FEW)
         # Queues that took nothing when they were last asked, which is said once, and the entry up
         # to which the outbox holds nothing for others.
         self._blocked: set[str] = set()
         self._passed: bytes | None = None
-
-    def wake(self) -> None:
-        """Something was posted."""
-        self._alarm.ring()
-
-    async def run(self) -> None:
-        """Relay until cancelled; an error delays the next step, it never ends the loop."""
-        while True:
-            self._alarm.reset()
-            try:
-                await self.step()
-                self._trouble.over()
-            except RedisError as error:
-                self._trouble.say(error)
-            except Exception:
-                logger.exception("the relay of %s failed", self._keys.queue)
-            await self._alarm.sleep(LOOK)
 
     async def step(self) -> None:
         """Relay all that the outbox holds now, except for queues that take nothing."""

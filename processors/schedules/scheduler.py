@@ -16,14 +16,12 @@ from consumers.connections.wire import Wire
 from consumers.store import scheduling
 from consumers.store.keys import Keys
 from consumers.store.schedule_record import Record
-from consumers.upkeep.alarm import Alarm
+from consumers.upkeep.service import Steps
 from processors.schedules.schedule import Schedule
 from processors.schedules.timetable import Registered, Timetable
 
 logger = logging.getLogger(__name__)
 
-# The next fire is asked for again this often, however many hints were lost.
-LOOK = 2.0
 # A worker says this often that its definitions are in use.
 CONFIRM = 60.0
 # A definition that no worker has confirmed for so long (ms) is that of code that has gone.
@@ -36,7 +34,7 @@ _AT_A_TIME = 32
 _Look: TypeAlias = tuple[bytes, bytes]
 
 
-class Scheduler:
+class Scheduler(Steps):
     """One queue's; every worker runs one, without a leader (G9).
 
     own are the schedules of handlers that are registered here. What is fired is what
@@ -44,12 +42,15 @@ class Scheduler:
     """
 
     def __init__(self, wire: Wire, keys: Keys, own: Sequence[Schedule] = ()) -> None:
+        super().__init__(
+            logger,
+            Trouble(logger, f"schedules of {keys.queue} wait"),
+            failed=f"the scheduler of {keys.queue} failed",
+        )
         self._timetable = Timetable(wire, keys)
         self._wire = wire
         self._keys = keys
         self._own = own
-        self._alarm = Alarm()
-        self._trouble = Trouble(logger, f"schedules of {keys.queue} wait")
         self._registered: set[str] = set()
         # When (monotonic) each of ours is registered or confirmed next.
         self._confirm_at: dict[str, float] = {}
@@ -63,30 +64,19 @@ class Scheduler:
     def wake(self) -> None:
         """A schedule was changed."""
         self._passed_by = dict.fromkeys(self._passed_by, 0.0)
-        self._alarm.ring()
-
-    async def run(self) -> None:
-        """Fire until cancelled; an error delays the next step, it never ends the loop."""
-        while True:
-            try:
-                wait = await self.step()
-                self._trouble.over()
-            except RedisError as error:
-                self._trouble.say(error)
-                wait = LOOK / 2
-            except Exception:
-                logger.exception("the scheduler of %s failed", self._keys.queue)
-                wait = LOOK
-            await self._alarm.sleep(wait)
+        super().wake()
 
     async def step(self) -> float:
-        """Fire what is due; return the seconds until the next is, at most LOOK."""
+        """Fire what is due; return the seconds until the next is, at most interval."""
         self._alarm.reset()
         await self._keep_registered()
         now = await self._timetable.now_ms()
         for look in await self._due(now):
             await self._try(look, now)
         return await self._until_next()
+
+    def _refused(self, error: RedisError) -> float:
+        return super()._refused(error) / 2
 
     async def _due(self, now: int) -> list[_Look]:
         """Return what to look at now; what is in trouble comes behind what is not."""
@@ -110,7 +100,10 @@ class Scheduler:
         self._passed_by = {it: self._passed_by[it] for it in looks if it in self._passed_by}
         now_here = time.monotonic()
         # What needs a person is no reason to hurry.
-        waits = [LOOK, *(max(at - now_here, LOOK / 4) for at in self._passed_by.values())]
+        waits = [
+            self.interval,
+            *(max(at - now_here, self.interval / 4) for at in self._passed_by.values()),
+        ]
         head = next((look for look in looks if look not in self._passed_by), None)
         if head is not None:
             waits.append((float(head[1]) - await self._timetable.now_ms() + 1) / 1000)
@@ -147,7 +140,7 @@ class Scheduler:
             self._confirm_at.clear()
 
     async def _keep(self, schedule: Schedule) -> None:
-        self._confirm_at[schedule.name] = time.monotonic() + LOOK
+        self._confirm_at[schedule.name] = time.monotonic() + self.interval
         try:
             done = await self._confirm(schedule)
         except ResponseError as error:
@@ -187,12 +180,12 @@ class Scheduler:
         """Look at a schedule; what is wrong with it must not keep the others."""
         name = look[0].decode(errors="replace")
         try:
-            done, pause = await self._look_at(name, look, now), LOOK / 4
+            done, pause = await self._look_at(name, look, now), self.interval / 4
         except ResponseError as error:
             if is_for_now(error):
                 raise
             self._say(name, f"cannot fire: {error}")
-            done, pause = False, LOOK
+            done, pause = False, self.interval
         except (RedisError, OSError):
             raise
         except Exception as error:

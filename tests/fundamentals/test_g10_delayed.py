@@ -14,7 +14,8 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.store.keys import Keys
-from consumers.upkeep.promoter import BATCH, LOOK, Promoter
+from consumers.upkeep.promoter import BATCH, Promoter
+from consumers.upkeep.service import LOOK
 from tests.support.engine import Emitter, QueueView, emitting, new_job, working
 from tests.support.processes import Spawner
 from tests.support.queue import Queue
@@ -94,7 +95,7 @@ async def test_g10_a_nearer_job_wakes_the_sleeping_promoter(
     started: list[str] = []
     waits = note_waits(monkeypatch)
     # Only the hint can wake it in the time of this test.
-    monkeypatch.setattr("consumers.upkeep.promoter.LOOK", 3600.0)
+    monkeypatch.setattr(Promoter, "interval", 3600.0)
 
     async def run(job: Job[float]) -> None:
         started.append(job.id)

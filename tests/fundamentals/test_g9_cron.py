@@ -17,9 +17,10 @@ from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from consumers.store import tending
 from consumers.store.keys import Keys
+from consumers.upkeep.service import LOOK
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Overlap, Schedule, fire_id
-from processors.schedules.scheduler import LOOK, Scheduler
+from processors.schedules.scheduler import Scheduler
 from processors.schedules.timetable import Timetable
 from tests.support.engine import QueueView, working
 from tests.support.queue import GROUP, Queue, new_job
@@ -275,7 +276,7 @@ async def test_g9_schedules_that_cannot_be_fired_delay_no_other(
 ) -> None:
     # However long the steps here take, nothing is due for another look meanwhile.
     look = 3600.0
-    monkeypatch.setattr("processors.schedules.scheduler.LOOK", look)
+    monkeypatch.setattr(Scheduler, "interval", look)
     monkeypatch.setattr("processors.schedules.scheduler._LEFT_ALONE", 2 * look)
     for number in range(100):
         await _in_trouble(timetable, redis, f"newer{number}", {"definition": '{"every": 5}'})

@@ -26,7 +26,7 @@ KEYS = Keys("default")
 @pytest.fixture
 async def results(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Results]:
     # No test is passed by the look that makes lost messages good, unless it is about that look.
-    monkeypatch.setattr("consumers.admin.results.LOOK", 3600.0)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 3600.0)
     connector = Connector.of(server.url)
     wire = Wire(connector, name="waits")
     results = Results(connector, wire)
@@ -201,7 +201,7 @@ async def test_a_message_that_was_lost_with_the_connection_is_made_good_at_its_r
 async def test_a_wait_begun_in_full_memory_ends_too(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.admin.results.LOOK", 0.3)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 0.3)
     queue = Queue(redis)
     delivery = queue.one()
 
@@ -218,7 +218,7 @@ async def test_a_wait_begun_in_full_memory_ends_too(
 async def test_a_wait_begun_while_redis_is_away_goes_on_when_it_is_back(
     server: RedisServer, redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.admin.results.LOOK", 0.3)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 0.3)
     server.kill()
     wait = asyncio.create_task(results.wait(KEYS, "a", 1))
     await asyncio.sleep(0.5)
@@ -256,7 +256,7 @@ async def test_a_wait_that_is_cancelled_ends_whatever_it_was_about_to_do(
 async def test_a_wait_for_many_large_jobs_ends_for_each_whose_entry_was_deleted(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.admin.results.LOOK", 0.2)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 0.2)
     queue, names = Queue(redis), [f"job-{n}" for n in range(6)]
     queue.emit(*(new_job(name, data=b"x" * 500_000) for name in names))
     waits = [await waiting(queue, results, name, n) for n, name in enumerate(names, start=1)]
@@ -305,7 +305,7 @@ async def test_who_asks_for_an_earlier_run_is_told_of_no_later_one(
 async def test_waits_in_several_queues_are_told_on_one_connection(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.admin.results.LOOK", 300.0)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 300.0)
     queues = [Queue(redis, name) for name in ("one", "two", "three")]
     deliveries = [it.one(new_job("a", queue=it.lane.queue)) for it in queues]
     waits = [await waiting(it, results) for it in queues]
@@ -322,7 +322,7 @@ async def test_waits_in_several_queues_are_told_on_one_connection(
 async def test_waits_of_several_queues_are_told_after_the_connection_broke(
     redis: redis_py.Redis, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.admin.results.LOOK", 300.0)
+    monkeypatch.setattr("consumers.admin.results.ASK_AGAIN", 300.0)
     queues = [Queue(redis, name) for name in ("one", "two")]
     deliveries = [it.one(new_job("a", queue=it.lane.queue)) for it in queues]
     waits = [await waiting(it, results) for it in queues]

@@ -135,7 +135,7 @@ async def test_a_foreign_value_in_place_of_the_list_does_not_keep_the_facts_from
 async def test_a_beat_that_fails_for_any_reason_is_not_the_last_one(
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.upkeep.heartbeat.BEAT", 0.01)
+    monkeypatch.setattr(Heartbeat, "interval", 0.01)
     asked = 0
 
     def events() -> dict[str, list[str]]:

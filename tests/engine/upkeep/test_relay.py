@@ -47,7 +47,7 @@ async def test_g3_a_child_for_another_queue_is_run_there_soon(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The settle itself wakes the relay: no look at the outbox comes in time.
-    monkeypatch.setattr("consumers.upkeep.relay.LOOK", 3600.0)
+    monkeypatch.setattr(Relay, "interval", 3600.0)
     ran: list[tuple[str, str]] = []
 
     async def parent(job: Job[None]) -> None:
