@@ -11,6 +11,7 @@ TaskManagerError
 ├── TooManyLanes                    the queue already has as many lanes as it may
 ├── TooManyPaused                   the queue already has as many paused events as it may
 ├── BrokenKey                       a key of ours holds another type of value
+├── UnknownClause                   only a newer version knows what a job asks
 ├── RedisUnavailable                Redis did not answer; says whether the outcome is known
 ├── WriterRefused                   Redis knows a newer batch of this writer
 ├── LayoutMismatch                  the queue was written by an incompatible version
@@ -132,6 +133,17 @@ class BrokenKey(TaskManagerError):
             "somebody else wrote to it; move or delete it"
         )
         self.key = key
+
+
+class UnknownClause(TaskManagerError):
+    """Raised when only a newer version knows what is asked before a job is added."""
+
+    def __init__(self, clause: str) -> None:
+        super().__init__(
+            f"the job was not added: this version does not know its clause {clause!r}; "
+            "let a process of the version that made it emit it"
+        )
+        self.clause = clause
 
 
 class RedisUnavailable(TaskManagerError):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TooLarge,
         TooManyLanes,
         TooManyPaused,
+        UnknownClause,
         UnknownOption,
         WriterRefused,
     )
@@ -155,6 +156,7 @@ __all__ = [
     "TooLarge",
     "TooManyLanes",
     "TooManyPaused",
+    "UnknownClause",
     "UnknownOption",
     "WriterRefused",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic_core import from_json
 
+from consumers.jobs.clauses import idempotency_in, read_head
 from consumers.jobs.lanes import Lane
 
 # The version of the fields in an entry. A worker that meets a higher one keeps
@@ -17,15 +16,6 @@ ENVELOPE_VERSION = 1
 _FIELDS = [b"head", b"id", b"event", b"data", b"options"]
 # A sixth field is there once the job has failed.
 _ERRORS = b"errors"
-# Six numbers; a newer version may add more behind them. Scripts read the same
-# digits, so what int() takes besides them is foreign.
-_HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
-_IDEMPOTENCY = re.compile(rb":i=([\w-]+)")
-# Written when a job that has begun is snoozed, handed back or replayed.
-_BEGUN = re.compile(rb":r=1(?::|$)")
-_NO_CLAUSES = ("", False)
-# Mostly of 0 or 1, and every entry has four of these.
-_count = lru_cache(maxsize=64)(int)
 # A script that hands an entry on passes its fields as arguments, at most some
 # thousands; no version will have this many.
 _MOST_FIELDS = 1000
@@ -70,10 +60,15 @@ class Envelope(NamedTuple):
     crashes: int
     # JSON list of its last errors, empty when it has not failed.
     errors: bytes = b""
-    # Digest of its idempotency key, empty when it has none.
-    idempotency: str = ""
+    # The clauses of its head that an end must know, see clauses.
+    tail: str = ""
     # Whether it began before this entry was added; what failed or crashed did in any case.
     begun: bool = False
+
+    @property
+    def idempotency(self) -> str:
+        """Digest of its idempotency key, empty when it has none."""
+        return idempotency_in(self.tail)
 
 
 def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
@@ -84,23 +79,21 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
     """
     if fields[0:10:2] != _FIELDS or len(fields) > _MOST_FIELDS:
         return None
-    head = _HEAD.fullmatch(fields[1])
+    head = read_head(fields[1])
     if head is None:
         return None
     try:
         job_id, event = fields[3].decode("ascii"), fields[5].decode("ascii")
     except ValueError:
         return None
-    version, generation, created_at, failures, deliveries, crashes, more = head.groups()
     errors = b""
     if len(fields) != 10:
         errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
-        if _count(version) <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
+        if head.version <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
             return None
-    key, begun = _NO_CLAUSES if more is None else _clauses(more)
+    *numbers, tail, begun = head
     return Envelope._make((
-        job_id, event, fields[7], fields[9], _count(version), int(generation), int(created_at),
-        _count(failures), _count(deliveries), _count(crashes), errors, key, begun,
+        job_id, event, fields[7], fields[9], *numbers, errors, tail, begun,
     ))  # fmt: skip
 
 
@@ -110,12 +103,6 @@ def _is_list(errors: bytes) -> bool:
         return isinstance(from_json(errors), list)
     except ValueError:
         return False
-
-
-def _clauses(more: bytes) -> tuple[str, bool]:
-    """Return the digest of an idempotency key, and whether the job has begun."""
-    key = _IDEMPOTENCY.search(more)
-    return "" if key is None else key[1].decode(), _BEGUN.search(more) is not None
 
 
 def foreign_envelope(entry: str, fields: Sequence[bytes]) -> Envelope:

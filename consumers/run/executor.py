@@ -178,7 +178,7 @@ class Executor:
         except GeneratorExit:
             if not self._loop.is_running():
                 # It is collected after its loop, and frees no slot there.
-                self._runs.pop(run.delivery, None)
+                self._forget(run.delivery)
             raise
         finally:
             # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
@@ -187,8 +187,14 @@ class Executor:
             if run.delivery in self._runs:
                 self._over(run.delivery)
 
+    def _forget(self, delivery: Delivery) -> None:
+        run = self._runs.pop(delivery, None)
+        if run is not None:
+            # A task keeps its context, and that the run: a cycle.
+            del run.task
+
     def _over(self, delivery: Delivery) -> None:
-        del self._runs[delivery]
+        self._forget(delivery)
         if delivery.given_up:
             self.leases.drop(delivery)
         self._on_free()
@@ -260,9 +266,10 @@ class Executor:
             self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
 
     def _leave_behind(self, delivery: Delivery) -> Run:
-        run = self._runs.pop(delivery)
+        run = self._runs[delivery]
         self._left_behind.add(run.task)
         run.task.add_done_callback(self._left_behind.discard)
+        self._forget(delivery)
         if not run.handler.is_async:
             self.caller.threads.replace_one()
         logger.error("job %s goes on after its timeout, it is left behind", delivery.envelope.id)

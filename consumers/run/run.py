@@ -24,7 +24,7 @@ _NONE = slice(0, 0)
 class Run:
     """One run of a handler: what is run, what befell it, and what it started and has not awaited.
 
-    task is there from its start on.
+    task is there as long as the run takes a slot.
     """
 
     __slots__ = (

@@ -49,8 +49,8 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
     delivery, outcome = settlement.delivery, settlement.outcome
     stream, envelope = delivery.stream, delivery.envelope
     run: Argument = envelope.generation
-    if envelope.idempotency:
-        run = f"{envelope.generation} {envelope.idempotency}"
+    if envelope.tail:
+        run = f"{envelope.generation}{envelope.tail}"
     token: list[Argument] = [
         streams.index(stream.key), stream.group, delivery.entry, delivery.count,
         bucket(envelope.id), envelope.id, run,

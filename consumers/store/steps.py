@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.errors import BrokenKey
+from consumers.errors import BrokenKey, TaskManagerError, UnknownClause
 
 # A script blocks Redis while it runs: 500 items take about 2 ms.
 BATCH_ITEMS = 500
@@ -30,6 +30,6 @@ def words(answer: bytes) -> list[str]:
     return answer.decode().split(" ")
 
 
-def refused_key(word: str) -> BrokenKey:
-    """Return the error behind a word T<key>."""
-    return BrokenKey(word[1:])
+def refused_key(word: str) -> TaskManagerError:
+    """Return the error behind a word T<key>, or U<clause>."""
+    return UnknownClause(word[1:]) if word[0] == "U" else BrokenKey(word[1:])

@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -16,6 +17,7 @@ from consumers.connections.wire import Wire
 from consumers.cuts import cut, cut_in_flight
 from consumers.errors import InvalidName
 from consumers.jobs.bounds import DeadLetterBounds
+from consumers.jobs.clauses import is_known
 from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
@@ -32,13 +34,11 @@ _FEW = 4
 BATCH = 100
 _LOCK_MS = 5_000
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
-# Lua knows the digits and letters of ASCII only.
+# Lua knows the digits of ASCII only.
 _DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
-_GUARD = re.compile(r"(i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14})?", re.ASCII)
 _EPOCH = re.compile(r"[\d.]{1,40}", re.ASCII)
 _PATTERNS = (
     (b"due", _DUE, "due time"),
-    (b"guard", _GUARD, "guard"),
     (b"epoch", _EPOCH, "epoch of an outbox"),
 )
 
@@ -53,6 +53,8 @@ class _Posted(NamedTuple):
     epoch: bytes
     arguments: list[Argument]
     size: int
+    # Whether this version knows all that is asked before the job is added.
+    known: bool
 
 
 class Relay(Steps):
@@ -139,7 +141,16 @@ class Relay(Steps):
         return found
 
     async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
-        """Send jobs on to their queue; return whether it took all of them."""
+        """Send jobs on to their queue; return whether it took all of them.
+
+        One that asks what only a newer version knows waits for a worker that does, and those
+        behind it wait with it: they go on in order.
+        """
+        known = list(takewhile(lambda it: it.known, posted))
+        if len(known) < len(posted):
+            if not known or await self._deliver(queue, known):
+                self._say_blocked(queue, "only a newer version knows what they ask")
+            return False
         try:
             dealt = await self._send(Keys(queue, self._keys.namespace), posted)
         except RedisError as error:
@@ -210,7 +221,8 @@ def _read(entry: bytes, fields: Sequence[bytes]) -> _Posted:
         job_id,
         *(job[name] for name in names),
     ]
-    return _Posted(entry, queue, job[b"epoch"], arguments, sum(map(len, job.values())))
+    size = sum(map(len, job.values()))
+    return _Posted(entry, queue, job[b"epoch"], arguments, size, is_known(job[b"guard"].decode()))
 
 
 def _batches(page: Sequence[_Posted]) -> list[list[_Posted]]:

@@ -15,8 +15,11 @@
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live
 -- include lane
+-- include clauses
+-- include delayed
+-- include guard
+-- include ending
 -- include holder
--- include waiters
 local meta, stats = KEYS[1], KEYS[2]
 local base, buckets, most_buckets = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local most_jobs, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -52,13 +55,16 @@ local function is_gone(place, entry, id)
   return holder(base, stream, entry) == ''
 end
 
+-- Nobody knows how it ended: only those who wait are told.
+local UNKNOWN_END = { ttl = '0', anybody_waits = true }
+
 local function look_at(bucket)
   local found = redis.pcall('HGETALL', bucket)
   for at = 1, #found, 2 do
     local id, generation, _, place, entry = found[at], live().parse(found[at + 1])
     if places[place] and is_gone(place, entry, id) then
-      redis.call('HDEL', bucket, id)
-      tell_waiters(base, id, generation, 'vanished', '')
+      local run = { bucket = bucket, id = id, generation = generation, pointer = found[at + 1] }
+      ending().record(base, run, 'vanished', '', UNKNOWN_END)
       dropped[#dropped + 1] = id
     end
   end

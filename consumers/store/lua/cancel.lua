@@ -16,30 +16,29 @@
 -- Errors: WRONGTYPE; nothing is written then.
 -- include live
 -- include lane
+-- include clauses
 -- include cancelled
 -- include delayed
--- include holder
--- include waiters
 -- include guard
+-- include ending
+-- include holder
 local bucket, stats = KEYS[1], KEYS[2]
 local base, id, run, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
-local generation, _, place, entry = live().parse(redis.call('HGET', bucket, id) or '')
+local pointer = redis.call('HGET', bucket, id) or ''
+local generation, _, place, entry = live().parse(pointer)
 if not generation or (run ~= '' and run ~= generation) then return { 'too_late', 0 } end
 for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash' }) do
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
 end
 
--- The job has ended for everybody who asks. HDEL is first: full memory allows it.
+-- The job has ended for everybody who asks.
 local function record_end(head, counted)
-  redis.call('HDEL', bucket, id)
-  guards().expire(base, guards().idempotency_of(head), id, generation)
-  tell_waiters(base, id, generation, 'cancelled', 'cancelled')
-  if result_ttl ~= '0' then
-    redis.call('SET', base .. 'result:' .. id, generation .. ' cancelled cancelled', 'PX', result_ttl)
-  end
+  local run = { bucket = bucket, id = id, generation = generation, pointer = pointer,
+    idempotency = clauses().idempotency_of(head) }
+  ending().record(base, run, 'cancelled', 'cancelled', { ttl = result_ttl, anybody_waits = true })
   if not counted then redis.pcall('HINCRBY', stats, 'cancelled', 1) end
 end
 

@@ -12,23 +12,25 @@
 -- ARGV[5]  most lanes the queue may have
 -- ARGV[6…] eight a job: index of its stream in KEYS, live bucket, id, event, data, options,
 --          when it is due: empty for now, a time in ms, or "+<ms>" from now; its guard, see
---          include/guard.lua, or empty
+--          include/clauses.lua, or empty
 --
 -- Returns one word a job, separated by spaces:
 --   +<generation>  added          =<generation>  its id is live already
 --   ~<generation>:<id>  this job stands for it, by its guard
 --   F              queue full     L              too many lanes
 --   T<key>         a foreign value is in the way, or the last id an entry can have
+--   U<letter>      only a newer version knows this clause of its guard
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is
 -- written then.
 -- include door
 -- include clock
+-- include meta
 -- include live
 -- include lane
+-- include clauses
 -- include delayed
 -- include guard
 -- include admit
--- include meta
 local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local room, most = tonumber(ARGV[4]), { lanes = tonumber(ARGV[5]) }

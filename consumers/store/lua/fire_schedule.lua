@@ -24,13 +24,14 @@
 --   busy     queue, and the job of an earlier fire lives: it is looked at again in a second
 --   L, T<key>  the lane takes nothing; it is looked at again in 5 seconds
 -- Errors: LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is written then.
+-- include clock
+-- include meta
 -- include live
 -- include lane
+-- include clauses
 -- include delayed
 -- include guard
 -- include admit
--- include clock
--- include meta
 -- include schedule
 local meta, listed, stats, schedules, schedule = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local base, most, name = ARGV[1], { lanes = tonumber(ARGV[2]) }, ARGV[3]

@@ -13,8 +13,9 @@
 -- delivered (empty when it waits), its result, the fields of its dead letter and the letter's
 -- entry; an empty string or list for what there is not.
 -- include live
--- include delayed
 -- include lane
+-- include clauses
+-- include delayed
 -- include holder
 local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
 local pointer = redis.call('HGET', KEYS[1], id) or ''

@@ -10,11 +10,12 @@
 -- Returns how many were moved, and in how many ms the next one is due (-1 for none,
 -- 0 when more are due now).
 -- Errors: WRONGTYPE; nothing is written then.
+-- include clock
 -- include live
 -- include lane
+-- include clauses
 -- include delayed
 -- include dead
--- include clock
 local due_set, listed, stats = KEYS[1], KEYS[2], KEYS[3]
 local base, limit, room, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), now_ms()
 local refusal = delayed().refusal(base)

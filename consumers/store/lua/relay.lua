@@ -18,14 +18,15 @@
 -- taken before, or buried because their lane would be one too many), and how many of
 -- them were buried.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
+-- include clock
+-- include meta
 -- include live
 -- include lane
+-- include clauses
 -- include delayed
 -- include dead
 -- include guard
 -- include admit
--- include clock
--- include meta
 local meta, listed, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, source, epoch = ARGV[1], ARGV[6], ARGV[7]
 local most = { lanes = tonumber(ARGV[2]), event_lanes = tonumber(ARGV[2]) }
@@ -56,7 +57,7 @@ local function bury(job)
   if most_dead > 0 then
     letters().add(base, job.id, lane, group, {
       'reason', 'too_many_lanes', 'error', 'the queue has no room for one more lane', 'errors', '',
-      'delivered', 0, 'head', '1:0:' .. now .. ':0:0:0', 'id', job.id, 'event', job.event,
+      'delivered', 0, 'head', clauses().new_head(0, now), 'id', job.id, 'event', job.event,
       'data', job.data, 'options', job.options })
   end
   buried = buried + 1

@@ -23,14 +23,14 @@
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, a broken generation; nothing is
 -- written then.
 -- include door
+-- include clock
+-- include meta
 -- include live
 -- include lane
+-- include clauses
 -- include delayed
 -- include dead
 -- include guard
--- include clock
--- include meta
--- include begun
 local door, meta, listed, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local most = { lanes = tonumber(ARGV[4]), event_lanes = tonumber(ARGV[5]) }
@@ -54,13 +54,14 @@ local function revived(letter)
     if not first then facts[fields[at]] = fields[at + 1] end
   end
   if not first or facts.raw or fields[first + 2] ~= 'id' then return nil end
-  local version, rest = string.match(fields[first + 1], '^(%d+):%d+:%d+:%d+:%d+:%d+(.*)$')
-  if not (version and string.find(facts.lane or '', '^[^:]+:[^:]+:%-?%d+$') and facts.group) then
+  local said = clauses().read(fields[first + 1])
+  if not (said and string.find(facts.lane or '', '^[^:]+:[^:]+:%-?%d+$') and facts.group) then
     return nil
   end
-  local run = string.format('%.0f', generation + 1)
-  local counts = now_ms() .. ':0:0:0'
-  local entry = { 'head', as_begun(version .. ':' .. run .. ':' .. counts .. rest) }
+  said.generation, said.created = string.format('%.0f', generation + 1), now_ms()
+  said.failures, said.deliveries, said.crashes = 0, 0, 0
+  clauses().begin(said)
+  local entry = { 'head', clauses().head_of(said) }
   for at = first + 2, #fields do entry[#entry + 1] = fields[at] end
   return facts.lane, facts.group, entry
 end
@@ -77,7 +78,7 @@ local function bring_back(bucket, id, letter, lane, group, fields)
   local entry = redis.call('XADD', stream, '*', unpack(fields))
   redis.call('HSET', bucket, id, live().pointer(run, 0, lane, entry))
   -- While it lives again its idempotency key must not run out.
-  guards().keep(base, guards().idempotency_of(fields[2]), bucket, id, run, now_ms())
+  guards().keep(base, clauses().idempotency_of(fields[2]), bucket, id, run, now_ms())
   return '+' .. run
 end
 

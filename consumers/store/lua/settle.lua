@@ -18,16 +18,17 @@
 -- ARGV[9]  most lanes
 -- ARGV[10] most lanes of single events
 -- ARGV[11…] eight a delivery: kind, index of its stream, group, entry, delivery count,
---          live bucket, id, generation and behind a space, where there is one, the hash of
---          its idempotency key; then by kind what include/outcomes/<kind>.lua takes: complete,
---          bury, release, retry, cancel
+--          live bucket, id, generation and behind it the clauses of its head that an end must
+--          know; then by kind what include/outcomes/<kind>.lua takes: complete, bury, release,
+--          retry, cancel
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
 --   C       it was cancelled: that is what is recorded, whatever was asked
 --   L       too many lanes       T<key>  a foreign value is in the way, or the last
 --   M       the entry to release         id an entry can have
---           is missing or no job
+--           is missing or no job   U<letter>  only a newer version knows this
+--                                  clause of a child's guard
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, a broken generation; nothing is
 -- written then.
 -- include door
@@ -39,12 +40,12 @@
 -- include lane
 -- include lag
 -- include cancelled
+-- include clauses
 -- include delayed
 -- include dead
 -- include guard
 -- include admit
 -- include ending
--- include begun
 local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
@@ -66,18 +67,7 @@ local counted, born = {}, 0
 
 local function count(what, by) counted[what] = (counted[what] or 0) + by end
 
--- XACK first: it is allowed under maxmemory, and what follows it then is too.
-local function take(delivery)
-  delivery.share.taken[delivery.entry] = true
-  redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
-  redis.call('XDEL', delivery.stream, delivery.entry)
-end
-
-local function fields_of(delivery)
-  local found = redis.call('XRANGE', delivery.stream, delivery.entry, delivery.entry)[1]
-  return found and found[2] or {}
-end
-
+-- include delivery
 -- What a delivery may come to, each made when a delivery first does: step says how many
 -- arguments it has, refusal why it cannot be recorded now, and write records it.
 local outcomes, made_outcomes = {}, {}
@@ -92,71 +82,20 @@ local function outcome(kind)
   return made_outcomes[kind]
 end
 
-local marked = any_cancelled(base)
-
-local function is_ours(delivery)
-  return holds(delivery.share, delivery.entry, consumer, delivery.count)
-end
-
--- Whether whoever ends this delivery can only record that it was cancelled.
-local function is_over(delivery)
-  return marked and cancelled().has(base, lane_name(base, delivery.stream), delivery.entry)
-end
-
--- Reads where the index says that the job is; false when a foreign value is in the way.
-local function find(delivery)
-  local pointer = redis.pcall('HGET', delivery.bucket, delivery.id)
-  if type(pointer) == 'table' then return false end
-  delivery.pointer = pointer
-  return true
-end
-
 local function settle(delivery)
   if not is_ours(delivery) then
     count('fenced', 1)
     return '0'
   end
   if not find(delivery) then return 'T' .. delivery.bucket end
-  if is_over(delivery) then return outcome('cancel').over(delivery) end
+  if must_be_cancelled(delivery) then return outcome('cancel').over(delivery) end
   local refusal = outcome(delivery.kind).refusal(delivery, delivery.at)
   if refusal then return refusal end
   outcome(delivery.kind).write(delivery, delivery.at)
   return '1'
 end
 
--- A completion without children asks nothing of any lane.
-local function can_be_plain(delivery)
-  return delivery.plain and is_ours(delivery) and not is_over(delivery) and find(delivery)
-end
-
--- Those of a share leave together: XDEL looks for a stream's new first entry only once then.
-local function complete_all(deliveries)
-  for _, share in ipairs(shares) do
-    if #share.plain > 0 then
-      redis.call('XACK', share.stream, share.group, unpack(share.plain))
-      redis.call('XDEL', share.stream, unpack(share.plain))
-    end
-  end
-  local record = ending().record
-  for _, delivery in ipairs(deliveries) do
-    record(base, delivery, 'completed', ARGV[delivery.at], kept)
-  end
-  count('completed', #deliveries)
-end
-
-local function delivery_at(at)
-  local stream, group, entry, run = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
-  local share, key = share_of(stream, group), string.find(run, ' ', 1, true)
-  share.entries[#share.entries + 1] = entry
-  return {
-    kind = ARGV[at], stream = stream, group = group, entry = entry, share = share,
-    count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
-    generation = key and string.sub(run, 1, key - 1) or run,
-    idempotency = key and string.sub(run, key + 1), at = at + 8,
-    plain = ARGV[at] == 'complete' and ARGV[at + 9] == '0' and ARGV[at + 10] == '0',
-  }
-end
-
+-- include plain
 local deliveries, at = {}, 11
 while at <= #ARGV do
   local delivery = delivery_at(at)

@@ -14,12 +14,13 @@ import redis as redis_py
 from consumers.connections.connector import Connector
 from consumers.connections.hints import ControlChannel
 from consumers.connections.wire import Wire
+from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed
 from consumers.lease.leases import Leases
 from consumers.settle.settler import Settler
 from consumers.store.keys import Fleet, Keys
-from consumers.store.settling import DeadLetterBounds, Settlement
+from consumers.store.settling import Settlement
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat
 from consumers.upkeep.janitor import Janitor

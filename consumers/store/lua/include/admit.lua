@@ -1,5 +1,5 @@
 -- Admit new jobs into lanes, for emit and for children that are settled with
--- their parent. Needs live, lane, delayed and guard.
+-- their parent. Needs clauses, live, lane, delayed and guard.
 
 local JOB_FIELDS = 8
 
@@ -34,7 +34,8 @@ local function admission()
   -- Returns the job that stands for this one: that of its guard, or the living one with its
   -- id; nil when there is none, and as a second value the reason when that cannot be told.
   function it.look(base, job)
-    local bucket, guard = base .. 'live:' .. job.bucket, guard_of(base, job)
+    local bucket, guard, unknown = base .. 'live:' .. job.bucket, guard_of(base, job)
+    if unknown then return nil, 'U' .. string.match(unknown, '^[^ ]*') end
     if guard then
       if not is_a(guard.key, 'string') then return nil, 'T' .. guard.key end
       local held = guards().held_by(base, guard)
@@ -55,12 +56,12 @@ local function admission()
 
   -- Returns why a job may not enter its lane or be put off, nil when it may.
   function it.refusal(base, listed, job, most, opening)
-    local waits = job.due ~= '' or string.sub(job.guard, 1, 1) == 't'
+    local guard = guard_of(base, job)
+    local waits = job.due ~= '' or guard and guard.kind == 't'
     local refusal = waits and delayed().refusal(base)
     return refusal or lanes().refusal(base, listed, job.stream, most, opening)
   end
 
-  -- The time as text: Lua takes longer for that than Redis for a field.
   local texts = {}
   local function text_of(ms)
     if not texts[ms] then texts[ms] = string.format('%.0f', ms) end
@@ -73,9 +74,8 @@ local function admission()
     local due, guard, bucket = due_of(job, now), guard_of(base, job), base .. 'live:' .. job.bucket
     local name, group = lanes().of(base, job.stream)
     local generation = string.format('%.0f', number)
-    local key = guard and guard.kind == 'i' and ':i=' .. guard.hash or ''
-    local fields = { 'head', '1:' .. generation .. ':' .. text_of(now) .. ':0:0:0' .. key,
-      'id', job.id, 'event', job.event, 'data', job.data, 'options', job.options }
+    local fields = { 'head', clauses().new_head(generation, text_of(now), guard), 'id', job.id,
+      'event', job.event, 'data', job.data, 'options', job.options }
     lanes().open(base, listed, job.stream, group)
     if guard and guard.kind == 't' then
       delayed().put_off(base, bucket, job.id, generation, name, group, fields,

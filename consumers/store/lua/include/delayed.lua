@@ -1,5 +1,5 @@
 -- The delayed set: job ids by due time (ms), their envelopes beside it, and how many
--- of them each lane is reserved for. Needs live and lane.
+-- of them each lane is reserved for. Needs live, lane and clauses.
 
 local made_delayed
 local function delayed()
@@ -34,10 +34,10 @@ local function delayed()
   function it.envelope_of(base, packed)
     local parts = packed and unpack_parts(packed)
     if not parts or parts[4] ~= 'head' or #parts % 2 == 0 or #parts > MOST_PARTS then return nil end
-    local generation = string.match(parts[5] or '', '^%d+:(%d+):')
-    if not (generation and string.find(parts[2], '^[^:]+:[^:]+:%-?%d%d?%d?$')) then return nil end
+    local said = clauses().read(parts[5])
+    if not (said and string.find(parts[2], '^[^:]+:[^:]+:%-?%d%d?%d?$')) then return nil end
     if string.find(parts[1], base .. 'live:', 1, true) ~= 1 then return nil end
-    local job = { bucket = parts[1], lane = parts[2], group = parts[3], generation = generation,
+    local job = { bucket = parts[1], lane = parts[2], group = parts[3], generation = said.generation,
       fields = {} }
     for at = 4, #parts do job.fields[at - 3] = parts[at] end
     return job

@@ -1,5 +1,6 @@
--- The end of a run of a job. A run has its live bucket, id, generation and, as far as it is
--- known, its pointer and the hash of its idempotency key. Needs live and guard.
+-- The end of a run of a job. Nothing else takes one out of the index of live jobs. A run
+-- has its live bucket, id, generation and, as far as it is known, its pointer and the hash of its
+-- idempotency key. Needs live and guard.
 
 local made_ending
 local function ending()

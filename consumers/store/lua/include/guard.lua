@@ -1,8 +1,6 @@
--- Guards: what is asked before a job is added. "<kind> <hash>", and for the storms its window
--- and the longest wait in ms behind that. Kinds: i, an idempotency key; t, debounced, the
--- last of a storm runs after it; l, debounced, the first runs and the rest is dropped.
--- The key of a guard holds "<live bucket> <id> <generation> <since (ms)>" of its job. It only
--- points: a job that is gone never keeps another out. Needs live, lane and delayed.
+-- Guards: what is asked before a job is added; their kinds are in clauses. The key of a guard
+-- holds "<live bucket> <id> <generation> <since (ms)>" of its job. It only points: a job that is
+-- gone never keeps another out. Needs clauses, live, lane and delayed.
 
 local made_guards
 local function guards()
@@ -12,12 +10,15 @@ local function guards()
   it.KEPT_AFTER_END = 86400000
   local GUARD_KEYS = { i = 'idem:', t = 'debounce:', l = 'debounce:' }
 
-  -- Returns the guard of a job that has one.
+  -- Returns the guard of a job, nil when it has none, and as a second value the clause that
+  -- only a newer version knows. It is read once a job.
   function it.of(base, job)
-    local kind, hash, rest = string.match(job.guard, '^([itl]) (%S+)(.*)$')
-    local window, longest = string.match(rest, '^ (%d+) (%d+)$')
-    return { kind = kind, key = base .. GUARD_KEYS[kind] .. hash, hash = hash,
-      window = tonumber(window), longest = tonumber(longest) }
+    if job.asks == nil then
+      local guard, unknown = clauses().guard_in(job.guard)
+      if guard then guard.key = base .. GUARD_KEYS[guard.kind] .. guard.hash end
+      job.asks, job.unknown = guard or false, unknown
+    end
+    return job.asks or nil, job.unknown
   end
 
   -- Returns the job that a guard's key points at.
@@ -85,8 +86,9 @@ local function guards()
   -- of a job (when it expires) counts from this one then.
   local function take_over(base, listed, job, held, now)
     local old, name, group = held.job, lanes().of(base, job.stream)
-    local head = string.gsub(old.fields[2], '^(%d+:%d+):%d+', '%1:' .. now)
-    local fields = { 'head', head, 'id', held.id, 'event', job.event, 'data', job.data,
+    local said = clauses().read(old.fields[2])
+    said.created = now
+    local fields = { 'head', clauses().head_of(said), 'id', held.id, 'event', job.event, 'data', job.data,
       'options', job.options }
     lanes().open(base, listed, job.stream, group)
     delayed().put_off(base, held.bucket, held.id, held.generation, name, group, fields,
@@ -131,9 +133,6 @@ local function guards()
     local held = it.held_by(base, guard)
     if not held or held.id == id then it.hold(guard, { bucket = bucket, id = id }, generation, now) end
   end
-
-  -- The hash of the idempotency key in the head of an entry, nil when it has none.
-  function it.idempotency_of(head) return string.match(head or '', ':i=([%w_-]+)$') end
 
   made_guards = it
   return it

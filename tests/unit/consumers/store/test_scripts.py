@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ SCRIPTS = (*engine_scripts(), load("forget_run", "processors"))
 # All but the one that tries the commands of the others.
 COMMANDING = [script for script in SCRIPTS if script.name != "check_rights"]
 BY_NAME = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-INCLUDES = resources.files("consumers.store").joinpath("lua/include")
+LUA = Path(str(resources.files("consumers.store"))) / "lua"
 
 _CALL = re.compile(r"redis\.p?call\(([^,)]*)")
 _LITERAL = re.compile(r"'[A-Z]+'")
@@ -103,7 +104,7 @@ def test_every_input_a_script_reads_by_number_is_documented(script: Script, kind
 def test_a_script_includes_what_exists_and_each_part_once(script: Script) -> None:
     included = _INCLUDE.findall(own_text(script))
 
-    assert [name for name in included if not INCLUDES.joinpath(f"{name}.lua").is_file()] == []
+    assert [name for name in included if not (LUA / f"include/{name}.lua").is_file()] == []
     assert len(included) == len(set(included))
     assert "-- include" not in script.source
 
@@ -133,3 +134,64 @@ def test_no_script_declares_flags_that_full_memory_would_refuse(script: Script) 
 @BY_NAME
 def test_no_payload_passes_through_a_json_codec_of_lua(script: Script) -> None:
     assert not re.search(r"cjson|cmsgpack", script.source)
+
+
+# Every text of the engine's scripts, by its path.
+TEXTS = {str(path.relative_to(LUA)): path.read_text("utf-8") for path in sorted(LUA.rglob("*.lua"))}
+_HEAD = re.compile(r"%d\+\)?:|:[a-z]=")
+# Hashes of which scripts delete fields, apart from the index of live jobs.
+_OTHER_HASHES = {
+    "facts", "schedule", "meta", "waiters", "index", "base .. 'waiters'", "base .. 'delayed:lanes'",
+    "delayed .. ':envelopes'",
+}  # fmt: skip
+
+
+def places_of(pattern: re.Pattern[str] | str) -> set[str]:
+    """Return which texts have something outside their comments that matches."""
+    return {
+        path for path, text in TEXTS.items() if re.search(pattern, re.sub(r"--[^\n]*", "", text))
+    }
+
+
+def test_a_job_leaves_the_index_of_live_jobs_in_one_place() -> None:
+    deleted = {
+        (path, key)
+        for path, text in TEXTS.items()
+        for key in re.findall(r"'HDEL', ([^,)]+)", text)
+        if key not in _OTHER_HASHES
+    }
+
+    assert deleted == {("include/ending.lua", "run.bucket")}
+    assert places_of(r"'DEL'") <= {"change_schedule.lua", "retire_lane.lua", "check_rights.lua"}
+
+
+def test_one_place_takes_heads_of_entries_apart() -> None:
+    patterns = {
+        (path, pattern)
+        for path, text in TEXTS.items()
+        for pattern in re.findall(r"string\.\w+\([^\n]*?'([^'\n]*)'", text)
+        if _HEAD.search(pattern)
+    }
+
+    # A place within the queue's keys, and the length of a part, are no heads.
+    assert {path for path, _ in patterns} <= {"include/clauses.lua", "include/delayed.lua"}
+    assert {pattern for path, pattern in patterns if path == "include/delayed.lua"} <= {
+        "^(%d+)():", "^[^:]+:[^:]+:%-?%d%d?%d?$",
+    }  # fmt: skip
+
+
+@BY_NAME
+def test_a_script_has_what_it_calls_from_its_includes(script: Script) -> None:
+    # What is no local yet where it is called is looked for among the globals, and only then.
+    code = re.sub(r"--[^\n]*|'[^'\n]*'", "", script.source)
+    included = {
+        name
+        for path, text in TEXTS.items()
+        if path.startswith("include/")
+        for name in re.findall(r"^local function (\w+)", text, re.MULTILINE)
+    }
+    called = {name for name in re.findall(r"(?<![\w.:])(\w+)\(", code) if name in included}
+    for name in called:
+        made, _, _ = code.partition(f"local function {name}(")
+        assert made != code, f"{name} is not included"
+        assert not re.search(rf"(?<![\w.:]){name}\(", made), f"{name} is included too late"

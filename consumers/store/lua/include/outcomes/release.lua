@@ -10,15 +10,17 @@ function outcomes.release()
   -- A release is no crash: this delivery counts as a delivery only.
   function it.refusal(delivery, at)
     delivery.fields = fields_of(delivery)
-    delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
-    if not delivery.fields[2] then return 'M' end
+    delivery.said = clauses().read(delivery.fields[2])
+    if not delivery.said then return 'M' end
     local target = KEYS[tonumber(ARGV[at])]
     return lanes().refusal(base, listed, target, most) or lanes().stream_refusal(target .. ':front')
   end
 
   function it.write(delivery, at)
     local target, fields = KEYS[tonumber(ARGV[at])], delivery.fields
-    if ARGV[at + 2] == '1' then fields[2] = as_begun(fields[2]) end
+    clauses().recount(delivery.said, delivery.count)
+    if ARGV[at + 2] == '1' then clauses().begin(delivery.said) end
+    fields[2] = clauses().head_of(delivery.said)
     take(delivery)
     lanes().open(base, listed, target, delivery.group)
     local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))

@@ -10,24 +10,21 @@ function outcomes.retry()
 
   function it.refusal(delivery, at)
     delivery.fields = fields_of(delivery)
-    delivery.fields[2] = recounted(delivery.fields[2], delivery.count)
-    if not delivery.fields[2] then return 'M' end
+    delivery.said = clauses().read(delivery.fields[2])
+    if not delivery.said then return 'M' end
     local stream = KEYS[tonumber(ARGV[at])]
     return delayed().refusal(base) or lanes().refusal(base, listed, stream, most)
       or lanes().stream_refusal(stream)
   end
 
-  local function failed(head, attempts)
-    local start, failures, rest = string.match(head, '^(%d+:%d+:%d+):(%d+)(:.*)$')
-    return start .. ':' .. (failures + attempts) .. rest
-  end
-
   -- The fields of the job's next entry.
   local function next_fields(delivery, at)
-    local fields = delivery.fields
-    fields[2] = failed(fields[2], ARGV[at + 2])
+    local fields, said = delivery.fields, delivery.said
+    clauses().recount(said, delivery.count)
+    said.failures = said.failures + ARGV[at + 2]
     -- Failures say it by themselves.
-    if ARGV[at + 2] == '0' then fields[2] = as_begun(fields[2]) end
+    if ARGV[at + 2] == '0' then clauses().begin(said) end
+    fields[2] = clauses().head_of(said)
     if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
     return fields
   end

@@ -1,0 +1,84 @@
+"""Clauses: what a job carries beside its fields. Nothing else reads a head or a guard.
+
+include/clauses.lua is the same for the scripts; it says where they stand and what each means.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+# Six numbers; a newer version may add more behind them. Scripts read the same
+# digits, so what int() takes besides them is foreign.
+_HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
+# Written when a job that has begun is snoozed, handed back or replayed.
+_BEGUN = re.compile(rb":r=1(?::|$)")
+# What whoever ends the job must know: flow, ordered key and idempotency key. A job with one of
+# the first two has a version that this one leaves to newer workers.
+_OF_THE_END = re.compile(rb":[foi]=[^:]+")
+_IDEMPOTENCY = re.compile(r":i=([\w-]+)", re.ASCII)
+_NO_CLAUSES = ("", False)
+# Mostly of 0 or 1, and every head has four of these.
+_count = lru_cache(maxsize=64)(int)
+
+_CLAUSE = re.compile(r"[a-z]( [^:; ]+)+", re.ASCII)
+# Lua knows the digits and letters of ASCII only.
+_GUARD = re.compile(r"i [\w-]+|[tl] [\w-]+ \d{1,14} \d{1,14}", re.ASCII)
+_GUARDS = "itl"
+
+
+class Head(NamedTuple):
+    """The head of an entry: six numbers and what its clauses say; tail is verbatim.
+
+    created_at is in ms of Redis' clock.
+    """
+
+    version: int
+    generation: int
+    created_at: int
+    failures: int
+    deliveries: int
+    crashes: int
+    # The clauses that an end must know.
+    tail: str
+    begun: bool
+
+
+def read_head(text: bytes) -> Head | None:
+    """Return what a head says; None when it is none of ours."""
+    head = _HEAD.fullmatch(text)
+    if head is None:
+        return None
+    version, generation, created_at, failures, deliveries, crashes, more = head.groups()
+    tail, begun = _NO_CLAUSES if more is None else _said_in(more)
+    return Head(
+        _count(version), int(generation), int(created_at),
+        _count(failures), _count(deliveries), _count(crashes), tail, begun,
+    )  # fmt: skip
+
+
+def _said_in(more: bytes) -> tuple[str, bool]:
+    tail = b"".join(_OF_THE_END.findall(more))
+    return tail.decode(errors="replace"), _BEGUN.search(more) is not None
+
+
+def idempotency_in(tail: str) -> str:
+    """Return the digest of the idempotency key; empty when there is none."""
+    key = _IDEMPOTENCY.search(tail)
+    return "" if key is None else key[1]
+
+
+def is_known(field: str) -> bool:
+    """Whether this version knows all that a job's field of clauses asks.
+
+    Raises ValueError when they are no clauses, of whatever version: somebody else's value.
+    """
+    clauses = field.split(";") if field else []
+    if not all(map(_is_clause, clauses)):
+        raise ValueError(f"{field!r} is no guard")
+    return len(clauses) < 2 and all(clause[0] in _GUARDS for clause in clauses)
+
+
+def _is_clause(text: str) -> bool:
+    return bool(_GUARD.fullmatch(text) if text[:1] in _GUARDS else _CLAUSE.fullmatch(text))
