@@ -30,6 +30,7 @@ from consumers.run.notes import NoteWriter
 from consumers.run.pauses import Pauses
 from consumers.settle.archive import Archive
 from consumers.settle.settler import Settler
+from consumers.store import hint_words
 from consumers.store.settling import Settlement
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
@@ -270,11 +271,11 @@ class Parts:
 
     def _hint(self, queue: str, hint: str) -> None:
         match hint.partition(" ")[0]:
-            case "due":
+            case hint_words.DUE:
                 self._due_hint(queue, hint)
-            case "outbox":
+            case hint_words.OUTBOX:
                 self.relays[queue].wake()
-            case "cancel":
+            case hint_words.CANCEL:
                 self._cancel_hint(queue, hint)
             case word if (queue, word) in self.services:
                 self.services[queue, word].wake()

@@ -25,6 +25,7 @@ from consumers.connections.wire import NotSent
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
 # refuses writes after commands like TIME and XPENDING. Later versions ignore it.
 _PROLOGUE = "redis.replicate_commands()\n"
+_CHOICE = re.compile(r"\{\{(\w+)\}\}")
 _INCLUDE = re.compile(r"^-- include ([\w/]+)$", re.MULTILINE)
 
 
@@ -64,6 +65,22 @@ class Call:
         return self.script.by_source(self.keys, self.args)
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs in the texts of scripts from one Redis to another.
+
+    now is the Lua expression of the time by which jobs are due; publish is the command that tells
+    those who wait for a job: SPUBLISH where results have channels of their shards.
+    """
+
+    now: str = "server_ms()"
+    publish: str = "PUBLISH"
+
+
+# The only one in use so far.
+PLAIN = Dialect()
+
+
 class Sends(Protocol):
     """A connection on which one command is sent and its reply awaited."""
 
@@ -81,15 +98,18 @@ class Sends(Protocol):
 
 
 @cache
-def load(name: str, package: str = "consumers.store") -> Script:
-    """Return the script of lua/<name>.lua in a package, with its includes from there."""
+def load(name: str, package: str = "consumers.store", dialect: Dialect = PLAIN) -> Script:
+    """Return the script of lua/<name>.lua in a package, with its includes from there.
+
+    ``{{now}}`` in a text stands for the dialect's now, and so on.
+    """
     folder = resources.files(package).joinpath("lua")
 
     def read(path: str) -> str:
         return folder.joinpath(path).read_text("utf-8")
 
     text = _INCLUDE.sub(lambda found: read(f"include/{found[1]}.lua"), read(f"{name}.lua"))
-    source = _PROLOGUE + text
+    source = _PROLOGUE + _CHOICE.sub(lambda found: getattr(dialect, found[1]), text)
     # Redis names scripts by SHA-1; nothing here depends on its strength.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(name, source, sha)

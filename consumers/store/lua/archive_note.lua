@@ -10,11 +10,11 @@
 --
 -- Returns 1 when written, 0 when a later run or delivery has written already.
 -- Errors: WRONGTYPE, OOM; nothing is written then.
+-- include clock
 -- include fence_of
 local note, fence, ttl, most = KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[4])
 if is_older(fence, ARGV[1], ARGV[2]) then return 0 end
-local time = redis.call('TIME')
-local at = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+local at = string.format('%.0f', now_ms())
 if most > 0 then
   redis.call('RPUSH', note, at .. ' ' .. ARGV[5])
   redis.call('LTRIM', note, -most, -1)

@@ -9,6 +9,7 @@
 -- for the first runs only: ask again for the rest.
 -- A run is live that somebody has in hand, with its entry or without: he will settle it.
 -- include live
+-- include tell
 -- include lane
 -- include holder
 local base, room, flags = ARGV[1], tonumber(ARGV[2]), {}

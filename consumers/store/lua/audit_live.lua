@@ -14,6 +14,7 @@
 -- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include delayed

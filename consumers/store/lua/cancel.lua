@@ -15,6 +15,7 @@
 -- it would spoil the group's lag.
 -- Errors: WRONGTYPE; nothing is written then.
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include cancelled
@@ -71,7 +72,7 @@ local function cancel_entry()
   if redis.call('SADD', base .. 'cancelling', mark) == 1 then
     redis.pcall('HINCRBY', stats, 'cancelled', 1)
   end
-  redis.pcall('PUBLISH', base .. 'control', 'cancel ' .. mark)
+  tell().hint(base, 'cancel', mark)
   return { 'requested', tonumber(generation) }
 end
 

@@ -18,6 +18,7 @@
 --   kept      pause, because nobody registered it: it is paused for another reason, or
 --             was registered meanwhile
 -- Errors: WRONGTYPE; nothing is written then.
+-- include tell
 -- include lane
 -- include schedule
 local schedules, schedule, names = KEYS[1], KEYS[2], KEYS[3]
@@ -44,5 +45,5 @@ else
   redis.call('HSET', schedule, 'slot', given)
   look_at(schedules, name, given)
 end
-redis.pcall('PUBLISH', base .. 'control', 'cron')
+tell().hint(base, 'cron')
 return 'done'

@@ -27,6 +27,7 @@
 -- include clock
 -- include meta
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include delayed

@@ -13,6 +13,7 @@
 -- delivered (empty when it waits), its result, the fields of its dead letter and the letter's
 -- entry; an empty string or list for what there is not.
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include delayed

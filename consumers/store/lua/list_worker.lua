@@ -6,9 +6,9 @@
 --
 -- Returns nothing. The time is that of Redis: machines' clocks differ.
 -- Errors: WRONGTYPE; nothing is written then.
+-- include clock
 local workers, worker, most_silent = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 -- Full memory refuses a first write that adds; this one never does.
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', now - most_silent)
 redis.call('ZADD', workers, now, worker)

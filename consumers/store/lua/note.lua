@@ -12,6 +12,7 @@
 --
 -- Returns 1 when written, 0 when the delivery is not ours any more.
 -- Errors: WRONGTYPE; nothing is written then.
+-- include clock
 -- include fence
 local stream, note = KEYS[1], KEYS[2]
 local group, consumer, entry = ARGV[1], ARGV[2], ARGV[3]
@@ -20,18 +21,15 @@ if not string.find(ttl, '^%d+$') or #ttl > 12 then
   return redis.error_reply('ERR ' .. ttl .. ' ms is no time to live')
 end
 if not owns(stream, group, entry, consumer, ARGV[4]) then return 0 end
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] .. string.format('%03d', math.floor(time[2] / 1000))
-end
+local at = string.format('%.0f', now_ms())
 if most > 0 then redis.call('LLEN', note) else redis.call('HLEN', note) end
 -- The first write must be one that full memory allows.
 redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
 if most > 0 then
-  redis.call('RPUSH', note, now_ms() .. ' ' .. ARGV[7])
+  redis.call('RPUSH', note, at .. ' ' .. ARGV[7])
   redis.call('LTRIM', note, -most, -1)
 else
-  redis.call('HSET', note, 'at', now_ms(), unpack(ARGV, 7))
+  redis.call('HSET', note, 'at', at, unpack(ARGV, 7))
 end
 redis.call('PEXPIRE', note, ttl)
 return 1

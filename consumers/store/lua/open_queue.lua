@@ -9,6 +9,7 @@
 --
 -- Returns epoch and lease (ms).
 -- Errors: LAYOUT, WRONGTYPE, OOM.
+-- include tell
 -- include lane
 -- include clock
 -- include meta

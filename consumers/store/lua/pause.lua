@@ -10,6 +10,7 @@
 -- paused. Workers confirm by this number what they obey.
 -- Errors: LAYOUT, WRONGTYPE, a broken number; nothing is written then.
 -- include clock
+-- include tell
 -- include meta
 local meta, base, pauses, event = KEYS[1], ARGV[1], ARGV[2] == 'pause', ARGV[3]
 local _, wrong_layout = last_generation(meta)
@@ -46,5 +47,5 @@ else
 end
 name_epoch(meta, now_ms())
 local state = redis.call('HINCRBY', meta, 'pause_state', 1)
-redis.pcall('PUBLISH', base .. 'control', 'pause')
+tell().hint(base, 'pause')
 return state

@@ -12,6 +12,7 @@
 -- Errors: WRONGTYPE; nothing is written then.
 -- include clock
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include delayed

@@ -11,10 +11,11 @@
 --
 -- Returns how many were deleted, and 1 when there may be more, else 0.
 -- Errors: WRONGTYPE; nothing is written then.
+-- include tell
 -- include lane
 -- include dead
 -- include clock
-local base, before = ARGV[1], now_ms() - tonumber(ARGV[2])
+local base, before = ARGV[1], server_ms() - tonumber(ARGV[2])
 local refusal = letters().refusal(base)
 if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2)) end
 

@@ -9,6 +9,7 @@
 --
 -- Returns 1 when moved, 0 when it is not there any more.
 -- Errors: WRONGTYPE; nothing is written then.
+-- include tell
 -- include lane
 -- include dead
 local base, entry = ARGV[1], ARGV[2]

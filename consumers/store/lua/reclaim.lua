@@ -18,6 +18,7 @@
 -- cancelled else 0}.
 -- A missing entry was deleted by somebody else; it is acknowledged and counted, and audit_live.lua is
 -- asked to look for its job: nobody will settle that.
+-- include tell
 -- include lane
 -- include cancelled
 -- include audits

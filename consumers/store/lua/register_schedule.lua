@@ -25,6 +25,7 @@
 -- A fire time is never given twice, whatever is registered: the next one is after the last.
 -- A version or times that somebody spoiled are put right.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
+-- include tell
 -- include lane
 -- include clock
 -- include meta
@@ -58,7 +59,7 @@ local function put_in_force()
     look_at(schedules, name, slot)
   end
   name_epoch(meta, now)
-  redis.pcall('PUBLISH', base .. 'control', 'cron')
+  tell().hint(base, 'cron')
 end
 
 if found[1] == digest then
@@ -70,7 +71,7 @@ if found[1] == digest then
   if comes_back then
     put_in_force()
   elseif mended then
-    redis.pcall('PUBLISH', base .. 'control', 'cron')
+    tell().hint(base, 'cron')
   end
   return { 'kept', comes_back and slot or found[3] or '' }
 end

@@ -21,6 +21,7 @@
 -- include clock
 -- include meta
 -- include live
+-- include tell
 -- include lane
 -- include clauses
 -- include delayed
@@ -101,6 +102,6 @@ if added > 0 then
 end
 if buried > 0 then
   redis.pcall('HINCRBY', stats, 'dead', buried)
-  letters().trim(base, most_dead, tonumber(ARGV[4]), now - tonumber(ARGV[5]))
+  letters().trim(base, most_dead, tonumber(ARGV[4]), server_ms() - tonumber(ARGV[5]))
 end
 return { dealt, buried }

@@ -12,6 +12,7 @@
 -- a deleted stream again, so that it only seems to have lost its group.
 -- Errors: WRONGTYPE and OOM; a foreign value in the lane or its front does not
 -- keep the other from being repaired.
+-- include tell
 -- include lane
 -- include clock
 -- include meta

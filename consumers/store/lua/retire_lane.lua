@@ -10,11 +10,12 @@
 -- Returns 1 when removed, else 0. Emit looks the lane up in its own script, so a
 -- lane that goes here is never written blindly.
 -- Errors: WRONGTYPE; nothing is written then.
+-- include tell
 -- include lane
 -- include clock
 -- include audits
 local meta, listed, lane, front = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local base, quiet_before = ARGV[1], now_ms() - tonumber(ARGV[2])
+local base, quiet_before = ARGV[1], server_ms() - tonumber(ARGV[2])
 
 local function pending_in(stream)
   local pending = 0
@@ -47,5 +48,5 @@ if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTY
 redis.call('ZREM', listed, name)
 if was_deleted then ask_for_audit(meta, name) end
 redis.call('DEL', lane, front)
-redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)
+tell().hint(base, 'lane', name)
 return 1

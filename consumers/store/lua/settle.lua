@@ -37,6 +37,7 @@
 -- include fence
 -- include shares
 -- include live
+-- include tell
 -- include lane
 -- include lag
 -- include cancelled
@@ -63,14 +64,14 @@ if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
 
-local counted, born = {}, 0
+local counted = {}
 
 local function count(what, by) counted[what] = (counted[what] or 0) + by end
 
 -- include delivery
 -- What a delivery may come to, each made when a delivery first does: step says how many
 -- arguments it has, refusal why it cannot be recorded now, and write records it.
-local outcomes, made_outcomes = {}, {}
+local outcomes = {}
 -- include outcomes/complete
 -- include outcomes/bury
 -- include outcomes/release
@@ -78,8 +79,8 @@ local outcomes, made_outcomes = {}, {}
 -- include outcomes/cancel
 
 local function outcome(kind)
-  made_outcomes[kind] = made_outcomes[kind] or outcomes[kind]()
-  return made_outcomes[kind]
+  if type(outcomes[kind]) == 'function' then outcomes[kind] = outcomes[kind]() end
+  return outcomes[kind]
 end
 
 local function settle(delivery)
@@ -126,12 +127,9 @@ for _, share in ipairs(shares) do
   if next(share.taken) then keep_lag(share.stream, share.taken) end
 end
 if counted.dead then
-  letters().trim(base, most_dead, tonumber(ARGV[7]), now_ms() - tonumber(ARGV[8]))
+  letters().trim(base, most_dead, tonumber(ARGV[7]), server_ms() - tonumber(ARGV[8]))
 end
-if born > 0 then
-  redis.call('HSET', meta, 'generation', generation)
-  count('emitted', born)
-end
+if counted.emitted then redis.call('HSET', meta, 'generation', generation) end
 for what, by in pairs(counted) do
   -- Only 'fenced' can be the first write of a batch; full memory refuses that. And
   -- a counter that is no number must not make a written batch an error.

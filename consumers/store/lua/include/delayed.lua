@@ -61,7 +61,7 @@ local function delayed()
     if is_new then redis.pcall('HINCRBY', delayed .. ':lanes', lane, 1) end
     redis.call('HSET', bucket, id, live().pointer(generation, 0, state, due))
     -- A sleeping promoter knows of the nearest one so far.
-    if not first or due < tonumber(first) then redis.pcall('PUBLISH', base .. 'control', 'due ' .. due) end
+    if not first or due < tonumber(first) then tell().hint(base, 'due', due) end
   end
 
   -- A lane is reserved for so many jobs less.

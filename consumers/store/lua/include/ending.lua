@@ -21,7 +21,7 @@ local function ending()
     if not channels then return end
     if not others_wait then redis.call('HDEL', base .. 'waiters', run.id) end
     for channel in string.gmatch(channels, '%S+') do
-      redis.pcall('PUBLISH', channel,
+      tell().waiter(channel,
         base .. ' ' .. run.id .. ' ' .. run.generation .. ' ' .. state .. ' ' .. value)
     end
   end

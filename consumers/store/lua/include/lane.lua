@@ -126,7 +126,7 @@ local function lanes()
       if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
     end
     redis.call('ZADD', listed, rank_of(name), name)
-    redis.pcall('PUBLISH', base .. 'control', 'lane ' .. name)
+    tell().hint(base, 'lane', name)
   end
 
   made_lanes = it

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from consumers.open import rights
-from consumers.store.scripts import Script, load
+from consumers.store import hint_words
+from consumers.store.scripts import Dialect, Script, load
 from tests.support.scripts import engine_scripts
 
 SCRIPTS = (*engine_scripts(), load("forget_run", "processors"))
@@ -195,3 +196,32 @@ def test_a_script_has_what_it_calls_from_its_includes(script: Script) -> None:
         made, _, _ = code.partition(f"local function {name}(")
         assert made != code, f"{name} is not included"
         assert not re.search(rf"(?<![\w.:]){name}\(", made), f"{name} is included too late"
+
+
+def test_one_place_reads_the_clock() -> None:
+    assert places_of(r"call\('TIME'") == {"include/clock.lua"}
+
+
+def test_one_place_publishes() -> None:
+    assert places_of(r"call\('S?PUBLISH'|\{\{publish\}\}") == {
+        "check_rights.lua",
+        "include/tell.lua",
+    }
+
+
+def test_the_words_of_hints_are_those_in_the_table() -> None:
+    said = {word for text in TEXTS.values() for word in re.findall(r"hint\(base, '(\w+)'", text)}
+
+    assert said == hint_words.ALL
+
+
+def test_a_dialect_is_written_into_the_text_of_a_script() -> None:
+    plain = load("settle")
+    other = load("settle", dialect=Dialect(now="server_ms() + 5", publish="SPUBLISH"))
+
+    assert "{{" not in plain.source
+    assert "pcall('SPUBLISH', channel" in other.source
+    assert "return server_ms() + 5 end" in other.source
+    # Hints go to all nodes.
+    assert "pcall('PUBLISH', base .. 'control'" in other.source
+    assert plain.sha != other.sha

@@ -50,7 +50,8 @@ function outcomes.complete()
       if found then
         admission().absorb(base, listed, stats, job, found, now_ms())
       else
-        generation, born = generation + 1, born + 1
+        generation = generation + 1
+        count('emitted', 1)
         admission().admit(base, listed, job, generation, now_ms())
       end
     end
@@ -79,7 +80,7 @@ function outcomes.complete()
         'data', ARGV[child + 5], 'options', ARGV[child + 6], 'due', ARGV[child + 7],
         'guard', ARGV[child + 8], 'epoch', epoch)
     end
-    redis.pcall('PUBLISH', base .. 'control', 'outbox')
+    tell().hint(base, 'outbox')
   end
 
   function it.write(delivery, at)
