@@ -71,6 +71,9 @@ class Facts:
     def _live_state(self) -> State:
         if self.due_ms is not None:
             return self.place  # type: ignore[return-value]
+        if ":" not in self.place:
+            # It waits in no lane but where a newer version has put it.
+            return "parked"
         return "running" if self.consumer else "waiting"
 
 
@@ -252,9 +255,12 @@ def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
 
 
 def end_of(stored: bytes) -> End:
-    """Return the end in a stored result: "<run> <state> <value>"."""
+    """Return the end in a stored result: "<run> <state>[;<facts>] <value>".
+
+    The facts of the run are a newer version's.
+    """
     run, state, value = stored.split(b" ", 2)
-    return End(int(run), state.decode(), value)
+    return End(int(run), state.partition(b";")[0].decode(), value)
 
 
 def _kept_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:

@@ -19,7 +19,7 @@ from consumers.store.scripts import call
 
 logger = logging.getLogger(__name__)
 
-CancelWord = Literal["cancelled", "requested", "too_late"]
+CancelWord = Literal["cancelled", "requested", "too_late", "newer_version"]
 
 # A worker confirms a pause with its next look at the queue, at most 2 seconds later.
 _CONFIRM_LOOK = 0.05

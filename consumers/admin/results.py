@@ -113,7 +113,9 @@ class Results:
                 await self._control.subscribed.wait()
 
     def _end(self, text: str) -> None:
-        base, job_id, run, state, value = text.split(" ", 4)
+        base, job_id, run, said, value = text.split(" ", 4)
+        # Behind it a newer version may tell more.
+        state = said.partition(";")[0]
         # Of what went with a deleted stream there is no end, only what is still known of the id.
         end = End(int(run), state, value.encode()) if state != "vanished" else None
         for told in self._told.get((base, job_id, int(run)), ()):

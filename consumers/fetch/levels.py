@@ -63,9 +63,9 @@ class Level:
 def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
     """Whether a worker of a type reads a lane: its type's, or that of an event it handles.
 
-    What is paused is not read.
+    What is paused is not read, nor a route: only newer versions know who may run its jobs.
     """
-    if lane.group != type_ or state.holds(lane.event):
+    if lane.route or lane.group != type_ or state.holds(lane.event):
         return False
     if lane.event is None:
         return True

@@ -39,6 +39,8 @@ class Lane:
     For the lane of a single event, type is ``event.<event>``, and
     ``event.<event>@<version>`` for jobs whose envelope is newer than version 1; for
     jobs of another type than the default one ``event.<event>@<version>~<type>``.
+    Behind either may stand ``+<route>``, in lanes that newer versions open: what is
+    required of a worker that reads them.
     """
 
     queue: str
@@ -62,19 +64,24 @@ class Lane:
         """The event whose own lane this is; None for the lane of a type."""
         if not self.type.startswith(_EVENT):
             return None
-        return self.type[len(_EVENT) :].partition("@")[0]
+        return self.type[len(_EVENT) :].partition("@")[0].partition("+")[0]
 
     @property
     def group(self) -> str:
         """The type whose jobs these are, and so the group through which they leave the lane."""
-        if self.event is None:
-            return self.type
-        return self.type.partition("~")[2] or DEFAULT_TYPE
+        type_ = self.type if self.event is None else self.type.partition("~")[2]
+        return type_.partition("+")[0] or DEFAULT_TYPE
+
+    @property
+    def route(self) -> str:
+        """What is required of whoever reads it, which only newer versions know; mostly empty."""
+        return self.type.partition("+")[2]
 
     @property
     def version(self) -> int:
         """The envelope version a reader of this lane must know."""
-        return int(self.type.partition("@")[2].partition("~")[0] or 1)
+        digits = self.type.partition("@")[2].partition("~")[0].partition("+")[0]
+        return int(digits or 1)
 
     def for_event(self, event: str, version: int = 1) -> Lane:
         """Return the event's own lane of the same type, partition and priority."""

@@ -99,7 +99,9 @@ class Janitor(Rounds):
         await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
 
     async def _next_lanes(self, keys: Keys) -> list[Lane]:
-        lanes = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
+        listed = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
+        # Those of routes are for the newer versions that open them.
+        lanes = [lane for lane in listed if not lane.route]
         if len(lanes) <= LEAST:
             return lanes
         return self._tours[keys.queue].next(lanes, await self._portion(len(lanes)))

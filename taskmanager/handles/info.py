@@ -22,18 +22,21 @@ _NEXT_FIRES = 5
 
 
 class CancelOutcome(StrEnum):
-    """What a cancel came to; too_late is false, the others are true.
+    """What a cancel came to; cancelled and requested are true, the others are false.
 
     cancelled: nobody had the job, it will not run. requested: it is running and its
     worker is told; it can only end as cancelled. too_late: it has ended, or there is none.
+    newer_version: workers of a newer version have put it where this one cannot reach it: ask again
+    when it runs, or from a process of that version.
     """
 
     CANCELLED = "cancelled"
     REQUESTED = "requested"
     TOO_LATE = "too_late"
+    NEWER_VERSION = "newer_version"
 
     def __bool__(self) -> bool:
-        return self is not CancelOutcome.TOO_LATE
+        return self in (CancelOutcome.CANCELLED, CancelOutcome.REQUESTED)
 
 
 class LogLine(NamedTuple):
@@ -130,6 +133,9 @@ def info_of(queue: str, facts: Facts) -> JobInfo | None:
     """Return what is known of a job; None when nothing is."""
     if facts.run is not None and facts.envelope is not None:
         return _live(queue, facts)
+    if facts.run is not None and facts.state == "parked":
+        # A newer version has it, and its entry where this one cannot read it.
+        return JobInfo(facts.id, queue, "parked", facts.run)
     return None if facts.state == "unknown" else _ended(queue, facts)
 
 

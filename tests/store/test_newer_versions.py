@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 import redis as redis_py
 
+from consumers.admin.inspector import End, Inspector, end_of
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
+from consumers.fetch.levels import is_read
+from consumers.jobs.lanes import MAX_LANES, listed_lanes
 from consumers.jobs.outcome import Buried, Completed, Released, RetryAt
+from consumers.policy import Policy
+from consumers.store import asking, relaying, tending
 from consumers.store.delivery import Delivery
 from consumers.store.keys import bucket
+from consumers.store.pause_state import PauseState
 from consumers.store.settling import Settlement
 from consumers.upkeep.relay import Relay
+from taskmanager.handles.info import info_of
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
 
@@ -133,3 +141,168 @@ async def test_a_committed_job_waits_for_a_relay_that_knows_what_it_asks(
     assert waiting == [b"newer", b"last"]
     assert queue.letters() == []
     assert "only a newer version knows what they ask" in caplog.text
+
+
+# Where newer versions put jobs, as the index says it.
+PLACES = ["parked @order/ab12", "parked limit/cd", "collecting 1700000000000"]
+
+
+def has(queue: Queue, place: str) -> None:
+    """Let a newer version have job a."""
+    queue.redis.hset(queue.keys.live("a"), "a", f"7 0 {place}")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_emit_does_not_take_over_the_id_of_a_job_that_a_newer_version_has(
+    queue: Queue, place: str
+) -> None:
+    has(queue, place)
+
+    assert queue.emit(new_job("a")) == ["=7"]
+    assert queue.emit(new_job("a", due=f"+{HOUR_MS}"), new_job("b")) == ["=7", "+1"]
+    assert queue.pointer() == f"7 0 {place}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_its_idempotency_key_stands_for_it(queue: Queue, place: str) -> None:
+    has(queue, place)
+    queue.redis.set(queue.keys.idempotency("key"), f"{bucket('a')} a 7 {queue.now_ms()}")
+
+    assert queue.emit(new_job("b", guard="i key")) == ["~7:a"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_its_dead_letter_does_not_come_back_beside_it(queue: Queue, place: str) -> None:
+    queue.settle((queue.one(), Buried("failed")))
+    has(queue, place)
+
+    assert queue.replay("a") == ["=7"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_cancel_says_that_a_newer_version_has_it(queue: Queue, place: str) -> None:
+    has(queue, place)
+
+    assert queue.cancel() == ("newer_version", 7)
+    assert queue.cancel(run=6) == ("too_late", 0)
+    assert queue.pointer() == f"7 0 {place}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_it_is_alive_for_those_who_wait_and_for_audits(queue: Queue, place: str) -> None:
+    queue.emit(new_job("b"))
+    has(queue, place)
+    queue.redis.hset(queue.keys.meta, "audit", f"0 {queue.lane.name}")
+
+    assert queue.run(asking.living(queue.keys, [("a", 7), ("a", 6)])) == b"10"
+    more, *dropped = queue.run(tending.audit(queue.keys))
+    while more:
+        more, *others = queue.run(tending.audit(queue.keys))
+        dropped += others
+    assert dropped == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_its_state_is_that_it_is_parked(queue: Queue, wire: Wire, place: str) -> None:
+    has(queue, place)
+
+    facts = await Inspector(wire, queue.keys).job("a")
+
+    assert (facts.state, facts.run, facts.due_ms) == ("parked", 7, None)
+    info = info_of("default", facts)
+    assert info is not None
+    assert (info.state, info.run) == ("parked", 7)
+
+
+def test_a_waiter_is_remembered_for_a_job_that_a_newer_version_has(queue: Queue) -> None:
+    has(queue, PLACES[0])
+
+    queue.run(asking.inspect(queue.keys, "a", channel="here", waiter_ttl_ms=HOUR_MS))
+
+    assert queue.redis.hget(queue.keys.waiters, "a") == b"here"
+
+
+@pytest.mark.parametrize("place", ["lane:x 1-1", "workers:default:0:back 1-1"])
+def test_a_lane_without_its_priority_is_no_place_of_this_version(queue: Queue, place: str) -> None:
+    has(queue, place)
+
+    assert queue.emit(new_job("a")) == ["=7"]
+
+
+def test_an_end_is_read_without_the_facts_that_a_newer_version_adds() -> None:
+    assert end_of(b'7 completed;ms=5,w=x {"a": "b c;d"}') == End(7, "completed", b'{"a": "b c;d"}')
+    assert end_of(b"7 cancelled discarded; why") == End(7, "cancelled", b"discarded; why")
+
+
+# Lanes of routes
+
+
+def opened(queue: Queue, *whos: str) -> None:
+    """Let lanes be listed that a newer version has opened."""
+    for who in whos:
+        queue.redis.zadd(queue.keys.lanes, {f"{who}:default:0": 0})
+
+
+def test_lanes_of_routes_leave_the_lanes_of_types_their_room(queue: Queue) -> None:
+    opened(queue, *(f"workers+r{n}" for n in range(40)))
+
+    assert queue.emit(new_job("a"), new_job("b", priority=5)) == ["+1", "+2"]
+
+    children = [new_job("child", priority=6)]
+    (parent,) = queue.deliver()
+    assert queue.settle(Settlement(parent, Completed(), children)) == ["1"]
+
+
+def test_lanes_of_types_leave_those_of_routes_and_events_their_room(queue: Queue) -> None:
+    queue.emit(*(new_job(f"{n}", priority=n) for n in range(MAX_LANES)))
+
+    posted = [
+        (f"1-{n}", f"{who}:default:3", bucket(who), who, "e", b"{}", b"", "", "")
+        for n, who in enumerate(["workers+gpu", "event.e@1~mail+gpu"], start=1)
+    ]
+    source = relaying.Outbox("other", "1.1")
+
+    assert queue.emit(new_job("more", priority=90)) == ["L"]
+    assert queue.run(relaying.relay(queue.keys, source, posted)) == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("who", "group", "event"),
+    [
+        ("workers+gpu", "workers", None),
+        ("mail+a.b", "mail", None),
+        ("event.send@1~mail", "mail", "send"),
+        ("event.send@2~mail+gpu", "mail", "send"),
+        ("event.send", "workers", "send"),
+    ],
+)
+def test_both_sides_name_the_same_group(
+    queue: Queue, who: str, group: str, event: str | None
+) -> None:
+    name = f"{who}:default:3"
+    (lane,) = listed_lanes("default", [name.encode()])
+
+    # A job that is due goes back to its lane, which is made for it.
+    queue.emit(new_job("a", due=f"+{HOUR_MS}"))
+    assert queue.run(relaying.relay(
+        queue.keys, relaying.Outbox("other", "1.1"),
+        [("1-1", name, bucket("b"), "b", "e", b"{}", b"", "", "")],
+    )) == [1, 0]  # fmt: skip
+
+    assert (lane.group, lane.event, lane.name) == (group, event, name)
+    (found,) = queue.redis.xinfo_groups(queue.keys.lane(lane))
+    assert found["name"] == group.encode()
+
+
+@pytest.mark.parametrize("who", ["workers+gpu", "event.e@1~workers+gpu"])
+def test_a_worker_leaves_lanes_of_routes_alone(who: str) -> None:
+    class Handles:
+        def events(self, queue: str) -> set[str]:
+            return {"e"}
+
+    (route,) = listed_lanes("default", [f"{who}:default:0".encode()])
+    (plain,) = listed_lanes("default", [f"{who.partition('+')[0]}:default:0".encode()])
+    policy, state = cast(Policy, Handles()), PauseState()
+
+    assert not is_read(route, "workers", policy, state)
+    assert is_read(plain, "workers", policy, state)

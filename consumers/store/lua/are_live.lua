@@ -7,7 +7,8 @@
 --
 -- Returns one character a run: 1 live, 0 not any more. Where the entries are large it answers
 -- for the first runs only: ask again for the rest.
--- A run is live that somebody has in hand, with its entry or without: he will settle it.
+-- A run is live that somebody has in hand, with its entry or without: he will settle it; and one
+-- that a newer version has in a place of its own.
 -- include live
 -- include tell
 -- include lane
@@ -15,6 +16,7 @@
 local base, room, flags = ARGV[1], tonumber(ARGV[2]), {}
 
 local function is_there(id, place, entry)
+  if not live().is_known(place) then return true end
   if live().is_put_off(place) then
     return redis.pcall('HEXISTS', base .. 'delayed:envelopes', id) == 1
   end

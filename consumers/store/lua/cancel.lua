@@ -11,6 +11,7 @@
 --   cancelled  nobody had it: it will not run any more
 --   requested  a worker has it: it is told, and the job can only end as cancelled
 --   too_late   it has ended, or there is none; the run is 0 then
+--   newer_version  one has it where this version cannot reach it: nothing is written
 -- What waits in a lane stays there, marked, until it is delivered and passed over: deleting
 -- it would spoil the group's lag.
 -- Errors: WRONGTYPE; nothing is written then.
@@ -31,6 +32,7 @@ end
 local pointer = redis.call('HGET', bucket, id) or ''
 local generation, _, place, entry = live().parse(pointer)
 if not generation or (run ~= '' and run ~= generation) then return { 'too_late', 0 } end
+if not live().is_known(place) then return { 'newer_version', tonumber(generation) } end
 for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash' }) do
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
 end

@@ -38,7 +38,8 @@ elseif generation then
     consumer, delivered = holder(base, stream, entry)
   end
 end
-if #fields == 0 then pointer = '' end
+-- What a newer version has in a place of its own is live, and nothing else is known of it.
+if #fields == 0 and (not place or live().is_known(place)) then pointer = '' end
 
 -- A process that was killed is never taken out. Who waits and is not told finds the end with
 -- its next look.

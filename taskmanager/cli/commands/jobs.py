@@ -55,6 +55,12 @@ def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> Non
         click.echo(f"{time_of(line.at)}  {escaped(line.message)}")
 
 
+_WHY = {
+    "too_late": "it has ended, or there is none. Another queue: -q QUEUE",
+    "newer_version": "a newer version of taskmanager has it; cancel it with that one",
+}
+
+
 @jobs.command("cancel")
 @parameters.job_id
 @parameters.queue
@@ -65,7 +71,8 @@ def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> 
 
     cancelled: it was waiting and will not run. requested: it is running and its
     worker is told; it can only end as cancelled. too_late: it has ended, or there
-    is none; the exit code is 1 then.
+    is none. newer_version: a newer version of taskmanager has it where this one
+    cannot reach it. The exit code is 1 for the last two.
     """
     outcome = answer(context, lambda tm: tm.handle(job_id, queue).cancel())
     if as_object:
@@ -74,9 +81,7 @@ def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> 
         click.echo(str(outcome))
     if not outcome:
         raise Exit(
-            f"job {job_id!r} of queue {queue!r} was not cancelled: it has ended, or there is none. "
-            "Another queue: -q QUEUE",
-            FAILURE,
+            f"job {job_id!r} of queue {queue!r} was not cancelled: {_WHY[str(outcome)]}", FAILURE
         )
 
 

@@ -65,7 +65,7 @@ POINTERS = [
     "1 0 workers:default:0 not-an-entry",
     "1 0 workers:default:0 5-5",
     "1 0 workers:default:0:front 5-5",
-    "1 0 nowhere 5-5",
+    "1 0 nowhere:x:0 5-5",
     "1 0 delayed 17",
     "1 0 debounced 17",
     "1 0 retrying soon",

@@ -52,12 +52,22 @@ local function lanes()
   -- Whether a lane (by its name) is that of a single event.
   local function is_of_event(name) return string.sub(name, 1, 6) == 'event.' end
 
-  -- The group through which a lane's jobs leave it. Behind "~" stands the type of an event's own
-  -- lane; without one it is that of the default type, else the lane is its type's.
+  -- The sorts of lanes, each with a limit of its own: those of single events, of routes (what is
+  -- required of a worker stands behind "+"), and of types.
+  local function sort_of(name)
+    if is_of_event(name) then return 'event' end
+    return string.find(name, '^[^:]*%+') and 'route' or 'type'
+  end
+
+  -- Only newer versions open lanes of routes. Jobs that go back to them are none of ours.
+  local MOST_ROUTES = 512
+
+  -- The group through which a lane's jobs leave it: its type. Behind "~" stands that of an event's
+  -- own lane, without one it is the default type; and behind "+" the route.
   local function group_of(name)
     local who = string.match(name, '^[^:]+')
-    if not is_of_event(who) then return who end
-    return string.match(who, '~(.+)$') or 'workers'
+    local group = string.match(who, '~(.+)$') or (is_of_event(who) and 'workers') or who
+    return string.match(group, '^[^+]*')
   end
 
   -- Returns name and group of a lane; each is cut out once a script.
@@ -70,11 +80,10 @@ local function lanes()
     return named[key][1], named[key][2]
   end
 
-  -- How many lanes of this lane's sort (an event's own, or a type's) exist.
-  local function lanes_alike(listed, name)
-    local of_event, count = is_of_event(name), 0
-    for _, other in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
-      if is_of_event(other) == of_event then count = count + 1 end
+  local function lanes_of_sort(listed, sort)
+    local count = 0
+    for _, name in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
+      if sort_of(name) == sort then count = count + 1 end
     end
     return count
   end
@@ -87,9 +96,10 @@ local function lanes()
     if opened[key] == nil then return 'T' .. key end
     if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
     if opening and opening[key] then return nil end
-    local name, more = lane_name(base, key), opening and opening.count or 0
-    local limit = is_of_event(name) and most.event_lanes or most.lanes
-    if redis.call('ZCARD', listed) + more >= limit and lanes_alike(listed, name) + more >= limit then
+    local sort, more = sort_of(lane_name(base, key)), opening and opening.count or 0
+    local limits = { event = most.event_lanes, route = MOST_ROUTES }
+    local limit = limits[sort] or most.lanes
+    if redis.call('ZCARD', listed) + more >= limit and lanes_of_sort(listed, sort) + more >= limit then
       return 'L'
     end
     if opening then opening[key], opening.count = true, more + 1 end

@@ -1,6 +1,7 @@
 -- The index of live jobs: id -> "<generation> <solo runs> <place> <entry>". The
 -- place is a stream named as in `lanes`, with ":front" for a lane's front; or
 -- delayed, debounced or retrying, and then in place of the entry stands the due time (ms).
+-- Any other place is one of a newer version, which has the job: it is alive.
 
 -- Returns the generation of a pointer; nil when broken.
 local function generation_in(pointer) return string.match(pointer, '^(%d+) %d+ %S+ %S+$') end
@@ -21,12 +22,19 @@ local function live()
     return place == 'delayed' or place == 'retrying' or place == 'debounced'
   end
 
+  -- Whether this version can tell what is at a place.
+  function it.is_known(place)
+    local lane = string.gsub(place, ':front$', '')
+    return it.is_put_off(place) or string.find(lane, '^[^:]+:[^:]+:%-?%d+$') ~= nil
+  end
+
   -- Returns the generation of the job a pointer leads to, nil when nothing is there any
   -- more, or (unless that counts as well) only what cannot but end as cancelled: neither must
   -- swallow a job.
   function it.living(base, id, pointer, cancelled_too)
     local generation, _, place, entry = it.parse(pointer)
     if not generation then return nil end
+    if not it.is_known(place) then return generation end
     if it.is_put_off(place) then
       local kept = redis.pcall('HEXISTS', base .. 'delayed:envelopes', id)
       return kept == 1 and generation or nil
