@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis as redis_py
@@ -30,6 +30,15 @@ OTHER = "other"
 RESULT_TTL_MS = 60_000
 BOUNDS = DeadLetterBounds()
 _LAST = b"the last one"
+# What reads all of a key, by its type.
+_READS: Mapping[str, tuple[Any, ...]] = {
+    "string": ("get",),
+    "list": ("lrange", 0, -1),
+    "hash": ("hgetall",),
+    "set": ("smembers",),
+    "zset": ("zrange", 0, -1, False, True),
+    "stream": ("xrange",),
+}
 
 Snapshot = dict[str, Any]
 
@@ -270,7 +279,19 @@ class Queue:
 
     def snapshot(self) -> Snapshot:
         """Return everything Redis holds, idle times apart, so that equal means unchanged."""
-        return {key.decode(): self._dump(key) for key in self.redis.scan_iter(count=1000)}
+        keys = list(self.redis.scan_iter(count=1000))
+        kinds = [kind.decode() for kind in self._all(("type", key) for key in keys)]
+        ttls = self._all(("pttl", key) for key in keys)
+        contents = self._all(
+            (_READS[kind][0], key, *_READS[kind][1:]) for key, kind in zip(keys, kinds, strict=True)
+        )
+        groups = self._groups(
+            [key for key, kind in zip(keys, kinds, strict=True) if kind == "stream"]
+        )
+        return {
+            key.decode(): (kind, ttl > 0, (content, groups[key]) if key in groups else content)
+            for key, kind, ttl, content in zip(keys, kinds, ttls, contents, strict=True)
+        }
 
     def writes(self) -> Snapshot:
         """Return a snapshot without what a refused batch may write: its answer and counters."""
@@ -282,33 +303,25 @@ class Queue:
         rows = self.redis.xpending_range(stream.key, stream.group, entry, entry, 1)
         return rows[0] if rows else None
 
-    def _dump(self, key: bytes) -> Any:
-        kind = self.redis.type(key).decode()
-        expires = self.redis.pttl(key) > 0
-        return (kind, expires, getattr(self, f"_dump_{kind}")(key))
-
-    def _dump_string(self, key: bytes) -> Any:
-        return self.redis.get(key)
-
-    def _dump_list(self, key: bytes) -> Any:
-        return self.redis.lrange(key, 0, -1)
-
-    def _dump_hash(self, key: bytes) -> Any:
-        return self.redis.hgetall(key)
-
-    def _dump_set(self, key: bytes) -> Any:
-        return self.redis.smembers(key)
-
-    def _dump_zset(self, key: bytes) -> Any:
-        return self.redis.zrange(key, 0, -1, withscores=True)
-
-    def _dump_stream(self, key: bytes) -> Any:
-        groups = {}
-        for group in self.redis.xinfo_groups(key):
-            rows = self.redis.xpending_range(key, group["name"], "-", "+", 10_000)
+    def _groups(self, streams: Sequence[bytes]) -> dict[bytes, dict[bytes, Any]]:
+        """Return of each group of streams how far it was given them, and what is pending."""
+        found: dict[bytes, dict[bytes, Any]] = {key: {} for key in streams}
+        listed = self._all(("xinfo_groups", key) for key in streams)
+        groups = [(key, it) for key, its in zip(streams, listed, strict=True) for it in its]
+        pending = self._all(
+            ("xpending_range", key, group["name"], "-", "+", 10_000) for key, group in groups
+        )
+        for (key, group), rows in zip(groups, pending, strict=True):
             held = [(it["message_id"], it["consumer"], it["times_delivered"]) for it in rows]
-            groups[group["name"]] = (group["last-delivered-id"], held)
-        return (self.redis.xrange(key), groups)
+            found[key][group["name"]] = (group["last-delivered-id"], held)
+        return found
+
+    def _all(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Return what a client's methods return, all of them in one round trip."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name, *args in commands:
+                getattr(pipe, name)(*args)
+            return list(pipe.execute())
 
 
 @contextlib.contextmanager
