@@ -11,6 +11,7 @@ import pytest
 from consumers.open import rights
 from consumers.store import hint_words
 from consumers.store.scripts import Dialect, Script, load
+from tests.support.script_files import all_names, header, own_text
 from tests.support.scripts import engine_scripts
 
 SCRIPTS = (*engine_scripts(), load("forget_run", "processors"))
@@ -28,21 +29,6 @@ _LOCAL = re.compile(r"^local (?:function \w+|\w+(?:, \w+)*)", re.MULTILINE)
 MOST_LOCALS = 80
 
 
-FOLDERS = [resources.files(it).joinpath("lua") for it in ("consumers.store", "processors")]
-
-
-def own_text(script: Script) -> str:
-    files = (folder.joinpath(f"{script.name}.lua") for folder in FOLDERS)
-    return next(file for file in files if file.is_file()).read_text("utf-8")
-
-
-def header(script: Script) -> str:
-    """Return the comment at the top of a script, without its includes."""
-    lines = own_text(script).splitlines()
-    end = next(n for n, line in enumerate(lines) if not line.startswith("--"))
-    return "\n".join(line for line in lines[:end] if not line.startswith("-- include"))
-
-
 def number_of_locals(source: str) -> int:
     """Return how many local names the outermost block of a script has."""
     return sum(1 + found.count(",") for found in _LOCAL.findall(source))
@@ -50,18 +36,14 @@ def number_of_locals(source: str) -> int:
 
 def known_to_preflight() -> set[str]:
     """Return the commands in the table of check_rights.lua."""
-    table = re.search(r"local harmless = \{(.*?)\n\}", own_text(load("check_rights")), re.DOTALL)
+    table = re.search(r"local harmless = \{(.*?)\n\}", own_text("check_rights"), re.DOTALL)
     assert table is not None
     names = re.findall(r"(?:\['([A-Z ]+)'\]|\b([A-Z]+)) = \{", table[1])
     return {quoted or bare for quoted, bare in names}
 
 
 def test_every_script_in_the_folder_is_tested_here() -> None:
-    files = (file for folder in FOLDERS for file in folder.iterdir())
-
-    assert {it.name for it in files if it.name.endswith(".lua")} == {
-        f"{script.name}.lua" for script in SCRIPTS
-    }
+    assert all_names() == {script.name for script in SCRIPTS}
 
 
 def test_preflight_tries_every_command_and_knows_no_other() -> None:
@@ -81,7 +63,7 @@ def test_every_command_of_a_script_can_be_read_by_preflight(script: Script) -> N
 def test_every_script_says_its_purpose_its_keys_its_arguments_and_what_it_returns(
     script: Script,
 ) -> None:
-    text = header(script)
+    text = header(script.name)
 
     assert re.match(r"-- [A-Z][^\n]*[.:]", text)
     for word in ("KEYS", "ARGV", "Returns"):
@@ -91,7 +73,7 @@ def test_every_script_says_its_purpose_its_keys_its_arguments_and_what_it_return
 @BY_NAME
 @pytest.mark.parametrize("kind", ["KEYS", "ARGV"])
 def test_every_input_a_script_reads_by_number_is_documented(script: Script, kind: str) -> None:
-    text, body = header(script), own_text(script).removeprefix(header(script))
+    text, body = header(script.name), own_text(script.name).removeprefix(header(script.name))
     code = re.sub(r"--[^\n]*", "", body)
 
     documented = {int(n) for n in re.findall(rf"^-- {kind}\[(\d+)", text, re.MULTILINE)}
@@ -103,7 +85,7 @@ def test_every_input_a_script_reads_by_number_is_documented(script: Script, kind
 
 @BY_NAME
 def test_a_script_includes_what_exists_and_each_part_once(script: Script) -> None:
-    included = _INCLUDE.findall(own_text(script))
+    included = _INCLUDE.findall(own_text(script.name))
 
     assert [name for name in included if not (LUA / f"include/{name}.lua").is_file()] == []
     assert len(included) == len(set(included))

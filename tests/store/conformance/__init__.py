@@ -1,0 +1,1 @@
+"""What holds for every script, run over a table that has a row for each: table.py."""
