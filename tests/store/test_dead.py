@@ -186,18 +186,6 @@ def test_a_letter_goes_in_the_step_in_which_its_job_comes_back(queue: Queue) -> 
     assert (ids(queue), set(index(queue)), queue.ids()) == (["a", "c"], {"a", "c"}, ["b"])
 
 
-def test_g4_g6_a_replay_whose_reply_was_lost_is_applied_once_and_answers_the_same(
-    queue: Queue,
-) -> None:
-    bury(queue, "a", "b")
-    assert queue.replay("a", "b", number=50) == ["+3", "+4"]
-    after = queue.snapshot()
-
-    assert queue.replay("a", "b", number=50) == ["+3", "+4"]
-
-    assert queue.snapshot() == after
-
-
 def test_g6_a_replay_under_a_new_number_finds_the_job_live(queue: Queue) -> None:
     bury(queue, "a")
     queue.replay("a")
@@ -426,32 +414,6 @@ def test_a_replay_of_large_letters_goes_in_steps(queue: Queue) -> None:
     assert [word[0] for word in queue.replay(*names[4:])] == ["+", "+"]
 
 
-def test_g12_letters_are_replayed_in_full_memory(queue: Queue) -> None:
-    bury(queue, "a", "b")
-
-    with full_memory(queue.redis):
-        words = queue.replay("a", "b", number=50)
-        again = queue.replay("a", "b", number=50)
-
-    assert words == again == ["+3", "+4"]
-    assert queue.ids() == ["a", "b"]
-
-
-@pytest.mark.parametrize("name", ["writer", "meta", "lanes", "stats", "dead", "dead_index"])
-def test_a_foreign_value_in_a_key_of_the_queue_refuses_a_replay_whole(
-    queue: Queue, name: str
-) -> None:
-    bury(queue, "a")
-    key = queue.keys.writer("w") if name == "writer" else getattr(queue.keys, name)
-    before = queue.snapshot()
-
-    with foreign_value(queue.redis, key), pytest.raises(ResponseError, match="WRONGTYPE"):
-        queue.replay("a", number=50)
-
-    assert queue.snapshot() == before
-    assert queue.replay("a", number=50) == ["+2"]
-
-
 @pytest.mark.parametrize("name", ["lane", "front", "live"])
 def test_a_foreign_value_in_its_way_refuses_one_replay_and_no_other(
     queue: Queue, name: str
@@ -604,29 +566,6 @@ def test_purging_an_older_letter_of_an_id_leaves_its_latest_in_the_index(queue: 
     purge(queue, DAY_MS // 2)
 
     assert (ids(queue), set(index(queue))) == (["a"], {"a"})
-
-
-def test_g12_letters_are_purged_in_full_memory(queue: Queue) -> None:
-    bury(queue, "a", "b")
-
-    with full_memory(queue.redis):
-        assert purge(queue) == (2, False)
-
-    assert ids(queue) == []
-
-
-@pytest.mark.parametrize("name", ["dead", "dead_index", "stats"])
-def test_a_foreign_value_refuses_a_purge_and_nothing_is_deleted(queue: Queue, name: str) -> None:
-    bury(queue, "a")
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, getattr(queue.keys, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        purge(queue)
-
-    assert queue.snapshot() == before
 
 
 # A job's whole life

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Completed, Released, RetryAt
@@ -90,16 +89,6 @@ def test_a_delayed_job_whose_envelope_was_deleted_swallows_no_job(queue: Queue) 
     assert queue.ids() == ["a"]
 
 
-def test_g4_a_delayed_emit_whose_reply_was_lost_is_applied_once(queue: Queue) -> None:
-    jobs = [new_job("a", due=LATER), new_job("b")]
-    assert queue.emit(*jobs, number=50) == ["+1", "+2"]
-    after = queue.snapshot()
-
-    assert queue.emit(*jobs, number=50) == ["+1", "+2"]
-
-    assert queue.snapshot() == after
-
-
 def test_delayed_jobs_count_against_the_depth(queue: Queue) -> None:
     queue.emit(new_job("a", due=LATER))
 
@@ -127,16 +116,6 @@ def test_a_nearer_due_time_is_announced_and_a_farther_one_is_not(queue: Queue) -
             f"due {now + 4000}",
         ]
         assert listener.get_message(timeout=0.05) is None
-
-
-def test_g12_a_delayed_emit_into_full_memory_fails_whole(queue: Queue) -> None:
-    queue.emit(new_job("lane"))
-    before = queue.snapshot()
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
-        queue.emit(new_job("a", due=LATER), new_job("b"))
-
-    assert queue.snapshot() == before
 
 
 @pytest.mark.parametrize("part", ["", ":envelopes", ":lanes"])
@@ -409,17 +388,6 @@ def test_a_lane_that_is_gone_is_opened_again(queue: Queue) -> None:
     assert delivery.envelope.id == "a"
 
 
-def test_g12_due_jobs_are_promoted_in_full_memory(queue: Queue) -> None:
-    put_off(queue, "a", "b")
-    queue.make_due("a", "b")
-
-    with full_memory(queue.redis):
-        assert queue.promote() == (2, -1)
-
-    assert queue.ids() == ["a", "b"]
-    assert queue.redis.exists(f"{queue.keys.delayed}:lanes") == 0
-
-
 def lane_key(queue: Queue) -> str:
     return queue.keys.lane(Lane("default", priority=5))
 
@@ -466,22 +434,6 @@ def test_a_lane_that_takes_no_more_entries_makes_its_jobs_wait(queue: Queue) -> 
     assert queue.promote()[0] == 1
 
     assert (queue.ids(), list(queue.put_off())) == (["b"], ["a"])
-
-
-@pytest.mark.parametrize("part", ["", ":envelopes", ":lanes", "lanes"])
-def test_a_foreign_value_in_a_key_of_the_queue_stops_promotion_and_loses_nothing(
-    queue: Queue, part: str
-) -> None:
-    put_off(queue, "a")
-    queue.make_due("a")
-    key = queue.keys.lanes if part == "lanes" else queue.keys.delayed + part
-    before = queue.snapshot()
-
-    with foreign_value(queue.redis, key), pytest.raises(ResponseError, match="WRONGTYPE"):
-        queue.promote()
-
-    assert queue.snapshot() == before
-    assert queue.promote() == (1, -1)
 
 
 def test_counters_that_are_no_numbers_do_not_spoil_a_promotion(queue: Queue) -> None:

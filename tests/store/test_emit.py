@@ -12,7 +12,7 @@ from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Completed, Released
 from consumers.store import settling, steps
-from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job
+from tests.support.queue import ME, Queue, foreign_value, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
 
@@ -404,90 +404,6 @@ def test_a_door_expires_ten_idle_minutes_after_its_last_batch(queue: Queue) -> N
 
 
 # What stands in the way
-
-
-def test_g12_an_emit_into_full_memory_fails_whole_and_can_be_repeated(queue: Queue) -> None:
-    queue.emit(new_job("a"))
-    before = queue.snapshot()
-    batch = [new_job("a"), new_job("b"), new_job("c", priority=1)]
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|command not allowed"):
-        queue.emit(*batch, number=50)
-
-    assert queue.snapshot() == before
-    assert queue.emit(*batch, number=50) == ["=1", "+2", "+3"]
-
-
-def test_g12_the_first_emit_ever_into_full_memory_leaves_nothing(queue: Queue) -> None:
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|command not allowed"):
-        queue.emit(new_job("a"))
-
-    assert queue.snapshot() == {}
-
-
-def test_a_live_id_is_found_in_full_memory(queue: Queue) -> None:
-    queue.emit(new_job("a"))
-
-    with full_memory(queue.redis):
-        assert queue.emit(new_job("a")) == ["=1"]
-
-
-WHOLE = ["door", "meta", "lanes", "stats"]
-
-
-def key_named(queue: Queue, name: str) -> str:
-    lane, new = Lane("default"), Lane("default", priority=1)
-    return {
-        "door": queue.keys.writer("w"),
-        "meta": queue.keys.meta,
-        "lanes": queue.keys.lanes,
-        "stats": queue.keys.stats,
-        "live bucket": queue.keys.live("a"),
-        "lane": queue.keys.lane(lane),
-        "new lane": queue.keys.lane(new),
-        "front of a new lane": queue.keys.front(new),
-    }[name]
-
-
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("used", [False, True], ids=["unused queue", "used queue"])
-def test_a_foreign_value_in_a_key_of_the_queue_refuses_the_batch_whole(
-    queue: Queue, name: str, used: bool
-) -> None:
-    if used:
-        queue.emit(new_job("before"))
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        queue.emit(new_job("a"), new_job("b", priority=1), number=50)
-
-    assert queue.snapshot() == before
-    assert [it[0] for it in queue.emit(new_job("a"), number=50)] == ["+"]
-
-
-ITS_ITEM = [("live bucket", 0), ("lane", 0), ("new lane", 1), ("front of a new lane", 1)]
-
-
-@pytest.mark.parametrize(("name", "priority"), ITS_ITEM, ids=[it[0] for it in ITS_ITEM])
-def test_a_foreign_value_in_a_key_of_one_job_refuses_that_job_only(
-    queue: Queue, name: str, priority: int
-) -> None:
-    queue.emit(new_job("before"))
-    key = key_named(queue, name)
-    job, neighbours = (
-        new_job("a", priority=priority),
-        [new_job("n", priority=2), new_job("m", priority=3)],
-    )
-
-    with foreign_value(queue.redis, key):
-        words = queue.emit(neighbours[0], job, neighbours[1])
-
-    assert words == ["+2", f"T{key}", "+3"]
-    assert queue.pointer("a") is None
-    assert queue.emit(job) == ["+4"]
 
 
 def test_a_lane_that_takes_no_more_entries_refuses_its_jobs_only(queue: Queue) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
 from consumers.admin.inspector import End, Facts, facts_of
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
@@ -196,27 +195,6 @@ def test_a_job_behind_a_foreign_lane_is_unknown_meanwhile(queue: Queue) -> None:
     assert look(queue).state == "waiting"
 
 
-@pytest.mark.parametrize("name", ["live", "result", "dead_index", "dead", "waiters"])
-def test_a_foreign_value_is_an_error_and_stays(queue: Queue, name: str) -> None:
-    queue.settle((queue.one(), Buried("failed")))
-    queue.emit(new_job("a"))
-    wait(queue)
-    found = getattr(queue.keys, name)
-    key = found if isinstance(found, str) else found("a")
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key),
-        pytest.raises(ResponseError, match=r"WRONGTYPE|wrong kind"),
-    ):
-        if name == "result":
-            queue.redis.delete(key)
-            queue.redis.rpush(key, "x")
-        wait(queue)
-
-    assert queue.snapshot() == before
-
-
 # Waiters
 
 
@@ -287,17 +265,6 @@ def test_a_waiter_that_leaves_is_taken_out_and_the_others_stay(queue: Queue) -> 
     assert waiters(queue) == {"a": OTHERS_CHANNEL}
     assert leave(queue, channel=OTHERS_CHANNEL) == 1
     assert waiters(queue) == {}
-
-
-def test_a_waiter_leaves_in_full_memory(queue: Queue) -> None:
-    queue.emit(new_job("a"))
-    for channel in (CHANNEL, OTHERS_CHANNEL):
-        wait(queue, channel=channel)
-
-    with full_memory(queue.redis):
-        assert leave(queue) == 1
-
-    assert waiters(queue) == {"a": OTHERS_CHANNEL}
 
 
 def test_who_only_looks_is_not_registered(queue: Queue) -> None:

@@ -16,7 +16,6 @@ from tests.support.queue import GROUP, ME, OTHER, Queue, foreign_value, full_mem
 
 LEASE_MS = 10_000
 LONG_AGO_MS = 60_000
-HIGH = Lane("default", priority=9)
 TTL_MS = 60_000
 
 
@@ -115,16 +114,6 @@ def test_g12_leases_are_renewed_in_full_memory(queue: Queue) -> None:
         assert renew(queue, delivery) == "1"
 
     assert queue.idle(delivery) < LONG_AGO_MS
-
-
-def test_a_foreign_value_in_place_of_a_lane_does_not_stop_other_renewals(queue: Queue) -> None:
-    delivery, neighbour = queue.one(), queue.one(new_job("n", priority=9))
-
-    with foreign_value(queue.redis, delivery.stream.key):
-        assert renew(queue, delivery, neighbour) == "01"
-
-    assert queue.pending(delivery) == (ME, 1)
-    assert renew(queue, delivery, neighbour) == "11"
 
 
 def test_500_deliveries_are_renewed_in_one_call(queue: Queue) -> None:
@@ -286,30 +275,6 @@ def test_a_sweep_that_takes_all_it_finds_asks_for_no_audit(queue: Queue) -> None
     assert not queue.redis.hexists(queue.keys.meta, "audit")
 
 
-@pytest.mark.parametrize("place", ["stats", "meta"])
-def test_a_foreign_value_beside_the_lane_keeps_no_delivery_from_being_taken_over(
-    queue: Queue, place: str
-) -> None:
-    kept, gone = held_by_other(queue, "kept", "gone")
-    queue.redis.xdel(gone.stream.key, gone.entry)
-
-    with foreign_value(queue.redis, getattr(queue.keys, place)):
-        _, missing, taken = sweep(queue)
-
-    assert (missing, [entry for entry, _, _ in taken]) == (1, [kept.entry])
-
-
-def test_g12_expired_deliveries_are_taken_over_in_full_memory(queue: Queue) -> None:
-    (expired, gone) = held_by_other(queue, "a", "b")
-    queue.redis.xdel(gone.stream.key, gone.entry)
-
-    with full_memory(queue.redis):
-        _, missing, taken = sweep(queue)
-
-    assert [entry for entry, _, _ in taken] == [expired.entry]
-    assert missing == 1
-
-
 def test_what_was_taken_over_is_settled_by_its_new_count(queue: Queue) -> None:
     (delivery,) = held_by_other(queue, "a")
     ((_, delivery.count, _),) = sweep(queue)[2]
@@ -404,15 +369,6 @@ def test_g5_of_a_run_whose_id_is_anothers_no_solo_run_is_recorded(queue: Queue) 
     assert queue.redis.hget(queue.keys.live("a"), "a") == other.encode()
 
 
-def test_g12_a_solo_run_is_recorded_in_full_memory(queue: Queue) -> None:
-    delivery = queue.one()
-
-    with full_memory(queue.redis):
-        assert mark_solo(queue, delivery) == 0
-
-    assert mark_solo(queue, delivery) == 1
-
-
 @WRONG_FENCE
 def test_g2_no_solo_run_is_recorded_for_a_delivery_that_is_not_ours(
     queue: Queue, taken: Taken
@@ -424,23 +380,6 @@ def test_g2_no_solo_run_is_recorded_for_a_delivery_that_is_not_ours(
     assert mark_solo(queue, delivery) == -1
 
     assert queue.snapshot() == before
-
-
-def test_a_foreign_value_keeps_a_solo_run_from_being_recorded_and_the_job_pending(
-    queue: Queue,
-) -> None:
-    delivery = queue.one()
-
-    with (
-        foreign_value(queue.redis, queue.keys.live("a")),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        mark_solo(queue, delivery)
-    with foreign_value(queue.redis, delivery.stream.key):
-        assert mark_solo(queue, delivery) == -1
-
-    assert queue.pending(delivery) == (ME, 1)
-    assert mark_solo(queue, delivery) == 0
 
 
 # Note
@@ -504,15 +443,6 @@ def test_g2_nothing_is_noted_for_a_delivery_that_is_not_ours(
 
 
 @NOTE
-def test_g12_notes_are_written_in_full_memory(queue: Queue, note: Callable[..., Call]) -> None:
-    delivery = queue.one()
-
-    with full_memory(queue.redis):
-        assert queue.run(note(delivery)) == 1
-        assert queue.run(note(delivery)) == 1
-
-
-@NOTE
 def test_a_note_renews_the_lease_and_does_not_count_as_a_delivery(
     queue: Queue, note: Callable[..., Call]
 ) -> None:
@@ -523,22 +453,3 @@ def test_a_note_renews_the_lease_and_does_not_count_as_a_delivery(
 
     assert queue.idle(delivery) < LONG_AGO_MS
     assert queue.pending(delivery) == (ME, 1)
-
-
-@NOTE
-def test_a_foreign_value_in_place_of_a_note_is_an_error_and_stays(
-    queue: Queue, note: Callable[..., Call]
-) -> None:
-    delivery = queue.one()
-    call = note(delivery)
-
-    with foreign_value(queue.redis, call.keys[1]):
-        before = queue.snapshot()
-        with pytest.raises(ResponseError, match="WRONGTYPE"):
-            queue.run(call)
-        assert queue.snapshot() == before
-    with foreign_value(queue.redis, delivery.stream.key):
-        assert queue.run(call) == 0
-
-    assert queue.pending(delivery) == (ME, 1)
-    assert queue.run(call) == 1

@@ -111,14 +111,6 @@ def test_g3_nothing_is_posted_when_the_parent_was_taken_over(queue: Queue) -> No
     assert queue.writes() == before
 
 
-def test_g4_a_settle_whose_reply_was_lost_posts_its_children_once(queue: Queue) -> None:
-    settlement = Settlement(queue.one(), Completed(), [child("x")])
-
-    assert queue.settle(settlement, number=50) == queue.settle(settlement, number=50) == ["1"]
-
-    assert queue.redis.xlen(queue.keys.outbox) == 1
-
-
 def test_the_relays_are_told_once_a_parent(queue: Queue) -> None:
     parent = queue.one()
     with queue.redis.pubsub(ignore_subscribe_messages=True) as listener:
@@ -306,21 +298,6 @@ def test_a_lane_that_takes_no_more_entries_stops_there(target: Queue) -> None:
     assert (taken(target), target.pointer("a")) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["meta", "lanes", "stats", "relayed"])
-def test_a_foreign_value_in_a_key_of_the_queue_refuses_all(target: Queue, name: str) -> None:
-    relay(target, posted("5-1", child("a")))
-    before = target.snapshot()
-
-    with (
-        foreign_value(target.redis, getattr(target.keys, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        relay(target, posted("5-2", child("b")))
-
-    assert target.snapshot() == before
-    assert relay(target, posted("5-2", child("b"))) == 1
-
-
 def test_a_last_entry_that_is_none_takes_what_comes(target: Queue) -> None:
     target.redis.hset(target.keys.relayed, "default", "somebody else's")
 
@@ -377,24 +354,3 @@ def test_g13_a_foreign_entry_moves_from_the_outbox_to_the_dead_letters_once(queu
     assert (letter["raw"], letter["error"]) == (b"\x00raw", b"why")
     assert (queue.redis.xlen(queue.keys.outbox), queue.stat("dead")) == (0, 1)
     assert queue.replay(f"foreign:{entry.decode()}") == ["X"]
-
-
-@pytest.mark.parametrize("name", ["dead", "dead_index", "outbox"])
-def test_a_foreign_value_keeps_a_foreign_entry_where_it_is(queue: Queue, name: str) -> None:
-    entry = queue.redis.xadd(queue.keys.outbox, {"somebody": "else's"})
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, getattr(queue.keys, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        quarantine(queue, entry)
-
-    assert queue.snapshot() == before
-
-
-def test_g12_a_foreign_entry_is_moved_in_full_memory(queue: Queue) -> None:
-    entry = queue.redis.xadd(queue.keys.outbox, {"somebody": "else's"})
-
-    with full_memory(queue.redis):
-        assert quarantine(queue, entry) == 1

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from consumers.store import changing, tending
 from consumers.store.pause_state import FIELDS, PauseState
-from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
+from tests.support.queue import Queue, listening, new_job
 
 
 def state(queue: Queue) -> PauseState:
@@ -119,39 +119,6 @@ def test_a_paused_queue_keeps_the_properties_it_had(queue: Queue) -> None:
     assert queue.redis.hgetall(queue.keys.meta) == {
         **before, b"paused": b"1", b"pause_state": b"1",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("event", [None, "e"])
-@pytest.mark.parametrize("used", [False, True], ids=["unused queue", "used queue"])
-def test_g12_a_queue_is_paused_and_resumed_in_full_memory(
-    queue: Queue, event: str | None, used: bool
-) -> None:
-    if used:
-        queue.emit(new_job())
-
-    with full_memory(queue.redis):
-        assert queue.pause(event) == 1
-        assert state(queue).holds(event)
-        assert queue.resume(event) == 2
-
-    assert state(queue) == PauseState(2)
-
-
-@pytest.mark.parametrize("what", ["pause", "resume"])
-@pytest.mark.parametrize("event", [None, "e"])
-def test_a_foreign_value_in_place_of_the_queues_meta_keeps_it_as_it_was(
-    queue: Queue, what: str, event: str | None
-) -> None:
-    queue.pause("e")
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, queue.keys.meta),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        getattr(queue, what)(event)
-
-    assert queue.snapshot() == before
 
 
 FOREIGN_FIELDS: dict[str, Any] = {

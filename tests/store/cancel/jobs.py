@@ -21,7 +21,6 @@ LATER = f"+{HOUR_MS}"
 LONG_AGO_MS = 600_000
 LEASE_MS = 30_000
 CHANNEL = "tm:{default}:results:me"
-KEY = guards.idempotent("key")
 STORM = guards.debounced("storm", window_ms=HOUR_MS, longest_ms=HOUR_MS, mode="trailing")
 GONE = ("too_late", 0)
 OUTCOMES: dict[str, tuple[Outcome, Sequence[NewJob]]] = {
@@ -85,11 +84,3 @@ def debounced(queue: Queue, **job: Any) -> None:
 
 
 PUT_OFF = pytest.mark.parametrize("put_off", [delayed, retrying, debounced])
-
-
-def running(queue: Queue, **job: Any) -> None:
-    queue.one(new_job(**job))
-
-
-def waiting(queue: Queue, **job: Any) -> None:
-    queue.emit(new_job(**job))

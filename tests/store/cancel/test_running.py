@@ -110,6 +110,20 @@ def test_a_renewal_tells_the_owner_that_its_run_is_cancelled_and_nobody_else(
     assert [queue.pending(it) for it in deliveries] == [(ME, 1)] * 3
 
 
+@OUTCOME
+def test_g12_a_running_job_is_cancelled_in_full_memory_and_ends_there(
+    queue: Queue, kind: str
+) -> None:
+    delivery = queue.one()
+
+    with full_memory(queue.redis):
+        assert queue.cancel() == ("requested", 1)
+        assert queue.settle(settlement(delivery, kind)) == ["C"]
+
+    assert (queue.pointer(), result(queue)) == (None, b"1 cancelled cancelled")
+    assert (queue.marks(), queue.stat("cancelled")) == ((set(), set()), 1)
+
+
 def test_g12_a_renewal_tells_of_the_cancellation_in_full_memory(queue: Queue) -> None:
     delivery = queue.one()
     queue.cancel()

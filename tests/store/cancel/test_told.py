@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
 
+from consumers.jobs import guards
 from consumers.jobs.outcome import Cancelled, Completed, Released
 from tests.store.cancel.jobs import (
     CHANNEL,
     HOUR_MS,
-    KEY,
     LATER,
     LONG_AGO_MS,
     debounced,
     delayed,
     result,
     retrying,
-    running,
     sweep,
     wait_for_its_end,
-    waiting,
 )
 from tests.support.queue import OTHER, Queue, listening, new_job
 from tests.support.servers import RedisServer
 
 DAY_MS = 24 * HOUR_MS
+KEY = guards.idempotent("key")
 
 # Who waits, and the idempotency key
+
+
+def running(queue: Queue, **job: Any) -> None:
+    queue.one(new_job(**job))
+
+
+def waiting(queue: Queue, **job: Any) -> None:
+    queue.emit(new_job(**job))
 
 
 @pytest.mark.parametrize("place", [waiting, delayed, retrying, debounced])

@@ -340,19 +340,6 @@ def test_a_job_from_an_outbox_is_part_of_a_storm(queue: Queue) -> None:
     assert promoted(queue, "a") == [("x", b"{}"), ("a", b"3")]
 
 
-@pytest.mark.parametrize("met", [False, True])
-def test_g12_an_emit_of_a_storm_into_full_memory_leaves_nothing(queue: Queue, met: bool) -> None:
-    queue.emit(new_job("lane"))
-    if met:
-        queue.emit(gust("a"))
-    before = queue.snapshot()
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
-        queue.emit(gust("b", data=b"2"), new_job("x"))
-
-    assert queue.snapshot() == before
-
-
 @pytest.mark.parametrize("part", ["", ":envelopes", ":lanes"])
 def test_a_foreign_value_in_the_delayed_keys_refuses_the_storms_emit_only(
     queue: Queue, part: str
@@ -482,16 +469,6 @@ def test_a_dropped_emit_needs_no_lane_no_room_and_no_memory(queue: Queue) -> Non
         assert queue.emit(first("c")) == ["~1:a"]
 
     assert queue.redis.zcard(queue.keys.lanes) == MAX_LANES
-
-
-def test_g12_the_first_of_a_storm_into_full_memory_leaves_nothing(queue: Queue) -> None:
-    queue.emit(new_job("lane"))
-    before = queue.snapshot()
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
-        queue.emit(first("a"))
-
-    assert queue.snapshot() == before
 
 
 @pytest.mark.parametrize("behind", [new_job("x"), new_job("x", due=LATER), keyed("lane")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from redis.exceptions import ResponseError
 
 from consumers.jobs import guards
 from consumers.jobs.envelope import NewJob
@@ -304,16 +303,6 @@ def test_a_key_is_bound_for_a_day_to_the_job_that_lives_under_its_id_already(
     assert expires_in_a_day(queue)
 
 
-def test_g4_a_repeated_batch_binds_its_key_once(queue: Queue) -> None:
-    queue.emit(new_job())
-    assert queue.emit(keyed(), number=50) == ["=1"]
-    after = queue.snapshot()
-
-    assert queue.emit(keyed(), number=50) == ["=1"]
-
-    assert queue.snapshot() == after
-
-
 def test_the_same_key_twice_in_a_batch_is_one_job(queue: Queue) -> None:
     batch = [keyed("a"), keyed("b"), new_job("c"), keyed("a")]
 
@@ -393,16 +382,6 @@ def test_a_key_is_found_in_full_memory_and_a_full_queue(queue: Queue) -> None:
     with full_memory(queue.redis):
         assert queue.emit(keyed("b")) == ["~1:a"]
     assert queue.emit(keyed("b"), new_job("c"), depth=1) == ["~1:a", "F"]
-
-
-def test_g12_a_keyed_emit_into_full_memory_leaves_nothing(queue: Queue) -> None:
-    queue.emit(new_job("lane"), new_job("bound"))
-    before = queue.snapshot()
-
-    for batch in ([keyed("a")], [keyed("bound")], [keyed("a", due=LATER), new_job("b")]):
-        with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
-            queue.emit(*batch)
-        assert queue.snapshot() == before
 
 
 def test_a_job_that_was_refused_does_not_hold_its_key(queue: Queue) -> None:

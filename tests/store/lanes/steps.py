@@ -26,11 +26,6 @@ def open_queue(queue: Queue, lease_ms: int = LEASE_MS, lane: Lane | None = None)
     return found
 
 
-def key_named(queue: Queue, name: str) -> str:
-    lane, front = stream_keys(queue)
-    return {"meta": queue.keys.meta, "lanes": queue.keys.lanes, "lane": lane, "front": front}[name]
-
-
 def repair(queue: Queue, lane: Lane | None = None) -> tuple[list[str], list[str]]:
     """Return the streams that had lost their group, and those that did not exist."""
     regrouped, remade = queue.run(tending.repair(queue.keys, lane or queue.lane, GROUP))

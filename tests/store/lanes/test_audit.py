@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed, Released
 from consumers.store import asking
 from tests.store.lanes.steps import audit, audit_step, repair, stream_keys, to_audit
-from tests.support.queue import GROUP, Queue, foreign_value, full_memory, listening, new_job
+from tests.support.queue import GROUP, Queue, foreign_value, listening, new_job
 
 
 def lose_lane(queue: Queue, lane: Lane | None = None) -> None:
@@ -132,14 +131,6 @@ def test_a_step_ends_with_the_bucket_in_which_it_reaches_a_bound(queue: Queue, b
     assert queue.stat("vanished") == 0
 
 
-def test_an_audit_works_in_full_memory(queue: Queue) -> None:
-    queue.emit(new_job("a"), new_job("b"))
-    lose_lane(queue)
-
-    with full_memory(queue.redis):
-        assert audit(queue) == ["a", "b"]
-
-
 def test_who_waits_for_a_job_that_is_dropped_is_told(queue: Queue) -> None:
     queue.emit(new_job("a"))
     pointer = queue.pointer() or ""
@@ -184,34 +175,6 @@ def test_what_is_no_pointer_does_not_keep_the_others(queue: Queue, pointer: str)
     assert audit(queue) == ["a"]
 
     assert queue.redis.hgetall(queue.keys.live("a")) == {b"b": pointer.encode()}
-
-
-@pytest.mark.foreign_keys
-@pytest.mark.parametrize("name", ["meta", "waiters"])
-def test_a_foreign_value_in_a_key_of_the_queue_leaves_an_audit_for_later(
-    queue: Queue, name: str
-) -> None:
-    queue.emit(new_job("a"))
-    lose_lane(queue)
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, getattr(queue.keys, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        audit(queue)
-
-    assert queue.snapshot() == before
-    assert audit(queue) == ["a"]
-
-
-@pytest.mark.foreign_keys
-def test_counters_that_somebody_spoiled_do_not_keep_an_audit(queue: Queue) -> None:
-    queue.emit(new_job("a"))
-    lose_lane(queue)
-
-    with foreign_value(queue.redis, queue.keys.stats):
-        assert audit(queue) == ["a"]
 
 
 @pytest.mark.parametrize("asked", ["", "x", "7", "99999999999999999999 workers:default:0"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.store.lanes.steps import LEASE_MS, groups, key_named, open_queue, stream_keys
-from tests.support.queue import GROUP, ME, Queue, foreign_value, full_memory
+from tests.store.lanes.steps import LEASE_MS, groups, open_queue, stream_keys
+from tests.support.queue import GROUP, ME, Queue
 
 
 def test_a_workers_lane_is_opened_with_its_groups_at_the_start(queue: Queue) -> None:
@@ -36,39 +36,6 @@ def test_a_queue_that_was_emitted_to_keeps_its_epoch_when_it_is_opened(queue: Qu
 
     assert open_queue(queue) == [7, LEASE_MS]
     assert queue.pending(delivery) == (ME, 1)
-
-
-def test_an_opened_queue_opens_in_full_memory_and_a_new_one_does_not(queue: Queue) -> None:
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|command not allowed"):
-        open_queue(queue)
-    assert queue.snapshot() == {}
-
-    found = open_queue(queue)
-
-    with full_memory(queue.redis):
-        assert open_queue(queue) == found
-
-
-OPENED = ["meta", "lanes", "lane", "front"]
-
-
-@pytest.mark.parametrize("name", OPENED)
-@pytest.mark.parametrize("used", [False, True], ids=["new queue", "used queue"])
-def test_a_foreign_value_keeps_a_queue_from_opening_and_nothing_is_written(
-    queue: Queue, name: str, used: bool
-) -> None:
-    delivery = queue.one() if used else None
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        open_queue(queue)
-
-    assert queue.snapshot() == before
-    assert delivery is None or queue.pending(delivery) == (ME, 1)
-    assert open_queue(queue)[1] == LEASE_MS
 
 
 def test_a_queue_of_another_layout_is_not_opened(queue: Queue) -> None:

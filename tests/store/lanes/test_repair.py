@@ -7,16 +7,8 @@ from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import Lane
 from consumers.store import tending
-from tests.store.lanes.steps import (
-    audit,
-    groups,
-    key_named,
-    open_queue,
-    repair,
-    stream_keys,
-    to_audit,
-)
-from tests.support.queue import GROUP, ME, OTHER, Queue, foreign_value, full_memory, new_job
+from tests.store.lanes.steps import audit, groups, open_queue, repair, stream_keys, to_audit
+from tests.support.queue import GROUP, ME, OTHER, Queue, foreign_value, new_job
 
 HEALTHY: tuple[list[str], list[str]] = ([], [])
 
@@ -115,24 +107,6 @@ def test_the_epoch_still_grows_when_the_queues_properties_were_lost(queue: Queue
     assert queue.redis.hget(queue.keys.meta, "layout") == b"1"
 
 
-@pytest.mark.parametrize("name", ["meta", "lanes"])
-def test_a_foreign_value_in_a_key_of_the_queue_leaves_a_lost_group_for_later(
-    queue: Queue, name: str
-) -> None:
-    queue.emit(new_job("a"))
-    queue.redis.xgroup_destroy(queue.stream().key, GROUP)
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        repair(queue)
-
-    assert queue.snapshot() == before
-    assert repair(queue) == ([queue.stream().key], [])
-
-
 @pytest.mark.parametrize(("broken", "lost"), [(0, 1), (1, 0)], ids=["lane", "front"])
 def test_a_foreign_value_in_one_stream_is_told_and_the_other_is_repaired_with_a_new_epoch(
     queue: Queue, broken: int, lost: int
@@ -152,15 +126,3 @@ def test_a_foreign_value_in_one_stream_is_told_and_the_other_is_repaired_with_a_
     assert epoch(queue) == before + 1
     assert to_audit(queue) == f"0 {queue.lane.name}"
     assert repair(queue) == HEALTHY
-
-
-def test_full_memory_leaves_a_lost_group_for_later(queue: Queue) -> None:
-    queue.emit(new_job("a"))
-    queue.redis.xgroup_destroy(queue.stream().key, GROUP)
-    before = queue.snapshot()
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|command not allowed"):
-        repair(queue)
-
-    assert queue.snapshot() == before
-    assert repair(queue) == ([queue.stream().key], [])

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from consumers.jobs.outcome import Completed, Released
 from consumers.store import tending
-from tests.store.lanes.steps import audit, key_named, open_queue, stream_keys, to_audit
+from tests.store.lanes.steps import audit, open_queue, stream_keys, to_audit
 from tests.support.queue import GROUP, ME, Queue, foreign_value, full_memory, new_job
 from tests.support.waiting import eventually
 
@@ -168,38 +168,5 @@ def test_a_lane_in_use_is_not_retired(queue: Queue, use: Callable[[Queue], None]
     before = queue.snapshot()
 
     assert retire(queue) == 0
-
-    assert queue.snapshot() == before
-
-
-def test_a_lane_is_retired_in_full_memory(queue: Queue) -> None:
-    make_old(queue)
-
-    with full_memory(queue.redis):
-        assert retire(queue) == 1
-
-
-@pytest.mark.parametrize("name", ["lane", "front"])
-def test_a_foreign_value_in_a_lane_keeps_it_from_being_retired(queue: Queue, name: str) -> None:
-    make_old(queue)
-    before = queue.snapshot()
-
-    with foreign_value(queue.redis, key_named(queue, name)):
-        assert retire(queue) == 0
-
-    assert queue.snapshot() == before
-
-
-def test_a_foreign_value_in_the_list_of_lanes_keeps_a_lane_from_being_retired(
-    queue: Queue,
-) -> None:
-    make_old(queue)
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, queue.keys.lanes),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        retire(queue)
 
     assert queue.snapshot() == before

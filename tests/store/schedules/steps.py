@@ -61,17 +61,6 @@ def due(queue: Queue, ago_ms: int = 1000, **registered: Any) -> Record:
     return known(queue, registered.get("name", "s"))
 
 
-def key_named(queue: Queue, name: str) -> str:
-    return {
-        "meta": queue.keys.meta,
-        "lanes": queue.keys.lanes,
-        "counters": queue.keys.stats,
-        "schedules": queue.keys.schedules,
-        "schedule": queue.keys.schedule("s"),
-        "names": queue.keys.schedule_names,
-    }[name]
-
-
 def waits(queue: Queue) -> None:
     """The job of the last fire lies in its lane."""
 

@@ -10,7 +10,6 @@ from redis.exceptions import ResponseError
 from tests.store.schedules.steps import (
     HOUR_MS,
     due,
-    key_named,
     known,
     listed,
     looked_at,
@@ -18,7 +17,7 @@ from tests.store.schedules.steps import (
     remove,
     resume,
 )
-from tests.support.queue import Queue, foreign_value, full_memory, listening, new_job
+from tests.support.queue import Queue, listening, new_job
 
 
 def test_a_schedule_that_was_registered_meanwhile_is_not_taken_for_forgotten(
@@ -116,80 +115,6 @@ def test_a_removed_schedule_leaves_nothing_behind(queue: Queue) -> None:
     assert hints == ["cron"]
     assert remove(queue) == "unknown"
     assert queue.ids() == ["f"]
-
-
-@pytest.mark.parametrize("paused", [False, True])
-def test_g12_a_schedule_is_paused_resumed_and_removed_in_full_memory(
-    queue: Queue, paused: bool
-) -> None:
-    slot = queue.now_ms() + HOUR_MS
-    queue.register(slot=slot)
-    if paused:
-        pause(queue)
-
-    with full_memory(queue.redis):
-        assert pause(queue) == "done"
-        assert (known(queue).paused, looked_at(queue)) == ("paused", None)
-        assert resume(queue, slot) == "done"
-        assert (known(queue).paused, looked_at(queue)) == (None, slot)
-        assert remove(queue) == "done"
-
-    assert queue.schedule() is None
-
-
-@pytest.mark.parametrize("registered", [False, True])
-def test_g12_a_registration_into_full_memory_leaves_nothing(queue: Queue, registered: bool) -> None:
-    slot = queue.now_ms() + HOUR_MS
-    if registered:
-        queue.register(slot=slot)
-    before = queue.snapshot()
-
-    for digest in ("d1", "d2"):
-        with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|maxmemory"):
-            queue.register(slot=slot, digest=digest)
-
-    assert queue.snapshot() == before
-
-
-@pytest.mark.parametrize("name", ["meta", "schedules", "schedule", "names"])
-@pytest.mark.parametrize("used", [False, True])
-def test_a_foreign_value_keeps_a_schedule_from_being_registered(
-    queue: Queue, name: str, used: bool
-) -> None:
-    slot = queue.now_ms() + HOUR_MS
-    if used:
-        queue.register(slot=slot)
-    before = queue.snapshot()
-
-    for digest in ("d1", "d2"):
-        with (
-            foreign_value(queue.redis, key_named(queue, name)),
-            pytest.raises(ResponseError, match="WRONGTYPE"),
-        ):
-            queue.register(slot=slot, digest=digest)
-
-    assert queue.snapshot() == before
-
-
-@pytest.mark.parametrize("name", ["schedules", "schedule", "names"])
-@pytest.mark.parametrize("change", ["pause", "resume", "remove"])
-def test_a_foreign_value_keeps_a_schedule_as_it_is(queue: Queue, name: str, change: str) -> None:
-    slot = queue.now_ms() + HOUR_MS
-    queue.register(slot=slot)
-    changes: dict[str, Callable[[], str]] = {
-        "pause": lambda: pause(queue),
-        "resume": lambda: resume(queue, slot + 5),
-        "remove": lambda: remove(queue),
-    }
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        changes[change]()
-
-    assert queue.snapshot() == before
 
 
 @pytest.mark.parametrize(("field", "value"), [("layout", "2"), ("generation", "x")])

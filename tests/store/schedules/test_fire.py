@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from redis.exceptions import ResponseError
 
 from consumers.jobs import guards
 from consumers.jobs.lanes import MAX_LANES, Lane
@@ -16,7 +15,6 @@ from tests.store.schedules.steps import (
     HOUR_MS,
     due,
     fired_once,
-    key_named,
     known,
     listed,
     looked_at,
@@ -270,23 +268,6 @@ def test_of_several_fire_times_all_are_put_off_when_one_cannot_be_fired(queue: Q
     assert (queue.pointer("f"), known(queue)) == (None, record)
 
 
-@pytest.mark.parametrize("jobs", [0, 2])
-@pytest.mark.parametrize("new_lane", [False, True])
-def test_g12_a_fire_into_full_memory_writes_nothing(
-    queue: Queue, jobs: int, new_lane: bool
-) -> None:
-    if not new_lane:
-        queue.emit(new_job("x"))
-    record = due(queue)
-    before = queue.snapshot()
-
-    with full_memory(queue.redis), pytest.raises(ResponseError, match=r"OOM|command not allowed"):
-        queue.fire(record, *(new_job(f"f{n}") for n in range(jobs)), passed_over=1)
-
-    assert queue.snapshot() == before
-    assert queue.fire(record, new_job("f")) == ("fired", 1)
-
-
 def test_g12_a_fire_that_waits_or_is_refused_in_full_memory_writes_nothing(queue: Queue) -> None:
     record = fired_once(queue, waits)
     queue.emit(*(new_job(f"lane-{n}", priority=n) for n in range(1, MAX_LANES)))
@@ -297,23 +278,6 @@ def test_g12_a_fire_that_waits_or_is_refused_in_full_memory_writes_nothing(queue
         assert queue.fire(record, new_job("f2", priority=99)) == ("L", 0)
 
     assert queue.snapshot() == before
-
-
-@pytest.mark.parametrize("name", ["meta", "lanes", "counters", "schedules", "schedule"])
-def test_a_foreign_value_in_a_key_of_the_queue_keeps_a_schedule_from_being_fired(
-    queue: Queue, name: str
-) -> None:
-    record = due(queue)
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        queue.fire(record, new_job("f"))
-
-    assert queue.snapshot() == before
-    assert queue.fire(record, new_job("f")) == ("fired", 1)
 
 
 def test_counters_that_are_no_numbers_do_not_spoil_a_fire(queue: Queue) -> None:

@@ -127,18 +127,6 @@ def test_a_batch_with_much_else_in_it_completes_the_plain_ones(queue: Queue) -> 
 # Twice in a row
 
 
-def test_g4_a_settle_whose_reply_was_lost_is_applied_once_and_answers_the_same(
-    queue: Queue, kind: str
-) -> None:
-    batch = [settlement(queue.one(), kind), *neighbours(queue)]
-    assert queue.settle(*batch, number=50) == ["1", "1", "1"]
-    after = queue.snapshot()
-
-    assert queue.settle(*batch, number=50) == ["1", "1", "1"]
-
-    assert queue.snapshot() == after
-
-
 def test_a_settle_under_a_new_number_is_told_from_a_repeated_one(queue: Queue, kind: str) -> None:
     delivery = queue.one()
     queue.settle(settlement(delivery, kind))

@@ -21,18 +21,6 @@ def _in_words(case: object) -> str:
 # Full memory
 
 
-def test_g12_every_outcome_is_recorded_in_full_memory(queue: Queue, kind: str) -> None:
-    batch = [settlement(queue.one(), kind), *neighbours(queue)]
-
-    with full_memory(queue.redis):
-        words = queue.settle(*batch, number=50)
-        again = queue.settle(*batch, number=50)
-
-    assert words == again == ["1", "1", "1"]
-    counted = ["completed", "dead", "released", "retried", "cancelled"]
-    assert sum(queue.stat(it) for it in counted) == 3
-
-
 def test_g12_a_fenced_settle_in_full_memory_answers_and_hides_no_neighbour(queue: Queue) -> None:
     delivery = queue.one()
     batch = neighbours(queue)
@@ -49,10 +37,6 @@ def test_g12_a_fenced_settle_in_full_memory_answers_and_hides_no_neighbour(queue
 def key_named(queue: Queue, name: str) -> str:
     keys, lane = queue.keys, Lane("default")
     return {
-        "door": keys.writer("w"),
-        "meta": keys.meta,
-        "lanes": keys.lanes,
-        "stats": keys.stats,
         "dead": keys.dead,
         "dead_index": keys.dead_index,
         "live bucket": keys.live("a"),
@@ -67,27 +51,7 @@ def key_named(queue: Queue, name: str) -> str:
         "envelopes": f"{keys.delayed}:envelopes",
         "reserved lanes": f"{keys.delayed}:lanes",
         "outbox": keys.outbox,
-        "waiters": keys.waiters,
     }[name]
-
-
-@pytest.mark.parametrize("name", ["door", "meta", "lanes", "stats", "waiters"])
-def test_a_foreign_value_in_a_key_of_the_queue_refuses_the_batch_and_all_stays_pending(
-    queue: Queue, kind: str, name: str
-) -> None:
-    delivery = queue.one()
-    batch = [settlement(delivery, kind), *neighbours(queue)]
-    before = queue.snapshot()
-
-    with (
-        foreign_value(queue.redis, key_named(queue, name)),
-        pytest.raises(ResponseError, match="WRONGTYPE"),
-    ):
-        queue.settle(*batch, number=50)
-
-    assert queue.snapshot() == before
-    assert queue.pending(delivery) == (ME, 1)
-    assert queue.settle(*batch, number=50) == ["1", "1", "1"]
 
 
 IN_THE_WAY = [
