@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from consumers.errors import TaskManagerError
 from consumers.jobs.envelope import NewJob
+from consumers.store.batching import Cost
 from consumers.store.door import Sealed
 
 
@@ -35,9 +36,9 @@ class Single(NamedTuple):
         return (self.job,)
 
     @property
-    def size(self) -> int:
-        """Return its payload in bytes."""
-        return len(self.job.data)
+    def cost(self) -> Cost:
+        """What it takes of a batch."""
+        return 1, len(self.job.data)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell who waits, unless they gave up."""
@@ -60,8 +61,8 @@ class Bulk:
     def __init__(self, jobs: Sequence[NewJob], until: float, size: int) -> None:
         self.jobs = jobs
         self.until = until
-        # Of the payloads, in bytes.
-        self.size = size
+        # What it takes of a batch; size is that of the payloads, in bytes.
+        self.cost: Cost = (len(jobs), size)
         # What became of each, in their order.
         self.done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from consumers.connections.connector import Connector
@@ -17,6 +18,7 @@ from consumers.emit.batches import Batch, Bulk, Emitted, Outcome, Single
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
+from consumers.store.batching import put_back, take
 from consumers.store.door import Door, Sealed, seal
 from consumers.store.emitting import emit_items
 from consumers.store.keys import Fleet, Keys
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 # Seconds. So soon after somebody emptied Redis, or a failover lost it, a queue that only
 # producers know is listed again.
 LIST_AGAIN = 60.0
+_cost = attrgetter("cost")
 
 
 class Part(NamedTuple):
@@ -156,15 +159,7 @@ class _QueueWriter:
         self._producer.wire.stop_connecting()
 
     def _take(self) -> Batch:
-        parts: list[Single | Bulk] = []
-        number = size = 0
-        while self._waiting:
-            first = self._waiting[0]
-            number, size = number + len(first.jobs), size + first.size
-            if parts and (number > BATCH_ITEMS or size > BATCH_BYTES):
-                break
-            parts.append(self._waiting.popleft())
-        return Batch(parts)
+        return Batch(take(self._waiting, _cost))
 
     async def _send(self, batch: Batch) -> None:
         try:
@@ -229,7 +224,7 @@ class _QueueWriter:
     def _has_full_batch(self) -> bool:
         number = 0
         for part in self._waiting:
-            number += len(part.jobs)
+            number += part.cost[0]
             if number >= BATCH_ITEMS:
                 return True
         return False
@@ -248,7 +243,7 @@ class _QueueWriter:
 
     def _put_back(self) -> None:
         if self._next is not None:
-            self._waiting.extendleft(reversed(self._next.parts))
+            put_back(self._waiting, self._next.parts)
             self._next = None
 
     async def _list_queue(self) -> None:
@@ -302,6 +297,8 @@ def _cut(jobs: Sequence[NewJob]) -> Iterator[tuple[list[int], int]]:
 
 def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple[list[int], int]]:
     """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
+    # What batching.take does, written out: this is done for each job of a bulk, and nothing but
+    # its number is to be kept.
     batch, size = list[int](), 0
     for at in positions:
         more = len(jobs[at].data)

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import FrameType
-from typing import TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -24,17 +23,16 @@ from consumers.connections.channel import SyncChannel
 from consumers.connections.connector import Connector
 from consumers.connections.trouble import Trouble
 from consumers.jobs.outcome import Released
+from consumers.store.batching import chunks
 from consumers.store.delivery import Delivery
 from consumers.store.door import numbered
 from consumers.store.keys import Keys
 from consumers.store.leasing import renew
 from consumers.store.scripts import Call, ask_in_thread
 from consumers.store.settling import Settlement, settle_items
-from consumers.store.steps import BATCH_ITEMS, words
+from consumers.store.steps import words
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # Renewing three times a lease lets two renewals fail before it runs out.
 RENEWALS_PER_LEASE = 3
@@ -282,7 +280,7 @@ class Keeper:
 
     def _renew(self, channel: SyncChannel, keys: Keys, deliveries: list[Delivery]) -> None:
         patience = max(0.5, self._leases.seconds[keys.queue] / RENEWALS_PER_LEASE)
-        for batch in _chunks(deliveries):
+        for batch in chunks(deliveries):
             asked = time.monotonic()
             flags = ask_in_thread(channel, renew(keys, self._consumer, batch), timeout=patience)
             self._trouble.over()
@@ -306,7 +304,7 @@ class Keeper:
             released = Settlement(delivery, Released("held"))
             by_queue[delivery.stream.keys].append(released)
         for keys, settlements in by_queue.items():
-            for batch in _chunks(settlements):
+            for batch in chunks(settlements):
                 answer = ask_in_thread(channel, _release(keys, self._consumer, batch), timeout=5.0)
                 for settlement, word in zip(batch, words(answer), strict=True):
                     # What is refused (a foreign key is in the way) is tried again. An entry that
@@ -329,8 +327,3 @@ def _release(keys: Keys, consumer: str, settlements: Iterable[Settlement]) -> Ca
     return numbered(
         settle_items(keys, consumer, 0, settlements), keys, "keeper", number=0, digest=""
     )
-
-
-def _chunks(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), BATCH_ITEMS):
-        yield items[start : start + BATCH_ITEMS]

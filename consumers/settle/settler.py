@@ -19,12 +19,13 @@ from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Releas
 from consumers.jobs.texts import named, shown
 from consumers.lease.leases import Leases
 from consumers.settle.archive import Archive
+from consumers.store.batching import Cost, put_back, take
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call
 from consumers.store.settling import Settlement, settle_items
-from consumers.store.steps import BATCH_BYTES, refused_key, words
+from consumers.store.steps import refused_key, words
 from consumers.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ class _QueueSettler:
             # Cut off at the end of the loop: Redis tells what became of the same batch, if it
             # has that already. Of another one with these it would say that they are not ours.
             self._cut_off = len(self._under_way)
-            self._waiting.extendleft(reversed(self._under_way))
+            put_back(self._waiting, self._under_way)
             self._under_way = []
             self._flushing = None
 
@@ -169,16 +170,10 @@ class _QueueSettler:
         return [self._waiting.popleft() for _ in range(number)]
 
     def _take(self) -> list[Settlement]:
-        batch: list[Settlement] = []
-        size = 0
-        most = 1 if self._singly else _MOST_TOGETHER
-        self._singly = max(0, self._singly - 1)
-        while self._waiting and len(batch) < most:
-            size += _size(self._waiting[0])
-            if batch and size > BATCH_BYTES:
-                break
-            batch.append(self._waiting.popleft())
-        return batch
+        if self._singly:
+            self._singly -= 1
+            return self._first(1)
+        return take(self._waiting, _cost, _MOST_TOGETHER)
 
     async def _send(self, batch: list[Settlement], *, again: bool) -> None:
         settler = self._settler
@@ -191,7 +186,7 @@ class _QueueSettler:
             # Nothing was written, the jobs are still ours: say so and ask again.
             self._trouble.say(error)
             await asyncio.sleep(_PAUSE_AFTER_BROKEN_KEY)
-            self._waiting.extendleft(reversed(self._still_ours(batch)))
+            put_back(self._waiting, self._still_ours(batch))
             return
         except Exception as error:
             logger.exception("outcomes in queue %s cannot be sent", self._keys.queue)
@@ -228,7 +223,7 @@ class _QueueSettler:
         """Find the outcome that cannot be sent: the job of that one is buried instead."""
         if len(batch) > 1:
             self._singly += len(batch)
-            self._waiting.extendleft(reversed(batch))
+            put_back(self._waiting, batch)
             return
         (settlement,) = batch
         if isinstance(settlement.outcome, Buried) and settlement.outcome.reason == "bad_outcome":
@@ -301,12 +296,12 @@ class _QueueSettler:
         return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
 
 
-def _size(settlement: Settlement) -> int:
-    """Return about how many bytes a settlement takes; 0 for one that cannot be sent anyway."""
+def _cost(settlement: Settlement) -> Cost:
+    """Return about what a settlement takes of a batch; no bytes for one that cannot be sent."""
     try:
-        return _bytes_of(settlement)
+        return 1, _bytes_of(settlement)
     except BaseException:
-        return 0
+        return 1, 0
 
 
 def _bytes_of(settlement: Settlement) -> int:
