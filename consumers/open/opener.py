@@ -6,12 +6,7 @@ import asyncio
 import logging
 import time
 
-from redis.exceptions import (
-    ConnectionError,
-    OutOfMemoryError,
-    ResponseError,
-    TimeoutError,
-)
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from consumers.connections.backoff import pause_before
 from consumers.connections.not_now import FOR_GOOD, is_for_now, told_apart
@@ -24,6 +19,7 @@ from consumers.lease.leases import Leases
 from consumers.open.eviction import warn_of_eviction
 from consumers.open.rights import check_rights
 from consumers.store.keys import Keys
+from consumers.store.refusals import is_out_of_memory, meaning
 from consumers.store.scripts import call
 from consumers.store.tending import open_queue
 from consumers.terms import Terms
@@ -114,7 +110,7 @@ class Opener:
         except ResponseError as error:
             if is_for_now(error):
                 raise told_apart(error) from error
-            if not (isinstance(error, OutOfMemoryError) or "OOM" in str(error)):
+            if not is_out_of_memory(error):
                 raise self._explained(keys, error) from error
             epoch, lease_ms = await self._open_without_room(keys)
         self.epochs[keys.queue] = epoch
@@ -128,13 +124,13 @@ class Opener:
         return int(epoch or 0), int(lease_ms or self.lease * 1000)
 
     def _explained(self, keys: Keys, error: ResponseError) -> TaskManagerError:
-        text = str(error)
-        if "LAYOUT " in text:
-            found, known = text.split("LAYOUT ", 1)[1].split(" ")[:2]
-            return LayoutMismatch(keys.queue, found, known)
-        return TaskManagerError(f"queue {keys.queue!r} cannot be opened: {text}")
+        known = meaning(error, keys, self.where)
+        if isinstance(known, LayoutMismatch):
+            return known
+        return TaskManagerError(f"queue {keys.queue!r} cannot be opened: {error}")
 
     def adopt_lease(self, keys: Keys, seconds: float) -> None:
+        """Take over the lease of a queue, in seconds. Raises InvalidInput for what is none."""
         if self.leases.seconds.get(keys.queue) == seconds:
             return
         # With a lease of 0 every job would be lost as soon as it is fetched.

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
-    OutOfMemoryError,
     RedisError,
     ResponseError,
     TimeoutError,
@@ -22,18 +21,12 @@ from redis.exceptions import (
 
 from consumers.connections.backoff import pause_before
 from consumers.connections.link import Packed, pack_arguments
-from consumers.connections.not_now import FOR_GOOD, is_for_now, missing_right
+from consumers.connections.not_now import FOR_GOOD, is_for_now
 from consumers.connections.wire import NotSent, Wire
 from consumers.cuts import cut, cut_in_flight
-from consumers.errors import (
-    BrokenKey,
-    LayoutMismatch,
-    QueueFull,
-    RedisUnavailable,
-    TaskManagerError,
-    WriterRefused,
-)
+from consumers.errors import BrokenKey, RedisUnavailable, TaskManagerError, WriterRefused
 from consumers.store.keys import Keys
+from consumers.store.refusals import is_foreign_value, meaning
 from consumers.store.scripts import Call, call
 
 _EXPECTED = (
@@ -170,11 +163,7 @@ class Door:
             return _Lost(text, perhaps_executed=False)
         if "WRITERREFUSED" in text:
             return self._renamed(step, text, repeated=repeated)
-        if isinstance(error, OutOfMemoryError):
-            text = f"OOM {text}"
-        if (right := missing_right(error, self._keys.base)) is not None:
-            raise TaskManagerError(right)
-        raise await self._explained(text)
+        raise await self._explained(error)
 
     def _renamed(self, step: Call, text: str, *, repeated: bool) -> _Lost:
         # Somebody sends under our id. Under a new one the batch goes through,
@@ -186,15 +175,12 @@ class Door:
         step.keys[0], step.args[1] = self._keys.writer(self._writer), self._number
         return _Lost(text, perhaps_executed=False)
 
-    async def _explained(self, text: str) -> TaskManagerError:
-        if "OOM" in text:
-            return QueueFull(self._keys.queue, f"Redis at {self._where} is out of memory")
-        if "LAYOUT " in text:
-            found, known = text.split("LAYOUT ", 1)[1].split(" ")[:2]
-            return LayoutMismatch(self._keys.queue, found, known)
-        if "WRONGTYPE" in text:
+    async def _explained(self, error: ResponseError) -> TaskManagerError:
+        if (known := meaning(error, self._keys, self._where)) is not None:
+            return known
+        if is_foreign_value(error):
             return await self._wrong_key()
-        return TaskManagerError(f"Redis at {self._where} refused a batch: {text}")
+        return TaskManagerError(f"Redis at {self._where} refused a batch: {error}")
 
     async def _wrong_key(self) -> BrokenKey:
         try:

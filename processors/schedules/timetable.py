@@ -12,6 +12,7 @@ from consumers.connections.wire import Wire
 from consumers.cuts import cut, cut_in_flight
 from consumers.store import scheduling
 from consumers.store.keys import Keys
+from consumers.store.refusals import is_foreign_value
 from consumers.store.schedule_record import Record
 from consumers.store.scripts import Call, call
 from processors.schedules.schedule import Schedule
@@ -86,7 +87,7 @@ class Timetable:
         try:
             return await self.record(name)
         except ResponseError as error:
-            if "WRONGTYPE" not in str(error):
+            if not is_foreign_value(error):
                 raise
             return Record.spoiled(name, f"a foreign value is in {self.keys.schedule(name)}")
 

@@ -92,7 +92,7 @@ class Jobs:
         """Cancel a run; None stands for the live one. See JobHandle.cancel."""
         client = self._clients.here()
         check_job_id(job_id)
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             done = await client.operator(queue).cancel(
                 job_id, run, result_ttl_ms=client.result_ttl_ms
             )

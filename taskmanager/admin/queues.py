@@ -50,7 +50,7 @@ class Queues:
         _check_event(event)
         client = self._clients.here()
         operator = client.operator(queue)
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             number = await operator.pause(event)
             if wait:
                 await operator.until_obeyed(number)
@@ -60,7 +60,7 @@ class Queues:
         _check_event(event)
         client = self._clients.here()
         operator = client.operator(queue)
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             await operator.resume(event)
 
     async def _is_quiet(self, queue: str) -> bool:

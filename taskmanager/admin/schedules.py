@@ -91,14 +91,14 @@ class Schedules:
     async def pause(self, queue: str, name: str) -> bool:
         """Fire no more until resumed; return whether there is such a schedule."""
         client = self._clients.here()
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             return await client.timetable(queue).pause(name)
 
     async def resume(self, queue: str, name: str) -> bool:
         """Go on with the next fire time; return whether there is such a schedule."""
         client = self._clients.here()
         timetable = client.timetable(queue)
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             try:
                 word = await timetable.resume(name)
             except ValueError as error:
@@ -110,7 +110,7 @@ class Schedules:
     async def remove(self, queue: str, name: str) -> bool:
         """Forget a schedule; return whether there was one."""
         client = self._clients.here()
-        with changing(client.where, queue):
+        with changing(client.where, client.keys(queue)):
             return await client.timetable(queue).remove(name)
 
     async def run(self, queue: str, name: str) -> JobHandle:
@@ -129,7 +129,7 @@ class Schedules:
     async def _register(self, client: Client, schedule: Schedule) -> Emitted:
         queue = schedule.lane.queue
         timetable = client.timetable(queue)
-        with refusing(client.where, queue):
+        with refusing(client.where, client.keys(queue)):
             done = await timetable.register(schedule, source="emit")
         if done.word in _REFUSALS or done.slot is None:
             reason = _REFUSALS.get(done.word, "it has no fire time within 50 years")

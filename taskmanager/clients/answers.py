@@ -6,17 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from consumers.connections.not_now import is_for_now
-from consumers.errors import (
-    BrokenKey,
-    LayoutMismatch,
-    QueueFull,
-    RedisUnavailable,
-    TaskManagerError,
-)
+from consumers.errors import RedisUnavailable, TaskManagerError
+from consumers.store.keys import Keys
+from consumers.store.refusals import meaning
 
 
 @contextlib.contextmanager
@@ -31,31 +27,20 @@ def answering(
 
 
 @contextlib.contextmanager
-def changing(where: str, queue: str) -> Iterator[None]:
+def changing(where: str, keys: Keys) -> Iterator[None]:
     """Turn a lost connection, and a script's refusal, into errors of ours."""
-    with answering(where, outcome="unknown"), refusing(where, queue):
+    with answering(where, outcome="unknown"), refusing(where, keys):
         yield
 
 
 @contextlib.contextmanager
-def refusing(where: str, queue: str) -> Iterator[None]:
-    """Turn a script's refusal into the error that says what it means."""
+def refusing(where: str, keys: Keys) -> Iterator[None]:
+    """Turn the refusal of a queue's script into the error that says what it means."""
     try:
         yield
     except ResponseError as error:
-        raise _refusal(where, queue, error) from error
-
-
-def _refusal(where: str, queue: str, error: ResponseError) -> TaskManagerError:
-    # Nothing was written then.
-    text = str(error)
-    if is_for_now(error):
-        return RedisUnavailable(where, text, outcome="not_sent")
-    if isinstance(error, OutOfMemoryError) or "OOM" in text:
-        return QueueFull(queue, f"Redis at {where} is out of memory")
-    if "LAYOUT " in text:
-        found, known = text.split("LAYOUT ", 1)[1].split(" ")[:2]
-        return LayoutMismatch(queue, found, known)
-    if "WRONGTYPE " in text:
-        return BrokenKey(text.split("WRONGTYPE ", 1)[1].split(" ")[0])
-    return TaskManagerError(f"Redis at {where} refused: {text}")
+        if is_for_now(error):
+            # Nothing was written then.
+            raise RedisUnavailable(where, str(error), outcome="not_sent") from error
+        unknown = TaskManagerError(f"Redis at {where} refused: {error}")
+        raise meaning(error, keys, where) or unknown from error
