@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from consumers.connections.clock import ServerClock
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
 from consumers.fetch.admission import Admission
 from consumers.fetch.fetcher import Fetcher
@@ -22,7 +22,8 @@ from consumers.fetch.levels import Levels
 from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.fetch.solo import SoloGate
-from consumers.lease.leases import Keeper, Leases
+from consumers.lease.leases import Leases
+from consumers.lease.renewer import Renewer
 from consumers.open.opener import Opener
 from consumers.policy import Policy
 from consumers.run.executor import Executor
@@ -153,7 +154,7 @@ class Parts:
         )
 
     def _make_renewal(self, connector: Connector, on_dead_loop: Callable[[], None]) -> None:
-        self.keeper = Keeper(
+        self.renewer = Renewer(
             self.leases,
             connector,
             consumer=self.terms.id,
@@ -187,7 +188,7 @@ class Parts:
             no_handler_deadline=terms.no_handler_deadline,
             letters_max_age_ms=terms.dead_letters.max_age_ms,
         )
-        self.control = ControlChannel(
+        self.hints = Hints(
             connector,
             {keys.control: keys.queue for keys in terms.queues},
             on_hint=self._hint,
@@ -207,13 +208,13 @@ class Parts:
 
     def start(self) -> None:
         """Begin to fetch, to renew leases and to keep the queues in order."""
-        self.keeper.start()
+        self.renewer.start()
         self._fetching = asyncio.create_task(self.fetcher.run(), name="fetcher")
         services: dict[str, Coroutine[Any, Any, None]] = {
             "heartbeat": self.heartbeat.run(),
             "janitor": self.janitor.run(),
             "auditor": self.auditor.run(),
-            "control": self.control.run(),
+            "hints": self.hints.run(),
         }
         services |= {f"promoter-{queue}": it.run() for queue, it in self.promoters.items()}
         services |= {f"relay-{queue}": it.run() for queue, it in self.relays.items()}
@@ -250,11 +251,11 @@ class Parts:
 
     async def close(self, *, say_goodbye: bool = False) -> None:
         """End every task and connection."""
-        self.control.stop()
+        self.hints.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.keeper.stop()
+        await self.renewer.stop()
         self.settler.close()
         if say_goodbye:
             with contextlib.suppress(RedisError, TimeoutError):

@@ -117,11 +117,11 @@ class QueueStats:
 
 
 class Inspector:
-    """Reads one queue; kept is the connection to where its results, logs and progress are."""
+    """Reads one queue; archive is the connection to where results, logs and progress are."""
 
-    def __init__(self, wire: Wire, keys: Keys, *, kept: Wire | None = None) -> None:
+    def __init__(self, wire: Wire, keys: Keys, *, archive: Wire | None = None) -> None:
         self._wire = wire
-        self._kept = wire if kept is None else kept
+        self._archive = wire if archive is None else archive
         self._keys = keys
 
     async def job(self, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 0) -> Facts:
@@ -129,20 +129,20 @@ class Inspector:
         question = inspect(self._keys, job_id, channel=channel, waiter_ttl_ms=waiter_ttl_ms)
         answer = await call(self._wire, question)
         facts = facts_of(self._keys.queue, job_id, answer)
-        if self._kept is self._wire:
+        if self._archive is self._wire:
             return facts
-        result = await self._kept.send("GET", self._keys.result(job_id))
-        return replace(facts, end=_kept_end(result, facts.letter))
+        result = await self._archive.send("GET", self._keys.result(job_id))
+        return replace(facts, end=_archived_end(result, facts.letter))
 
     async def logs(self, job_id: str) -> list[tuple[int, str]]:
         """Return the lines of a job's log, each with its time in ms; the last 1,000."""
-        lines = await self._kept.send("LRANGE", self._keys.log(job_id), 0, -1)
+        lines = await self._archive.send("LRANGE", self._keys.log(job_id), 0, -1)
         pairs = (line.decode("utf-8", "replace").partition(" ") for line in lines)
         return [(int(at), message) for at, _, message in pairs]
 
     async def progress(self, job_id: str) -> dict[str, str]:
         """Return the last progress of a job: at, done, total, note; empty when there is none."""
-        flat = await self._kept.send("HGETALL", self._keys.progress(job_id))
+        flat = await self._archive.send("HGETALL", self._keys.progress(job_id))
         return {
             name.decode(): value.decode("utf-8", "replace")
             for name, value in zip(flat[::2], flat[1::2], strict=True)
@@ -263,10 +263,10 @@ def end_of(stored: bytes) -> End:
     return End(int(run), state.partition(b";")[0].decode(), value)
 
 
-def _kept_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
-    """Return the end that was kept apart from the queue; None when the queue knows better.
+def _archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
+    """Return the end that was archived; None when the queue knows better.
 
-    A worker keeps it before it settles, and may have lost the job by then.
+    A worker archives it before it settles, and may have lost the job by then.
     """
     end = end_of(stored) if stored else None
     if end is not None and letter is not None and letter.run == end.run:

@@ -33,24 +33,24 @@ class Cancel(NamedTuple):
 
 
 class Operator:
-    """Changes one queue, on a connection for whatever else; kept is where results are.
+    """Changes one queue, on a connection for whatever else; archive is where results are.
 
     Its methods raise redis' errors.
     """
 
-    def __init__(self, wire: Wire, keys: Keys, *, kept: Wire | None = None) -> None:
+    def __init__(self, wire: Wire, keys: Keys, *, archive: Wire | None = None) -> None:
         self._wire = wire
         self._keys = keys
-        self._kept = kept
+        self._archive = archive
 
     async def cancel(self, job_id: str, run: int | None, *, result_ttl_ms: int) -> Cancel:
         """Cancel a job that has not ended; run says which run is meant, None the live one."""
-        ttl_ms = 0 if self._kept is not None else result_ttl_ms
+        ttl_ms = 0 if self._archive is not None else result_ttl_ms
         step = cancel(self._keys, job_id, run, ttl_ms)
         word, generation = await call(self._wire, step)
         done = Cancel(word.decode(), int(generation))
-        if self._kept is not None and done.word == "cancelled" and result_ttl_ms:
-            await self._keep(self._kept, job_id, done.run, result_ttl_ms)
+        if self._archive is not None and done.word == "cancelled" and result_ttl_ms:
+            await self._archive_end(self._archive, job_id, done.run, result_ttl_ms)
         return done
 
     async def pause(self, event: str | None = None) -> int:
@@ -88,9 +88,9 @@ class Operator:
         number: int = await call(self._wire, step)
         return number
 
-    async def _keep(self, kept: Wire, job_id: str, run: int, ttl_ms: int) -> None:
+    async def _archive_end(self, archive: Wire, job_id: str, run: int, ttl_ms: int) -> None:
         try:
-            await call(kept, archive_cancelled(self._keys, job_id, run, ttl_ms))
+            await call(archive, archive_cancelled(self._keys, job_id, run, ttl_ms))
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
             logger.error("the end of job %s is not kept: %s", job_id, error)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from consumers.admin.inspector import End, Facts, Inspector
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
 from consumers.store.asking import leave, living
 from consumers.store.keys import Keys
@@ -37,12 +37,12 @@ class Results:
     five seconds and after each reconnect: one call for 500 waits of a queue.
     """
 
-    def __init__(self, connector: Connector, wire: Wire, *, kept: Wire | None = None) -> None:
+    def __init__(self, connector: Connector, wire: Wire, *, archive: Wire | None = None) -> None:
         self._wire = wire
-        self._kept = kept
+        self._archive = archive
         self._waiter = secrets.token_hex(16)
         self._told: defaultdict[_Run, set[asyncio.Future[End | None]]] = defaultdict(set)
-        self._control = ControlChannel(
+        self._hints = Hints(
             connector,
             {},
             on_hint=lambda _, text: self._end(text),
@@ -66,7 +66,7 @@ class Results:
         return found
 
     async def _wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
-        inspector = Inspector(self._wire, keys, kept=self._kept)
+        inspector = Inspector(self._wire, keys, archive=self._archive)
         channel, awaited = keys.results(self._waiter), (keys.base, job_id, run)
         while True:
             told: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
@@ -94,7 +94,7 @@ class Results:
 
     async def close(self) -> None:
         """End the subscription."""
-        self._control.stop()
+        self._hints.stop()
         if self._looking is not None:
             self._looking.cancel()
         if self._listening is not None:
@@ -103,14 +103,14 @@ class Results:
     async def _listen(self, keys: Keys) -> None:
         if keys.base not in self._keys:
             self._keys[keys.base] = keys
-            self._control.add(keys.results(self._waiter), keys.queue)
+            self._hints.add(keys.results(self._waiter), keys.queue)
         if self._listening is None:
-            self._listening = asyncio.create_task(self._control.run(), name="results")
+            self._listening = asyncio.create_task(self._hints.run(), name="results")
             self._looking = asyncio.create_task(self._look(), name="results-look")
         # Without Redis nothing is heard, and what is asked then waits for it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASK_AGAIN):
-                await self._control.subscribed.wait()
+                await self._hints.subscribed.wait()
 
     def _end(self, text: str) -> None:
         base, job_id, run, said, value = text.split(" ", 4)

@@ -25,7 +25,7 @@ SILENCE_LIMIT = 10.0
 _PING = pack((b"PING",))
 
 
-class ControlChannel:
+class Hints:
     """Calls back for what is published to its channels, from start to stop.
 
     on_hint(queue, hint) runs on the event loop and must not block; its errors
@@ -74,7 +74,7 @@ class ControlChannel:
         """Listen until stop; reconnects with a growing, jittered pause of at most 2 seconds."""
         if self._stopped:
             return
-        self._serving = asyncio.create_task(self._serve(), name="control")
+        self._serving = asyncio.create_task(self._serve(), name="hints")
         try:
             await asyncio.wait({self._serving})
         finally:
@@ -145,7 +145,7 @@ class ControlChannel:
 
 
 class _Subscription(Link):
-    """One connection of a control channel; confirmed is called when no channel is missing."""
+    """One connection of a listener; confirmed is called when no channel is missing."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Jobs on their way into a queue: single emits that share a batch, and parts of a bulk."""
+"""Jobs on their way into a queue: single emits that share a batch, and chunks of a bulk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Emitted(NamedTuple):
     run: int
 
 
-Outcome: TypeAlias = Emitted | TaskManagerError
+Answer: TypeAlias = Emitted | TaskManagerError
 
 
 class Single(NamedTuple):
@@ -40,15 +40,15 @@ class Single(NamedTuple):
         """What it takes of a batch."""
         return 1, len(self.job.data)
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
+    def tell(self, answers: Sequence[Answer]) -> None:
         """Tell who waits, unless they gave up."""
-        (outcome,) = outcomes
+        (answer,) = answers
         if self.done.done():
             return
-        if isinstance(outcome, TaskManagerError):
-            self.done.set_exception(outcome)
+        if isinstance(answer, TaskManagerError):
+            self.done.set_exception(answer)
         else:
-            self.done.set_result(outcome)
+            self.done.set_result(answer)
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that it failed."""
@@ -64,12 +64,12 @@ class Bulk:
         # What it takes of a batch; size is that of the payloads, in bytes.
         self.cost: Cost = (len(jobs), size)
         # What became of each, in their order.
-        self.done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
+    def tell(self, answers: Sequence[Answer]) -> None:
         """Tell who waits, unless they gave up."""
         if not self.done.done():
-            self.done.set_result(list(outcomes))
+            self.done.set_result(list(answers))
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that all of it failed."""
@@ -79,41 +79,41 @@ class Bulk:
 class Batch:
     """Emits and bulks that leave together; sealed is how, once that was made."""
 
-    def __init__(self, parts: Sequence[Single | Bulk]) -> None:
-        self.parts = parts
-        jobs = [job for part in parts for job in part.jobs]
+    def __init__(self, emits: Sequence[Single | Bulk]) -> None:
+        self.emits = emits
+        jobs = [job for emit in emits for job in emit.jobs]
         # A reader that wakes in the middle of the script sees the highest first.
         self._order: Sequence[int] = ()
         if len({job.lane.priority for job in jobs}) > 1:
             self._order = sorted(range(len(jobs)), key=lambda at: -jobs[at].lane.priority)
             jobs = [jobs[at] for at in self._order]
         self.jobs: Sequence[NewJob] = jobs
-        self.until = max((part.until for part in parts), default=0.0)
+        self.until = max((emit.until for emit in emits), default=0.0)
         self.sealed: Sealed | None = None
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell each part what became of it; outcomes are in the order of jobs."""
+    def tell(self, answers: Sequence[Answer]) -> None:
+        """Tell each emit what became of it; answers are in the order of jobs."""
         if self._order:
-            of = dict(zip(self._order, outcomes, strict=True))
-            outcomes = [of[at] for at in range(len(of))]
+            of = dict(zip(self._order, answers, strict=True))
+            answers = [of[at] for at in range(len(of))]
         told = 0
-        for part in self.parts:
-            number = len(part.jobs)
-            part.tell(outcomes[told : told + number])
+        for emit in self.emits:
+            number = len(emit.jobs)
+            emit.tell(answers[told : told + number])
             told += number
 
     def fail(self, error: TaskManagerError) -> None:
-        """Tell each part that it failed."""
-        for part in self.parts:
-            part.fail(error)
+        """Tell each emit that it failed."""
+        for emit in self.emits:
+            emit.fail(error)
 
     def give_up(self, now: float, error: TaskManagerError) -> None:
-        """Tell the parts whose time is up that they failed."""
-        for part in self.parts:
-            if part.until <= now:
-                part.fail(error)
+        """Tell the emits whose time is up that they failed."""
+        for emit in self.emits:
+            if emit.until <= now:
+                emit.fail(error)
 
     def next_end(self, after: float) -> float | None:
-        """Return when, after a moment, the time of a part is up, but not that of all."""
-        ends = {part.until for part in self.parts if after < part.until < self.until}
+        """Return when, after a moment, the time of an emit is up, but not that of all."""
+        ends = {emit.until for emit in self.emits if after < emit.until < self.until}
         return min(ends, default=None)

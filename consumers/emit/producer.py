@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
-from consumers.emit.batches import Batch, Bulk, Emitted, Outcome, Single
+from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Single
 from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
@@ -32,11 +32,11 @@ LIST_AGAIN = 60.0
 _cost = attrgetter("cost")
 
 
-class Part(NamedTuple):
+class Chunk(NamedTuple):
     """Jobs of an emit_all that leave together: their positions, and what became of each."""
 
     positions: Sequence[int]
-    outcomes: asyncio.Future[list[Outcome]]
+    answers: asyncio.Future[list[Answer]]
 
 
 class Producer:
@@ -73,21 +73,21 @@ class Producer:
         self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
         return done
 
-    def emit_all(self, jobs: Sequence[NewJob]) -> list[Part]:
-        """Send many jobs in batches; return the parts of them that share one, to be awaited.
+    def emit_all(self, jobs: Sequence[NewJob]) -> list[Chunk]:
+        """Send many jobs in batches; return them in chunks that share one, to be awaited.
 
-        A job that failed has its error among the outcomes: those of emit. A part is
+        A job that failed has its error among the answers: those of emit. A chunk is
         told as a whole, so that a job costs less than an emit of its own does, and as
         soon as it is answered: who looks at it then does so while Redis works on others.
         """
         until = time.monotonic() + self.emit_timeout
-        return [self._send_part(jobs, its, size, until) for its, size in _cut(jobs)]
+        return [self._send_chunk(jobs, its, size, until) for its, size in _cut(jobs)]
 
-    def _send_part(self, jobs: Sequence[NewJob], its: list[int], size: int, until: float) -> Part:
+    def _send_chunk(self, jobs: Sequence[NewJob], its: list[int], size: int, until: float) -> Chunk:
         some = [jobs[at] for at in its]
         bulk = Bulk(some, until, size)
         self._writer(some[0].lane.queue).add(bulk)
-        return Part(its, bulk.done)
+        return Chunk(its, bulk.done)
 
     async def flush(self) -> None:
         """Return when everything emitted so far has been answered."""
@@ -151,7 +151,7 @@ class _QueueWriter:
         reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
         self._tell()
         self._put_back()
-        for waiting in [*batch.parts, *self._waiting]:
+        for waiting in [*batch.emits, *self._waiting]:
             waiting.fail(RedisUnavailable(self._producer.where, reason, outcome="unknown"))
         self._waiting.clear()
         if self._listing is not None:
@@ -187,15 +187,15 @@ class _QueueWriter:
 
     async def _send_apart(self, batch: Batch, error: Exception) -> None:
         """Find what cannot be packed: who shared a batch with it must not share its fate."""
-        if len(batch.parts) > 1:
-            for part in batch.parts:
-                await self._send(Batch([part]))
+        if len(batch.emits) > 1:
+            for emit in batch.emits:
+                await self._send(Batch([emit]))
             return
         logger.error("an emit to queue %s cannot be sent", self._keys.queue, exc_info=error)
         self._fail(batch, TaskManagerError(f"emit failed: {error}"))
 
     def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
-        """Tell each part of a batch when its time is up, although that of others is not."""
+        """Tell each emit of a batch when its time is up, although that of others is not."""
         end = batch.next_end(after)
         later = asyncio.get_running_loop().call_later
         left = 0.0 if end is None else max(0.0, end - time.monotonic())
@@ -223,8 +223,8 @@ class _QueueWriter:
 
     def _has_full_batch(self) -> bool:
         number = 0
-        for part in self._waiting:
-            number += part.cost[0]
+        for emit in self._waiting:
+            number += emit.cost[0]
             if number >= BATCH_ITEMS:
                 return True
         return False
@@ -235,7 +235,7 @@ class _QueueWriter:
         (batch, answer), self._answered = self._answered, None
         try:
             answers = zip(batch.jobs, words(answer), strict=True)
-            batch.tell([self._outcome(job, word) for job, word in answers])
+            batch.tell([self._answer(job, word) for job, word in answers])
         except Exception as error:
             # The answer is not one of ours: that must not become the fate of the next batch.
             logger.exception("the answer to an emit to queue %s is unreadable", self._keys.queue)
@@ -243,7 +243,7 @@ class _QueueWriter:
 
     def _put_back(self) -> None:
         if self._next is not None:
-            put_back(self._waiting, self._next.parts)
+            put_back(self._waiting, self._next.emits)
             self._next = None
 
     async def _list_queue(self) -> None:
@@ -271,7 +271,7 @@ class _QueueWriter:
                 late = RedisUnavailable(error.where, error.reason, outcome="not_sent")
                 self._waiting.popleft().fail(late)
 
-    def _outcome(self, job: NewJob, word: str) -> Outcome:
+    def _answer(self, job: NewJob, word: str) -> Answer:
         kind = word[0]
         if kind == "+":
             return Emitted(job.id, True, int(word[1:]))

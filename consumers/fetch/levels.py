@@ -65,7 +65,7 @@ def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
 
     What is paused is not read, nor a route: only newer versions know who may run its jobs.
     """
-    if lane.route or lane.group != type_ or state.holds(lane.event):
+    if lane.route or lane.group != type_ or state.covers(lane.event):
         return False
     if lane.event is None:
         return True

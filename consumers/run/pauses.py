@@ -37,7 +37,7 @@ class Pauses:
 
     def permit(self, queue: str, event: str) -> bool:
         """Whether a job may begin to run now."""
-        if self.closed or (self.any and self.of(queue).holds(event)):
+        if self.closed or (self.any and self.of(queue).covers(event)):
             return False
         return time.monotonic() - self._looked < MOST_STALE
 

@@ -76,7 +76,7 @@ def _unrun(run: Run, expired: bool) -> Verdict:
 
 def put_back(state: PauseState, event: str) -> Released:
     """Return where a job goes that may not begin now, by the pause state of its queue."""
-    if state.whole or not state.holds(event):
+    if state.whole or not state.covers(event):
         # A paused queue's lanes are not read; else this worker stood still, or stops.
         return Released("paused" if state.whole else "held")
     # One event's jobs go out of the way of the others, to its own lane, not read then.

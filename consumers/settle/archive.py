@@ -41,8 +41,8 @@ class Archive:
         self._where = connector.where
         self._result_ttl_ms = result_ttl_ms
 
-    async def keep(self, settlements: Sequence[Settlement]) -> None:
-        """Keep how runs end; repeated for ``patience`` seconds while this Redis is away or full.
+    async def write(self, settlements: Sequence[Settlement]) -> None:
+        """Write how runs ended; repeated for ``patience`` seconds while this Redis is away or full.
 
         What could not be kept by then is dropped, counted and logged: the queue
         must not stand still because of where its results go.
@@ -50,7 +50,7 @@ class Archive:
         What is kept and not settled afterwards (the lease was lost) belongs to a
         run that is run again: its successor, a later delivery, overwrites it.
         """
-        ends = [keep for it in settlements if (keep := self._end(it)) is not None]
+        ends = [end for it in settlements if (end := self._end(it)) is not None]
         attempt, until = 0, time.monotonic() + self.patience
         while ends and self._result_ttl_ms:
             try:

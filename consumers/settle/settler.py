@@ -180,7 +180,7 @@ class _QueueSettler:
         try:
             items = self._items(batch)
             if settler.archive is not None:
-                await settler.archive.keep(batch)
+                await settler.archive.write(batch)
             answer = await self._door.send(items, until=math.inf, again=again)
         except TaskManagerError as error:
             # Nothing was written, the jobs are still ours: say so and ask again.
@@ -199,7 +199,7 @@ class _QueueSettler:
                 Settlement(it.delivery, Cancelled("cancelled")) if word == "C" else it
                 for it, word in zip(batch, answers, strict=True)
             ]
-            await self._keep_cancelled(batch, answers)
+            await self._archive_cancelled(batch, answers)
         for settlement, word in zip(batch, answers, strict=True):
             self._resolve(settlement, word)
 
@@ -213,11 +213,11 @@ class _QueueSettler:
             # Outcomes and children are the application's objects: they may be and do anything.
             raise TypeError(f"an outcome is none: {named(error)}") from error
 
-    async def _keep_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
+    async def _archive_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
         # What the runs came to was kept before Redis said that they were cancelled.
         if self._settler.archive is not None:
             ends = [it for it, word in zip(batch, answers, strict=True) if word == "C"]
-            await self._settler.archive.keep(ends)
+            await self._settler.archive.write(ends)
 
     def _one_by_one(self, batch: list[Settlement], error: Exception) -> None:
         """Find the outcome that cannot be sent: the job of that one is buried instead."""
@@ -235,13 +235,13 @@ class _QueueSettler:
         self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
-        kept = []
+        ours = []
         for settlement in batch:
             if settlement.delivery.key in self._settler.leases:
-                kept.append(settlement)
+                ours.append(settlement)
             else:
                 self._settler.on_settled(settlement, False)
-        return kept
+        return ours
 
     def _resolve(self, settlement: Settlement, word: str) -> None:
         delivery = settlement.delivery

@@ -23,6 +23,6 @@ class PauseState:
         whole, events, number = values
         return cls(int(number or 0), whole is not None, frozenset((events or b"").decode().split()))
 
-    def holds(self, event: str | None) -> bool:
+    def covers(self, event: str | None) -> bool:
         """Whether jobs of an event may not start; None asks for the queue as a whole."""
         return self.whole or event in self.events

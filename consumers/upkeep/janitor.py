@@ -174,7 +174,7 @@ class Janitor(Rounds):
         state = PauseState.read(await self._wire.send("HMGET", keys.meta, *FIELDS))
         for stream in overdue:
             lane = stream.lane
-            if (lane.group, lane.event) not in handled and not state.holds(lane.event):
+            if (lane.group, lane.event) not in handled and not state.covers(lane.event):
                 await self._take_abandoned(stream)
                 await self._bury_old(stream)
 

@@ -11,7 +11,7 @@ from consumers.jobs.job import Job
 from consumers.jobs.texts import message_of
 from processors.retries.groups import members
 
-KEPT = 10
+MOST_ERRORS = 10
 # Ten of these stay well below a payload's limit.
 LINE_LIMIT = 2 * 1024
 _MEMBERS_NAMED = 5
@@ -30,7 +30,7 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
         "delivery": job.delivery,
         "error": line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore"),
     }
-    return to_json([*job.errors, entry][-KEPT:])
+    return to_json([*job.errors, entry][-MOST_ERRORS:])
 
 
 def _line(error: BaseException) -> str:

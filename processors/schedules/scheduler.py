@@ -69,7 +69,7 @@ class Scheduler(Steps):
     async def step(self) -> float:
         """Fire what is due; return the seconds until the next is, at most interval."""
         self._alarm.reset()
-        await self._keep_registered()
+        await self._register_own()
         now = await self._timetable.now_ms()
         for look in await self._due(now):
             await self._try(look, now)
@@ -111,7 +111,7 @@ class Scheduler(Steps):
 
     # What is registered here
 
-    async def _keep_registered(self) -> None:
+    async def _register_own(self) -> None:
         """Register what is ours; again after Redis has lost it.
 
         What is refused keeps neither another one nor the firing.
@@ -120,7 +120,7 @@ class Scheduler(Steps):
             await self._notice_losses()
         for schedule in self._own:
             if time.monotonic() >= self._confirm_at.get(schedule.name, 0.0):
-                await self._keep(schedule)
+                await self._register(schedule)
 
     async def _notice_losses(self) -> None:
         """Register all anew when Redis lost everything; when one is gone, only confirm."""
@@ -139,7 +139,7 @@ class Scheduler(Steps):
         if left < len(ours):
             self._confirm_at.clear()
 
-    async def _keep(self, schedule: Schedule) -> None:
+    async def _register(self, schedule: Schedule) -> None:
         self._confirm_at[schedule.name] = time.monotonic() + self.interval
         try:
             done = await self._confirm(schedule)

@@ -56,11 +56,11 @@ class Client:
 
     def inspector(self, queue: str) -> Inspector:
         """Return what reads a queue."""
-        return Inspector(self.producer.wire, self.keys(queue), kept=self._archive)
+        return Inspector(self.producer.wire, self.keys(queue), archive=self._archive)
 
     def operator(self, queue: str) -> Operator:
         """Return what changes a queue."""
-        return Operator(self.producer.wire, self.keys(queue), kept=self._archive)
+        return Operator(self.producer.wire, self.keys(queue), archive=self._archive)
 
     def timetable(self, queue: str) -> Timetable:
         """Return the schedules of a queue."""
@@ -84,7 +84,7 @@ class Client:
     def results(self) -> Results:
         """What waits for the ends of jobs; it subscribes with the first wait."""
         if self._results is None:
-            self._results = Results(self._connector, self.producer.wire, kept=self._archive)
+            self._results = Results(self._connector, self.producer.wire, archive=self._archive)
         return self._results
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ def start(server: RedisServer) -> Iterator[Start]:
 @pytest.fixture(autouse=True)
 def _says_nothing_of_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     # Tests count what is said, and a loop that lacks its processor for a second says so.
-    monkeypatch.setattr("consumers.lease.leases.LAG_WORTH_SAYING", 3600.0)
+    monkeypatch.setattr("consumers.lease.renewer.LAG_WORTH_SAYING", 3600.0)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import redis as redis_py
 
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.jobs.job import Job
-from consumers.lease.leases import Keeper
+from consumers.lease.renewer import Renewer
 from consumers.store.settling import SETTLE
 from tests.catalogue.rude_handlers import RUDE
 from tests.processes.stage import LEASE, RECOVERY, SLACK, Stage, nap, stop
@@ -176,9 +176,9 @@ async def test_row_a4_who_is_told_at_a_renewal_that_its_lease_is_anothers_cancel
     # Whether the lease had been stolen when each renewal began.
     renewals: list[bool] = []
     stolen, cancelled = threading.Event(), list[int]()
-    renew = Keeper._renew
+    renew = Renewer._renew
 
-    def noting(self: Keeper, *given: Any) -> None:
+    def noting(self: Renewer, *given: Any) -> None:
         renewals.append(stolen.is_set())
         renew(self, *given)
 
@@ -189,7 +189,7 @@ async def test_row_a4_who_is_told_at_a_renewal_that_its_lease_is_anothers_cancel
             cancelled.append(renewals.count(True))
             raise
 
-    monkeypatch.setattr(Keeper, "_renew", noting)
+    monkeypatch.setattr(Renewer, "_renew", noting)
     # Not by its own clock, however late a renewal is on a busy machine.
     monkeypatch.setattr("consumers.lease.leases.Leases.expired", lambda self: [])
     async with (

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
 from consumers.jobs.job import Job
 from consumers.store.leasing import RECLAIM
@@ -146,7 +146,7 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
 ) -> None:
     """By watchdogs of 10 to 12 s, or of 1 s here: nothing waits for the kernel's keepalive.
 
-    With those of 1 s that of the keeper is half-open too. It is there after a third of a
+    With those of 1 s that of the renewer is half-open too. It is there after a third of a
     lease, and a lease must outlast the watchdogs. What is made meanwhile has 5 s to connect.
     """
     lease, connections = 60.0, 3
@@ -154,8 +154,8 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
         lease, connections = 15.0, 4
         monkeypatch.setattr("consumers.fetch.reader.PATIENCE", 1.0)
         monkeypatch.setitem(Wire.__init__.__kwdefaults__, "reply_timeout", 1.0)
-        monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "ping_interval", 0.5)
-        monkeypatch.setitem(ControlChannel.__init__.__kwdefaults__, "silence_limit", 1.0)
+        monkeypatch.setitem(Hints.__init__.__kwdefaults__, "ping_interval", 0.5)
+        monkeypatch.setitem(Hints.__init__.__kwdefaults__, "silence_limit", 1.0)
     queue, runs, may_end = QueueView(redis), Counter[str](), asyncio.Event()
 
     async def work(job: Job[None]) -> None:
@@ -170,7 +170,7 @@ async def test_row_c5_half_open_connections_are_noticed_and_replaced(
         await emit("work", id="running")
         await aeventually(lambda: worker.running == 1 and proxy.open == connections)
         proxy.swallow()
-        # With the settle under way, reader, writer, keeper and hints all become half-open.
+        # With the settle under way, reader, writer, renewer and hints all become half-open.
         may_end.set()
         await aeventually(lambda: proxy.dead == proxy.open >= connections)
         assert worker.running == 0

@@ -18,7 +18,7 @@ from consumers import surroundings
 from consumers.connections.channel import SyncChannel
 from consumers.fetch import admission, follower, reader
 from consumers.jobs.outcome import Buried, Outcome
-from consumers.lease import leases
+from consumers.lease import renewer
 from consumers.run import executor
 from consumers.run.run import Run
 from consumers.store.delivery import Delivery, Stream
@@ -87,7 +87,7 @@ def _acknowledge_before_running() -> None:
 
 def _renew_on_the_loop() -> None:
     def start(self: Any) -> None:
-        channel = SyncChannel(self._connector, name=f"keeper-{self._consumer}")
+        channel = SyncChannel(self._connector, name=f"renewer-{self._consumer}")
 
         async def run() -> None:
             while not self._stopping.is_set():
@@ -97,8 +97,8 @@ def _renew_on_the_loop() -> None:
 
         self._running = asyncio.get_running_loop().create_task(run())
 
-    assert callable(leases.Keeper._run)
-    leases.Keeper.start = start  # type: ignore[method-assign]
+    assert callable(renewer.Renewer._run)
+    renewer.Renewer.start = start  # type: ignore[method-assign]
 
 
 def _inherit_the_context() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import sys
 
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
 from consumers.store.keys import Keys
 from consumers.upkeep.promoter import Promoter
@@ -30,7 +30,7 @@ class TellingPromoter(Promoter):
 async def main(url: str) -> None:
     connector, keys = Connector.of(url), Keys("default")
     promoter = TellingPromoter(Wire(connector, name="promoter"), keys)
-    control = ControlChannel(
+    control = Hints(
         connector,
         {keys.control: keys.queue},
         on_hint=lambda queue, hint: promoter.wake(),

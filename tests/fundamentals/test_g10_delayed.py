@@ -103,7 +103,7 @@ async def test_g10_a_nearer_job_wakes_the_sleeping_promoter(
     async with emitting(server.url) as emit:
         await emit.producer.emit(new_job("run", id="far", due="+7200000"))
         async with working(server.url, {"run": run}) as worker:
-            await worker._parts.control.subscribed.wait()  # type: ignore[union-attr]
+            await worker._parts.hints.subscribed.wait()  # type: ignore[union-attr]
             await aeventually(lambda: waits[-1:] == [3600.0])
             await emit.producer.emit(new_job("run", id="near", due="+100"))
             await aeventually(lambda: started)

@@ -87,7 +87,7 @@ async def test_g2_a_paused_worker_that_wakes_after_its_lease_commits_nothing(
     ):
         await emit("work")
         await aeventually(lambda: paused.running == 1)
-        paused._parts.keeper._stopping.set()  # type: ignore[union-attr]
+        paused._parts.renewer._stopping.set()  # type: ignore[union-attr]
         async with working(server.url, {"work": quick}, lease=SHORT_LEASE) as other:
             await aeventually(lambda: other.settled == 1)
         slow_may_end.set()

@@ -104,8 +104,8 @@ async def test_g8_a_hand_back_that_did_not_reach_redis_is_repeated(server: Redis
             await aeventually(blocker.blocks.is_set)
             proxy.refuse()
             # With the loop blocked, and no lease to renew yet, nobody else connects.
-            keeper = worker._parts.keeper  # type: ignore[union-attr]
-            await aeventually(lambda: keeper._returning and proxy.refused)
+            renewer = worker._parts.renewer  # type: ignore[union-attr]
+            await aeventually(lambda: renewer._returning and proxy.refused)
             assert ran == []
             proxy.pass_all()
             with working_thread(server.url, handlers, lease=lease):
@@ -157,7 +157,7 @@ async def test_g8_what_was_deleted_while_it_was_held_is_handed_back_once(
                 [held] = parts.leases.held
                 redis.xdel(queue.lane(4), held.entry)
                 await aeventually(lambda: held not in parts.leases.held, within=20.0)
-                await aeventually(lambda: not parts.keeper._returning, within=20.0)
+                await aeventually(lambda: not parts.renewer._returning, within=20.0)
                 assert held.key not in parts.leases
             finally:
                 may_end.set()

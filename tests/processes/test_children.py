@@ -66,7 +66,7 @@ def test_a_child_of_a_handler_holds_no_connection_of_a_worker_that_was_killed(
     stage.emit("fork")
     worker.wait_for_line("a child lives", 2 * SLACK)
     # The last of them is made when a lease is renewed for the first time.
-    eventually(lambda: {"reader", "writer", "keeper"} <= connections(stage), SLACK)
+    eventually(lambda: {"reader", "writer", "renewer"} <= connections(stage), SLACK)
     stage.emit(event, {"again": True})
     worker.wait_for_line("a child lives", 2 * SLACK)
 

@@ -142,7 +142,7 @@ async def test_that_an_address_leads_to_a_replica_is_said_once(
 
 
 def test_a_thread_that_renews_leases_leaves_the_old_primary(pair: Pair) -> None:
-    channel = SyncChannel(Connector.of(pair.url), name="a-keeper")
+    channel = SyncChannel(Connector.of(pair.url), name="a-renewer")
     write = ("EVAL", "return redis.call('SET', KEYS[1], 1, 'PX', 60000)", 1, "key")
     assert channel.ask(write, timeout=WITHIN) == [b"OK"]
     pair.fail_over()

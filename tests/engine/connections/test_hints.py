@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE, aeventually
@@ -36,8 +36,8 @@ class Heard:
 
 
 @contextlib.asynccontextmanager
-async def listening(url: str, heard: Heard, **options: float) -> AsyncIterator[ControlChannel]:
-    control = ControlChannel(
+async def listening(url: str, heard: Heard, **options: float) -> AsyncIterator[Hints]:
+    control = Hints(
         Connector.of(url), CHANNELS, on_hint=heard.hint, on_reconnect=heard.reconnect, **options
     )
     running = asyncio.create_task(control.run())
@@ -84,7 +84,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet(server: RedisServer) 
     heard = Heard()
     with FaultProxy(server.port) as proxy:
         proxy.refuse()
-        control = ControlChannel(
+        control = Hints(
             Connector.of(proxy.url), CHANNELS, on_hint=heard.hint, on_reconnect=heard.reconnect
         )
         running = asyncio.create_task(control.run())
@@ -162,7 +162,7 @@ async def test_a_missing_right_is_told_and_tried_again(
     await aredis.acl_setuser(
         "u", enabled=True, passwords=["+pw"], categories=["+@all"], reset_channels=True
     )
-    control = ControlChannel(
+    control = Hints(
         Connector.of(f"redis://u:pw@127.0.0.1:{server.port}/0"),
         CHANNELS,
         on_hint=Heard().hint,
@@ -184,7 +184,7 @@ async def test_stopping_ends_it_even_while_it_connects(
     monkeypatch.setattr("consumers.connections.link.CONNECT_TIMEOUT", 3600.0)
     with FaultProxy(server.port) as proxy:
         proxy.swallow()
-        control = ControlChannel(
+        control = Hints(
             Connector.of(proxy.url),
             CHANNELS,
             on_hint=Heard().hint,
@@ -205,7 +205,7 @@ async def test_cancelling_run_leaves_nothing_open(
     server: RedisServer, aredis: redis.asyncio.Redis
 ) -> None:
     heard = Heard()
-    control = ControlChannel(
+    control = Hints(
         Connector.of(server.url), CHANNELS, on_hint=heard.hint, on_reconnect=heard.reconnect
     )
     running = asyncio.create_task(control.run())

@@ -54,11 +54,11 @@ def test_a_thread_that_renews_leases_needs_no_client_command(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     url = url_of_user(server, redis, "~*", "&*", "+@all", "-client")
-    channel = SyncChannel(Connector.of(url), name="a-keeper")
+    channel = SyncChannel(Connector.of(url), name="a-renewer")
 
     assert channel.ask(("PING",), timeout=WITHIN) == [b"PONG"]
     names = [it["name"] for it in redis.client_list()]
-    assert "a-keeper" in names
+    assert "a-renewer" in names
     assert channel.client_id is not None
     channel.close()
 

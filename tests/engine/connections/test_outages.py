@@ -123,11 +123,11 @@ async def test_a_bulk_is_told_in_its_own_time_when_a_later_one_shares_its_batch(
             [early] = producer.emit_all([new_job("work", id="early")])
             producer.emit_timeout = PATIENCE
             [late] = producer.emit_all([new_job("work", id="late")])
-            told = await early.outcomes
-            assert not late.outcomes.done()
+            told = await early.answers
+            assert not late.answers.done()
         finally:
             server.resume()
-        [outcome] = await late.outcomes
+        [outcome] = await late.answers
         with pytest.raises(RedisUnavailable):
             await under_way
 
@@ -139,12 +139,12 @@ async def test_what_cannot_be_packed_does_not_undo_what_shares_its_batch(
     server: RedisServer,
 ) -> None:
     async with emitting(server.url) as emit:
-        parts = emit.producer.emit_all([new_job("work", id="good")])
-        parts += emit.producer.emit_all(
+        chunks = emit.producer.emit_all([new_job("work", id="good")])
+        chunks += emit.producer.emit_all(
             [new_job("work", id="bad")._replace(options=cast("bytes", object()))]
         )
         single = emit("good")
-        [good], [bad] = [await part.outcomes for part in parts]
+        [good], [bad] = [await chunk.answers for chunk in chunks]
         emitted = await single
 
     assert isinstance(good, Emitted)

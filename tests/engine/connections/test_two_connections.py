@@ -82,11 +82,11 @@ async def test_a_worker_that_lost_its_job_does_not_overwrite_what_its_successor_
     older, newer = delivery(run=1, count=1), delivery(run=1, count=2)
     later_run = delivery(run=2, count=1)
 
-    await archive.keep([Settlement(newer, Completed(b'"new"')), Settlement(older, Released("x"))])
-    await archive.keep([Settlement(older, Completed(b'"old"'))])
+    await archive.write([Settlement(newer, Completed(b'"new"')), Settlement(older, Released("x"))])
+    await archive.write([Settlement(older, Completed(b'"old"'))])
     assert kept.get(KEYS.result("a")) == b'1 completed "new"'
-    await archive.keep([Settlement(later_run, Completed(b'"later"'))])
-    await archive.keep([Settlement(newer, Completed(b'"new"'))])
+    await archive.write([Settlement(later_run, Completed(b'"later"'))])
+    await archive.write([Settlement(newer, Completed(b'"new"'))])
     assert kept.get(KEYS.result("a")) == b'2 completed "later"'
 
     note = archive.log(older, 60_000, "late")
@@ -117,7 +117,7 @@ async def test_a_db_that_is_away_holds_up_no_job_for_long(
     )
 
     with caplog.at_level("ERROR"):
-        await archive.keep([Settlement(delivery(run=1, count=1), Completed(b"1"))])
+        await archive.write([Settlement(delivery(run=1, count=1), Completed(b"1"))])
     await archive.close()
 
     assert archive.dropped == 1

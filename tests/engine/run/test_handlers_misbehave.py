@@ -301,7 +301,7 @@ async def test_a_run_that_is_lost_before_its_first_step_gives_its_slot_back(
         def start_and_lose(run: Run, context: Context) -> None:
             executor.start = start
             start(run, context)
-            # As the lease keeper does it, when the loop was blocked before the start.
+            # As the lease renewer does it, when the loop was blocked before the start.
             executor.lose(run.delivery)
 
         executor.start = start_and_lose  # type: ignore[method-assign]

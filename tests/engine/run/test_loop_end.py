@@ -32,7 +32,7 @@ JOBS = 3
 def collected() -> Iterator[None]:
     """Collect here, and not in a later test, what the loops that ended left open."""
     yield
-    eventually(lambda: not any(it.name == "lease-keeper" for it in threading.enumerate()), 30)
+    eventually(lambda: not any(it.name == "lease-renewer" for it in threading.enumerate()), 30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()

@@ -40,7 +40,7 @@ class Ends:
 
     async def keep_late(self, delivery: Delivery) -> None:
         """Keep what the worker that lost a delivery came to."""
-        await self.archive.keep([Settlement(delivery, Completed(b'"lost"'))])
+        await self.archive.write([Settlement(delivery, Completed(b'"lost"'))])
 
     async def cancel(self) -> str:
         return (await self.operator.cancel("a", None, result_ttl_ms=RESULT_TTL_MS)).word
@@ -57,8 +57,8 @@ async def ends(server: RedisServer, redis: redis_py.Redis) -> AsyncIterator[Ends
     yield Ends(
         queue,
         archive,
-        Operator(wire, queue.keys, kept=kept),
-        Inspector(wire, queue.keys, kept=kept),
+        Operator(wire, queue.keys, archive=kept),
+        Inspector(wire, queue.keys, archive=kept),
     )
     for it in (archive, wire, kept):
         await it.close()

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from consumers.connections.connector import Connector
-from consumers.connections.hints import ControlChannel
+from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import Lane
@@ -201,7 +201,7 @@ async def test_the_listener_to_hints_that_is_cancelled_anywhere_ends_and_leaves_
     server: RedisServer, turns: int
 ) -> None:
     others = asyncio.all_tasks()
-    hints = ControlChannel(
+    hints = Hints(
         Connector.of(server.url), {KEYS.control: KEYS.queue},
         on_hint=lambda queue, hint: None, on_reconnect=lambda: None,
     )  # fmt: skip

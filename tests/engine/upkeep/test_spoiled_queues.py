@@ -213,4 +213,4 @@ async def test_what_a_look_at_the_leases_raises_does_not_end_their_renewals(
         await aeventually(lambda: queue.stats("completed") == 1)
 
     assert len(raised) > 1
-    assert "the lease keeper failed a step" in caplog.messages
+    assert "the lease renewer failed a step" in caplog.messages

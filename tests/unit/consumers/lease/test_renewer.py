@@ -7,7 +7,8 @@ import time
 from consumers.connections.connector import Connector
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
-from consumers.lease.leases import Keeper, Leases
+from consumers.lease.leases import Leases
+from consumers.lease.renewer import Renewer
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
 from tests.support.waiting import aeventually, eventually
@@ -23,7 +24,7 @@ async def test_a_loop_that_is_blocked_for_long_is_told_of_each_lost_delivery_onc
         lost.append(delivery)
 
     leases.seconds["default"] = 0.2
-    keeper = Keeper(
+    renewer = Renewer(
         leases,
         # Nobody listens there: nothing can be renewed.
         Connector.of("redis://127.0.0.1:1"),
@@ -37,13 +38,13 @@ async def test_a_loop_that_is_blocked_for_long_is_told_of_each_lost_delivery_onc
         _STREAM, "1-0", 1, Envelope("a", "e", b"{}", b"", 1, 1, 0, 0, 0, 0), time.monotonic()
     )
     leases.all[delivery.key] = delivery
-    keeper.start()
+    renewer.start()
     try:
         # Without an await: the loop stands still for many of the thread's looks.
-        eventually(lambda: keeper.worst_lag > 1.0)
+        eventually(lambda: renewer.worst_lag > 1.0)
         assert lost == []
         await aeventually(lambda: lost)
     finally:
-        await keeper.stop()
+        await renewer.stop()
 
     assert lost == [delivery]

@@ -30,14 +30,14 @@ def test_a_state_is_read_from_the_fields_of_a_queue(
 
 
 def test_a_paused_queue_holds_every_event() -> None:
-    assert WHOLE.holds("e")
-    assert WHOLE.holds(None)
+    assert WHOLE.covers("e")
+    assert WHOLE.covers(None)
 
 
 def test_a_paused_event_holds_its_jobs_and_neither_others_nor_the_queue() -> None:
-    assert EVENT.holds("e")
-    assert not EVENT.holds("f")
-    assert not EVENT.holds(None)
+    assert EVENT.covers("e")
+    assert not EVENT.covers("f")
+    assert not EVENT.covers(None)
 
 
 def test_what_is_not_known_is_not_paused() -> None:
