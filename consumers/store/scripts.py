@@ -24,7 +24,9 @@ from consumers.connections.wire import NotSent
 
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
 # refuses writes after commands like TIME and XPENDING. Later versions ignore it.
-_PROLOGUE = "redis.replicate_commands()\n"
+# An include gives one accessor, which makes its functions when it is first called, and keeps
+# them in made: Lua makes each function anew at every call of a script.
+_PROLOGUE = "redis.replicate_commands()\nlocal made = {}\n"
 _CHOICE = re.compile(r"\{\{(\w+)\}\}")
 _INCLUDE = re.compile(r"^-- include ([\w/]+)$", re.MULTILINE)
 

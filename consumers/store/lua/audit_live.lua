@@ -14,6 +14,10 @@
 -- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live
+-- include door
+-- include clock
+-- include meta
+-- include tail
 -- include tell
 -- include lane
 -- include clauses
@@ -83,6 +87,6 @@ end
 redis.call('HDEL', meta, 'audit')
 local more = bucket < buckets
 if more then redis.call('HSET', meta, 'audit', bucket .. ' ' .. names) end
-if #dropped > 0 then redis.pcall('HINCRBY', stats, 'vanished', #dropped) end
+local counts = { vanished = #dropped > 0 and #dropped or nil }
 table.insert(dropped, 1, more and 1 or 0)
-return dropped
+return finish({ stats = stats, counts = counts, answer = dropped }, BUDGET)

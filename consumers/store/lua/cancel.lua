@@ -16,6 +16,10 @@
 -- it would spoil the group's lag.
 -- Errors: WRONGTYPE; nothing is written then.
 -- include live
+-- include door
+-- include clock
+-- include meta
+-- include tail
 -- include tell
 -- include lane
 -- include clauses
@@ -37,12 +41,14 @@ for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
 end
 
+local counts = {}
+
 -- The job has ended for everybody who asks.
 local function record_end(head, counted)
   local run = { bucket = bucket, id = id, generation = generation, pointer = pointer,
     idempotency = clauses().idempotency_of(head) }
   ending().record(base, run, 'cancelled', 'cancelled', { ttl = result_ttl, anybody_waits = true })
-  if not counted then redis.pcall('HINCRBY', stats, 'cancelled', 1) end
+  if not counted then counts.cancelled = 1 end
 end
 
 local function cancel_put_off()
@@ -71,11 +77,10 @@ local function cancel_entry()
   end
   -- Full memory refuses a first write that adds; this one removes nothing.
   redis.call('SREM', base .. 'cancelled', mark)
-  if redis.call('SADD', base .. 'cancelling', mark) == 1 then
-    redis.pcall('HINCRBY', stats, 'cancelled', 1)
-  end
+  if redis.call('SADD', base .. 'cancelling', mark) == 1 then counts.cancelled = 1 end
   tell().hint(base, 'cancel', mark)
   return { 'requested', tonumber(generation) }
 end
 
-return live().is_put_off(place) and cancel_put_off() or cancel_entry()
+local answer = live().is_put_off(place) and cancel_put_off() or cancel_entry()
+return finish({ stats = stats, counts = counts, answer = answer }, BUDGET)

@@ -25,6 +25,8 @@
 -- include door
 -- include clock
 -- include meta
+-- include tail
+-- include enter
 -- include live
 -- include tell
 -- include lane
@@ -103,10 +105,10 @@ local function add_plain(at)
   local way = ways[index] or way_to(index)
   if not way or redis.pcall('HGET', bucket, id) then return nil end
   local run = string.format('%.0f', generation + 1)
-  local entry = redis.pcall('XADD', way.stream, '*', 'head', '1:' .. run .. rest_of_head,
-    'id', id, 'event', ARGV[at + 3], 'data', ARGV[at + 4], 'options', ARGV[at + 5])
-  if type(entry) == 'table' then return nil end
-  redis.call('HSET', bucket, id, run .. way.place .. entry)
+  local entry = enter(way.stream, bucket, id, run .. way.place,
+    'head', '1:' .. run .. rest_of_head, 'id', id, 'event', ARGV[at + 3], 'data', ARGV[at + 4],
+    'options', ARGV[at + 5])
+  if not entry then return nil end
   generation, added = generation + 1, added + 1
   return '+' .. run
 end
@@ -117,12 +119,8 @@ end
 
 -- Last, because full memory allows them: as a first write they would let all others pass it.
 for _, met in ipairs(dropped) do admission().absorb(base, listed, stats, met[1], met[2], now) end
-if added > 0 then
-  redis.call('HSET', meta, 'generation', generation)
-  name_epoch(meta, now)
-  -- A counter that is no number must not make a written batch an error.
-  redis.pcall('HINCRBY', stats, 'emitted', added)
-end
-local answer = table.concat(words, ' ')
-remember(door, number, digest, answer)
-return answer
+return finish({
+  meta = meta, generation = added > 0 and generation, began = added > 0 and now,
+  stats = stats, counts = { emitted = added > 0 and added or nil },
+  door = door, number = number, digest = digest, answer = table.concat(words, ' '),
+}, BUDGET)

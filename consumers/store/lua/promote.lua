@@ -10,7 +10,11 @@
 -- Returns how many were moved, and in how many ms the next one is due (-1 for none,
 -- 0 when more are due now).
 -- Errors: WRONGTYPE; nothing is written then.
+-- include door
 -- include clock
+-- include meta
+-- include tail
+-- include enter
 -- include live
 -- include tell
 -- include lane
@@ -65,8 +69,8 @@ end
 
 local function move(job)
   lanes().open(base, listed, job.stream, job.group)
-  local entry = redis.call('XADD', job.stream, '*', unpack(job.fields))
-  redis.call('HSET', job.bucket, job.id, live().pointer(job.generation, 0, job.lane, entry))
+  assert(enter(job.stream, job.bucket, job.id, live().pointer(job.generation, 0, job.lane, ''),
+    unpack(job.fields)))
 end
 
 local moving = {}
@@ -75,7 +79,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due_set, '-inf', now, 'LIMIT', 0
 end
 delayed().take_up_all(base, moving)
 for _, job in ipairs(moving) do move(job) end
-local moved = #moving
-if moved > 0 then redis.pcall('HINCRBY', stats, 'promoted', moved) end
 local next_due = redis.call('ZRANGE', due_set, 0, 0, 'WITHSCORES')[2]
-return { moved, next_due and math.max(0, tonumber(next_due) - now) or -1 }
+return finish({
+  stats = stats, counts = { promoted = #moving > 0 and #moving or nil },
+  answer = { #moving, next_due and math.max(0, tonumber(next_due) - now) or -1 },
+}, BUDGET)

@@ -18,8 +18,11 @@
 -- taken before, or buried because their lane would be one too many), and how many of
 -- them were buried.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
+-- include door
 -- include clock
 -- include meta
+-- include tail
+-- include enter
 -- include live
 -- include tell
 -- include lane
@@ -95,13 +98,11 @@ for at = 8, #ARGV, 9 do
 end
 -- What was taken before needs no memory, so that it can leave the outbox.
 if last ~= first then redis.call('HSET', relayed, source, epoch .. ' ' .. last) end
-if added > 0 then
-  redis.call('HSET', meta, 'generation', generation)
-  name_epoch(meta, now)
-  redis.pcall('HINCRBY', stats, 'emitted', added)
-end
 if buried > 0 then
-  redis.pcall('HINCRBY', stats, 'dead', buried)
   letters().trim(base, most_dead, tonumber(ARGV[4]), server_ms() - tonumber(ARGV[5]))
 end
-return { dealt, buried }
+return finish({
+  meta = meta, generation = added > 0 and generation, began = added > 0 and now, stats = stats,
+  counts = { emitted = added > 0 and added or nil, dead = buried > 0 and buried or nil },
+  answer = { dealt, buried },
+}, BUDGET)

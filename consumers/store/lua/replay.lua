@@ -25,6 +25,8 @@
 -- include door
 -- include clock
 -- include meta
+-- include tail
+-- include enter
 -- include live
 -- include tell
 -- include lane
@@ -76,8 +78,7 @@ local function bring_back(bucket, id, letter, lane, group, fields)
   local run = string.format('%.0f', generation)
   room = room - letters().drop(base, letter[1], letter[2])
   lanes().open(base, listed, stream, group)
-  local entry = redis.call('XADD', stream, '*', unpack(fields))
-  redis.call('HSET', bucket, id, live().pointer(run, 0, lane, entry))
+  assert(enter(stream, bucket, id, live().pointer(run, 0, lane, ''), unpack(fields)))
   -- While it lives again its idempotency key must not run out.
   guards().keep(base, clauses().idempotency_of(fields[2]), bucket, id, run, now_ms())
   return '+' .. run
@@ -103,10 +104,8 @@ for at = 7, #ARGV, 2 do
   words[#words + 1] = room > 0 and replay(base .. 'live:' .. ARGV[at], ARGV[at + 1]) or 'A'
 end
 
-if replayed > 0 then
-  redis.call('HSET', meta, 'generation', generation)
-  redis.pcall('HINCRBY', stats, 'replayed', replayed)
-end
-local answer = table.concat(words, ' ')
-remember(door, number, digest, answer)
-return answer
+return finish({
+  meta = meta, generation = replayed > 0 and generation,
+  stats = stats, counts = { replayed = replayed > 0 and replayed or nil },
+  door = door, number = number, digest = digest, answer = table.concat(words, ' '),
+}, BUDGET)

@@ -34,6 +34,8 @@
 -- include door
 -- include clock
 -- include meta
+-- include tail
+-- include enter
 -- include fence
 -- include shares
 -- include live
@@ -129,12 +131,7 @@ end
 if counted.dead then
   letters().trim(base, most_dead, tonumber(ARGV[7]), server_ms() - tonumber(ARGV[8]))
 end
-if counted.emitted then redis.call('HSET', meta, 'generation', generation) end
-for what, by in pairs(counted) do
-  -- Only 'fenced' can be the first write of a batch; full memory refuses that. And
-  -- a counter that is no number must not make a written batch an error.
-  redis.pcall('HINCRBY', stats, what, by)
-end
-local answer = table.concat(words, ' ')
-remember(door, number, digest, answer)
-return answer
+return finish({
+  meta = meta, generation = counted.emitted and generation, stats = stats, counts = counted,
+  door = door, number = number, digest = digest, answer = table.concat(words, ' '),
+}, BUDGET)

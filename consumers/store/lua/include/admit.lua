@@ -1,11 +1,10 @@
 -- Admit new jobs into lanes, for emit and for children that are settled with
--- their parent. Needs clauses, live, lane, delayed and guard.
+-- their parent. Needs enter, clauses, live, lane, delayed and guard.
 
 local JOB_FIELDS = 8
 
-local made_admission
 local function admission()
-  if made_admission then return made_admission end
+  if made.admission then return made.admission end
   local it = {}
 
   -- Reads one job from the arguments; at is the index of its first field.
@@ -83,12 +82,10 @@ local function admission()
     elseif due then
       delayed().put_off(base, bucket, job.id, generation, name, group, fields, due, 'delayed')
     else
-      local entry = redis.pcall('XADD', job.stream, '*', unpack(fields))
-      if type(entry) == 'table' then
-        if string.find(entry.err, 'exhausted') then return false end
-        error(entry.err)
-      end
-      redis.call('HSET', bucket, job.id, live().pointer(generation, 0, name, entry))
+      local pointer = live().pointer(generation, 0, name, '')
+      local entry, why_not = enter(job.stream, bucket, job.id, pointer, unpack(fields))
+      if not entry and string.find(why_not, 'exhausted') then return false end
+      if not entry then error(why_not) end
     end
     if guard then guards().hold_new(guard, job, generation, now) end
     return generation
@@ -109,6 +106,6 @@ local function admission()
     if found.guard then guards().meet(base, listed, stats, job, found, now) end
   end
 
-  made_admission = it
+  made.admission = it
   return it
 end

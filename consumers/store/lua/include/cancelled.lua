@@ -11,9 +11,8 @@ local function any_cancelled(base)
   return false
 end
 
-local made_cancelled
 local function cancelled()
-  if made_cancelled then return made_cancelled end
+  if made.cancelled then return made.cancelled end
   local it = {}
 
   local function is_marked(set, name, entry)
@@ -30,6 +29,6 @@ local function cancelled()
     redis.pcall('SREM', base .. 'cancelling', mark)
   end
 
-  made_cancelled = it
+  made.cancelled = it
   return it
 end

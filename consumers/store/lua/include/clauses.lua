@@ -11,9 +11,8 @@
 --   l <hash> <window> <longest>   debounced (ms), the first runs and the rest is dropped
 -- These are guards: a job has one at most. A job with one that is not known is refused.
 
-local made_clauses
 local function clauses()
-  if made_clauses then return made_clauses end
+  if made.clauses then return made.clauses end
   local it = {}
 
   -- Returns what a head says; nil when it is none.
@@ -75,6 +74,6 @@ local function clauses()
     return guard
   end
 
-  made_clauses = it
+  made.clauses = it
   return it
 end

@@ -3,9 +3,8 @@
 -- before: the entry of that one, which is its latest again when this one goes. What is trimmed
 -- is counted. A counter that is no number must not make a written batch an error. Needs lane.
 
-local made_letters
 local function letters()
-  if made_letters then return made_letters end
+  if made.letters then return made.letters end
   local it = {}
 
   function it.refusal(base)
@@ -82,6 +81,6 @@ local function letters()
     if dropped > 0 then redis.pcall('HINCRBY', base .. 'stats', 'dead_trimmed', dropped) end
   end
 
-  made_letters = it
+  made.letters = it
   return it
 end

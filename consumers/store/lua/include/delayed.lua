@@ -1,9 +1,8 @@
 -- The delayed set: job ids by due time (ms), their envelopes beside it, and how many
 -- of them each lane is reserved for. Needs live, lane and clauses.
 
-local made_delayed
 local function delayed()
-  if made_delayed then return made_delayed end
+  if made.delayed then return made.delayed end
   local it = {}
 
   -- An envelope (live bucket, lane, group, fields of the entry) is kept as
@@ -98,6 +97,6 @@ local function delayed()
     give_back(base, old, 1)
   end
 
-  made_delayed = it
+  made.delayed = it
   return it
 end

@@ -2,9 +2,8 @@
 -- has its live bucket, id, generation and, as far as it is known, its pointer and the hash of its
 -- idempotency key. Needs live and guard.
 
-local made_ending
 local function ending()
-  if made_ending then return made_ending end
+  if made.ending then return made.ending end
   local it = {}
 
   -- Whether the index leads to this very run.
@@ -47,6 +46,6 @@ local function ending()
     end
   end
 
-  made_ending = it
+  made.ending = it
   return it
 end

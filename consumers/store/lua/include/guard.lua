@@ -2,9 +2,8 @@
 -- holds "<live bucket> <id> <generation> <since (ms)>" of its job. It only points: a job that is
 -- gone never keeps another out. Needs clauses, live, lane and delayed.
 
-local made_guards
 local function guards()
-  if made_guards then return made_guards end
+  if made.guards then return made.guards end
   local it = {}
 
   it.KEPT_AFTER_END = 86400000
@@ -134,6 +133,6 @@ local function guards()
     if not held or held.id == id then it.hold(guard, { bucket = bucket, id = id }, generation, now) end
   end
 
-  made_guards = it
+  made.guards = it
   return it
 end

@@ -21,9 +21,8 @@ local function is_open(base, listed, key)
   return opened[key]
 end
 
-local made_lanes
 local function lanes()
-  if made_lanes then return made_lanes end
+  if made.lanes then return made.lanes end
   local it = {}
 
   -- Returns the facts of a stream by name; none when there is no stream.
@@ -139,6 +138,6 @@ local function lanes()
     tell().hint(base, 'lane', name)
   end
 
-  made_lanes = it
+  made.lanes = it
   return it
 end

@@ -6,9 +6,8 @@
 -- Returns the generation of a pointer; nil when broken.
 local function generation_in(pointer) return string.match(pointer, '^(%d+) %d+ %S+ %S+$') end
 
-local made_live
 local function live()
-  if made_live then return made_live end
+  if made.live then return made.live end
   local it = {}
 
   -- Returns generation, solo runs, place and entry of a pointer; nil when broken.
@@ -46,6 +45,6 @@ local function live()
     return not over and generation or nil
   end
 
-  made_live = it
+  made.live = it
   return it
 end

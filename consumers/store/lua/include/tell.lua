@@ -1,9 +1,8 @@
 -- Messages to whoever listens now. Each spares somebody a look, and is sent behind what it tells
 -- of: one that Redis refuses must not be an error, for nothing of that could be taken back.
 
-local made_tell
 local function tell()
-  if made_tell then return made_tell end
+  if made.tell then return made.tell end
   local it = {}
 
   -- A hint to the workers of a queue. Its word is one of consumers/store/hint_words.py.
@@ -14,6 +13,6 @@ local function tell()
   -- The end of a job, to a process that waits for it.
   function it.waiter(channel, message) redis.pcall('{{publish}}', channel, message) end
 
-  made_tell = it
+  made.tell = it
   return it
 end

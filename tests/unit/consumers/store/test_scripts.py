@@ -207,3 +207,22 @@ def test_a_dialect_is_written_into_the_text_of_a_script() -> None:
     # Hints go to all nodes.
     assert "pcall('PUBLISH', base .. 'control'" in other.source
     assert plain.sha != other.sha
+
+
+def test_one_way_leads_into_a_lane() -> None:
+    added = {
+        (path, key) for path, text in TEXTS.items() for key in re.findall(r"'XADD', ([^,)]+)", text)
+    }
+
+    assert added - {("check_rights.lua", "key")} == {
+        ("include/enter.lua", "stream"),
+        ("include/dead.lua", "base .. 'dead'"),
+        ("include/outcomes/complete.lua", "outbox"),
+    }
+
+
+def test_every_script_that_adds_moves_or_ends_jobs_ends_alike() -> None:
+    writers = places_of(r"\b(enter\(|admission\(|ending\(|count\()")
+
+    scripts = {path for path in writers if "/" not in path}
+    assert scripts == places_of(r"^return finish\(\{|\nreturn finish\(\{")

@@ -23,13 +23,12 @@ function outcomes.release()
     fields[2] = clauses().head_of(delivery.said)
     take(delivery)
     lanes().open(base, listed, target, delivery.group)
-    local entry = redis.call('XADD', target .. ':front', '*', unpack(fields))
     local current, solo = live().parse(delivery.pointer or '')
-    if not current or current == delivery.generation then
-      solo = math.max(0, (solo or 0) - ARGV[at + 1])
-      redis.call('HSET', delivery.bucket, delivery.id,
-        live().pointer(delivery.generation, solo, lane_name(base, target) .. ':front', entry))
-    end
+    local is_ours = not current or current == delivery.generation
+    solo = math.max(0, (solo or 0) - ARGV[at + 1])
+    local place = lane_name(base, target) .. ':front'
+    assert(enter(target .. ':front', is_ours and delivery.bucket, delivery.id,
+      live().pointer(delivery.generation, solo, place, ''), unpack(fields)))
     count('released', 1)
   end
 

@@ -34,20 +34,19 @@ function outcomes.retry()
     -- The job is out of its lane in a moment: nothing after that may be an error.
     local delay = math.max(0, tonumber(ARGV[at + 1]) or 0)
     local lane, bucket, id = lane_name(base, stream), delivery.bucket, delivery.id
-    local due = now_ms() + delay + 1
+    local now = now_ms()
     take(delivery)
     lanes().open(base, listed, stream, delivery.group)
     local current = live().parse(delivery.pointer or '')
-    if current and current ~= delivery.generation then
-      -- The id was taken over: this one is still owed its run, but has no place in the index.
-      redis.call('XADD', stream, '*', unpack(fields))
-    elseif delay > 0 then
+    -- Where the id was taken over this one is still owed its run, but has no place in the index.
+    local is_ours = not current or current == delivery.generation
+    if is_ours and delay > 0 then
       -- A millisecond more, because now was rounded down: never early.
-      delayed().put_off(base, bucket, id, delivery.generation, lane, delivery.group, fields, due,
-        'retrying')
+      delayed().put_off(base, bucket, id, delivery.generation, lane, delivery.group, fields,
+        now + delay + 1, 'retrying')
     else
-      local entry = redis.call('XADD', stream, '*', unpack(fields))
-      redis.call('HSET', bucket, id, live().pointer(delivery.generation, 0, lane, entry))
+      assert(enter(stream, is_ours and bucket, id, live().pointer(delivery.generation, 0, lane, ''),
+        unpack(fields)))
     end
     count('retried', 1)
   end
