@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -32,7 +32,7 @@ from consumers.run.pauses import Pauses
 from consumers.settle.archive import Archive
 from consumers.settle.settler import Settler
 from consumers.store import hint_words
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat
@@ -50,7 +50,7 @@ LAST_WORDS = 3.0
 class Parts:
     """What a started consumer consists of, and the tasks that it owns.
 
-    on_settled is told each outcome that Redis has answered, on_broken why this process
+    on_settled is told the outcomes that Redis has answered, on_broken why this process
     cannot go on, on_dead_loop (in a thread) that the event loop seems to be dead.
     """
 
@@ -62,7 +62,7 @@ class Parts:
         *,
         archive: Archive | None,
         services: Mapping[str, ServiceMaker],
-        on_settled: Callable[[Settlement, bool], None],
+        on_settled: Callable[[Sequence[Settled]], None],
         on_broken: Callable[[str], None],
         on_dead_loop: Callable[[], None],
     ) -> None:
@@ -91,7 +91,7 @@ class Parts:
         self,
         connector: Connector,
         policy: Policy,
-        on_settled: Callable[[Settlement, bool], None],
+        on_settled: Callable[[Sequence[Settled]], None],
         on_broken: Callable[[str], None],
     ) -> None:
         terms = self.terms

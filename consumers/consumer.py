@@ -19,7 +19,7 @@ from consumers.jobs.outcome import Buried
 from consumers.policy import Policy
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from consumers.telemetry import Telemetry
 from consumers.terms import Terms
 from consumers.upkeep.service import ServiceMaker
@@ -172,18 +172,20 @@ class Consumer:
 
     # What the parts tell
 
-    def settled_one(self, settlement: Settlement, recorded: bool) -> None:
-        """Count an outcome that Redis has answered, and tell of it."""
-        job_id = settlement.delivery.envelope.id
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        """Count outcomes that Redis has answered, and tell of them."""
         if self.telemetry is not None:
-            _tell("telemetry", job_id, self.telemetry.settled, settlement, recorded)
-        if not recorded:
-            self.fenced += 1
-            logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
-            return
-        self.settled += 1
-        if self.on_dead is not None and isinstance(settlement.outcome, Buried):
-            _tell("on_dead", job_id, self.on_dead, settlement.delivery, settlement.outcome)
+            _tell("telemetry", settled, self.telemetry.settled_many, settled)
+        for it in settled:
+            if not it.recorded:
+                self.fenced += 1
+                job_id = it.settlement.delivery.envelope.id
+                logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
+                continue
+            self.settled += 1
+            if self.on_dead is not None and isinstance(it.settlement.outcome, Buried):
+                delivery, outcome, _ = it.settlement
+                _tell("on_dead", [it], self.on_dead, delivery, outcome)
 
     def _assembled(self) -> Parts:
         return Parts(
@@ -192,7 +194,7 @@ class Consumer:
             self.policy,
             archive=self._new_archive(),
             services=self.services,
-            on_settled=self.settled_one,
+            on_settled=self.settled_many,
             on_broken=self.stop_broken,
             on_dead_loop=self.on_dead_loop,
         )
@@ -266,9 +268,13 @@ class Consumer:
         return waiting
 
 
-def _tell(what: str, job_id: str, listener: Callable[..., None], *args: object) -> None:
-    # The outcome is recorded: no listener may keep others from being recorded.
+def _tell(
+    what: str, settled: Sequence[Settled], listener: Callable[..., None], *args: object
+) -> None:
+    # The outcomes are recorded: no listener may keep others from being recorded.
     try:
         listener(*args)
     except BaseException:
-        logger.exception("%s failed for job %s", what, job_id)
+        first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
+        others = f" and {more} more" if more else ""
+        logger.exception("%s failed for job %s%s", what, first, others)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 
 
 class Telemetry(Protocol):
     """Is told on the event loop, so it must not block. What it raises is logged."""
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        """Called with each outcome that Redis has answered.
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        """Called with the outcomes that Redis has answered, a batch at a time.
 
         Not recorded means that the delivery was not ours any more: nothing was
         written. An outcome whose answer was lost is told once, with the answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from consumers.jobs.outcome import Completed
 from consumers.policy import CallNext
 from consumers.store.keys import Keys
 from consumers.store.scripts import load
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled, Settlement
 from processors.retries.signals import Discard
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,12 @@ class RanBefore:
             await self._ask("SET", key, generation, "PX", self._window_ms)
         return result
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        """Take back that an id ran when this run of it was not recorded as completed."""
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        """Take back that an id ran where this run of it was not recorded as completed."""
+        for it in settled:
+            self._look_at(*it)
+
+    def _look_at(self, settlement: Settlement, recorded: bool) -> None:
         completed = isinstance(settlement.outcome, Completed)
         # A completed run that was refused was marked as well: whoever runs it again marks it
         # again. Of any other refused outcome the run elsewhere says more.

@@ -48,7 +48,7 @@ class TaskManager(HandlerFace, Generic[T]):
     include names modules with handlers, imported when a worker starts. processor
     says what counts for all handlers: {"retry": {...}, "dlq": {...}, "debounce": 300};
     the last skips a job whose id has completed a run within so many seconds. telemetry
-    is told by the worker of each recorded outcome, see consumers.telemetry.
+    hears of the worker's outcomes, batch by batch, see consumers.telemetry.
     The other arguments and their defaults are in taskmanager.settings: durations
     are in seconds or a timedelta; what is not given comes from the environment's
     TASKMANAGER_<NAME>. Nothing is connected before the first use.

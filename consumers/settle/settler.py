@@ -24,7 +24,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call
-from consumers.store.settling import Settlement, settle_items
+from consumers.store.settling import Settled, Settlement, settle_items
 from consumers.store.steps import refused_key, words
 from consumers.surroundings import Surroundings
 
@@ -41,8 +41,8 @@ class Settler:
     """Settles deliveries of all queues of a consumer, each queue in batches of its own.
 
     A settle is repeated until Redis has answered it or the lease is lost:
-    results before acks cannot be lost. on_settled is called with each
-    settlement and whether it was recorded.
+    results before acks cannot be lost. on_settled is called with what
+    Redis has answered, a batch at a time.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Settler:
         where: str,
         consumer: str,
         result_ttl: float,
-        on_settled: Callable[[Settlement, bool], None],
+        on_settled: Callable[[Sequence[Settled]], None],
         bounds: DeadLetterBounds,
         archive: Archive | None = None,
     ) -> None:
@@ -200,8 +200,13 @@ class _QueueSettler:
                 for it, word in zip(batch, answers, strict=True)
             ]
             await self._archive_cancelled(batch, answers)
-        for settlement, word in zip(batch, answers, strict=True):
-            self._resolve(settlement, word)
+        settled = [
+            Settled(settlement, word != "0")
+            for settlement, word in zip(batch, answers, strict=True)
+            if self._resolve(settlement, word)
+        ]
+        if settled:
+            settler.on_settled(settled)
 
     def _items(self, batch: list[Settlement]) -> Call:
         settler = self._settler
@@ -235,20 +240,20 @@ class _QueueSettler:
         self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
-        ours = []
-        for settlement in batch:
-            if settlement.delivery.key in self._settler.leases:
-                ours.append(settlement)
-            else:
-                self._settler.on_settled(settlement, False)
+        leases = self._settler.leases
+        ours = [it for it in batch if it.delivery.key in leases]
+        lost = [Settled(it, False) for it in batch if it.delivery.key not in leases]
+        if lost:
+            self._settler.on_settled(lost)
         return ours
 
-    def _resolve(self, settlement: Settlement, word: str) -> None:
+    def _resolve(self, settlement: Settlement, word: str) -> bool:
+        """Do what an answer asks; return whether the settlement is done with."""
         delivery = settlement.delivery
         if word in "01C":
             self._settler.leases.drop(delivery)
-            self._settler.on_settled(settlement, word != "0")
-        elif word == "L" and settlement.outcome == Released("paused", delivery.envelope.event):
+            return True
+        if word == "L" and settlement.outcome == Released("paused", delivery.envelope.event):
             # It stays with us until another event's lane has gone, or the pause is over.
             self._later(settlement)
             if self._hurried:
@@ -261,6 +266,7 @@ class _QueueSettler:
         else:
             logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
             self._later(settlement)
+        return False
 
     def _later(self, settlement: Settlement) -> None:
         self._postponed.append(settlement)

@@ -27,6 +27,13 @@ class Settlement(NamedTuple):
     children: Sequence[NewJob] = ()
 
 
+class Settled(NamedTuple):
+    """A settlement that Redis has answered; not recorded: the delivery was not ours any more."""
+
+    settlement: Settlement
+    recorded: bool
+
+
 def settle_items(
     keys: Keys,
     consumer: str,

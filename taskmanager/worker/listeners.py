@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from consumers.store.settling import Settlement
+from collections.abc import Sequence
+
+from consumers.store.settling import Settled
 from consumers.telemetry import Telemetry
 
 
@@ -15,7 +17,7 @@ class Listeners:
     def __init__(self, *listeners: Telemetry) -> None:
         self._listeners = listeners
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        """Tell each of an outcome that Redis has answered."""
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        """Tell each of the outcomes that Redis has answered."""
         for listener in self._listeners:
-            listener.settled(settlement, recorded)
+            listener.settled_many(settled)

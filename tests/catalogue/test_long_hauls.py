@@ -73,14 +73,14 @@ async def test_an_idle_worker_asks_and_wakes_a_few_times_for_each_look_at_its_qu
 
 def count_looks(worker: Consumer, monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Note each time that a worker reads again which lanes its queues have."""
-    opener, looks = worker._parts.opener, list[None]()  # type: ignore[union-attr]
-    refresh = opener.refresh
+    follower, looks = worker._parts.fetcher.follower, list[None]()  # type: ignore[union-attr]
+    refresh = follower.refresh
 
     async def counting() -> None:
         looks.append(None)
         await refresh()
 
-    monkeypatch.setattr(opener, "refresh", counting)
+    monkeypatch.setattr(follower, "refresh", counting)
     return looks
 
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled, Settlement
 from taskmanager import Context, DeadLetter, Discard, Job, Retry, Snooze, TaskManager
 from tests.chaos import mutants
 from tests.chaos.anything import ANYTHING
@@ -58,11 +58,12 @@ class Verdicts:
     Of a death it raises then.
     """
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        """Note a verdict: the outcome's word, or that it was fenced."""
-        self._note(settlement, recorded)
-        look_around(settlement.delivery.envelope.id, settlement.delivery.stream.lane.queue)
-        if isinstance(settlement.outcome, Buried):
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        """Note the verdicts: each outcome's word, or that it was fenced."""
+        for settlement, recorded in settled:
+            self._note(settlement, recorded)
+            look_around(settlement.delivery.envelope.id, settlement.delivery.stream.lane.queue)
+        if any(isinstance(it.settlement.outcome, Buried) for it in settled):
             raise next(_raised_outside)
 
     def _note(self, settlement: Settlement, recorded: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, RetryAt
 from consumers.store.keys import Keys
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled, Settlement
 from processors.debounce import RanBefore
 from taskmanager import CallNext, Context, Job, JobCancelled, JobFailed, TaskManager
 from tests.support.queue import Queue, new_job
@@ -32,9 +32,8 @@ class Listener:
     def __init__(self, heard: list[type[Outcome]]) -> None:
         self._heard = heard
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        if recorded:
-            self._heard.append(type(settlement.outcome))
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        self._heard += [type(it.settlement.outcome) for it in settled if it.recorded]
 
 
 def counting(tm: TaskManager, *, failures: int = 0) -> list[str]:
@@ -160,7 +159,7 @@ async def test_a_run_that_is_taken_back_leaves_the_mark_of_a_later_one(
     earlier = queue.one(new_job("7"))
     redis.set(KEYS.ran("7"), earlier.envelope.generation + 1)
 
-    ran_before.settled(Settlement(earlier, Cancelled("cancelled")), recorded=True)
+    ran_before.settled_many([Settled(Settlement(earlier, Cancelled("cancelled")), True)])
     # On one connection: this is answered behind what the line before it sent.
     await wire.send("PING")
     await wire.close()
@@ -189,7 +188,7 @@ async def test_only_a_recorded_completion_counts_as_a_run(
     delivery = Queue(redis).one(new_job("7"))
     redis.set(KEYS.ran("7"), delivery.envelope.generation, px=300_000)
 
-    ran_before.settled(Settlement(delivery, outcome), recorded)
+    ran_before.settled_many([Settled(Settlement(delivery, outcome), recorded)])
     await wire.send("PING")
     await wire.close()
 
@@ -217,7 +216,7 @@ async def test_a_telemetry_that_fails_does_not_keep_a_dead_run_from_being_taken_
     make: Make, redis: redis_py.Redis
 ) -> None:
     class Deaf:
-        def settled(self, settlement: Settlement, recorded: bool) -> None:
+        def settled_many(self, settled: Sequence[Settled]) -> None:
             raise ValueError("deaf")
 
     tm = make(processor={"debounce": 300}, telemetry=Deaf())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from consumers.consumer import Consumer
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Ended, RetryAt
 from consumers.store.delivery import Delivery
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from processors.processor import Processor
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
@@ -104,8 +104,8 @@ async def test_listeners_that_raise_anything_keep_no_outcome_from_being_recorded
     told: list[str] = []
 
     class Listener:
-        def settled(self, settlement: Settlement, recorded: bool) -> None:
-            told.append("telemetry")
+        def settled_many(self, settled: Sequence[Settled]) -> None:
+            told.extend("telemetry" for _ in settled)
             raise error
 
     def on_dead(delivery: Delivery, buried: Buried) -> None:

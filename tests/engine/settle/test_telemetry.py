@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 import redis as redis_py
 
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Outcome
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from taskmanager import TaskManager
 from tests.support.engine import QueueView, emitting, working
 from tests.support.servers import RedisServer
@@ -22,8 +23,9 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[tuple[str, type[Outcome], bool]] = []
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
-        self.told.append((settlement.delivery.envelope.id, type(settlement.outcome), recorded))
+    def settled_many(self, settled: Sequence[Settled]) -> None:
+        for (delivery, outcome, _), recorded in settled:
+            self.told.append((delivery.envelope.id, type(outcome), recorded))
 
 
 async def test_each_recorded_outcome_is_told_once(server: RedisServer) -> None:
@@ -64,7 +66,7 @@ async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Deaf:
-        def settled(self, settlement: Settlement, recorded: bool) -> None:
+        def settled_many(self, settled: Sequence[Settled]) -> None:
             raise ValueError("deaf")
 
     async def work(job: Job[None]) -> None:

@@ -57,7 +57,7 @@ def janitor(wire: Wire) -> Janitor:
     leases.seconds[KEYS.queue] = 30.0
     settler = Settler(
         wire, leases, where="here", consumer="me", result_ttl=0.0,
-        on_settled=lambda settlement, recorded: None, bounds=DeadLetterBounds(),
+        on_settled=lambda settled: None, bounds=DeadLetterBounds(),
     )  # fmt: skip
     return Janitor(
         wire, settler, leases, fleet=FLEET, queues=[KEYS],
