@@ -57,7 +57,7 @@ MUTANTS = (
     ),
     Mutant(
         "an ended job stays in the index",
-        "  if is_listed(delivery) then redis.call('HDEL', delivery.bucket, delivery.id) end\n",
+        "    if it.is_listed(run) then redis.call('HDEL', run.bucket, run.id) end\n",
         "",
     ),
     Mutant(
@@ -72,32 +72,32 @@ MUTANTS = (
     ),
     Mutant(
         "a settled mark stays",
-        "  unmark(base, name, delivery.entry)\n  if is_listed",
-        "  if is_listed",
+        "    cancelled().unmark(base, lane_name(base, delivery.stream), delivery.entry)\n",
+        "",
     ),
     Mutant(
         "children do not count as generations",
-        "if born > 0 then\n  redis.call('HSET', meta, 'generation', generation)\n",
-        "if born > 0 then\n",
+        "  meta = meta, generation = counted.emitted and generation, stats = stats,",
+        "  meta = meta, stats = stats,",
     ),
     Mutant(
         "a parent leaves after its children",
-        "  leave_live(delivery)\n  keep_end(delivery, 'completed', ARGV[at])\n  add_children(at)\n",
-        "  add_children(at)\n  leave_live(delivery)\n  keep_end(delivery, 'completed', ARGV[at])\n",
+        "    ending().record(base, delivery, 'completed', ARGV[at], kept)\n    add_children(at)\n",
+        "    add_children(at)\n    ending().record(base, delivery, 'completed', ARGV[at], kept)\n",
     ),
     Mutant(
         "a release counts as a crash",
-        "(crashes + delivered - 1)",
-        "(crashes + delivered)",
+        "said.crashes + delivered - 1",
+        "said.crashes + delivered",
     ),
     Mutant(
         "a replayed letter stays",
-        "  room = room - drop_letter(base, letter[1], letter[2])\n",
+        "  room = room - letters().drop(base, letter[1], letter[2])\n",
         "",
     ),
     Mutant(
         "a letter is replayed although its id lives",
-        "  if live then return '=' .. live end\n",
+        "  if lives then return '=' .. lives end\n",
         "",
     ),
     Mutant(
@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "an idempotency key does not end with its job",
-        "  if key then redis.call('PEXPIRE', key, KEPT_AFTER_END) end\n",
+        "    if key then redis.call('PEXPIRE', key, it.KEPT_AFTER_END) end\n",
         "",
     ),
     Mutant(
