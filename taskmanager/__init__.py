@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
-    from consumers.admin.inspector import LaneStats, QueueStats
+    from consumers.admin.figures import LaneStats, QueueStats
     from consumers.errors import (
         BrokenKey,
         InvalidInput,
@@ -180,8 +180,8 @@ _HOMES = {
     "ScheduleInfo": "taskmanager.handles.info",
     "ScheduleHandle": "taskmanager.admin.schedules",
     "DeadLetter": "consumers.admin.dead_letters",
-    "QueueStats": "consumers.admin.inspector",
-    "LaneStats": "consumers.admin.inspector",
+    "QueueStats": "consumers.admin.figures",
+    "LaneStats": "consumers.admin.figures",
     "FakeJob": "consumers.jobs.job",
     "HandlerOptions": "taskmanager.options.arguments",
     "CallNext": "consumers.policy",

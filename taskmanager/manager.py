@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, Unpack
 
 from typing_extensions import TypeVar
 
-from consumers.admin.inspector import QueueStats
+from consumers.admin.figures import QueueStats
 from consumers.connections.connector import Connector
 from consumers.jobs.names import check_name
 from consumers.telemetry import Telemetry

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 from consumers.admin.dead_letters import DeadLetter
-from consumers.admin.inspector import QueueStats
+from consumers.admin.figures import QueueStats
 from taskmanager.admin.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
 from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.queues import Queues

@@ -111,19 +111,16 @@ def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
     facts = dict(zip(fields[::2], fields[1::2], strict=True))
     head = [int(part) for part in facts.get(b"head", b"").split(b":")[:6] if part.isdigit()]
     run, failures, deliveries = (head[1], head[3], head[4]) if len(head) == 6 else (0, 0, 0)
-    errors = _data(facts.get(b"errors", b"")) or []
-    raw = facts.get(b"raw")
-    ran = facts.get(b"reason", b"").decode() in _AFTER_A_RUN
-    return DeadLetter(
+    return _letter(
         id=facts.get(b"job", f"foreign:{entry}".encode()).decode("utf-8", "replace"),
         event=facts.get(b"event", b"").decode("utf-8", "replace"),
         queue=queue,
-        data=None if raw is not None else _data(facts.get(b"data", b"null")),
-        raw=raw,
+        data=facts.get(b"data", b"null"),
+        raw=facts.get(b"raw"),
         reason=facts.get(b"reason", b"foreign").decode("utf-8", "replace"),
         error=facts.get(b"error", b"").decode("utf-8", "replace"),
-        errors=errors,
-        attempts=failures + ran,
+        errors=facts.get(b"errors", b""),
+        failures=failures,
         deliveries=deliveries + int(facts.get(b"delivered", b"0")),
         died_at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
         run=run,
@@ -137,21 +134,34 @@ def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
     died_at is this machine's time, entry is empty.
     """
     envelope = delivery.envelope
-    errors = buried.errors or envelope.errors
-    return DeadLetter(
+    return _letter(
         id=envelope.id,
         event=envelope.event,
         queue=delivery.stream.lane.queue,
-        data=None if buried.raw is not None else _data(envelope.data),
+        data=envelope.data,
         raw=buried.raw,
         reason=buried.reason,
         error=buried.error,
-        errors=_data(errors) or [],
-        attempts=envelope.failures + (buried.reason in _AFTER_A_RUN),
+        errors=buried.errors or envelope.errors,
+        failures=envelope.failures,
         deliveries=envelope.deliveries + delivery.count,
         died_at=datetime.now(UTC),
         run=envelope.generation,
         entry="",
+    )
+
+
+def _letter(
+    *, data: bytes, raw: bytes | None, reason: str, errors: bytes, failures: int, **known: Any
+) -> DeadLetter:
+    """Return a letter; data and errors are JSON, failures the runs that had failed before."""
+    return DeadLetter(
+        data=None if raw is not None else _data(data),
+        raw=raw,
+        reason=reason,
+        errors=_data(errors) or [],
+        attempts=failures + (reason in _AFTER_A_RUN),
+        **known,
     )
 
 

@@ -5,115 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from pydantic_core import from_json
-
-from consumers.admin.dead_letters import DeadLetter, letter_of
+from consumers.admin.facts import Facts, archived_end, facts_of
+from consumers.admin.figures import LaneStats, QueueStats
 from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
-from consumers.jobs.envelope import Envelope, read_envelope
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.store.asking import inspect
+from consumers.store.entries import oldest_waiting_ms
 from consumers.store.keys import Fleet, Keys
 from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
 
 # What HINCRBY takes for a number.
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
-
-State = Literal[
-    "waiting", "delayed", "debounced", "parked", "running", "retrying",
-    "completed", "dead", "cancelled", "unknown",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a run ended: state is completed, dead or cancelled; value its JSON, letter or reason."""
-
-    run: int
-    state: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that is known of a job id.
-
-    run and envelope are those of the live job, lane the name of where it is,
-    due_ms when it is due if it is put off; consumer holds it and delivered
-    counts hand-outs of this entry. end is how the last run that is remembered
-    ended, letter its dead letter.
-    """
-
-    id: str
-    run: int | None
-    place: str
-    due_ms: int | None
-    envelope: Envelope | None
-    consumer: str
-    delivered: int
-    end: End | None
-    letter: DeadLetter | None
-
-    @property
-    def state(self) -> State:
-        """The state of the live job, else of the last one."""
-        if self.run is not None:
-            return self._live_state
-        if self.letter is not None and (self.end is None or self.end.state == "dead"):
-            return "dead"
-        return self.end.state if self.end is not None else "unknown"  # type: ignore[return-value]
-
-    @property
-    def _live_state(self) -> State:
-        if self.due_ms is not None:
-            return self.place  # type: ignore[return-value]
-        if ":" not in self.place:
-            # It waits in no lane but where a newer version has put it.
-            return "parked"
-        return "running" if self.consumer else "waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStats:
-    """One lane: waiting and active jobs, and the age of the oldest waiting one (ms)."""
-
-    name: str
-    waiting: int
-    active: int
-    oldest_waiting_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """The figures of a queue.
-
-    waiting, delayed, active (delivered and not settled), parked and dead are
-    how many there are now; the totals count since the queue was made;
-    oldest_waiting_ms is how long the oldest waiting job has waited. Jobs that were cancelled
-    in their lane are counted there until they are passed over, and in waiting not any more.
-    debounced_total is how many emits of storms became part of another one, vanished_total
-    how many jobs were found to be gone with entries that somebody deleted.
-    """
-
-    waiting: int
-    delayed: int
-    active: int
-    parked: int
-    dead: int
-    completed_total: int
-    failed_total: int
-    retried_total: int
-    oldest_waiting_ms: int | None
-    lanes: list[LaneStats] = field(default_factory=list)
-    paused: bool = False
-    paused_events: list[str] = field(default_factory=list)
-    cancelled_total: int = 0
-    debounced_total: int = 0
-    vanished_total: int = 0
 
 
 class Inspector:
@@ -132,7 +39,7 @@ class Inspector:
         if self._archive is self._wire:
             return facts
         result = await self._archive.send("GET", self._keys.result(job_id))
-        return replace(facts, end=_archived_end(result, facts.letter))
+        return replace(facts, end=archived_end(result, facts.letter))
 
     async def logs(self, job_id: str) -> list[tuple[int, str]]:
         """Return the lines of a job's log, each with its time in ms; the last 1,000."""
@@ -215,11 +122,8 @@ class Inspector:
         return waiting, active, await self._oldest(key, group) if waiting else None
 
     async def _oldest(self, key: str, group: dict[bytes, Any]) -> int | None:
-        after = group[b"last-delivered-id"].decode()
-        first = await self._wire.send("XRANGE", key, f"({after}", "+", "COUNT", 1)
-        if not first:
-            return None
-        return max(0, await server_ms(self._wire) - int(first[0][0].split(b"-")[0]))
+        added = await oldest_waiting_ms(self._wire, key, group[b"last-delivered-id"].decode())
+        return None if added is None else max(0, await server_ms(self._wire) - added)
 
 
 def _group_of(lane: Lane, groups: Sequence[Any]) -> dict[bytes, Any] | None:
@@ -233,50 +137,8 @@ async def queue_names(wire: Wire, fleet: Fleet) -> list[str]:
     return sorted(name.decode() for name in await wire.send("SMEMBERS", fleet.queues))
 
 
-def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
-    """Return the facts in an answer of inspect.lua."""
-    pointer, fields, consumer, delivered, result, letter, entry = answer
-    run = place = due = None
-    if pointer:
-        generation, _, where, at = pointer.decode().split(" ")
-        run, place = int(generation), where
-        due = int(float(at)) if where in ("delayed", "debounced", "retrying") else None
-    return Facts(
-        id=job_id,
-        run=run,
-        place=place or "",
-        due_ms=due,
-        envelope=read_envelope(fields) if fields else None,
-        consumer=consumer.decode(),
-        delivered=delivered,
-        end=end_of(result) if result else None,
-        letter=letter_of(queue, entry.decode(), letter) if letter else None,
-    )
-
-
-def end_of(stored: bytes) -> End:
-    """Return the end in a stored result: "<run> <state>[;<facts>] <value>".
-
-    The facts of the run are a newer version's.
-    """
-    run, state, value = stored.split(b" ", 2)
-    return End(int(run), state.partition(b";")[0].decode(), value)
-
-
-def _archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
-    """Return the end that was archived; None when the queue knows better.
-
-    A worker archives it before it settles, and may have lost the job by then.
-    """
-    end = end_of(stored) if stored else None
-    if end is not None and letter is not None and letter.run == end.run:
-        return None
-    return end
-
-
-def value_of(end: End) -> Any:
-    """Return the value that a completed run returned."""
-    return from_json(end.value)
+def _pairs(flat: Sequence[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _counted(flat: Sequence[bytes]) -> dict[bytes, int]:
@@ -286,7 +148,3 @@ def _counted(flat: Sequence[bytes]) -> dict[bytes, int]:
         for name, count in zip(flat[::2], flat[1::2], strict=True)
         if _NUMBER.fullmatch(count)
     }
-
-
-def _pairs(flat: Sequence[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

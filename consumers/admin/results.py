@@ -10,7 +10,8 @@ from collections import defaultdict
 
 from redis.exceptions import RedisError
 
-from consumers.admin.inspector import End, Facts, Inspector
+from consumers.admin.facts import End, Facts
+from consumers.admin.inspector import Inspector
 from consumers.connections.connector import Connector
 from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire

@@ -1,4 +1,4 @@
-"""Ask for schedules to be registered, changed and fired, and read them.
+"""Ask for schedules to be registered, changed and fired.
 
 What a definition means is known above only; here it is bytes with a digest.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.connections.link import Argument
-from consumers.connections.wire import Wire
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
 from consumers.store.emitting import job_fields
@@ -21,17 +20,6 @@ from consumers.store.steps import Streams
 MAX_SCHEDULES = 10_000
 REGISTER_SCHEDULE, CHANGE_SCHEDULE = load("register_schedule"), load("change_schedule")
 FIRE_SCHEDULE = load("fire_schedule")
-
-
-async def record(wire: Wire, keys: Keys, name: str) -> Record | None:
-    """Return a schedule; None when there is none of this name."""
-    return Record.read(name, await wire.send("HGETALL", keys.schedule(name)))
-
-
-async def names(wire: Wire, keys: Keys) -> list[str]:
-    """Return the names of a queue's schedules, paused ones too, sorted."""
-    found = await wire.send("SMEMBERS", keys.schedule_names)
-    return sorted(name.decode(errors="replace") for name in found)
 
 
 def register(

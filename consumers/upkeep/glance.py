@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
 from consumers.store.delivery import Stream
+from consumers.store.entries import added_ms, oldest_waiting_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Glance:
 
     def is_unused(self, since_ms: float) -> bool:
         """Whether it is empty, and nothing is known to have been in it since then."""
-        return not self.length and not self.pending and ms_of(self.delivered) < since_ms
+        return not self.length and not self.pending and added_ms(self.delivered) < since_ms
 
 
 async def glance_at(wire: Wire, streams: Sequence[Stream]) -> list[Glance | None]:
@@ -39,14 +40,15 @@ async def glance_at(wire: Wire, streams: Sequence[Stream]) -> list[Glance | None
 
 
 async def holds_old(wire: Wire, glance: Glance, before_ms: float) -> bool:
-    """Return whether an entry waits in a stream that was added before then.
-
-    Entries come with their payload: ask for one stream after another.
-    """
-    if not glance.length or ms_of(glance.delivered) >= before_ms:
+    """Return whether an entry waits in a stream that was added before then."""
+    if not glance.length or added_ms(glance.delivered) >= before_ms:
         return False
-    rows = await _rows(wire, "XRANGE", glance.stream.key, f"({glance.delivered}", "+", "COUNT", 1)
-    return bool(rows) and ms_of(rows[0][0].decode()) < before_ms
+    try:
+        oldest = await oldest_waiting_ms(wire, glance.stream.key, glance.delivered)
+    except ResponseError:
+        # The stream went away meanwhile.
+        return False
+    return oldest is not None and oldest < before_ms
 
 
 async def holds_abandoned(wire: Wire, glance: Glance, lease_ms: int) -> bool:
@@ -54,12 +56,11 @@ async def holds_abandoned(wire: Wire, glance: Glance, lease_ms: int) -> bool:
     if not glance.pending:
         return False
     key, group = glance.stream.key, glance.stream.group
-    return bool(await _rows(wire, "XPENDING", key, group, "IDLE", lease_ms, "-", "+", 1))
-
-
-def ms_of(entry: str) -> float:
-    """Return when an entry was added (ms)."""
-    return float(entry.partition("-")[0])
+    try:
+        return bool(await wire.send("XPENDING", key, group, "IDLE", lease_ms, "-", "+", 1))
+    except ResponseError:
+        # The stream or its group went away meanwhile.
+        return False
 
 
 async def _ask(wire: Wire, commands: Iterable[Sequence[Argument]]) -> list[Any]:
@@ -85,12 +86,3 @@ def _glance(stream: Stream, length: Any, groups: Any) -> Glance | None:
                 facts[b"last-delivered-id"].decode(),
             )
     return None
-
-
-async def _rows(wire: Wire, *command: Argument) -> list[Any]:
-    try:
-        rows: list[Any] = await wire.send(*command)
-    except ResponseError:
-        # The stream or its group went away meanwhile.
-        return []
-    return rows

@@ -17,6 +17,7 @@ from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
 from consumers.lease.leases import Leases
 from consumers.settle.settler import Settler
 from consumers.store.delivery import Delivery, Stream, delivery_of
+from consumers.store.entries import added_ms
 from consumers.store.fleet import live_count, live_events
 from consumers.store.keys import Fleet, Keys
 from consumers.store.leasing import entries_of, reclaim
@@ -25,7 +26,7 @@ from consumers.store.replaying import purge
 from consumers.store.scripts import Call, call
 from consumers.store.tending import forget, retire
 from consumers.store.unfit import foreign
-from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_old, ms_of
+from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_old
 from consumers.upkeep.service import Rounds
 from consumers.upkeep.tour import LEAST, Tour, portion
 
@@ -207,7 +208,7 @@ class Janitor(Rounds):
             delivery = delivery_of(stream, entry, count, fields, asked, cancelled=over)
             if over:
                 self._settle(delivery, Cancelled("cancelled"))
-            elif ms_of(entry) < since or delivery.envelope.version == 0:
+            elif added_ms(entry) < since or delivery.envelope.version == 0:
                 self._bury(delivery)
             else:
                 self._settle(delivery, Released("no_handler", stream.lane.event))

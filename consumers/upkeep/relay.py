@@ -21,6 +21,7 @@ from consumers.jobs.clauses import is_known
 from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
+from consumers.store.entries import order_of
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
@@ -117,7 +118,7 @@ class Relay(Steps):
         if self._passed is None or not self._blocked <= blocked:
             return last
         passed, self._passed = self._passed, None
-        return max(last, passed, key=_order)
+        return max(last, passed, key=lambda entry: order_of(entry.decode()))
 
     async def _page(self, after: str) -> _Page:
         page: _Page = await self._wire.send(
@@ -240,8 +241,3 @@ def _batches(page: Sequence[_Posted]) -> list[list[_Posted]]:
         batch.append(it)
         open_ones[it.queue, it.epoch] = (batch, size + it.size)
     return batches
-
-
-def _order(entry: bytes) -> tuple[int, int]:
-    ms, _, number = entry.partition(b"-")
-    return int(ms), int(number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -18,7 +17,7 @@ from consumers.store.keys import Keys
 from consumers.store.schedule_record import Record
 from consumers.upkeep.service import Steps
 from processors.schedules.schedule import Schedule
-from processors.schedules.timetable import Registered, Timetable
+from processors.schedules.timetable import Look, Registered, Timetable
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +28,6 @@ FORGOTTEN_AFTER_MS = 7 * 24 * 3600 * 1000
 # What this version cannot fire is left alone for so long, and until a schedule is changed.
 _LEFT_ALONE = 30.0
 _AT_A_TIME = 32
-
-# A schedule's name with when it is to be looked at: once that is changed, it is another look.
-_Look: TypeAlias = tuple[bytes, bytes]
 
 
 class Scheduler(Steps):
@@ -48,7 +44,6 @@ class Scheduler(Steps):
             failed=f"the scheduler of {keys.queue} failed",
         )
         self._timetable = Timetable(wire, keys)
-        self._wire = wire
         self._keys = keys
         self._own = own
         self._registered: set[str] = set()
@@ -57,7 +52,7 @@ class Scheduler(Steps):
         # When the queue began; another time means that Redis has lost everything.
         self._began: bytes | None = None
         # When (monotonic) each of those that are due and could not be fired is tried again.
-        self._passed_by: dict[_Look, float] = {}
+        self._passed_by: dict[Look, float] = {}
         # What was said already; a schedule in trouble is looked at again and again.
         self._said: set[tuple[str, str]] = set()
 
@@ -78,13 +73,9 @@ class Scheduler(Steps):
     def _refused(self, error: RedisError) -> float:
         return super()._refused(error) / 2
 
-    async def _due(self, now: int) -> list[_Look]:
+    async def _due(self, now: int) -> list[Look]:
         """Return what to look at now; what is in trouble comes behind what is not."""
-        flat = await self._wire.send(
-            "ZRANGEBYSCORE", self._keys.schedules, "-inf", now, "WITHSCORES",
-            "LIMIT", 0, _AT_A_TIME + len(self._passed_by),
-        )  # fmt: skip
-        due = list(zip(flat[::2], flat[1::2], strict=True))
+        due = await self._timetable.due(now, _AT_A_TIME + len(self._passed_by))
         fresh = [look for look in due if look not in self._passed_by]
         now_here = time.monotonic()
         again = [look for look in due if self._passed_by.get(look, now_here + 1) <= now_here]
@@ -92,10 +83,7 @@ class Scheduler(Steps):
 
     async def _until_next(self) -> float:
         """Return the seconds until the first that is not in trouble, or one is tried again."""
-        flat = await self._wire.send(
-            "ZRANGE", self._keys.schedules, 0, len(self._passed_by), "WITHSCORES"
-        )
-        looks = list(zip(flat[::2], flat[1::2], strict=True))
+        looks = await self._timetable.next(1 + len(self._passed_by))
         # Another worker fired the rest, or somebody changed it.
         self._passed_by = {it: self._passed_by[it] for it in looks if it in self._passed_by}
         now_here = time.monotonic()
@@ -124,10 +112,9 @@ class Scheduler(Steps):
 
     async def _notice_losses(self) -> None:
         """Register all anew when Redis lost everything; when one is gone, only confirm."""
-        ours = [self._keys.schedule(name) for name in self._registered]
         try:
-            began = await self._wire.send("HGET", self._keys.meta, "began")
-            left = await self._wire.send("EXISTS", *ours) if ours else 0
+            began = await self._timetable.began()
+            left = await self._timetable.count(self._registered)
         except ResponseError as error:
             if is_for_now(error):
                 raise
@@ -136,7 +123,7 @@ class Scheduler(Steps):
             self._registered.clear()
             self._confirm_at.clear()
         self._began = began
-        if left < len(ours):
+        if left < len(self._registered):
             self._confirm_at.clear()
 
     async def _register(self, schedule: Schedule) -> None:
@@ -176,7 +163,7 @@ class Scheduler(Steps):
 
     # What is due
 
-    async def _try(self, look: _Look, now: int) -> None:
+    async def _try(self, look: Look, now: int) -> None:
         """Look at a schedule; what is wrong with it must not keep the others."""
         name = look[0].decode(errors="replace")
         try:
@@ -197,12 +184,12 @@ class Scheduler(Steps):
             # Changed while it was looked at: what was read may be of before that.
             self._passed_by[look] = 0.0 if self._alarm.has_rung else at
 
-    async def _look_at(self, name: str, look: _Look, now: int) -> bool:
+    async def _look_at(self, name: str, look: Look, now: int) -> bool:
         """Return whether that look is dealt with; ValueError when it cannot be read."""
         record = await self._timetable.record(name)
         if record is None:
             # Somebody deleted it.
-            await self._wire.send("ZREM", self._keys.schedules, look[0])
+            await self._timetable.drop(look)
             self._said = {said for said in self._said if said[0] != name}
             return True
         if record.unreadable is not None:

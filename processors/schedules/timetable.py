@@ -1,9 +1,10 @@
-"""The schedules of one queue: register, list, pause, resume, remove."""
+"""The schedules of one queue: register, read, change and fire them. Nobody else reads them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple, TypeAlias
 
 from redis.exceptions import ResponseError
 
@@ -19,6 +20,9 @@ from processors.schedules.schedule import Schedule
 
 # How often a change is tried again because the schedule was changed or fired meanwhile.
 _TRIES = 5
+
+# A schedule's name with when it is to be looked at: once that is changed, it is another look.
+Look: TypeAlias = tuple[bytes, bytes]
 
 
 class Registered(NamedTuple):
@@ -75,12 +79,13 @@ class Timetable:
 
     async def record(self, name: str) -> Record | None:
         """Return what is kept of a schedule; None when there is none of this name."""
-        return await scheduling.record(self.wire, self.keys, name)
+        return Record.read(name, await self.wire.send("HGETALL", self.keys.schedule(name)))
 
     async def records(self) -> list[Record]:
         """Return all schedules of the queue, by name; also those that cannot be read."""
-        names = await scheduling.names(self.wire, self.keys)
-        found = await asyncio.gather(*(self._listed(name) for name in names))
+        names = await self.wire.send("SMEMBERS", self.keys.schedule_names)
+        known = sorted(name.decode(errors="replace") for name in names)
+        found = await asyncio.gather(*(self._listed(name) for name in known))
         return [record for record in found if record is not None]
 
     async def _listed(self, name: str) -> Record | None:
@@ -90,6 +95,34 @@ class Timetable:
             if not is_foreign_value(error):
                 raise
             return Record.spoiled(name, f"a foreign value is in {self.keys.schedule(name)}")
+
+    async def due(self, now_ms: int, most: int) -> list[Look]:
+        """Return the first that are to be looked at by now."""
+        flat = await self.wire.send(
+            "ZRANGEBYSCORE", self.keys.schedules, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, most
+        )
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+    async def next(self, most: int) -> list[Look]:
+        """Return the first that are to be looked at, whenever that is."""
+        flat = await self.wire.send("ZRANGE", self.keys.schedules, 0, most - 1, "WITHSCORES")
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+    async def drop(self, look: Look) -> None:
+        """Look no more at what somebody deleted."""
+        await self.wire.send("ZREM", self.keys.schedules, look[0])
+
+    async def began(self) -> bytes | None:
+        """Return when the queue began; another time means that Redis has lost everything."""
+        began: bytes | None = await self.wire.send("HGET", self.keys.meta, "began")
+        return began
+
+    async def count(self, names: Collection[str]) -> int:
+        """Return how many of these schedules there are."""
+        if not names:
+            return 0
+        found: int = await self.wire.send("EXISTS", *(self.keys.schedule(name) for name in names))
+        return found
 
     def schedule_of(self, record: Record) -> Schedule:
         """Return the schedule of a record; ValueError when this version cannot read it."""

@@ -14,6 +14,7 @@ from consumers.admin.dead_letters import DeadLetter, DeadLetters
 from consumers.errors import BrokenKey, TaskManagerError, TooManyLanes
 from consumers.jobs.lanes import MAX_LANES
 from consumers.jobs.names import check_job_id
+from consumers.store.entries import order_of
 from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.queues import Queues
 from taskmanager.clients.answers import answering
@@ -121,7 +122,7 @@ class DeadLetterQueue:
         while newest:
             with self._answering():
                 letters = await self._letters(queue).oldest(after, _PAGE)
-            page = [it for it in letters if _order(it.entry) <= _order(newest[0].entry)]
+            page = [it for it in letters if order_of(it.entry) <= order_of(newest[0].entry)]
             if not page:
                 return
             yield page
@@ -149,11 +150,6 @@ def _check_rate(rate: object) -> None:
         return
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
         raise InvalidOption("rate", rate, "give jobs a second, above 0")
-
-
-def _order(entry: str) -> tuple[int, int]:
-    ms, _, number = entry.partition("-")
-    return int(ms), int(number)
 
 
 def _refusal(word: str, job_id: str, queue: str) -> TaskManagerError:

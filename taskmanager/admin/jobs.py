@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import Any
 
-from consumers.admin.inspector import End, Facts, value_of
+from consumers.admin.facts import End, Facts, value_of
 from consumers.errors import RedisUnavailable
 from consumers.jobs.names import check_job_id
 from consumers.run.run import awaiting

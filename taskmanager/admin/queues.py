@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.admin.inspector import QueueStats, queue_names
+from consumers.admin.figures import QueueStats
+from consumers.admin.inspector import queue_names
 from consumers.jobs.names import check_name
 from consumers.store.keys import Fleet
 from taskmanager.clients.answers import answering, changing

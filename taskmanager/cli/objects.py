@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
-    from consumers.admin.inspector import QueueStats
+    from consumers.admin.figures import QueueStats
     from taskmanager.handles.info import JobInfo, LogLine, Progress, ScheduleInfo
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter
-from consumers.admin.inspector import Facts, State
+from consumers.admin.facts import Facts, State
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.store.schedule_record import Record
 from processors.schedules.schedule import Schedule

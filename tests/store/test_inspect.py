@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.admin.inspector import End, Facts, facts_of
+from consumers.admin.facts import End, Facts, facts_of
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.store import asking
 from tests.support.queue import ME, Queue, foreign_value, full_memory, new_job

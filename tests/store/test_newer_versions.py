@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 import redis as redis_py
 
-from consumers.admin.inspector import End, Inspector, end_of
+from consumers.admin.facts import End, end_of
+from consumers.admin.inspector import Inspector
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.fetch.levels import is_read

@@ -13,7 +13,7 @@ from taskmanager.cli.output import age_of, brief, fields, table
 from taskmanager.cli.session import answer
 
 if TYPE_CHECKING:
-    from consumers.admin.inspector import QueueStats
+    from consumers.admin.figures import QueueStats
     from taskmanager.manager import TaskManager
 
 _COLUMNS = ("queue", "waiting", "delayed", "active", "dead", "completed", "oldest", "paused")

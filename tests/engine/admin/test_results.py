@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import redis as redis_py
 
-from consumers.admin.inspector import End, Facts
+from consumers.admin.facts import End, Facts
 from consumers.admin.results import Results
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 import redis as redis_py
 
-from consumers.admin.inspector import End, Facts, Inspector
+from consumers.admin.facts import End, Facts
+from consumers.admin.inspector import Inspector
 from consumers.admin.operator import Operator
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.admin.inspector import facts_of
+from consumers.admin.facts import facts_of
 from consumers.jobs import guards
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt

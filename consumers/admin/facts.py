@@ -1,0 +1,111 @@
+"""What is known of a job id, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import from_json
+
+from consumers.admin.dead_letters import DeadLetter, letter_of
+from consumers.jobs.envelope import Envelope, read_envelope
+
+State = Literal[
+    "waiting", "delayed", "debounced", "parked", "running", "retrying",
+    "completed", "dead", "cancelled", "unknown",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended: state is completed, dead or cancelled; value its JSON, letter or reason."""
+
+    run: int
+    state: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of a job id.
+
+    run and envelope are those of the live job, lane the name of where it is,
+    due_ms when it is due if it is put off; consumer holds it and delivered
+    counts hand-outs of this entry. end is how the last run that is remembered
+    ended, letter its dead letter.
+    """
+
+    id: str
+    run: int | None
+    place: str
+    due_ms: int | None
+    envelope: Envelope | None
+    consumer: str
+    delivered: int
+    end: End | None
+    letter: DeadLetter | None
+
+    @property
+    def state(self) -> State:
+        """The state of the live job, else of the last one."""
+        if self.run is not None:
+            return self._live_state
+        if self.letter is not None and (self.end is None or self.end.state == "dead"):
+            return "dead"
+        return self.end.state if self.end is not None else "unknown"  # type: ignore[return-value]
+
+    @property
+    def _live_state(self) -> State:
+        if self.due_ms is not None:
+            return self.place  # type: ignore[return-value]
+        if ":" not in self.place:
+            # It waits in no lane but where a newer version has put it.
+            return "parked"
+        return "running" if self.consumer else "waiting"
+
+
+def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
+    """Return the facts in an answer of inspect.lua."""
+    pointer, fields, consumer, delivered, result, letter, entry = answer
+    run = place = due = None
+    if pointer:
+        generation, _, where, at = pointer.decode().split(" ")
+        run, place = int(generation), where
+        due = int(float(at)) if where in ("delayed", "debounced", "retrying") else None
+    return Facts(
+        id=job_id,
+        run=run,
+        place=place or "",
+        due_ms=due,
+        envelope=read_envelope(fields) if fields else None,
+        consumer=consumer.decode(),
+        delivered=delivered,
+        end=end_of(result) if result else None,
+        letter=letter_of(queue, entry.decode(), letter) if letter else None,
+    )
+
+
+def end_of(stored: bytes) -> End:
+    """Return the end in a stored result: "<run> <state>[;<facts>] <value>".
+
+    The facts of the run are a newer version's.
+    """
+    run, state, value = stored.split(b" ", 2)
+    return End(int(run), state.partition(b";")[0].decode(), value)
+
+
+def archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
+    """Return the end that was archived; None when the queue knows better.
+
+    A worker archives it before it settles, and may have lost the job by then.
+    """
+    end = end_of(stored) if stored else None
+    if end is not None and letter is not None and letter.run == end.run:
+        return None
+    return end
+
+
+def value_of(end: End) -> Any:
+    """Return the value that a completed run returned."""
+    return from_json(end.value)
