@@ -41,9 +41,8 @@ _MOST_UNSETTLED = 2000
 class Fetcher:
     """The loop between the streams and the executor.
 
-    It reads the levels down to the one that last had a backlog, and widens when
-    the reply is short. Before something held is started, higher levels are
-    asked. Without any backlog it blocks on all levels at once.
+    In turn: look at the queues, hand back what was held for long, let a suspect run solo,
+    take over from the dead, read, start. Without any backlog it blocks on all levels at once.
     """
 
     def __init__(
