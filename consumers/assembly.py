@@ -35,7 +35,7 @@ from consumers.store import hint_words
 from consumers.store.settling import Settled
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
-from consumers.upkeep.heartbeat import Heartbeat
+from consumers.upkeep.heartbeat import Facts, Heartbeat, identity
 from consumers.upkeep.janitor import Janitor
 from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
@@ -170,12 +170,8 @@ class Parts:
             self.wire,
             terms.fleet,
             worker_id=terms.id,
-            name=terms.name,
-            type=terms.type,
-            slots=terms.slots,
-            events=lambda: {it.queue: sorted(policy.events(it.queue)) for it in terms.queues},
-            started=self.executor.jobs,
-            pauses=self.pauses.numbers,
+            queues=[keys.queue for keys in terms.queues],
+            facts=self._facts(policy),
         )
         self.janitor = Janitor(
             self.wire,
@@ -198,6 +194,16 @@ class Parts:
         self.relays = {
             keys.queue: Relay(self.wire, keys, bounds=terms.dead_letters) for keys in terms.queues
         }
+
+    def _facts(self, policy: Policy) -> list[Facts]:
+        """Return what each part of this worker tells the fleet."""
+        terms, names = self.terms, sorted(keys.queue for keys in self.terms.queues)
+        return [
+            identity(name=terms.name, type=terms.type, slots=terms.slots),
+            lambda: {"queues": names, "events": {it: sorted(policy.events(it)) for it in names}},
+            lambda: {"started": self.executor.jobs()},
+            lambda: {"pauses": self.pauses.numbers()},
+        ]
 
     async def register(self) -> None:
         """List this worker; full memory delays it to a later heartbeat."""

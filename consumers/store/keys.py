@@ -71,7 +71,7 @@ class Keys:
 
     @property
     def meta(self) -> str:
-        """Hash of the queue's properties. Bound: a fixed set of fields."""
+        """Hash of the queue's properties, and of whose turn it is. Bound: a fixed set of fields."""
         return f"{self.base}meta"
 
     def live(self, job_id: str) -> str:

@@ -22,10 +22,13 @@ def replay_items(keys: Keys, job_ids: Iterable[str]) -> Call:
     return Call(REPLAY, names, args)
 
 
-def purge(keys: Keys, older_than_ms: int, *, counter: str = "dead_purged") -> Call:
-    """Return one step of deleting old dead letters.
+def purge(
+    keys: Keys, older_than_ms: int, *, counter: str = "dead_purged", every_ms: int = 0
+) -> Call:
+    """Return one step of deleting old dead letters, if nobody has looked for every_ms.
 
     Answers with how many, and whether there may be more.
     """
-    names = [keys.dead, keys.dead_index, keys.stats]
-    return Call(PURGE, names, [keys.base, older_than_ms, BATCH_ITEMS, BATCH_BYTES, counter])
+    names = [keys.dead, keys.dead_index, keys.stats, keys.meta]
+    args = (keys.base, older_than_ms, BATCH_ITEMS, BATCH_BYTES, counter, every_ms)
+    return Call(PURGE, names, [*args])

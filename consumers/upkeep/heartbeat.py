@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from redis.exceptions import OutOfMemoryError
@@ -21,6 +21,25 @@ from consumers.store.scripts import call
 from consumers.upkeep.service import Steps
 
 logger = logging.getLogger(__name__)
+
+
+# Some of what the fleet is to know of a worker, asked for at each beat. What is not a text
+# becomes JSON.
+Facts = Callable[[], Mapping[str, object]]
+
+
+def identity(*, name: str, type: str, slots: int) -> Facts:
+    """Return what does not change as long as a worker runs."""
+    facts = {
+        "name": name,
+        "type": type,
+        "slots": str(slots),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "version": _version(),
+        "since": str(int(time.time() * 1000)),
+    }
+    return lambda: facts
 
 
 def _version() -> str:
@@ -42,12 +61,8 @@ class Heartbeat(Steps):
         fleet: Fleet,
         *,
         worker_id: str,
-        name: str,
-        type: str,
-        slots: int,
-        events: Callable[[], dict[str, list[str]]],
-        started: Callable[[], list[str]],
-        pauses: Callable[[], dict[str, int]],
+        queues: Sequence[str],
+        facts: Sequence[Facts],
     ) -> None:
         super().__init__(
             logger,
@@ -57,18 +72,8 @@ class Heartbeat(Steps):
         self._wire = wire
         self._fleet = fleet
         self.worker_id = worker_id
-        self._events = events
-        self._started = started
-        self._pauses = pauses
-        self._fixed: dict[str, str] = {
-            "name": name,
-            "type": type,
-            "slots": str(slots),
-            "host": socket.gethostname(),
-            "pid": str(os.getpid()),
-            "version": _version(),
-            "since": str(int(time.time() * 1000)),
-        }
+        self._queues = sorted(queues)
+        self._facts = facts
 
     async def step(self) -> None:
         """Beat once."""
@@ -76,12 +81,12 @@ class Heartbeat(Steps):
 
     async def beat(self) -> None:
         """List the worker and write its facts once, also while memory is full."""
-        events = self._events()
+        facts = {name: _text(it) for facts in self._facts for name, it in facts().items()}
         # Two scripts: on a cluster list and facts lie in different slots.
         await asyncio.gather(
             call(self._wire, list_worker(self._fleet, self.worker_id)),
-            call(self._wire, describe_worker(self._fleet, self.worker_id, self._facts(events))),
-            self._list_queues(sorted(events)),
+            call(self._wire, describe_worker(self._fleet, self.worker_id, facts)),
+            self._list_queues(),
         )
 
     async def remove(self) -> None:
@@ -92,18 +97,13 @@ class Heartbeat(Steps):
             self._wire.send("DEL", key),
         )
 
-    def _facts(self, events: dict[str, list[str]]) -> dict[str, str]:
-        return {
-            **self._fixed,
-            "events": json.dumps(events),
-            "queues": json.dumps(sorted(events)),
-            "started": json.dumps(self._started()),
-            "pauses": json.dumps(self._pauses()),
-        }
-
-    async def _list_queues(self, names: list[str]) -> None:
+    async def _list_queues(self) -> None:
         try:
-            await self._wire.send("SADD", self._fleet.queues, *names)
+            await self._wire.send("SADD", self._fleet.queues, *self._queues)
         except OutOfMemoryError as error:
             # Nobody waits for a queue that is not listed yet: the next beat says it again.
             logger.debug("queues are not listed: %s", error)
+
+
+def _text(fact: object) -> str:
+    return fact if isinstance(fact, str) else json.dumps(fact)

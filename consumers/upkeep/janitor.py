@@ -33,6 +33,8 @@ from consumers.upkeep.tour import LEAST, Tour, portion
 logger = logging.getLogger(__name__)
 
 UNUSED_MS = 10 * 60 * 1000
+# Old dead letters are looked for so often, by whichever worker comes first.
+LETTERS_MS = 20_000
 # How many lanes are looked at in one write: neither Redis nor the event loop stops for longer.
 _LANES_AT_ONCE = 32
 # How many marks of cancelled entries are looked at in a round.
@@ -95,7 +97,8 @@ class Janitor(Rounds):
         for at in range(0, len(lanes), _LANES_AT_ONCE):
             found += await self._tidy_lanes(keys, lanes[at : at + _LANES_AT_ONCE])
         # A burial trims as well, but a queue where nothing dies any more has none.
-        await self._run(purge(keys, self._letters_max_age_ms, counter="dead_trimmed"))
+        age, every = self._letters_max_age_ms, LETTERS_MS
+        await self._run(purge(keys, age, counter="dead_trimmed", every_ms=every))
         await self._unmark_missing(keys)
         await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
 

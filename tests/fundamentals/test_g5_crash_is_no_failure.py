@@ -197,7 +197,8 @@ async def test_g5_what_a_standstill_kept_from_beginning_was_in_no_crash(
         async with working(server.url, {"suspect": handler}) as worker:
             executor = worker._parts.executor  # type: ignore[union-attr]
             # Two standstills.
-            executor.leases = Late(executor.leases, 4)  # type: ignore[assignment]
+            late = Late(executor.leases, 4)
+            executor.leases = executor.caller._leases = late  # type: ignore[assignment]
             await aeventually(queue.is_empty)
 
     [(delivery, crashes, pointer)] = seen

@@ -616,3 +616,43 @@ def test_the_lag_of_a_group_stays_known(
         step(queue, delivery)
     assert None not in queue.lags()
     assert sum(lag or 0 for lag in queue.lags()) == len(queue.ids()) + len(queue.ids(front=True))
+
+
+HOUR_MS = 3_600_000
+
+
+def letters_of_two(queue: Queue) -> None:
+    queue.emit(new_job("a"), new_job("b"))
+    queue.settle(*((it, Buried("failed")) for it in queue.deliver()))
+
+
+def look(queue: Queue, every_ms: int = HOUR_MS) -> int:
+    """Look for old letters as a janitor does, in turn; return how many were deleted."""
+    purged, _ = queue.run(replaying.purge(queue.keys, 0, every_ms=every_ms))
+    return int(purged)
+
+
+def test_of_many_workers_one_looks_for_old_letters(queue: Queue) -> None:
+    letters_of_two(queue)
+
+    assert look(queue) == 2
+    letters_of_two(queue)
+    assert [look(queue) for _ in range(3)] == [0, 0, 0]
+
+    assert queue.redis.xlen(queue.keys.dead) == 2
+
+
+@pytest.mark.parametrize("last", ["0", "somebody else's", "99999999999999", "nan"])
+def test_a_turn_that_is_old_spoiled_or_ahead_is_nobodys(queue: Queue, last: str) -> None:
+    letters_of_two(queue)
+    queue.redis.hset(queue.keys.meta, "turn.letters", last)
+
+    assert look(queue) == 2
+    taken = int(queue.redis.hget(queue.keys.meta, "turn.letters") or 0)
+    assert 0 <= queue.now_ms() - taken < HOUR_MS
+
+
+def test_a_look_at_a_queue_that_is_gone_does_not_begin_it(queue: Queue) -> None:
+    assert look(queue) == 0
+
+    assert queue.redis.exists(queue.keys.meta) == 0

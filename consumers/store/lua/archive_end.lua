@@ -8,6 +8,7 @@
 -- ARGV[4]  how long it is kept (ms)
 --
 -- Returns 1 when kept, 0 when a later run or delivery has written already.
+-- Errors: WRONGTYPE, OOM; nothing is written then.
 -- include fence_of
 if is_older(KEYS[2], ARGV[1], ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])

@@ -9,6 +9,7 @@
 -- for the first runs only: ask again for the rest.
 -- A run is live that somebody has in hand, with its entry or without: he will settle it; and one
 -- that a newer version has in a place of its own.
+-- Errors: WRONGTYPE, for all of them.
 -- include live
 -- include tell
 -- include lane

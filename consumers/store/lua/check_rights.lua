@@ -1,6 +1,6 @@
--- See which commands this user may not run, without changing anything.
+-- See which commands this user may not run, without changing anything but a key that is for this.
 --
--- KEYS[1]  a key that does not exist
+-- KEYS[1]  a key that does not exist; what somebody else put there is deleted
 -- ARGV[1]  a channel like those of results, on which nobody listens
 -- ARGV[2…] commands, with a subcommand after a space where there is one
 --

@@ -12,6 +12,7 @@
 -- Returns the pointer, the fields of its entry, who holds it and how often it was
 -- delivered (empty when it waits), its result, the fields of its dead letter and the letter's
 -- entry; an empty string or list for what there is not.
+-- Errors: WRONGTYPE; nobody waits then.
 -- include live
 -- include tell
 -- include lane
@@ -51,6 +52,10 @@ local function with_room(channels)
   return (string.gsub(channels, '^%S+ ', ''))
 end
 
+local letter_entry = redis.call('HGET', KEYS[3], id) or ''
+local letter = letter_entry ~= '' and redis.call('XRANGE', KEYS[4], letter_entry, letter_entry)[1]
+local result = redis.call('GET', KEYS[2]) or ''
+
 -- Somebody waits: settle tells them. Looked up in the same step, so nothing is missed.
 if pointer ~= '' and channel ~= '' then
   local channels = redis.call('HGET', base .. 'waiters', id) or ''
@@ -62,7 +67,5 @@ if pointer ~= '' and channel ~= '' then
   end
 end
 
-local letter_entry = redis.call('HGET', KEYS[3], id) or ''
-local letter = letter_entry ~= '' and redis.call('XRANGE', KEYS[4], letter_entry, letter_entry)[1]
-return { pointer, fields, consumer, delivered, redis.call('GET', KEYS[2]) or '',
+return { pointer, fields, consumer, delivered, result,
   letter and letter[2] or {}, letter and letter_entry or '' }

@@ -16,7 +16,7 @@ from consumers.jobs.job import Job
 from consumers.store.fleet import FORGET_AFTER
 from consumers.store.keys import Fleet
 from consumers.store.pause_state import PauseState
-from consumers.upkeep.heartbeat import Heartbeat
+from consumers.upkeep.heartbeat import Heartbeat, identity
 from taskmanager import TaskManager
 from tests.support.engine import emitting, working
 from tests.support.queue import full_memory
@@ -120,8 +120,8 @@ async def test_a_foreign_value_in_place_of_the_list_does_not_keep_the_facts_from
     redis.set(FLEET.workers, "somebody else's", ex=60)
     wire = Wire(Connector.from_url(server.url), name=None)
     beats = Heartbeat(
-        wire, FLEET, worker_id="w", name="w", type="workers", slots=1,
-        events=lambda: {"default": ["work"]}, started=list, pauses=dict,
+        wire, FLEET, worker_id="w", queues=["default"],
+        facts=[identity(name="w", type="workers", slots=1)],
     )  # fmt: skip
 
     with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
@@ -147,9 +147,8 @@ async def test_a_beat_that_fails_for_any_reason_is_not_the_last_one(
 
     wire = Wire(Connector.of(server.url), name="heartbeat")
     heartbeat = Heartbeat(
-        wire, FLEET, worker_id="w.0", name="w", type="workers", slots=1,
-        events=events, started=list, pauses=dict,
-    )  # fmt: skip
+        wire, FLEET, worker_id="w.0", queues=["default"], facts=[lambda: {"events": events()}]
+    )
     beating = asyncio.create_task(heartbeat.run())
     try:
         await aeventually(lambda: listed(redis) == ["w.0"], within=20.0)

@@ -67,8 +67,8 @@ def janitor(wire: Wire) -> Janitor:
 
 def heartbeat(wire: Wire) -> Heartbeat:
     return Heartbeat(
-        wire, FLEET, worker_id="w.0", name="w", type="workers", slots=1,
-        events=lambda: {KEYS.queue: ["e"]}, started=list, pauses=dict,
+        wire, FLEET, worker_id="w.0", queues=[KEYS.queue],
+        facts=[lambda: {"events": {KEYS.queue: ["e"]}}],
     )  # fmt: skip
 
 

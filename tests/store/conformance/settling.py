@@ -112,6 +112,12 @@ def _purge(queue: Queue) -> Call:
     return replaying.purge(queue.keys, 0)
 
 
+def _purge_in_turn(queue: Queue) -> Call:
+    """What a janitor does: nobody has looked yet."""
+    _purge(queue)
+    return replaying.purge(queue.keys, 0, every_ms=HOUR_MS)
+
+
 def _quarantine(queue: Queue) -> Call:
     entry = queue.redis.xadd(queue.keys.outbox, {"somebody": "else's"})
     return relaying.quarantine(queue.keys, entry, b"\x00raw", "why")
@@ -159,9 +165,7 @@ ROWS = [
     Row(
         "inspect", "asks and will wait", _ask_and_wait, ANY, "waiters",
         {
-            **all_of("live:a waiters", REFUSED),
-            # Who asks is to wait then, and is told of the end: it may ask again.
-            **all_of("result:a dead_index dead", Reply(error="WRONGTYPE", writes="waiters")),
+            **all_of("live:a result:a dead_index dead waiters", REFUSED),
             lane(): nothing(["", [], "", 0, ANY, ANY, ANY]),
         },
         in_full_memory=nothing(ANY),
@@ -176,7 +180,11 @@ ROWS = [
     Row("forget_waiter", "", _leave, 1, "waiters", all_of("waiters", REFUSED)),
     Row(
         "purge", "", _purge, [2, 0], "dead dead_index stats",
-        all_of("dead dead_index stats", REFUSED),
+        {**all_of("dead dead_index stats", REFUSED), "meta": AS_USUAL},
+    ),
+    Row(
+        "purge", "in turn", _purge_in_turn, [2, 0], "dead dead_index stats meta",
+        all_of("dead dead_index stats meta", REFUSED),
     ),
     Row(
         "quarantine", "", _quarantine, 1, "outbox dead dead_index stats",
