@@ -295,8 +295,8 @@ class Parts:
 
     def _cancel_hint(self, queue: str, hint: str) -> None:
         _, stream, entry = hint.split(" ")
-        base = next(keys.base for keys in self.terms.queues if keys.queue == queue)
-        self.fetcher.intake.cancel((f"{base}lane:{stream}", entry))
+        keys = next(it for it in self.terms.queues if it.queue == queue)
+        self.fetcher.intake.cancel((keys.stream(stream), entry))
 
     async def _confirm(self) -> None:
         # The next beat says it as well.

@@ -1,4 +1,4 @@
-"""Every error that the engine raises on purpose.
+"""All errors of the engine's own that its users meet.
 
 TaskManagerError
 ├── InvalidInput (ValueError)       something given is not allowed; nothing was sent

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from consumers.connections.wire import Wire
+from consumers.jobs.clauses import read_head
 from consumers.jobs.outcome import Buried
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
@@ -109,8 +110,7 @@ class DeadLetters:
 def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
     """Return the letter in the flat fields of an entry of the dead letters."""
     facts = dict(zip(fields[::2], fields[1::2], strict=True))
-    head = [int(part) for part in facts.get(b"head", b"").split(b":")[:6] if part.isdigit()]
-    run, failures, deliveries = (head[1], head[3], head[4]) if len(head) == 6 else (0, 0, 0)
+    head = read_head(facts.get(b"head", b""))
     return _letter(
         id=facts.get(b"job", f"foreign:{entry}".encode()).decode("utf-8", "replace"),
         event=facts.get(b"event", b"").decode("utf-8", "replace"),
@@ -120,10 +120,10 @@ def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
         reason=facts.get(b"reason", b"foreign").decode("utf-8", "replace"),
         error=facts.get(b"error", b"").decode("utf-8", "replace"),
         errors=facts.get(b"errors", b""),
-        failures=failures,
-        deliveries=deliveries + int(facts.get(b"delivered", b"0")),
+        failures=0 if head is None else head.failures,
+        deliveries=(0 if head is None else head.deliveries) + int(facts.get(b"delivered", b"0")),
         died_at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
-        run=run,
+        run=0 if head is None else head.generation,
         entry=entry,
     )
 

@@ -1,4 +1,4 @@
-"""Where Redis is and how to reach it. Nothing else makes connections or reads credentials.
+"""Where Redis is and how to reach it. Nothing else of the engine reads a URL or credentials.
 
 redis-py makes the socket, speaks TLS and logs in; everything that it would do
 behind our back -- repeat a command, time out a read, ping -- is turned off.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from redis.exceptions import ConnectionError, RedisError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from consumers.chance import chance
 from consumers.connections.connector import Connector
@@ -23,6 +23,7 @@ PING_INTERVAL = 5.0
 SILENCE_LIMIT = 10.0
 
 _PING = pack((b"PING",))
+_LONGEST = wait_exponential(multiplier=0.1, max=2.0)
 
 
 class Hints:
@@ -91,7 +92,7 @@ class Hints:
 
     async def _serve(self) -> None:
         retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            wait=_pause,
             retry=retry_if_exception_type(RedisError),
             before_sleep=self._log_retry,
         )
@@ -195,6 +196,11 @@ class _Subscription(Link):
     def lost(self, error: RedisError) -> None:
         if not self._ready.done():
             self._ready.set_exception(error)
+
+
+def _pause(state: RetryCallState) -> float:
+    # Full jitter, but not tenacity's: that draws from the application's generator.
+    return chance.uniform(0.0, float(_LONGEST(state)))
 
 
 def _call(callback: Callable[..., None], *args: str) -> None:

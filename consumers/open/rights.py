@@ -51,6 +51,6 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
     if refused:
         missing = ", ".join(name.decode() for name in refused)
         raise TaskManagerError(
-            f"this Redis user may not run {missing} in scripts on keys and channels {keys.base}*: "
-            "extend its ACL rules"
+            f"this Redis user may not run {missing} in scripts on keys and channels "
+            f"{keys.pattern}: extend its ACL rules"
         )

@@ -190,5 +190,5 @@ class Door:
                     return BrokenKey(key)
         except RedisError:
             # Not found out which of them: the error must not become another one.
-            return BrokenKey(f"{self._keys.base}*")
+            return BrokenKey(self._keys.pattern)
         return BrokenKey(self._keys.writer(self._writer))

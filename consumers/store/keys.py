@@ -57,6 +57,10 @@ class Keys:
         """Stream of a lane. Bound: the queue's depth limit, or Redis' memory."""
         return f"{self.base}lane:{lane.name}"
 
+    def stream(self, name: str) -> str:
+        """Stream of a lane, or its front, by the name that hints and marks have for it."""
+        return f"{self.base}lane:{name}"
+
     def front(self, lane: Lane) -> str:
         """Stream of what was handed back to a lane; read before it. Bound: as the lane."""
         return f"{self.base}lane:{lane.name}:front"
@@ -193,6 +197,11 @@ class Keys:
     def writer(self, writer_id: str) -> str:
         """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""
         return f"{self.base}prod:{writer_id}"
+
+    @property
+    def pattern(self) -> str:
+        """What fits every key of the queue, as people and ACLs write it."""
+        return f"{self.base}*"
 
     @property
     def rights(self) -> str:

@@ -46,7 +46,7 @@ _MARK = re.compile(rb"([!-~]+) ([0-9]+-[0-9]+)")
 
 
 class Janitor(Rounds):
-    """Every worker runs one; each of its steps is one script, so that any number may.
+    """Every worker runs one. What it changes is one script or one command, so that any number may.
 
     Of many lanes each looks at a portion in a round, first with plain commands: scripts run
     where those find something.
@@ -149,7 +149,7 @@ class Janitor(Rounds):
         parts = _MARK.fullmatch(mark)
         if parts is None or not _is_entry(parts[2]):
             return False
-        stream, entry = f"{keys.base}lane:{parts[1].decode()}", parts[2]
+        stream, entry = keys.stream(parts[1].decode()), parts[2]
         try:
             return bool(await self._wire.send("XRANGE", stream, entry, entry))
         except ResponseError as error:

@@ -1,4 +1,4 @@
-"""What the first lines of modules in taskmanager/ say of all the others is so."""
+"""What the first lines of modules say of all the others is so."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from consumers.jobs.texts import describe, message_of, named, shown
 from taskmanager import JobHandle, SyncJobHandle, TaskManager, TaskManagerError, errors
 from taskmanager.admin.dlq import DeadLetterQueue
 from taskmanager.sync import Sync, SyncDeadLetterQueue
 
 ROOT = Path(__file__).parents[2]
 FACADE = ROOT / "taskmanager"
+ENGINE = ROOT / "consumers"
+PACKAGES = ("consumers", "processors", "taskmanager")
 
 
 def sources(folder: Path) -> Iterator[tuple[str, ast.Module]]:
@@ -43,6 +47,43 @@ def _names(tree: ast.AST) -> Iterator[str]:
             yield node.attr
 
 
+def files_that_import(name: str, folder: Path) -> set[str]:
+    """The files below a folder that import a module like this."""
+    pattern = re.compile(name)
+    return {file for file, tree in sources(folder) if any(map(pattern.fullmatch, imported(tree)))}
+
+
+def files_that_say(text: str, folder: Path) -> set[str]:
+    """The files below a folder in whose code, not in docstrings, a text like this stands."""
+    pattern = re.compile(text)
+    return {
+        file
+        for file, tree in sources(folder)
+        if any(pattern.search(found) for found in _texts(tree))
+    }
+
+
+def everywhere(find: Callable[[Path], set[str]]) -> set[str]:
+    """What is found below the three packages, by its path from the root."""
+    return {f"{package}/{file}" for package in PACKAGES for file in find(ROOT / package)}
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            if isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node.value, bytes):
+                yield node.value.decode("latin-1")
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -55,11 +96,7 @@ def test_settings_alone_reads_settings_from_the_environment() -> None:
     # One asks whether the user has chosen a debugger, one where tests cut the process.
     others = {"taskmanager/cli/terminal.py", "consumers/cuts.py"}
 
-    found = {
-        f"{package}/{file}"
-        for package in ("consumers", "processors", "taskmanager")
-        for file in files_that(r"environb?|getenvb?", ROOT / package)
-    }
+    found = everywhere(lambda folder: files_that(r"environb?|getenvb?", folder))
 
     assert found == {"taskmanager/settings.py", *others}
 
@@ -70,11 +107,8 @@ def test_one_file_starts_servers() -> None:
 
 def test_one_file_sets_up_logging() -> None:
     setting_up = "basicConfig|dictConfig|fileConfig|setLevel|addHandler|captureWarnings"
-    found = {
-        f"{package}/{file}"
-        for package in ("consumers", "processors", "taskmanager")
-        for file in files_that(setting_up, ROOT / package)
-    }
+
+    found = everywhere(lambda folder: files_that(setting_up, folder))
 
     assert found == {"taskmanager/worker/logs.py"}
 
@@ -177,3 +211,148 @@ def _is_awaited_and_public(it: object) -> bool:
 def _parameters(function: Callable[..., object]) -> list[tuple[str, object, object]]:
     found = inspect.signature(function).parameters.values()
     return [(it.name, it.kind, it.default) for it in found]
+
+
+# The engine
+
+
+def test_every_key_is_built_in_one_file() -> None:
+    def builds(folder: Path) -> set[str]:
+        return {
+            file
+            for file, tree in sources(folder)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FormattedValue)
+            and next(_names(node.value), "") in ("base", "namespace")
+        }
+
+    assert everywhere(builds) == {"consumers/store/keys.py"}
+
+
+def test_one_file_sends_scripts() -> None:
+    assert everywhere(lambda folder: files_that_say(r"^EVAL", folder)) == {
+        "consumers/store/scripts.py"
+    }
+
+
+def test_one_file_says_what_a_scripts_refusal_means() -> None:
+    # A read is no script.
+    others = {"consumers/fetch/reader.py"}
+
+    found = everywhere(lambda folder: files_that_say(r"LAYOUT|WRONGTYPE|OOM", folder))
+
+    assert found == {"consumers/store/refusals.py", *others}
+
+
+def test_one_file_decides_which_names_are_allowed() -> None:
+    def raises(folder: Path) -> set[str]:
+        return {
+            file
+            for file, tree in sources(folder)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and _called(node) == "InvalidName"
+        }
+
+    assert everywhere(raises) == {"consumers/jobs/names.py"}
+
+
+def test_heads_are_read_in_one_file() -> None:
+    naming = files_that_say(r"^head$", ENGINE)
+
+    assert naming <= files_that_import(r"consumers\.jobs\.clauses", ENGINE)
+    assert files_that_say(r"^head$", ROOT / "processors") == set()
+
+
+def test_the_connector_alone_reads_urls_and_credentials() -> None:
+    assert files_that_say(r"^(password|username)$", ENGINE) == {"connections/connector.py"}
+    assert files_that("urlsplit|urlparse|parse_qsl", ENGINE) == {"connections/connector.py"}
+
+
+def test_one_file_knows_croniter() -> None:
+    assert everywhere(lambda folder: files_that_import("croniter", folder)) == {
+        "processors/schedules/cron.py"
+    }
+
+
+def test_one_file_draws_from_chance_and_none_from_the_applications_generator() -> None:
+    assert everywhere(lambda folder: files_that_import("random", folder)) == {"consumers/chance.py"}
+    assert everywhere(lambda folder: files_that(r"wait_random.*|wait_\w*jitter", folder)) == set()
+
+
+def test_schedules_are_read_in_one_file() -> None:
+    def asks(folder: Path) -> set[str]:
+        return {
+            file
+            for file, tree in sources(folder)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in ("schedule", "schedules", "schedule_names")
+            and next(_names(node.value), "") in ("keys", "_keys")
+        }
+
+    assert everywhere(asks) == {
+        "consumers/store/scheduling.py",
+        "processors/schedules/timetable.py",
+    }
+
+
+def test_no_shared_connection_is_blocked() -> None:
+    assert files_that_say(r"^BLOCK$", ENGINE) == {"fetch/reader.py"}
+    reader = ast.parse((ENGINE / "fetch" / "reader.py").read_text("utf-8"))
+    assert "consumers.connections.wire" not in set(imported(reader))
+
+
+_IO = r"(asyncio|redis|socket|subprocess|threading)(\..*)?|consumers\.(connections|store)(\..*)?"
+
+
+@pytest.mark.parametrize(
+    ("folder", "files"),
+    [
+        (ENGINE / "jobs", r".*"),
+        (ENGINE, r"(policy|errors)\.py"),
+        (ROOT / "processors", r"processor\.py|retries/.*"),
+    ],
+)
+def test_what_a_job_is_and_what_becomes_of_it_is_told_without_io(folder: Path, files: str) -> None:
+    # An exception is no I/O.
+    others = {"retries/retry.py"}
+
+    assert {it for it in files_that_import(_IO, folder) if re.fullmatch(files, it)} <= others
+
+
+def test_the_inspector_asks_only() -> None:
+    tree = ast.parse((ENGINE / "admin" / "inspector.py").read_text("utf-8"))
+    steps = {it for it in imported(tree) if it.startswith("consumers.store.")}
+
+    assert steps <= {
+        f"consumers.store.{it}" for it in ("asking", "entries", "keys", "pause_state", "scripts")
+    }
+    commands = {it for it in _texts(tree) if re.fullmatch(r"[A-Z]{3,}", it)}
+    assert commands == {
+        "GET", "HGETALL", "HMGET", "LRANGE", "SCARD", "SMEMBERS", "XINFO", "GROUPS", "XLEN",
+        "ZCARD", "ZCOUNT", "ZRANGE",
+    }  # fmt: skip
+
+
+def test_errors_of_the_engine_are_in_one_file_and_in_its_tree() -> None:
+    for file, _ in sources(ENGINE):
+        importlib.import_module(f"consumers.{_dotted(file)}".removesuffix("."))
+    ours = {it for it in _below(TaskManagerError) if it.__module__.startswith("consumers")}
+
+    assert {it.__module__ for it in ours} == {"consumers.errors"}
+    drawn = set(re.findall(r"[├└]── (\w+)", sys.modules["consumers.errors"].__doc__ or ""))
+    assert drawn == {it.__name__ for it in ours}
+
+
+@pytest.mark.parametrize("tell", [describe, message_of, named, lambda it: shown(it, 100)])
+def test_no_text_for_people_raises_whatever_it_is_about(tell: Callable[..., str]) -> None:
+    assert tell(_Rude())
+
+
+class _Rude(Exception):
+    """Raises wherever it is looked at."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
