@@ -112,7 +112,7 @@ class Parts:
             self.pauses,
             slots=terms.slots,
             max_leaked=terms.max_leaked_threads,
-            on_free=self._freed,
+            on_free=lambda: self.fetcher.freed(),
             on_broken=on_broken,
         )
 
@@ -272,9 +272,6 @@ class Parts:
             await self.archive.close()
         await self.reader.channel.close()
         await self.wire.close()
-
-    def _freed(self) -> None:
-        self.fetcher.freed()
 
     def _hint(self, queue: str, hint: str) -> None:
         match hint.partition(" ")[0]:

@@ -159,7 +159,8 @@ class Fetcher:
             # However long that was: what was found empty before may have filled up.
             self.depth.idle = False
         else:
-            await self._gather_slots()
+            if not self.held and not self._is_worth_a_read():
+                await asyncio.sleep(_GATHER)
             if self.reclaimer.is_due:
                 taken_over = await self.reclaimer.sweep(self._wanted())
                 # Reads tell of refusals by themselves: that one was answered says little here.
@@ -216,10 +217,6 @@ class Fetcher:
         await self._freed.wait()
         timer.cancel()
 
-    async def _gather_slots(self) -> None:
-        if not self.held and not self._is_worth_a_read():
-            await asyncio.sleep(_GATHER)
-
     # Reading
 
     async def _fetch(self) -> None:
@@ -243,7 +240,10 @@ class Fetcher:
         streams, count = self.levels.share_of_all(self._wanted())
         if not streams:
             # Everything is paused: a resume wakes us.
-            await self._pause_until_woken()
+            self._freed.clear()
+            if not self._dirty:
+                await self._until_freed(REFRESH)
+            self.passes += 1
             return
         self._blocked = True
         try:
@@ -259,12 +259,6 @@ class Fetcher:
             await asyncio.sleep(min(_NO_BLOCK_PAUSE, block))
         self.intake.take(deliveries)
         self.depth.has_blocked(deliveries, count)
-
-    async def _pause_until_woken(self) -> None:
-        self._freed.clear()
-        if not self._dirty:
-            await self._until_freed(REFRESH)
-        self.passes += 1
 
     def _block_for(self) -> float:
         # The lease counts from when a read was sent: long blocks would eat it. And

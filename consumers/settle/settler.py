@@ -15,7 +15,7 @@ from consumers.errors import TaskManagerError, TooManyLanes
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
-from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
 from consumers.jobs.texts import named, shown
 from consumers.lease.leases import Leases
 from consumers.settle.archive import Archive
@@ -24,7 +24,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call
-from consumers.store.settling import Settled, Settlement, settle_items
+from consumers.store.settling import Settled, Settlement, bytes_of, settle_items
 from consumers.store.steps import refused_key, words
 from consumers.surroundings import Surroundings
 
@@ -305,21 +305,6 @@ class _QueueSettler:
 def _cost(settlement: Settlement) -> Cost:
     """Return about what a settlement takes of a batch; no bytes for one that cannot be sent."""
     try:
-        return 1, _bytes_of(settlement)
+        return 1, bytes_of(settlement)
     except BaseException:
         return 1, 0
-
-
-def _bytes_of(settlement: Settlement) -> int:
-    """Return how many bytes Redis has to move for it, about."""
-    outcome = settlement.outcome
-    if isinstance(outcome, Completed):
-        return len(outcome.result) + sum(len(child.data) for child in settlement.children)
-    if isinstance(outcome, Cancelled):
-        return len(outcome.reason)
-    size = len(settlement.delivery.envelope.data)
-    if isinstance(outcome, RetryAt):
-        size += len(outcome.errors)
-    if isinstance(outcome, Buried):
-        size += len(outcome.error) + len(outcome.errors) + len(outcome.raw or b"")
-    return size

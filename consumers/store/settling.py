@@ -34,6 +34,21 @@ class Settled(NamedTuple):
     recorded: bool
 
 
+def bytes_of(settlement: Settlement) -> int:
+    """Return how many bytes Redis has to move for it, about."""
+    outcome = settlement.outcome
+    if isinstance(outcome, Completed):
+        return len(outcome.result) + sum(len(child.data) for child in settlement.children)
+    if isinstance(outcome, Cancelled):
+        return len(outcome.reason)
+    size = len(settlement.delivery.envelope.data)
+    if isinstance(outcome, RetryAt):
+        size += len(outcome.errors)
+    if isinstance(outcome, Buried):
+        size += len(outcome.error) + len(outcome.errors) + len(outcome.raw or b"")
+    return size
+
+
 def settle_items(
     keys: Keys,
     consumer: str,

@@ -12,15 +12,9 @@
 -- Errors: WRONGTYPE, OOM; nothing is written then.
 -- include clock
 -- include fence_of
+-- include noted
 local note, fence, ttl, most = KEYS[1], KEYS[2], ARGV[3], tonumber(ARGV[4])
 if is_older(fence, ARGV[1], ARGV[2]) then return 0 end
-local at = string.format('%.0f', now_ms())
-if most > 0 then
-  redis.call('RPUSH', note, at .. ' ' .. ARGV[5])
-  redis.call('LTRIM', note, -most, -1)
-else
-  redis.call('HSET', note, 'at', at, unpack(ARGV, 5))
-end
-redis.call('PEXPIRE', note, ttl)
+write_note(note, ttl, most, 5)
 redis.call('SET', fence, ARGV[1] .. ' ' .. ARGV[2], 'PX', ttl)
 return 1

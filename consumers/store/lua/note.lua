@@ -14,6 +14,7 @@
 -- Errors: WRONGTYPE; nothing is written then.
 -- include clock
 -- include fence
+-- include noted
 local stream, note = KEYS[1], KEYS[2]
 local group, consumer, entry = ARGV[1], ARGV[2], ARGV[3]
 local ttl, most = ARGV[5], tonumber(ARGV[6])
@@ -21,15 +22,8 @@ if not string.find(ttl, '^%d+$') or #ttl > 12 then
   return redis.error_reply('ERR ' .. ttl .. ' ms is no time to live')
 end
 if not owns(stream, group, entry, consumer, ARGV[4]) then return 0 end
-local at = string.format('%.0f', now_ms())
 if most > 0 then redis.call('LLEN', note) else redis.call('HLEN', note) end
 -- The first write must be one that full memory allows.
 redis.call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
-if most > 0 then
-  redis.call('RPUSH', note, at .. ' ' .. ARGV[7])
-  redis.call('LTRIM', note, -most, -1)
-else
-  redis.call('HSET', note, 'at', at, unpack(ARGV, 7))
-end
-redis.call('PEXPIRE', note, ttl)
+write_note(note, ttl, most, 7)
 return 1

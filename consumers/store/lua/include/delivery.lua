@@ -44,3 +44,10 @@ local function fields_of(delivery)
   local found = redis.call('XRANGE', delivery.stream, delivery.entry, delivery.entry)[1]
   return found and found[2] or {}
 end
+
+-- Reads the entry of a delivery that is to be added again; nil when it is missing or no job.
+local function read_entry(delivery)
+  delivery.fields = fields_of(delivery)
+  delivery.said = clauses().read(delivery.fields[2])
+  return delivery.said
+end

@@ -9,9 +9,7 @@ function outcomes.release()
 
   -- A release is no crash: this delivery counts as a delivery only.
   function it.refusal(delivery, at)
-    delivery.fields = fields_of(delivery)
-    delivery.said = clauses().read(delivery.fields[2])
-    if not delivery.said then return 'M' end
+    if not read_entry(delivery) then return 'M' end
     local target = KEYS[tonumber(ARGV[at])]
     return lanes().refusal(base, listed, target, most) or lanes().stream_refusal(target .. ':front')
   end

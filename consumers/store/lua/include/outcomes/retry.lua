@@ -9,9 +9,7 @@ function outcomes.retry()
   local it = { step = function() return 4 end }
 
   function it.refusal(delivery, at)
-    delivery.fields = fields_of(delivery)
-    delivery.said = clauses().read(delivery.fields[2])
-    if not delivery.said then return 'M' end
+    if not read_entry(delivery) then return 'M' end
     local stream = KEYS[tonumber(ARGV[at])]
     return delayed().refusal(base) or lanes().refusal(base, listed, stream, most)
       or lanes().stream_refusal(stream)
