@@ -175,7 +175,8 @@ class Consumer:
     def settled_many(self, settled: Sequence[Settled]) -> None:
         """Count outcomes that Redis has answered, and tell of them."""
         if self.telemetry is not None:
-            _tell("telemetry", settled, self.telemetry.settled_many, settled)
+            telemetry = self.telemetry
+            _tell("telemetry", settled, lambda: telemetry.settled_many(settled))
         for it in settled:
             if not it.recorded:
                 self.fenced += 1
@@ -183,9 +184,13 @@ class Consumer:
                 logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
                 continue
             self.settled += 1
-            if self.on_dead is not None and isinstance(it.settlement.outcome, Buried):
-                delivery, outcome, _ = it.settlement
-                _tell("on_dead", [it], self.on_dead, delivery, outcome)
+            if isinstance(it.settlement.outcome, Buried):
+                self._tell_dead(it, it.settlement.outcome)
+
+    def _tell_dead(self, settled: Settled, buried: Buried) -> None:
+        on_dead, delivery = self.on_dead, settled.settlement.delivery
+        if on_dead is not None:
+            _tell("on_dead", [settled], lambda: on_dead(delivery, buried))
 
     def _assembled(self) -> Parts:
         return Parts(
@@ -268,12 +273,10 @@ class Consumer:
         return waiting
 
 
-def _tell(
-    what: str, settled: Sequence[Settled], listener: Callable[..., None], *args: object
-) -> None:
+def _tell(what: str, settled: Sequence[Settled], tell: Callable[[], None]) -> None:
     # The outcomes are recorded: no listener may keep others from being recorded.
     try:
-        listener(*args)
+        tell()
     except BaseException:
         first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
         others = f" and {more} more" if more else ""

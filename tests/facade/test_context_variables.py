@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, field_validator
 
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from taskmanager import DeadLetter, Job, TaskManager
 from tests.support.waiting import aeventually
 
@@ -85,7 +85,7 @@ class Listener:
     def __init__(self) -> None:
         self.seen: list[str | None] = []
 
-    def settled(self, settlement: Settlement, recorded: bool) -> None:
+    def settled_many(self, settled: Sequence[Settled]) -> None:
         self.seen.append(tenant.get())
 
 

@@ -32,7 +32,7 @@ async def test_jobs_that_waited_start_in_exact_order_of_priority(
     async with emitting(server.url) as emit:
         await asyncio.gather(*(emit("work", n, priority=priority) for priority, n in emitted))
     async with working(server.url, {"work": work}):
-        await aeventually(lambda: len(started) == 2000, within=30.0)
+        await aeventually(lambda: len(started) == 2000, within=120.0)
 
     assert started == sorted(emitted, key=lambda it: (-it[0], it[1]))
     assert QueueView(redis).stats("released") == 0

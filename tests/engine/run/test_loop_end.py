@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ import redis as redis_py
 from consumers.consumer import Consumer
 from consumers.jobs.envelope import Envelope, read_envelope
 from consumers.jobs.job import Job
-from consumers.store.settling import Settlement
+from consumers.store.settling import Settled
 from tests.support.engine import QueueView, consumer_of, emitting
 from tests.support.facade import ROOT
 from tests.support.proxy import FaultProxy
@@ -191,8 +191,8 @@ def test_an_outcome_on_its_way_when_the_loop_ends_is_not_told_as_refused(
     told: list[tuple[str, bool]] = []
 
     class Telemetry:
-        def settled(self, settlement: Settlement, recorded: bool) -> None:
-            told.append((settlement.delivery.envelope.id, recorded))
+        def settled_many(self, settled: Sequence[Settled]) -> None:
+            told.extend((it.settlement.delivery.envelope.id, it.recorded) for it in settled)
 
     async def main(proxy: FaultProxy) -> None:
         handlers = {"quick": _returns, "work": _sleeps}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -79,6 +80,25 @@ async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
         await emit("work")
         await emit("work")
         await aeventually(lambda: worker.settled == 2)
+
+    assert "telemetry failed for job work-1" in caplog.text
+
+
+async def test_a_telemetry_without_its_method_keeps_nobody_from_being_settled(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended the settler's task, and the batch was sent for ever."""
+
+    async def work(job: Job[None]) -> None:
+        pass
+
+    old: Any = object()
+    async with (
+        emitting(server.url) as emit,
+        working(server.url, {"work": work}, telemetry=old) as worker,
+    ):
+        await emit("work")
+        await aeventually(lambda: worker.settled == 1)
 
     assert "telemetry failed for job work-1" in caplog.text
 
