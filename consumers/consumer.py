@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from consumers.assembly import LAST_WORDS, Parts
 from consumers.connections.connector import Connector
+from consumers.errors import InvalidInput
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import DEFAULT_TYPE
 from consumers.jobs.outcome import Buried
@@ -97,7 +98,7 @@ class Consumer:
         self.services = services
         self.on_dead = on_dead
         self.on_dead_loop = on_dead_loop
-        self.telemetry = telemetry
+        self.telemetry = _checked(telemetry)
         self._connector = Connector.of(redis)
         self._results = None if results is None else Connector.of(results)
         # Set when it stops by itself because it cannot go on; broken_because says why.
@@ -271,6 +272,12 @@ class Consumer:
         for keys in self.terms.queues:
             waiting += await parts.wire.send("XLEN", keys.outbox)
         return waiting
+
+
+def _checked(telemetry: Telemetry | None) -> Telemetry | None:
+    if telemetry is not None and not callable(getattr(telemetry, "settled_many", None)):
+        raise InvalidInput(f"telemetry {telemetry!r} has no method settled_many(settled)")
+    return telemetry
 
 
 def _tell(what: str, settled: Sequence[Settled], tell: Callable[[], None]) -> None:

@@ -40,10 +40,12 @@ class Depth:
             # One for every free slot: what is higher takes them all, if there is as much.
             await self._read(0, end, max(1, wanted, free))
 
-    async def read_backlog(self, wanted: int, free: int, *, is_stale: Callable[[], bool]) -> None:
+    async def read_backlog(
+        self, wanted: int, free: Callable[[], int], *, is_stale: Callable[[], bool]
+    ) -> None:
         """Read down to the level with a backlog; for the rest go on, twice as far each time.
 
-        is_stale says whether the levels may be others by now.
+        free says how many slots are free by now, is_stale whether the levels may be others.
         """
         start, end = 0, self._deepest + 1
         found, further = 0, 1
@@ -51,7 +53,7 @@ class Depth:
             found += await self._read(start, end, wanted - found)
             if self.asked < end or end >= len(self._levels) or is_stale():
                 break
-            if found >= max(1, min(wanted, free)):
+            if found >= max(1, min(wanted, free())):
                 break
             # Each level in one read gives its share: far too many for the free
             # slots, if all those below were read at once.

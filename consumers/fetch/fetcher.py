@@ -227,9 +227,7 @@ class Fetcher:
         elif was_idle:
             await self._block()
         else:
-            await self.depth.read_backlog(
-                self._wanted(), self._free(), is_stale=lambda: self._dirty
-            )
+            await self.depth.read_backlog(self._wanted(), self._free, is_stale=lambda: self._dirty)
         self._start_startable()
         if was_idle:
             # What came begins first: to make the next read ready takes a tenth of its latency.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from consumers.connections.clock import server_ms
 from consumers.connections.link import Argument
 from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 _FEW = 4
 BATCH = 100
 _LOCK_MS = 5_000
+# How long a job waits for a worker of the newer version that knows what it asks: a rolling deploy.
+NEWER_DEADLINE_MS = 3_600_000
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
 # Lua knows the digits of ASCII only.
 _DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
@@ -136,10 +139,23 @@ class Relay(Steps):
         found = []
         for entry, fields in page:
             try:
-                found.append(_read(entry, fields))
+                posted = _read(entry, fields)
+                if not posted.known:
+                    await self._check_wait(entry)
+                found.append(posted)
             except (InvalidName, ValueError) as error:
                 await self._quarantine(entry, fields, str(error))
         return found
+
+    async def _check_wait(self, entry: bytes) -> None:
+        """Raise ValueError for what has waited long enough for a worker that knows it.
+
+        It may be somebody else's value, or that of a version that was rolled back: then those
+        behind it would wait for ever.
+        """
+        waited_ms = await server_ms(self._wire) - order_of(entry.decode())[0]
+        if waited_ms > NEWER_DEADLINE_MS:
+            raise ValueError("only a newer version knows what it asks, and no worker of one came")
 
     async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
         """Send jobs on to their queue; return whether it took all of them.

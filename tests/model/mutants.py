@@ -57,7 +57,7 @@ MUTANTS = (
     ),
     Mutant(
         "an ended job stays in the index",
-        "    if it.is_listed(run) then redis.call('HDEL', run.bucket, run.id) end\n",
+        "    if is_listed(run) then redis.call('HDEL', run.bucket, run.id) end\n",
         "",
     ),
     Mutant(
@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "an idempotency key does not end with its job",
-        "    if key then redis.call('PEXPIRE', key, it.KEPT_AFTER_END) end\n",
+        "    if key then redis.call('PEXPIRE', key, KEPT_AFTER_END) end\n",
         "",
     ),
     Mutant(

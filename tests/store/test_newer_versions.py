@@ -21,7 +21,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.keys import bucket
 from consumers.store.pause_state import PauseState
 from consumers.store.settling import Settlement
-from consumers.upkeep.relay import Relay
+from consumers.upkeep.relay import NEWER_DEADLINE_MS, Relay
 from taskmanager.handles.info import info_of
 from tests.support.queue import Queue, new_job
 from tests.support.servers import RedisServer
@@ -142,6 +142,26 @@ async def test_a_committed_job_waits_for_a_relay_that_knows_what_it_asks(
     assert waiting == [b"newer", b"last"]
     assert queue.letters() == []
     assert "only a newer version knows what they ask" in caplog.text
+
+
+async def test_a_child_that_no_newer_worker_came_for_does_not_hold_up_others_for_ever(
+    queue: Queue, wire: Wire
+) -> None:
+    """It may be somebody else's value, or that of a version that was rolled back."""
+    other = Queue(queue.redis, "other")
+    long_ago = queue.now_ms() - NEWER_DEADLINE_MS - 1
+    fields = {
+        "queue": "other", "lane": "workers:default:0", "bucket": bucket("newer"), "id": "newer",
+        "event": "e", "data": "{}", "options": "", "due": "", "guard": "z x", "epoch": "1.1",
+    }  # fmt: skip
+    queue.redis.xadd(queue.keys.outbox, fields, id=f"{long_ago}-1")
+    queue.redis.xadd(queue.keys.outbox, {**fields, "id": "last", "guard": ""})
+
+    await Relay(wire, queue.keys).step()
+
+    assert other.ids() == ["last"]
+    assert queue.redis.xlen(queue.keys.outbox) == 0
+    assert [letter["reason"] for letter in queue.letters()] == [b"foreign"]
 
 
 # Where newer versions put jobs, as the index says it.

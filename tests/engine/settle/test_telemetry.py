@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.errors import InvalidInput
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Outcome
 from consumers.store.settling import Settled
 from taskmanager import TaskManager
-from tests.support.engine import QueueView, emitting, working
+from tests.support.engine import QueueView, consumer_of, emitting, working
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -84,23 +85,11 @@ async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
     assert "telemetry failed for job work-1" in caplog.text
 
 
-async def test_a_telemetry_without_its_method_keeps_nobody_from_being_settled(
-    server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It ended the settler's task, and the batch was sent for ever."""
-
-    async def work(job: Job[None]) -> None:
-        pass
-
+def test_a_telemetry_without_its_method_is_refused() -> None:
     old: Any = object()
-    async with (
-        emitting(server.url) as emit,
-        working(server.url, {"work": work}, telemetry=old) as worker,
-    ):
-        await emit("work")
-        await aeventually(lambda: worker.settled == 1)
 
-    assert "telemetry failed for job work-1" in caplog.text
+    with pytest.raises(InvalidInput, match=r"has no method settled_many\(settled\)"):
+        consumer_of("redis://nowhere", {}, telemetry=old)
 
 
 async def test_a_task_manager_hands_its_telemetry_to_its_worker(server: RedisServer) -> None:

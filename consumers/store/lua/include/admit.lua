@@ -5,10 +5,8 @@ local JOB_FIELDS = 8
 
 local function admission()
   if made.admission then return made.admission end
-  local it = {}
-
   -- Reads one job from the arguments; at is the index of its first field.
-  function it.job_at(at)
+  local function job_at(at)
     return {
       stream = KEYS[tonumber(ARGV[at])], bucket = ARGV[at + 1], id = ARGV[at + 2],
       event = ARGV[at + 3], data = ARGV[at + 4], options = ARGV[at + 5], due = ARGV[at + 6],
@@ -32,7 +30,7 @@ local function admission()
 
   -- Returns the job that stands for this one: that of its guard, or the living one with its
   -- id; nil when there is none, and as a second value the reason when that cannot be told.
-  function it.look(base, job)
+  local function look(base, job)
     local bucket, guard, unknown = base .. 'live:' .. job.bucket, guard_of(base, job)
     if unknown then return nil, 'U' .. string.match(unknown, '^[^ ]*') end
     if guard then
@@ -48,13 +46,13 @@ local function admission()
 
   -- Whether a job that was found is changed by the emit that met it: then what keeps an
   -- emit out keeps this out.
-  function it.is_changed(found) return found.guard ~= nil and found.guard.kind == 't' end
+  local function is_changed(found) return found.guard ~= nil and found.guard.kind == 't' end
 
   -- Whether an emit that met a job is dropped: nothing but the storm's end changes then.
-  function it.is_dropped(found) return found.guard ~= nil and found.guard.kind == 'l' end
+  local function is_dropped(found) return found.guard ~= nil and found.guard.kind == 'l' end
 
   -- Returns why a job may not enter its lane or be put off, nil when it may.
-  function it.refusal(base, listed, job, most, opening)
+  local function refusal(base, listed, job, most, opening)
     local guard = guard_of(base, job)
     local waits = job.due ~= '' or guard and guard.kind == 't'
     local refusal = waits and delayed().refusal(base)
@@ -69,7 +67,7 @@ local function admission()
 
   -- Adds a job whose lane refused nothing. Returns its generation as text; false when the
   -- lane's stream has used up its ids; full memory is an error, before anything was written.
-  function it.admit(base, listed, job, number, now)
+  local function admit(base, listed, job, number, now)
     local due, guard, bucket = due_of(job, now), guard_of(base, job), base .. 'live:' .. job.bucket
     local name, group = lanes().of(base, job.stream)
     local generation = string.format('%.0f', number)
@@ -101,11 +99,14 @@ local function admission()
   end
 
   -- What an emit that met a job changes, and counts.
-  function it.absorb(base, listed, stats, job, found, now)
+  local function absorb(base, listed, stats, job, found, now)
     bind(base, job, found, now)
     if found.guard then guards().meet(base, listed, stats, job, found, now) end
   end
 
-  made.admission = it
-  return it
+  made.admission = {
+    job_at = job_at, look = look, is_changed = is_changed, is_dropped = is_dropped,
+    refusal = refusal, admit = admit, absorb = absorb,
+  }
+  return made.admission
 end

@@ -13,22 +13,22 @@ end
 
 local function cancelled()
   if made.cancelled then return made.cancelled end
-  local it = {}
-
   local function is_marked(set, name, entry)
     return redis.pcall('SISMEMBER', set, name .. ' ' .. entry) == 1
   end
 
-  function it.has(base, name, entry)
+  local function has(base, name, entry)
     return is_marked(base .. 'cancelled', name, entry) or is_marked(base .. 'cancelling', name, entry)
   end
 
-  function it.unmark(base, name, entry)
+  local function unmark(base, name, entry)
     local mark = name .. ' ' .. entry
     redis.pcall('SREM', base .. 'cancelled', mark)
     redis.pcall('SREM', base .. 'cancelling', mark)
   end
 
-  made.cancelled = it
-  return it
+  made.cancelled = {
+    has = has, unmark = unmark,
+  }
+  return made.cancelled
 end

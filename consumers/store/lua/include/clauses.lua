@@ -13,10 +13,8 @@
 
 local function clauses()
   if made.clauses then return made.clauses end
-  local it = {}
-
   -- Returns what a head says; nil when it is none.
-  function it.read(head)
+  local function read(head)
     local version, generation, created, failures, deliveries, crashes, rest =
       string.match(head or '', '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)(.*)$')
     if not version then return nil end
@@ -24,40 +22,40 @@ local function clauses()
       deliveries = deliveries, crashes = crashes, rest = rest }
   end
 
-  function it.head_of(said)
+  local function head_of(said)
     return table.concat({ said.version, said.generation, said.created, said.failures,
       said.deliveries, said.crashes }, ':') .. said.rest
   end
 
   -- Returns the head of a new job. Both numbers are texts: Lua takes longer for a time than
   -- Redis for a field, and would write a generation of 15 digits rounded.
-  function it.new_head(generation, created, guard)
+  local function new_head(generation, created, guard)
     local key = guard and guard.kind == 'i' and ':i=' .. guard.hash or ''
     return '1:' .. generation .. ':' .. created .. ':0:0:0' .. key
   end
 
   -- Returns the value of one of the clauses of a head, nil when there is none.
-  function it.value(rest, letter) return string.match(rest .. ':', ':' .. letter .. '=([^:]*):') end
+  local function value(rest, letter) return string.match(rest .. ':', ':' .. letter .. '=([^:]*):') end
 
   -- The job has begun: it does not expire any more. Its counts do not say that after a snooze, a
   -- release or a replay.
-  function it.begin(said)
-    if not it.value(said.rest, 'r') then said.rest = ':r=1' .. said.rest end
+  local function begin(said)
+    if value(said.rest, 'r') ~= '1' then said.rest = ':r=1' .. said.rest end
   end
 
   -- This delivery, of which so many were made, is a delivery and no crash.
-  function it.recount(said, delivered)
+  local function recount(said, delivered)
     said.deliveries, said.crashes = said.deliveries + delivered, said.crashes + delivered - 1
   end
 
   -- The hash of the idempotency key in a head, nil when it has none.
-  function it.idempotency_of(head)
-    local said = it.read(head)
-    return said and it.value(said.rest, 'i')
+  local function idempotency_of(head)
+    local said = read(head)
+    return said and value(said.rest, 'i')
   end
 
   local function guard_of(clause)
-    local kind, hash, times = string.match(clause, '^([itl]) ([^ ]+)(.*)$')
+    local kind, hash, times = string.match(clause, '^([itl]) ([^ ;]+)(.*)$')
     local window, longest = string.match(times or '', '^ (%d+) (%d+)$')
     if not kind or (kind == 'i') ~= (times == '') or (kind ~= 'i' and not window) then return nil end
     return { kind = kind, hash = hash, window = tonumber(window), longest = tonumber(longest) }
@@ -65,15 +63,21 @@ local function clauses()
 
   -- Returns the guard in a job's field; nil and the first clause that is not known, or one
   -- guard too many.
-  function it.guard_in(field)
-    local guard
+  local function guard_in(field)
+    -- Most have one.
+    local guard = guard_of(field)
+    if guard then return guard end
     for clause in string.gmatch(field, '[^;]+') do
-      if guard or not guard_of(clause) then return nil, clause end
-      guard = guard_of(clause)
+      local found = guard_of(clause)
+      if guard or not found then return nil, clause end
+      guard = found
     end
     return guard
   end
 
-  made.clauses = it
-  return it
+  made.clauses = {
+    read = read, head_of = head_of, new_head = new_head, value = value, begin = begin,
+    recount = recount, idempotency_of = idempotency_of, guard_in = guard_in,
+  }
+  return made.clauses
 end

@@ -5,17 +5,15 @@
 
 local function letters()
   if made.letters then return made.letters end
-  local it = {}
-
-  function it.refusal(base)
+  local function refusal(base)
     if not is_a(base .. 'dead', 'stream') then return 'T' .. base .. 'dead' end
     if not is_a(base .. 'dead_index', 'hash') then return 'T' .. base .. 'dead_index' end
   end
 
   -- Returns the key in the way of one more letter, nil when there is none.
-  function it.burial_refusal(base)
+  local function burial_refusal(base)
     local dead = base .. 'dead'
-    return it.refusal(base) or (lanes().exhausted(dead) and 'T' .. dead) or nil
+    return refusal(base) or (lanes().exhausted(dead) and 'T' .. dead) or nil
   end
 
   -- Returns the entry of the letter that an id had before this one, nil when it has gone.
@@ -26,7 +24,7 @@ local function letters()
   end
 
   -- Removes a letter; returns the bytes it counts for. XDEL is first: full memory allows it.
-  function it.drop(base, entry, fields)
+  local function drop(base, entry, fields)
     local index, id, size = base .. 'dead_index', fields[2], tonumber(fields[4]) or 0
     redis.call('XDEL', base .. 'dead', entry)
     if redis.call('HGET', index, id) == entry then
@@ -40,7 +38,7 @@ local function letters()
   -- Drops letters, the oldest first, while is_over(time in ms, how many there are, their
   -- bytes); at most so many and, all but the last, so many bytes. Returns how many, and
   -- whether there may be more.
-  function it.drop_while(base, is_over, most, most_bytes)
+  local function drop_while(base, is_over, most, most_bytes)
     local dead, dropped = base .. 'dead', 0
     local length = redis.call('XLEN', dead)
     local bytes = tonumber(redis.call('HGET', base .. 'stats', 'dead_bytes')) or 0
@@ -49,14 +47,14 @@ local function letters()
       if not letter or not is_over(tonumber(string.match(letter[1], '^%d+')), length, bytes) then
         return dropped, false
       end
-      local size = it.drop(base, letter[1], letter[2])
+      local size = drop(base, letter[1], letter[2])
       dropped, length, bytes, most_bytes = dropped + 1, length - 1, bytes - size, most_bytes - size
     end
     return dropped, true
   end
 
   -- Adds a letter; facts are field-value pairs. Returns its entry.
-  function it.add(base, id, lane, group, facts)
+  local function add(base, id, lane, group, facts)
     local size = 0
     for _, fact in ipairs(facts) do size = size + #tostring(fact) end
     local before = redis.call('HGET', base .. 'dead_index', id)
@@ -73,14 +71,17 @@ local function letters()
 
   -- Drops the oldest letters over the bounds and counts them. A batch adds at most 500,
   -- so this keeps up; after a bound was lowered it takes some batches.
-  function it.trim(base, most, most_bytes, oldest)
+  local function trim(base, most, most_bytes, oldest)
     local function is_over(at, length, bytes)
       return length > most or bytes > most_bytes or at < oldest
     end
-    local dropped = it.drop_while(base, is_over, 600, 4 * 1024 * 1024)
+    local dropped = drop_while(base, is_over, 600, 4 * 1024 * 1024)
     if dropped > 0 then redis.pcall('HINCRBY', base .. 'stats', 'dead_trimmed', dropped) end
   end
 
-  made.letters = it
-  return it
+  made.letters = {
+    refusal = refusal, burial_refusal = burial_refusal, drop = drop, drop_while = drop_while,
+    add = add, trim = trim,
+  }
+  return made.letters
 end

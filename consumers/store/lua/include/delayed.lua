@@ -3,8 +3,6 @@
 
 local function delayed()
   if made.delayed then return made.delayed end
-  local it = {}
-
   -- An envelope (live bucket, lane, group, fields of the entry) is kept as
   -- "<length>:<bytes>" of each part, exact for whatever bytes.
   local function pack_parts(parts)
@@ -30,7 +28,7 @@ local function delayed()
 
   -- Returns the job that is put off: its live bucket, lane, group, fields and
   -- generation; nil when there is none or its envelope cannot be read.
-  function it.envelope_of(base, packed)
+  local function envelope_of(base, packed)
     local parts = packed and unpack_parts(packed)
     if not parts or parts[4] ~= 'head' or #parts % 2 == 0 or #parts > MOST_PARTS then return nil end
     local said = clauses().read(parts[5])
@@ -43,7 +41,7 @@ local function delayed()
   end
 
   -- Returns the key in the way of putting a job off, nil when there is none.
-  function it.refusal(base)
+  local function refusal(base)
     if not is_a(base .. 'delayed', 'zset') then return 'T' .. base .. 'delayed' end
     if not is_a(base .. 'delayed:envelopes', 'hash') then return 'T' .. base .. 'delayed:envelopes' end
     if not is_a(base .. 'delayed:lanes', 'hash') then return 'T' .. base .. 'delayed:lanes' end
@@ -51,7 +49,7 @@ local function delayed()
 
   -- Puts a job off until due. fields are those of its entry; lane (a name) is
   -- reserved for it; state is the word its pointer gets: delayed, debounced or retrying.
-  function it.put_off(base, bucket, id, generation, lane, group, fields, due, state)
+  local function put_off(base, bucket, id, generation, lane, group, fields, due, state)
     local parts = { bucket, lane, group, unpack(fields) }
     local delayed = base .. 'delayed'
     local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
@@ -70,7 +68,7 @@ local function delayed()
   end
 
   -- Takes a job out of the delayed set. ZREM is first: full memory allows it.
-  function it.take_up(base, id, lane)
+  local function take_up(base, id, lane)
     local delayed = base .. 'delayed'
     redis.call('ZREM', delayed, id)
     redis.call('HDEL', delayed .. ':envelopes', id)
@@ -78,7 +76,7 @@ local function delayed()
   end
 
   -- Takes jobs (each with its id and lane) out of the delayed set together.
-  function it.take_up_all(base, jobs)
+  local function take_up_all(base, jobs)
     if #jobs == 0 then return end
     local delayed, ids, of_lane = base .. 'delayed', {}, {}
     for at, job in ipairs(jobs) do
@@ -91,12 +89,15 @@ local function delayed()
   end
 
   -- A job that stays put off has changed its lane.
-  function it.reserve_other(base, old, new)
+  local function reserve_other(base, old, new)
     local lanes = base .. 'delayed:lanes'
     redis.pcall('HINCRBY', lanes, new, 1)
     give_back(base, old, 1)
   end
 
-  made.delayed = it
-  return it
+  made.delayed = {
+    envelope_of = envelope_of, refusal = refusal, put_off = put_off, take_up = take_up,
+    take_up_all = take_up_all, reserve_other = reserve_other,
+  }
+  return made.delayed
 end

@@ -4,10 +4,8 @@
 
 local function ending()
   if made.ending then return made.ending end
-  local it = {}
-
   -- Whether the index leads to this very run.
-  function it.is_listed(run)
+  local function is_listed(run)
     return run.pointer and generation_in(run.pointer) == run.generation
   end
 
@@ -28,8 +26,8 @@ local function ending()
   -- Takes a run out of the index, if that leads to it, and keeps how it ended for those who
   -- ask; the generation tells runs of one id apart. kept says how long (ttl in ms, '0' for not
   -- at all) and whether anybody waits for any end. HDEL is first: full memory allows it.
-  function it.record(base, run, state, value, kept)
-    if it.is_listed(run) then redis.call('HDEL', run.bucket, run.id) end
+  local function record(base, run, state, value, kept)
+    if is_listed(run) then redis.call('HDEL', run.bucket, run.id) end
     if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
     if kept.anybody_waits then tell_waiters(base, run, state, value) end
     if kept.ttl == '0' then return end
@@ -39,13 +37,15 @@ local function ending()
 
   -- Of a run that was cancelled while it waited the end was recorded then; and where its id was
   -- taken over, the index and the result are another's.
-  function it.pass_over(base, run, kept)
+  local function pass_over(base, run, kept)
     if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
     if kept.anybody_waits then
       tell_waiters(base, run, 'cancelled', 'cancelled', true)
     end
   end
 
-  made.ending = it
-  return it
+  made.ending = {
+    is_listed = is_listed, record = record, pass_over = pass_over,
+  }
+  return made.ending
 end

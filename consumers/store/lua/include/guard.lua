@@ -4,14 +4,12 @@
 
 local function guards()
   if made.guards then return made.guards end
-  local it = {}
-
-  it.KEPT_AFTER_END = 86400000
+  local KEPT_AFTER_END = 86400000
   local GUARD_KEYS = { i = 'idem:', t = 'debounce:', l = 'debounce:' }
 
   -- Returns the guard of a job, nil when it has none, and as a second value the clause that
   -- only a newer version knows. It is read once a job.
-  function it.of(base, job)
+  local function of(base, job)
     if job.asks == nil then
       local guard, unknown = clauses().guard_in(job.guard)
       if guard then guard.key = base .. GUARD_KEYS[guard.kind] .. guard.hash end
@@ -55,29 +53,29 @@ local function guards()
   function standing.l() return true end
 
   -- Returns the job that stands for one with this guard, nil when it is to be added.
-  function it.held_by(base, guard)
+  local function held_by(base, guard)
     local held = pointed_at(base, guard.key)
     if not held or not standing[guard.kind](base, guard, held) then return nil end
     held.guard = guard
     return held
   end
 
-  function it.hold(guard, job, generation, now, ttl)
+  local function hold(guard, job, generation, now, ttl)
     local bucket = string.match(job.bucket, '%d+$')
     local value = bucket .. ' ' .. job.id .. ' ' .. generation .. ' ' .. now
     if ttl then redis.call('SET', guard.key, value, 'PX', ttl) else redis.call('SET', guard.key, value) end
   end
 
   -- Points a guard's key at the job that was just added.
-  function it.hold_new(guard, job, generation, now)
-    if guard.kind == 'i' then return it.hold(guard, job, generation, now) end
-    if guard.kind == 'l' then return it.hold(guard, job, generation, now, guard.window) end
+  local function hold_new(guard, job, generation, now)
+    if guard.kind == 'i' then return hold(guard, job, generation, now) end
+    if guard.kind == 'l' then return hold(guard, job, generation, now, guard.window) end
     -- Whether the storm's job still waits is looked up each time: this is only a bound.
-    it.hold(guard, job, generation, now, guard.longest + guard.window + it.KEPT_AFTER_END)
+    hold(guard, job, generation, now, guard.longest + guard.window + KEPT_AFTER_END)
   end
 
   -- When a storm's job is due: a window after its last emit, or the longest wait after its first.
-  function it.storm_due(guard, since, now)
+  local function storm_due(guard, since, now)
     return math.min(now + guard.window, since + guard.longest) + 1
   end
 
@@ -91,12 +89,12 @@ local function guards()
       'options', job.options }
     lanes().open(base, listed, job.stream, group)
     delayed().put_off(base, held.bucket, held.id, held.generation, name, group, fields,
-      it.storm_due(held.guard, held.since, now), 'debounced')
+      storm_due(held.guard, held.since, now), 'debounced')
     if old.lane ~= name then delayed().reserve_other(base, old.lane, name) end
   end
 
   -- An emit met the job that stands for it by its guard: what that changes.
-  function it.meet(base, listed, stats, job, held, now)
+  local function meet(base, listed, stats, job, held, now)
     local guard = held.guard
     if guard.kind == 'i' then return end
     if guard.kind == 't' then take_over(base, listed, job, held, now) end
@@ -118,21 +116,24 @@ local function guards()
   end
 
   -- An ended job keeps its idempotency key for a day.
-  function it.expire(base, hash, id, generation)
+  local function expire(base, hash, id, generation)
     local key = key_of(base, hash, id, generation)
-    if key then redis.call('PEXPIRE', key, it.KEPT_AFTER_END) end
+    if key then redis.call('PEXPIRE', key, KEPT_AFTER_END) end
   end
 
   -- A job that came back as another run has its idempotency key as long as it lives, unless
   -- the key stands for another job by now.
-  function it.keep(base, hash, bucket, id, generation, now)
+  local function keep(base, hash, bucket, id, generation, now)
     if not hash then return end
     local guard = { kind = 'i', key = base .. GUARD_KEYS.i .. hash }
     if not is_a(guard.key, 'string') then return end
-    local held = it.held_by(base, guard)
-    if not held or held.id == id then it.hold(guard, { bucket = bucket, id = id }, generation, now) end
+    local held = held_by(base, guard)
+    if not held or held.id == id then hold(guard, { bucket = bucket, id = id }, generation, now) end
   end
 
-  made.guards = it
-  return it
+  made.guards = {
+    KEPT_AFTER_END = KEPT_AFTER_END, of = of, held_by = held_by, hold = hold, hold_new = hold_new,
+    storm_due = storm_due, meet = meet, expire = expire, keep = keep,
+  }
+  return made.guards
 end

@@ -23,10 +23,8 @@ end
 
 local function lanes()
   if made.lanes then return made.lanes end
-  local it = {}
-
   -- Returns the facts of a stream by name; none when there is no stream.
-  function it.facts(key)
+  local function facts(key)
     local facts, reply = {}, redis.pcall('XINFO', 'STREAM', key)
     for at = 1, #reply, 2 do facts[reply[at]] = reply[at + 1] end
     return facts
@@ -35,17 +33,17 @@ local function lanes()
   -- Whether a stream has used up its ids, as one foreign entry can do, or is about to. Looked
   -- at once a script: the facts bring the stream's first and last entry along, payloads and all.
   local looked_at = {}
-  function it.exhausted(key)
+  local function exhausted(key)
     if looked_at[key] == nil then
-      local last = it.facts(key)['last-generated-id'] or ''
+      local last = facts(key)['last-generated-id'] or ''
       looked_at[key] = string.find(last, '^18446744073709551615%-') ~= nil
     end
     return looked_at[key]
   end
 
   -- What keeps a stream from taking an entry, nil when nothing does.
-  function it.stream_refusal(key)
-    if not is_a(key, 'stream') or it.exhausted(key) then return 'T' .. key end
+  local function stream_refusal(key)
+    if not is_a(key, 'stream') or exhausted(key) then return 'T' .. key end
   end
 
   -- Whether a lane (by its name) is that of a single event.
@@ -71,7 +69,7 @@ local function lanes()
 
   -- Returns name and group of a lane; each is cut out once a script.
   local named = {}
-  function it.of(base, key)
+  local function of(base, key)
     if not named[key] then
       local name = lane_name(base, key)
       named[key] = { name, group_of(name) }
@@ -90,7 +88,7 @@ local function lanes()
   -- Returns nil when jobs may enter the lane, else why not: L (too many lanes)
   -- or T<key> (a foreign value is in the way). most is the limit of each sort;
   -- opening, where given, collects the new lanes of a batch that is looked at whole.
-  function it.refusal(base, listed, key, most, opening)
+  local function refusal(base, listed, key, most, opening)
     if is_open(base, listed, key) then return nil end
     if opened[key] == nil then return 'T' .. key end
     if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
@@ -115,7 +113,7 @@ local function lanes()
   end
 
   -- The names of the lanes of types. What somebody listed by hand may lie among them.
-  function it.of_types(listed)
+  local function of_types(listed)
     local names = {}
     for _, name in ipairs(redis.call('ZRANGEBYSCORE', listed, '-inf', HIGHEST_PRIORITY)) do
       if not is_of_event(name) then names[#names + 1] = name end
@@ -125,7 +123,7 @@ local function lanes()
 
   -- Creates a lane that is not listed yet. The group starts at 0, never at $: what
   -- lies in the stream already was emitted by somebody and is still owed a run.
-  function it.open(base, listed, key, group)
+  local function open(base, listed, key, group)
     local name, is_known = lane_name(base, key), opened[key]
     if is_known == nil then is_known = redis.call('ZSCORE', listed, name) end
     opened[key] = true
@@ -138,6 +136,9 @@ local function lanes()
     tell().hint(base, 'lane', name)
   end
 
-  made.lanes = it
-  return it
+  made.lanes = {
+    facts = facts, exhausted = exhausted, stream_refusal = stream_refusal, of = of,
+    refusal = refusal, of_types = of_types, open = open,
+  }
+  return made.lanes
 end

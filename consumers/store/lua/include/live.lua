@@ -8,33 +8,31 @@ local function generation_in(pointer) return string.match(pointer, '^(%d+) %d+ %
 
 local function live()
   if made.live then return made.live end
-  local it = {}
-
   -- Returns generation, solo runs, place and entry of a pointer; nil when broken.
-  function it.parse(pointer) return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$') end
+  local function parse(pointer) return string.match(pointer, '^(%d+) (%d+) (%S+) (%S+)$') end
 
-  function it.pointer(generation, solo, place, entry)
+  local function pointer(generation, solo, place, entry)
     return generation .. ' ' .. solo .. ' ' .. place .. ' ' .. entry
   end
 
-  function it.is_put_off(place)
+  local function is_put_off(place)
     return place == 'delayed' or place == 'retrying' or place == 'debounced'
   end
 
   -- Whether this version can tell what is at a place.
-  function it.is_known(place)
+  local function is_known(place)
     local lane = string.gsub(place, ':front$', '')
-    return it.is_put_off(place) or string.find(lane, '^[^:]+:[^:]+:%-?%d+$') ~= nil
+    return is_put_off(place) or string.find(lane, '^[^:]+:[^:]+:%-?%d+$') ~= nil
   end
 
   -- Returns the generation of the job a pointer leads to, nil when nothing is there any
   -- more, or (unless that counts as well) only what cannot but end as cancelled: neither must
   -- swallow a job.
-  function it.living(base, id, pointer, cancelled_too)
-    local generation, _, place, entry = it.parse(pointer)
+  local function living(base, id, pointer, cancelled_too)
+    local generation, _, place, entry = parse(pointer)
     if not generation then return nil end
-    if not it.is_known(place) then return generation end
-    if it.is_put_off(place) then
+    if not is_known(place) then return generation end
+    if is_put_off(place) then
       local kept = redis.pcall('HEXISTS', base .. 'delayed:envelopes', id)
       return kept == 1 and generation or nil
     end
@@ -45,6 +43,9 @@ local function live()
     return not over and generation or nil
   end
 
-  made.live = it
-  return it
+  made.live = {
+    parse = parse, pointer = pointer, is_put_off = is_put_off, is_known = is_known,
+    living = living,
+  }
+  return made.live
 end

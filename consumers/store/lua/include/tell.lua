@@ -3,16 +3,16 @@
 
 local function tell()
   if made.tell then return made.tell end
-  local it = {}
-
   -- A hint to the workers of a queue. Its word is one of consumers/store/hint_words.py.
-  function it.hint(base, word, about)
+  local function hint(base, word, about)
     redis.pcall('PUBLISH', base .. 'control', about and word .. ' ' .. about or word)
   end
 
   -- The end of a job, to a process that waits for it.
-  function it.waiter(channel, message) redis.pcall('{{publish}}', channel, message) end
+  local function waiter(channel, message) redis.pcall('{{publish}}', channel, message) end
 
-  made.tell = it
-  return it
+  made.tell = {
+    hint = hint, waiter = waiter,
+  }
+  return made.tell
 end
