@@ -50,8 +50,8 @@ LAST_WORDS = 3.0
 class Parts:
     """What a started consumer consists of, and the tasks that it owns.
 
-    on_settled is told the outcomes that Redis has answered, on_broken why this process
-    cannot go on, on_dead_loop (in a thread) that the event loop seems to be dead.
+    on_settled gets the outcomes that Redis has answered, on_broken the reason why this process
+    cannot go on. on_dead_loop is called, in a thread, when the event loop seems to be dead.
     """
 
     def __init__(

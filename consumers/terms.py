@@ -22,7 +22,7 @@ from consumers.store.keys import Fleet, Keys
 def worker_name(index: int = 0) -> str:
     """Return the default name of a host's worker: stable, unlike its id.
 
-    What is no name character in the host's name is replaced.
+    Characters of the host's name that a name may not have are replaced.
     """
     known = (
         c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname()

@@ -20,9 +20,9 @@ from consumers.open.opener import Opener
 from consumers.run.executor import Executor
 from consumers.run.pauses import Pauses
 from consumers.run.standstill import Standstill
+from consumers.store.batching import chunks
 from consumers.store.keys import Keys
 from consumers.store.pause_state import FIELDS, PauseState
-from consumers.store.steps import BATCH_ITEMS
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +113,7 @@ class Follower:
     async def _look_for_cancelled(self, keys: Keys) -> None:
         """End the runs that were cancelled while the hint of it was lost."""
         ours = [it for it in list(self._leases.all.values()) if it.stream.keys == keys]
-        for start in range(0, len(ours), BATCH_ITEMS):
-            some = ours[start : start + BATCH_ITEMS]
+        for some in chunks(ours):
             marks = (f"{it.stream.name} {it.entry}" for it in some)
             (flags,) = await self.reader.ask(("SMISMEMBER", keys.cancelling, *marks))
             if isinstance(flags, ResponseError):

@@ -17,11 +17,11 @@ from consumers.connections.connector import Connector
 from consumers.connections.not_now import is_for_now, told_apart
 from consumers.connections.trouble import Trouble
 from consumers.fetch.levels import Levels
+from consumers.store.batching import chunks
 from consumers.store.delivery import Delivery, Stream, delivery_of
 from consumers.store.keys import Keys
 from consumers.store.leasing import renew
 from consumers.store.scripts import Call, ask
-from consumers.store.steps import BATCH_ITEMS
 from consumers.store.tending import repair
 
 logger = logging.getLogger(__name__)
@@ -208,11 +208,11 @@ class Reader:
             queues[delivery.stream.keys].append(delivery)
         ours = []
         for keys, found in queues.items():
-            for start in range(0, len(found), BATCH_ITEMS):
-                ours += await self._renew(keys, found[start : start + BATCH_ITEMS])
+            for batch in chunks(found):
+                ours += await self._renew(keys, batch)
         return ours
 
-    async def _renew(self, keys: Keys, batch: list[Delivery]) -> list[Delivery]:
+    async def _renew(self, keys: Keys, batch: Sequence[Delivery]) -> list[Delivery]:
         asked, ours = time.monotonic(), []
         flags = (await self.run(renew(keys, self.consumer, batch))).decode()
         for delivery, flag in zip(batch, flags, strict=True):

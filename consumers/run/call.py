@@ -96,7 +96,7 @@ class Caller:
         """Whether middleware may call a handler once more: that begins nothing.
 
         Pauses and stops let go on what has begun. Without its lease the run is lost, as at
-        its end, also when a late renewal went well after all: it was cut short by then.
+        its end, even if a late renewal succeeded after all: it was cut short by then.
         """
         if self._leases.has_expired(run.delivery):
             run.note_lost()

@@ -30,5 +30,5 @@ def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
 
 
 def leave(keys: Keys, job_id: str, channel: str) -> Call:
-    """Return the taking out of one who waits for a job's end; answers 1 when it was there."""
+    """Return the removal of a channel that waits for a job's end; answers 1 if it was there."""
     return Call(FORGET_WAITER, [keys.waiters], [job_id, channel])

@@ -1,6 +1,6 @@
 """What it means when Redis refuses a script for good: the one table of it.
 
-What it refuses only for now is told apart in connections/not_now.py.
+Temporary refusals are recognized in connections/not_now.py.
 """
 
 from __future__ import annotations
