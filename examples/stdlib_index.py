@@ -140,7 +140,10 @@ def count(path: Path) -> Count:
 
 
 def connect() -> Redis:
-    return Redis.from_url(os.environ["TASKMANAGER_REDIS_URL"], decode_responses=True)
+    url = os.environ["TASKMANAGER_REDIS_URL"]
+    # With a timeout it sends under asyncio.wait_for, which loses cancellations on Python 3.11:
+    # Ctrl-C would do nothing.
+    return Redis.from_url(url, decode_responses=True, socket_timeout=None)
 
 
 # --- The program: emit the jobs, start the workers, show what they found ----------------

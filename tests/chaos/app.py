@@ -33,6 +33,8 @@ _setting = Setting.of_process()
 recorder = Recorder(_setting.records, _setting.name)
 mutants.become(_setting.mutant)
 recorder.note("up")
+# The runs that are under way in this process.
+under_way: set[str] = set()
 # Whose run this is: nothing in the run of another job, nor outside of all runs, may see it.
 _running: ContextVar[str] = ContextVar("running", default="")
 _raised_outside = itertools.cycle(ANYTHING.values())
@@ -108,7 +110,9 @@ def running(job: Job[Any]) -> Iterator[dict[str, Any]]:
     """Note start, effect and end of a run; yields the result, which tells whose run it was."""
     data = job.data if isinstance(job.data, dict) else {}
     look_around(job.id, job.queue)
-    _running.set(f"{job.id} {job.generation}.{job.delivery}")
+    run = f"{job.id} {job.generation}.{job.delivery}"
+    _running.set(run)
+    under_way.add(run)
     note("start", job, detail=data.get("emit", ""))
     try:
         yield {"who": recorder.who, "delivery": job.delivery}
@@ -116,6 +120,8 @@ def running(job: Job[Any]) -> Iterator[dict[str, Any]]:
     except BaseException as error:
         note("raised", job, detail=type(error).__name__)
         raise
+    finally:
+        under_way.discard(run)
     note("returned", job)
 
 

@@ -1,17 +1,21 @@
 """A worker that is a guest in somebody's main(): ``python -m tests.chaos.guest``.
 
-At SIGTERM main() stops it. At SIGUSR1 main() ends without that, every other time with an
-error: asyncio.run then cancels whatever runs.
+At SIGTERM main() stops it. At SIGUSR1 main() ends without that, as soon as a job runs and
+every other time with an error: asyncio.run then cancels whatever runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 
-from tests.chaos.app import tm
+from tests.chaos.app import tm, under_way
 from tests.chaos.setting import Setting
+
+# Seconds. On a loaded machine one is at work seldom; where nothing comes it ends idle.
+_AT_WORK_WITHIN = 2.0
 
 
 class ApplicationError(Exception):
@@ -32,8 +36,17 @@ async def main(start: int) -> None:
     if await told == signal.SIGTERM:
         await tm.stop()
         await asyncio.wait({starting})
-    elif start % 2:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_AT_WORK_WITHIN):
+            await _at_work()
+    if start % 2:
         raise ApplicationError
+
+
+async def _at_work() -> None:
+    while not under_way:
+        await asyncio.sleep(0.002)
 
 
 def _tell(told: asyncio.Future[signal.Signals], number: signal.Signals) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,8 @@ def cut_off(spawn: Spawner, server: RedisServer, work: str, cuts: dict[str, str]
     named = [f"{queue}={point}" for queue, point in cuts.items()]
     child = spawn.python(str(APPS / "cuts.py"), server.url, work, *named)
     assert child.wait() == 0, child.text
-    ended = dict(line.split() for line in child.text.splitlines() if " " in line)
+    # Between these lines there may be what the processes log.
+    ended = dict(re.findall(r"^ended (\S+) (-?\d+)$", child.text, re.MULTILINE))
     assert ended == dict.fromkeys(cuts, str(CUT)), child.text
 
 

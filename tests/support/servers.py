@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from taskmanager.embedded.program import packaged_servers
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 _FETCHED = Path(__file__).resolve().parents[2] / ".servers"
 _VERSION = re.compile(r"\b(redis|valkey) server v=([0-9.]+)", re.IGNORECASE)
@@ -192,8 +192,12 @@ class RedisServer:
         os.kill(self.pid, signal.SIGCONT)
 
     def client(self, **options: Any) -> redis_py.Redis:
-        """Return a plain client without retries; close it, or use it in a `with`."""
-        return redis_py.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0), **options)
+        """Return a plain client without retries; close it, or use it in a `with`.
+
+        It waits long for an answer: a server beside many others at work may stand still.
+        """
+        options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": PATIENCE, **options}
+        return redis_py.Redis.from_url(self.url, **options)
 
     def reset(self) -> None:
         """Make it like new: running, empty, unlimited, without clients, scripts, users."""

@@ -112,9 +112,10 @@ async def test_emits_told_as_not_sent_are_not_there_when_redis_falls_silent(
 async def test_a_bulk_is_told_in_its_own_time_when_a_later_one_shares_its_batch(
     server: RedisServer,
 ) -> None:
-    async with emitting(server.url, emit_timeout=2.0) as emit:
+    async with emitting(server.url) as emit:
         producer = emit.producer
         await emit("work")
+        producer.emit_timeout = 2.0
         server.pause()
         try:
             under_way = emit("work")

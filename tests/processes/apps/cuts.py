@@ -2,7 +2,7 @@
 
 Each queue gets a process of its own, forked from this one. WORK is ``work`` (a
 worker; it stops once a job of ``linger`` runs), ``replay`` (of the dead letter
-``job``) or ``relay``. Prints a line ``QUEUE CODE`` for each when it has ended.
+``job``) or ``relay``. Prints a line ``ended QUEUE CODE`` for each when it has.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main(url: str, what: str, *cuts: str) -> None:
         pids[pid] = queue
     while pids:
         pid, status = os.wait()
-        print(pids.pop(pid), os.waitstatus_to_exitcode(status), flush=True)
+        print("ended", pids.pop(pid), os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _be_cut(url: str, what: str, queue: str, point: str) -> NoReturn:
