@@ -21,7 +21,7 @@ State = Literal[
 class End:
     """How a run ended: state is completed, dead or cancelled; value its JSON, letter or reason."""
 
-    run: int
+    generation: int
     state: str
     value: bytes
 
@@ -30,14 +30,14 @@ class End:
 class Facts:
     """All that is known of a job id.
 
-    run and envelope are those of the live job, lane the name of where it is,
+    generation and envelope are those of the live job, lane the name of where it is,
     due_ms when it is due if it is put off; consumer holds it and delivered
     counts hand-outs of this entry. end is how the last run that is remembered
     ended, letter its dead letter.
     """
 
     id: str
-    run: int | None
+    generation: int | None
     place: str
     due_ms: int | None
     envelope: Envelope | None
@@ -49,7 +49,7 @@ class Facts:
     @property
     def state(self) -> State:
         """The state of the live job, else of the last one."""
-        if self.run is not None:
+        if self.generation is not None:
             return self._live_state
         if self.letter is not None and (self.end is None or self.end.state == "dead"):
             return "dead"
@@ -68,14 +68,14 @@ class Facts:
 def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
     """Return the facts in an answer of inspect.lua."""
     pointer, fields, consumer, delivered, result, letter, entry = answer
-    run = place = due = None
+    generation = place = due = None
     if pointer:
-        generation, _, where, at = pointer.decode().split(" ")
-        run, place = int(generation), where
+        number, _, where, at = pointer.decode().split(" ")
+        generation, place = int(number), where
         due = int(float(at)) if where in ("delayed", "debounced", "retrying") else None
     return Facts(
         id=job_id,
-        run=run,
+        generation=generation,
         place=place or "",
         due_ms=due,
         envelope=read_envelope(fields) if fields else None,
@@ -87,12 +87,12 @@ def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
 
 
 def end_of(stored: bytes) -> End:
-    """Return the end in a stored result: "<run> <state>[;<facts>] <value>".
+    """Return the end in a stored result: "<generation> <state>[;<facts>] <value>".
 
     The facts of the run are a newer version's.
     """
-    run, state, value = stored.split(b" ", 2)
-    return End(int(run), state.partition(b";")[0].decode(), value)
+    generation, state, value = stored.split(b" ", 2)
+    return End(int(generation), state.partition(b";")[0].decode(), value)
 
 
 def archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
@@ -101,7 +101,7 @@ def archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
     A worker archives it before it settles, and may have lost the job by then.
     """
     end = end_of(stored) if stored else None
-    if end is not None and letter is not None and letter.run == end.run:
+    if end is not None and letter is not None and letter.run == end.generation:
         return None
     return end
 

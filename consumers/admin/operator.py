@@ -26,10 +26,10 @@ _CONFIRM_LOOK = 0.05
 
 
 class Cancel(NamedTuple):
-    """What a cancel came to; run is which run it was of, 0 when it was too late."""
+    """What a cancel came to; generation is that of its job, 0 when it was too late."""
 
     word: CancelWord
-    run: int
+    generation: int
 
 
 class Operator:
@@ -43,14 +43,14 @@ class Operator:
         self._keys = keys
         self._archive = archive
 
-    async def cancel(self, job_id: str, run: int | None, *, result_ttl_ms: int) -> Cancel:
-        """Cancel a job that has not ended; run says which run is meant, None the live one."""
+    async def cancel(self, job_id: str, generation: int | None, *, result_ttl_ms: int) -> Cancel:
+        """Cancel the job of this generation, None: the live one, unless it has ended."""
         ttl_ms = 0 if self._archive is not None else result_ttl_ms
-        step = cancel(self._keys, job_id, run, ttl_ms)
-        word, generation = await call(self._wire, step)
-        done = Cancel(word.decode(), int(generation))
+        step = cancel(self._keys, job_id, generation, ttl_ms)
+        word, number = await call(self._wire, step)
+        done = Cancel(word.decode(), int(number))
         if self._archive is not None and done.word == "cancelled" and result_ttl_ms:
-            await self._archive_end(self._archive, job_id, done.run, result_ttl_ms)
+            await self._archive_end(self._archive, job_id, done.generation, result_ttl_ms)
         return done
 
     async def pause(self, event: str | None = None) -> int:
@@ -88,9 +88,9 @@ class Operator:
         number: int = await call(self._wire, step)
         return number
 
-    async def _archive_end(self, archive: Wire, job_id: str, run: int, ttl_ms: int) -> None:
+    async def _archive_end(self, archive: Wire, job_id: str, generation: int, ttl_ms: int) -> None:
         try:
-            await call(archive, archive_cancelled(self._keys, job_id, run, ttl_ms))
+            await call(archive, archive_cancelled(self._keys, job_id, generation, ttl_ms))
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
             logger.error("the end of job %s is not kept: %s", job_id, error)

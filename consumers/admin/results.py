@@ -15,7 +15,7 @@ from consumers.admin.inspector import Inspector
 from consumers.connections.connector import Connector
 from consumers.connections.hints import Hints
 from consumers.connections.wire import Wire
-from consumers.store.asking import leave, living
+from consumers.store.asking import are_live, forget_waiter
 from consumers.store.keys import Keys
 from consumers.store.scripts import call
 from consumers.store.steps import BATCH_ITEMS
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 ASK_AGAIN = 5.0
 _WAITER_TTL_MS = 24 * 3600 * 1000
 
-# A queue's prefix, a job id and a run: ids and runs are those of one queue.
-_Run = tuple[str, str, int]
+# A queue's prefix, a job id and its generation: ids and generations are those of one queue.
+_Awaited = tuple[str, str, int]
 
 
 class Results:
@@ -42,7 +42,7 @@ class Results:
         self._wire = wire
         self._archive = archive
         self._waiter = secrets.token_hex(16)
-        self._told: defaultdict[_Run, set[asyncio.Future[End | None]]] = defaultdict(set)
+        self._told: defaultdict[_Awaited, set[asyncio.Future[End | None]]] = defaultdict(set)
         self._hints = Hints(
             connector,
             {},
@@ -53,28 +53,28 @@ class Results:
         self._looking: asyncio.Task[None] | None = None
         self._keys: dict[str, Keys] = {}
 
-    async def wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
-        """Return how this run of the job ended, or what is known when it is not live any more."""
+    async def wait(self, keys: Keys, job_id: str, generation: int) -> Facts | End:
+        """Return how the job of this generation ended, or what is known once it is not live."""
         await self._listen(keys)
         try:
-            found = await self._wait(keys, job_id, run)
+            found = await self._wait(keys, job_id, generation)
         except BaseException:
             self._leave(keys, job_id)
             raise
-        if isinstance(found, Facts) and found.run is not None:
-            # It is the end of another run that we would be told.
+        if isinstance(found, Facts) and found.generation is not None:
+            # It is the end of another generation that we would be told.
             self._leave(keys, job_id)
         return found
 
-    async def _wait(self, keys: Keys, job_id: str, run: int) -> Facts | End:
+    async def _wait(self, keys: Keys, job_id: str, generation: int) -> Facts | End:
         inspector = Inspector(self._wire, keys, archive=self._archive)
-        channel, awaited = keys.results(self._waiter), (keys.base, job_id, run)
+        channel, awaited = keys.results(self._waiter), (keys.base, job_id, generation)
         while True:
             told: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
             self._told[awaited].add(told)
             try:
                 facts = await inspector.job(job_id, channel=channel, waiter_ttl_ms=_WAITER_TTL_MS)
-                if facts.run != run:
+                if facts.generation != generation:
                     return facts
                 end = await told
                 if end is not None:
@@ -89,7 +89,7 @@ class Results:
         """Let no message be sent to us any more, unless others here wait for the job as well."""
         if any((base, other) == (keys.base, job_id) for base, other, _ in self._told):
             return
-        step = leave(keys, job_id, keys.results(self._waiter))
+        step = forget_waiter(keys, job_id, keys.results(self._waiter))
         # Sent and forgotten, so that whoever gives up waits for nothing more.
         self._wire.send(*step.by_source).add_done_callback(_not_sent)
 
@@ -114,12 +114,12 @@ class Results:
                 await self._hints.subscribed.wait()
 
     def _end(self, text: str) -> None:
-        base, job_id, run, said, value = text.split(" ", 4)
+        base, job_id, generation, said, value = text.split(" ", 4)
         # Behind it a newer version may tell more.
         state = said.partition(";")[0]
         # Of what went with a deleted stream there is no end, only what is still known of the id.
-        end = End(int(run), state, value.encode()) if state != "vanished" else None
-        for told in self._told.get((base, job_id, int(run)), ()):
+        end = End(int(generation), state, value.encode()) if state != "vanished" else None
+        for told in self._told.get((base, job_id, int(generation)), ()):
             if not told.done():
                 told.set_result(end)
 
@@ -134,17 +134,17 @@ class Results:
                 logger.debug("the ends of jobs are not looked for: %s", error)
 
     async def _look_at(self, keys: Keys) -> None:
-        runs = [(job_id, run) for base, job_id, run in self._told if base == keys.base]
-        while runs:
-            question = living(keys, runs[:BATCH_ITEMS])
+        awaited = [(job_id, number) for base, job_id, number in self._told if base == keys.base]
+        while awaited:
+            question = are_live(keys, awaited[:BATCH_ITEMS])
             flags = await call(self._wire, question)
             # There may be fewer answers than were asked for.
-            for (job_id, run), flag in zip(runs, flags.decode(), strict=False):
+            for (job_id, number), flag in zip(awaited, flags.decode(), strict=False):
                 if flag == "0":
-                    self._look_again((keys.base, job_id, run))
-            runs = runs[len(flags) :]
+                    self._look_again((keys.base, job_id, number))
+            awaited = awaited[len(flags) :]
 
-    def _look_again(self, awaited: _Run) -> None:
+    def _look_again(self, awaited: _Awaited) -> None:
         for told in self._told.get(awaited, ()):
             if not told.done():
                 told.set_result(None)
@@ -153,7 +153,7 @@ class Results:
         for awaited in self._told:
             self._look_again(awaited)
 
-    def _forget(self, awaited: _Run, told: asyncio.Future[End | None]) -> None:
+    def _forget(self, awaited: _Awaited, told: asyncio.Future[End | None]) -> None:
         waiting = self._told[awaited]
         waiting.discard(told)
         if not waiting:

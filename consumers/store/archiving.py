@@ -20,9 +20,9 @@ def archive_end(delivery: Delivery, state: str, value: bytes, ttl_ms: int) -> Ca
     return _end(keys, job_id, generation, delivered, state, value, ttl_ms)
 
 
-def archive_cancelled(keys: Keys, job_id: str, run: int, ttl_ms: int) -> Call:
+def archive_cancelled(keys: Keys, job_id: str, generation: int, ttl_ms: int) -> Call:
     """Return the keeping of a run's end as cancelled, whatever its deliveries keep."""
-    return _end(keys, job_id, run, _AFTER_ALL_DELIVERIES, "cancelled", b"cancelled", ttl_ms)
+    return _end(keys, job_id, generation, _AFTER_ALL_DELIVERIES, "cancelled", b"cancelled", ttl_ms)
 
 
 def archive_note(
@@ -34,11 +34,17 @@ def archive_note(
 
 
 def _end(
-    keys: Keys, job_id: str, run: int, delivered: int, state: str, value: bytes, ttl_ms: int
+    keys: Keys,
+    job_id: str,
+    generation: int,
+    delivered: int,
+    state: str,
+    value: bytes,
+    ttl_ms: int,
 ) -> Call:
     names = [keys.result(job_id), keys.fence("result", job_id)]
-    stored = f"{run} {state} ".encode() + value
-    return Call(ARCHIVE_END, names, [run, delivered, stored, ttl_ms])
+    stored = f"{generation} {state} ".encode() + value
+    return Call(ARCHIVE_END, names, [generation, delivered, stored, ttl_ms])
 
 
 def _fence(delivery: Delivery) -> tuple[int, int]:

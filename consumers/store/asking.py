@@ -18,17 +18,17 @@ def inspect(keys: Keys, job_id: str, *, channel: str = "", waiter_ttl_ms: int = 
     return Call(INSPECT, names, [keys.base, job_id, channel, waiter_ttl_ms])
 
 
-def living(keys: Keys, runs: Iterable[tuple[str, int]]) -> Call:
-    """Return the question which runs of job ids are live; answers with a 1 or 0 each.
+def are_live(keys: Keys, jobs: Iterable[tuple[str, int]]) -> Call:
+    """Ask which jobs, each an id and a generation, are live; answers with a 1 or 0 for each.
 
     Where their entries are large it answers for the first of them only, at least one.
     """
     args: list[Argument] = [keys.base, BATCH_BYTES]
-    for job_id, run in runs:
-        args += [bucket(job_id), job_id, run]
+    for job_id, generation in jobs:
+        args += [bucket(job_id), job_id, generation]
     return Call(ARE_LIVE, [keys.meta], args)
 
 
-def leave(keys: Keys, job_id: str, channel: str) -> Call:
+def forget_waiter(keys: Keys, job_id: str, channel: str) -> Call:
     """Return the removal of a channel that waits for a job's end; answers 1 if it was there."""
     return Call(FORGET_WAITER, [keys.waiters], [job_id, channel])

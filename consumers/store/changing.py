@@ -10,10 +10,11 @@ MAX_PAUSED_EVENTS = 1000
 CANCEL, PAUSE = load("cancel"), load("pause")
 
 
-def cancel(keys: Keys, job_id: str, run: int | None, result_ttl_ms: int) -> Call:
-    """Return the cancelling of a job; answers with a CancelOutcome's word and the run."""
+def cancel(keys: Keys, job_id: str, generation: int | None, result_ttl_ms: int) -> Call:
+    """Return the cancelling of a job; answers with a CancelOutcome's word and the generation."""
+    meant = "" if generation is None else generation
     names = [keys.live(job_id), keys.stats]
-    return Call(CANCEL, names, [keys.base, job_id, "" if run is None else run, result_ttl_ms])
+    return Call(CANCEL, names, [keys.base, job_id, meant, result_ttl_ms])
 
 
 def pause(keys: Keys, event: str | None, *, pauses: bool) -> Call:

@@ -128,16 +128,16 @@ class Jobs:
         if run is None:
             await self._fired(queue, job_id)
         facts = await self._facts(queue, job_id)
-        if facts.run is None or facts.run != (run or facts.run):
+        if facts.generation is None or facts.generation != (run or facts.generation):
             return await self._value(queue, job_id, _end_of(facts, job_id, run))
         client = self._clients.here()
         try:
-            found = await client.results.wait(client.keys(queue), job_id, facts.run)
+            found = await client.results.wait(client.keys(queue), job_id, facts.generation)
         except TimeoutError:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"
             ) from None
-        end = found if isinstance(found, End) else _end_of(found, job_id, facts.run)
+        end = found if isinstance(found, End) else _end_of(found, job_id, facts.generation)
         return await self._value(queue, job_id, end)
 
     async def _value(self, queue: str, job_id: str, end: End) -> Any:
@@ -148,13 +148,15 @@ class Jobs:
         client = self._clients.here()
         with answering(client.where):
             letter = await client.letters(queue).get(job_id)
-        raise JobFailed(job_id, letter if letter is not None and letter.run == end.run else None)
+        raise JobFailed(
+            job_id, letter if letter is not None and letter.run == end.generation else None
+        )
 
 
 def _end_of(facts: Facts, job_id: str, run: int | None) -> End:
     """Return how a run ended that is not live; raises ResultExpired when nobody knows."""
     end, letter = facts.end, facts.letter
-    if end is not None and run in (None, end.run):
+    if end is not None and run in (None, end.generation):
         return end
     if letter is not None and run in (None, letter.run):
         return End(letter.run, "dead", letter.entry.encode())

@@ -122,20 +122,20 @@ def moment(ms: float) -> datetime:
 
 def state_of(facts: Facts, run: int | None) -> JobState:
     """Return the state of one run; None stands for the live or latest one."""
-    if run is None or facts.run == run:
+    if run is None or facts.generation == run:
         return facts.state
-    if facts.end is not None and facts.end.run == run:
+    if facts.end is not None and facts.end.generation == run:
         return facts.end.state  # type: ignore[return-value]
     return "dead" if facts.letter is not None and facts.letter.run == run else "unknown"
 
 
 def info_of(queue: str, facts: Facts) -> JobInfo | None:
     """Return what is known of a job; None when nothing is."""
-    if facts.run is not None and facts.envelope is not None:
+    if facts.generation is not None and facts.envelope is not None:
         return _live(queue, facts)
-    if facts.run is not None and facts.state == "parked":
+    if facts.generation is not None and facts.state == "parked":
         # A newer version has it, and its entry where this one cannot read it.
-        return JobInfo(facts.id, queue, "parked", facts.run)
+        return JobInfo(facts.id, queue, "parked", facts.generation)
     return None if facts.state == "unknown" else _ended(queue, facts)
 
 
@@ -206,7 +206,7 @@ def _live(queue: str, facts: Facts) -> JobInfo:
         id=facts.id,
         queue=queue,
         state=facts.state,
-        run=facts.run,
+        run=facts.generation,
         event=envelope.event,
         data=_data(envelope.data),
         partition=lane.partition if lane else None,
@@ -229,7 +229,7 @@ def _ended(queue: str, facts: Facts) -> JobInfo:
         id=facts.id,
         queue=queue,
         state=state,
-        run=end.run if end is not None else letter.run if letter is not None else None,
+        run=end.generation if end is not None else letter.run if letter is not None else None,
         event=letter.event if is_dead and letter is not None else None,
         data=letter.data if is_dead and letter is not None else None,
         errors=letter.errors if is_dead and letter is not None else [],

@@ -153,12 +153,12 @@ class Model:
 
     def _look(self, job: NewJob) -> Found | None:
         guard = Guard.of(job)
-        if guard and (held := self._held_by(guard)):
-            return Found(held.id, held.generation, guard)
+        if guard and (found := self._standing_for(guard)):
+            return Found(found.id, found.generation, guard)
         run = self.living(job.id)
         return Found(job.id, run.generation) if run else None
 
-    def _held_by(self, guard: Guard) -> Key | None:
+    def _standing_for(self, guard: Guard) -> Key | None:
         key = (self.keys if guard.kind == "i" else self.storms).get(guard.digest)
         if key is None or guard.kind == "l":
             return key
@@ -465,8 +465,8 @@ class Model:
         self.runs[run.generation] = run
         self._enter(run, run.lane)
         self.live[run.id] = (run.generation, 0)
-        held = run.key and self._held_by(Guard("i", run.key, 0, 0))
-        if run.key and (not held or held.id == run.id):
+        found = run.key and self._standing_for(Guard("i", run.key, 0, 0))
+        if run.key and (not found or found.id == run.id):
             self.keys[run.key] = Key(run.id, run.generation, ends=False)
         self.stats["replayed"] += 1
         return f"+{run.generation}"

@@ -14,7 +14,7 @@ LATER = "+3600000"
 
 
 def living(queue: Queue, *runs: tuple[str, int]) -> str:
-    flags: bytes = queue.run(asking.living(queue.keys, runs))
+    flags: bytes = queue.run(asking.are_live(queue.keys, runs))
     return flags.decode()
 
 

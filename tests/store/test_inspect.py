@@ -36,7 +36,7 @@ def test_an_unknown_job_is_unknown_and_looking_changes_nothing(queue: Queue) -> 
 
     facts = wait(queue)
 
-    assert (facts.state, facts.run, facts.end, facts.letter) == ("unknown", None, None, None)
+    assert (facts.state, facts.generation, facts.end, facts.letter) == ("unknown", None, None, None)
     assert queue.snapshot() == before
 
 
@@ -45,7 +45,7 @@ def test_a_waiting_job(queue: Queue) -> None:
 
     facts = look(queue)
 
-    assert (facts.state, facts.run, facts.place) == ("waiting", 1, "workers:default:3")
+    assert (facts.state, facts.generation, facts.place) == ("waiting", 1, "workers:default:3")
     assert facts.envelope is not None
     assert (facts.envelope.data, facts.envelope.options) == (b"[1]", b'{"o":1}')
     assert (facts.consumer, facts.delivered, facts.due_ms) == ("", 0, None)
@@ -100,7 +100,7 @@ def test_a_retrying_job_tells_when_it_is_due_and_its_errors(queue: Queue) -> Non
 
     facts = look(queue)
 
-    assert (facts.state, facts.due_ms, facts.run) == ("retrying", queue.put_off()["a"], 1)
+    assert (facts.state, facts.due_ms, facts.generation) == ("retrying", queue.put_off()["a"], 1)
     assert facts.envelope is not None
     assert (facts.envelope.failures, facts.envelope.errors) == (1, ERRORS)
 
@@ -110,7 +110,7 @@ def test_a_completed_job_has_the_end_of_its_run(queue: Queue) -> None:
 
     facts = look(queue)
 
-    assert (facts.state, facts.run) == ("completed", None)
+    assert (facts.state, facts.generation) == ("completed", None)
     assert facts.end == End(1, "completed", b'{"a b":1}')
 
 
@@ -152,7 +152,7 @@ def test_a_second_run_is_told_from_the_first(queue: Queue) -> None:
 
     facts = look(queue)
 
-    assert (facts.state, facts.run, facts.end) == ("waiting", 2, End(1, "completed", b"1"))
+    assert (facts.state, facts.generation, facts.end) == ("waiting", 2, End(1, "completed", b"1"))
 
 
 def test_a_job_that_completed_after_it_had_died_is_completed(queue: Queue) -> None:
@@ -171,7 +171,7 @@ def test_a_replayed_job_waits_and_has_no_letter(queue: Queue) -> None:
 
     facts = look(queue)
 
-    assert (facts.state, facts.run, facts.letter) == ("waiting", 2, None)
+    assert (facts.state, facts.generation, facts.letter) == ("waiting", 2, None)
 
 
 POINTERS = ["garbage", "", "1 0 workers:default:0 1-1", "1 0 delayed 5", "1 0 nowhere:x:0 1-1"]
@@ -226,7 +226,7 @@ def waiters(queue: Queue) -> dict[str, str]:
 def test_a_waiter_is_registered_in_the_step_that_finds_the_job_live(queue: Queue) -> None:
     queue.emit(new_job("a"))
 
-    assert wait(queue).run == 1
+    assert wait(queue).generation == 1
 
     assert waiters(queue) == {"a": CHANNEL}
     assert 0 < queue.redis.pttl(queue.keys.waiters) <= HOUR_MS
@@ -252,7 +252,7 @@ def test_of_more_waiters_than_are_kept_the_latest_are(queue: Queue) -> None:
 
 
 def leave(queue: Queue, job_id: str = "a", channel: str = CHANNEL) -> int:
-    taken_out: int = queue.run(asking.leave(queue.keys, job_id, channel))
+    taken_out: int = queue.run(asking.forget_waiter(queue.keys, job_id, channel))
     return taken_out
 
 

@@ -215,7 +215,7 @@ def test_it_is_alive_for_those_who_wait_and_for_audits(queue: Queue, place: str)
     has(queue, place)
     queue.redis.hset(queue.keys.meta, "audit", f"0 {queue.lane.name}")
 
-    assert queue.run(asking.living(queue.keys, [("a", 7), ("a", 6)])) == b"10"
+    assert queue.run(asking.are_live(queue.keys, [("a", 7), ("a", 6)])) == b"10"
     more, *dropped = queue.run(tending.audit(queue.keys))
     while more:
         more, *others = queue.run(tending.audit(queue.keys))
@@ -229,7 +229,7 @@ async def test_its_state_is_that_it_is_parked(queue: Queue, wire: Wire, place: s
 
     facts = await Inspector(wire, queue.keys).job("a")
 
-    assert (facts.state, facts.run, facts.due_ms) == ("parked", 7, None)
+    assert (facts.state, facts.generation, facts.due_ms) == ("parked", 7, None)
     info = info_of("default", facts)
     assert info is not None
     assert (info.state, info.run) == ("parked", 7)

@@ -53,12 +53,12 @@ local function depth()
   local function number_in(found)
     return type(found) == 'number' and found or 0
   end
-  local held = number_in(redis.pcall('ZCARD', base .. 'delayed'))
+  local waiting = number_in(redis.pcall('ZCARD', base .. 'delayed'))
   for _, name in ipairs(lanes().of_types(listed)) do
     local lane = base .. 'lane:' .. name
-    held = held + number_in(redis.pcall('XLEN', lane)) + number_in(redis.pcall('XLEN', lane .. ':front'))
+    waiting = waiting + number_in(redis.pcall('XLEN', lane)) + number_in(redis.pcall('XLEN', lane .. ':front'))
   end
-  return math.max(0, held - number_in(redis.pcall('SCARD', base .. 'cancelled')))
+  return math.max(0, waiting - number_in(redis.pcall('SCARD', base .. 'cancelled')))
 end
 
 room = room == 0 and math.huge or room - depth()

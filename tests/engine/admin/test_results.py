@@ -92,7 +92,7 @@ async def test_what_is_long_gone_is_answered_at_once(results: Results) -> None:
     facts = await asyncio.wait_for(results.wait(KEYS, "a", 1), PATIENCE)
 
     assert isinstance(facts, Facts)
-    assert (facts.state, facts.run, facts.end) == ("unknown", None, None)
+    assert (facts.state, facts.generation, facts.end) == ("unknown", None, None)
 
 
 async def test_a_wait_for_the_second_run_is_not_ended_by_the_firsts_result(
@@ -146,7 +146,7 @@ async def test_a_second_wait_for_a_replayed_job_is_for_its_new_run(
 
     assert isinstance(first, Facts)
     assert first.end is not None
-    assert (first.run, first.end.state, first.end.run) == (2, "dead", 1)
+    assert (first.generation, first.end.state, first.end.generation) == (2, "dead", 1)
     assert await asyncio.wait_for(wait, PATIENCE) == End(2, "completed", b"2")
 
 
@@ -265,7 +265,7 @@ async def test_a_wait_for_many_large_jobs_ends_for_each_whose_entry_was_deleted(
 
     async with asyncio.timeout(30.0):
         ended = await asyncio.gather(*waits[:3])
-    assert [(it.run, it.state) for it in ended] == [(None, "unknown")] * 3
+    assert [(it.generation, it.state) for it in ended] == [(None, "unknown")] * 3
     assert not any(it.done() for it in waits[3:])
     for wait in waits[3:]:
         wait.cancel()
@@ -298,7 +298,7 @@ async def test_who_asks_for_an_earlier_run_is_told_of_no_later_one(
     found = await results.wait(queue.keys, "a", 1)
 
     assert isinstance(found, Facts)
-    assert found.run == 2
+    assert found.generation == 2
     await aeventually(lambda: not redis.exists(queue.keys.waiters), within=30.0)
 
 

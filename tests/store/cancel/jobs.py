@@ -50,7 +50,7 @@ def result(queue: Queue, job_id: str = "a") -> bytes | None:
 
 def wait_for_its_end(queue: Queue, job_id: str = "a") -> None:
     call = asking.inspect(queue.keys, job_id, channel=CHANNEL, waiter_ttl_ms=HOUR_MS)
-    assert facts_of("default", job_id, queue.run(call)).run is not None
+    assert facts_of("default", job_id, queue.run(call)).generation is not None
 
 
 def renew(queue: Queue, *deliveries: Delivery, consumer: str = ME) -> str:

@@ -103,7 +103,7 @@ def _leave(queue: Queue) -> Call:
     queue.emit(new_job())
     for channel in (CHANNEL, "another"):
         queue.run(asking.inspect(queue.keys, "a", channel=channel, waiter_ttl_ms=HOUR_MS))
-    return asking.leave(queue.keys, "a", CHANNEL)
+    return asking.forget_waiter(queue.keys, "a", CHANNEL)
 
 
 def _purge(queue: Queue) -> Call:
@@ -126,7 +126,7 @@ def _quarantine(queue: Queue) -> Call:
 def _are_live(queue: Queue) -> Call:
     queue.emit(new_job("a"))
     queue.one(new_job("b", priority=5))
-    return asking.living(queue.keys, [("a", 1), ("b", 2), ("c", 3)])
+    return asking.are_live(queue.keys, [("a", 1), ("b", 2), ("c", 3)])
 
 
 SETTLE = [

@@ -35,8 +35,8 @@ local function admission()
     if unknown then return nil, 'U' .. string.match(unknown, '^[^ ]*') end
     if guard then
       if not is_a(guard.key, 'string') then return nil, 'T' .. guard.key end
-      local held = guards().held_by(base, guard)
-      if held then return held end
+      local found = guards().standing_for(base, guard)
+      if found then return found end
     end
     local pointer = redis.pcall('HGET', bucket, job.id)
     if type(pointer) == 'table' then return nil, 'T' .. bucket end
@@ -85,7 +85,7 @@ local function admission()
       if not entry and string.find(why_not, 'exhausted') then return false end
       if not entry then error(why_not) end
     end
-    if guard then guards().hold_new(guard, job, generation, now) end
+    if guard then guards().point_new(guard, job, generation, now) end
     return generation
   end
 
@@ -94,7 +94,7 @@ local function admission()
   local function bind(base, job, found, now)
     local guard = guard_of(base, job)
     if guard and guard.kind == 'i' and not found.guard then
-      guards().hold(guard, job, found.generation, now, guards().KEPT_AFTER_END)
+      guards().point(guard, job, found.generation, now, guards().KEPT_AFTER_END)
     end
   end
 
