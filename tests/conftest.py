@@ -113,8 +113,7 @@ def _check_what_is_left(server: RedisServer) -> None:
     if not server.running:
         return
     server.resume()
-    with server.client() as client:
-        left = [name for name in _without_expiry(client) if not may_stay(name)]
+    left = [name for name in _without_expiry(server.own()) if not may_stay(name)]
     if left:
         pytest.fail(f"keys without an expiry were left: {', '.join(sorted(left))}", pytrace=False)
 

@@ -23,7 +23,7 @@ from consumers.policy import Handler
 from consumers.store.keys import Keys
 from processors.processor import Processor, Registration
 from processors.retries.retry import RetryPolicy
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 Handlers = Mapping[str | tuple[str, str], Callable[..., Any]]
 
@@ -133,8 +133,8 @@ def new_job(
 
 @asynccontextmanager
 async def emitting(url: str, **options: Any) -> AsyncIterator[Emitter]:
-    """Open a producer; options are the Producer's."""
-    producer = Producer(Connector.of(url), **options)
+    """Open a producer; options are the Producer's. It waits long for a machine that is busy."""
+    producer = Producer(Connector.of(url), **{"emit_timeout": PATIENCE, **options})
     try:
         yield Emitter(producer)
     finally:

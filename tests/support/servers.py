@@ -126,7 +126,9 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="tm-test-"))
         self._options = {**_DEFAULTS, **{k.replace("_", "-"): v for k, v in options.items()}}
         self._process: subprocess.Popen[bytes] | None = None
-        self._baseline: dict[str, str] = {}
+        self._baseline: dict[bytes, bytes] = {}
+        # For what is done between tests: to connect costs as much as all the rest of it.
+        self._own: Any = None
 
     @property
     def id(self) -> str:
@@ -196,22 +198,31 @@ class RedisServer:
 
         It waits long for an answer: a server beside many others at work may stand still.
         """
-        options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": PATIENCE, **options}
-        return redis_py.Redis.from_url(self.url, **options)
+        # Without driver_info: redis-py would look its version up for each connection.
+        settings = {"retry": Retry(NoBackoff(), 0), "driver_info": None}
+        return redis_py.Redis.from_url(
+            self.url, **settings, **{"socket_timeout": PATIENCE, **options}
+        )
+
+    def own(self) -> redis_py.Redis:
+        """Return a client that is kept between tests; it connects anew where it was cut off."""
+        self._own = self._own or self.client()
+        client: redis_py.Redis = self._own
+        return client
 
     def reset(self) -> None:
         """Make it like new: running, empty, unlimited, without clients, scripts, users."""
         if not self.running:
             self.start()
         self.resume()
-        with self.client() as client:
-            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-            self._restore_config(client)
-            _forget_users(client)
-            client.flushall()
-            client.script_flush()
-            client.config_resetstat()
+        client: Any = self.own()
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        self._restore_config(client)
+        _forget_users(client)
+        client.flushall()
+        client.script_flush()
+        client.config_resetstat()
 
     def log(self) -> str:
         path = self.directory / "redis.log"
@@ -253,6 +264,9 @@ class RedisServer:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
+        if self._own is not None:
+            self._own.close()
+            self._own = None
         if process is None:
             return
         assert process.stdin is not None
@@ -268,9 +282,9 @@ class RedisServer:
         with contextlib.suppress(BrokenPipeError), process.stdin as watcher:
             watcher.write(b"done\n")
 
-    def _config(self) -> dict[str, str]:
-        with self.client(decode_responses=True) as client:
-            return dict(client.config_get("*"))
+    def _config(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = self.own().config_get("*")  # type: ignore[assignment]
+        return found
 
     def _restore_config(self, client: redis_py.Redis) -> None:
         for name, now in self._config().items():
