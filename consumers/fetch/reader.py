@@ -21,6 +21,7 @@ from consumers.store.batching import chunks
 from consumers.store.delivery import Delivery, Stream, delivery_of
 from consumers.store.keys import Keys
 from consumers.store.leasing import renew
+from consumers.store.refusals import is_foreign_value
 from consumers.store.scripts import Call, ask
 from consumers.store.tending import repair
 
@@ -252,7 +253,7 @@ class Reader:
         elif text.startswith("NOGROUP"):
             # It went away under a blocked read: the next one says which it was.
             self.outdated = True
-        elif "WRONGTYPE" in text:
+        elif is_foreign_value(error):
             await self._leave_out_wrong(streams)
         elif is_for_now(error):
             raise told_apart(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from consumers.jobs.clauses import is_known
 from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
-from consumers.store.entries import order_of
+from consumers.store.entries import added_ms, order_of
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
@@ -37,6 +37,7 @@ BATCH = 100
 _LOCK_MS = 5_000
 # How long a job waits for a worker of the newer version that knows what it asks: a rolling deploy.
 NEWER_DEADLINE_MS = 3_600_000
+_NO_NEWER = "only a newer version knows what it asks, and no worker of one came"
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
 # Lua knows the digits of ASCII only.
 _DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
@@ -139,23 +140,26 @@ class Relay(Steps):
         found = []
         for entry, fields in page:
             try:
-                posted = _read(entry, fields)
-                if not posted.known:
-                    await self._check_wait(entry)
-                found.append(posted)
+                found.append(_read(entry, fields))
             except (InvalidName, ValueError) as error:
                 await self._quarantine(entry, fields, str(error))
-        return found
+        return await self._without_overdue(found, dict(page))
 
-    async def _check_wait(self, entry: bytes) -> None:
-        """Raise ValueError for what has waited long enough for a worker that knows it.
+    async def _without_overdue(
+        self, found: list[_Posted], fields: Mapping[bytes, list[bytes]]
+    ) -> list[_Posted]:
+        """Bury what has waited long enough for a worker that knows it; return the others.
 
         It may be somebody else's value, or that of a version that was rolled back: then those
         behind it would wait for ever.
         """
-        waited_ms = await server_ms(self._wire) - order_of(entry.decode())[0]
-        if waited_ms > NEWER_DEADLINE_MS:
-            raise ValueError("only a newer version knows what it asks, and no worker of one came")
+        if all(it.known for it in found):
+            return found
+        since = await server_ms(self._wire) - NEWER_DEADLINE_MS
+        overdue = [it for it in found if not it.known and added_ms(it.entry.decode()) < since]
+        for it in overdue:
+            await self._quarantine(it.entry, fields[it.entry], _NO_NEWER)
+        return [it for it in found if it not in overdue]
 
     async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
         """Send jobs on to their queue; return whether it took all of them.
