@@ -89,12 +89,9 @@ def _emptied(setting: Setting) -> int:
 
 def _used(setting: Setting) -> int:
     """Return the bytes in use when nobody but us is connected."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    with setting.server.client() as client:
-        while client.info("clients")["connected_clients"] > 1:
-            if time.monotonic() > deadline:
-                raise Failed(
-                    f"clients were still connected {_SETTLE_SECONDS:.0f} s after their end"
-                )
-            time.sleep(_POLL_S)
-        return int(client.info("memory")["used_memory"])
+    deadline, client = time.monotonic() + _SETTLE_SECONDS, setting.server.own()
+    while client.info("clients")["connected_clients"] > 1:
+        if time.monotonic() > deadline:
+            raise Failed(f"clients were still connected {_SETTLE_SECONDS:.0f} s after their end")
+        time.sleep(_POLL_S)
+    return int(client.info("memory")["used_memory"])

@@ -35,7 +35,7 @@ from consumers.store import hint_words
 from consumers.store.settling import Settled
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
-from consumers.upkeep.heartbeat import Facts, Heartbeat, identity
+from consumers.upkeep.heartbeat import FactSource, Heartbeat, identity
 from consumers.upkeep.janitor import Janitor
 from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
@@ -195,7 +195,7 @@ class Parts:
             keys.queue: Relay(self.wire, keys, bounds=terms.dead_letters) for keys in terms.queues
         }
 
-    def _facts(self, policy: Policy) -> list[Facts]:
+    def _facts(self, policy: Policy) -> list[FactSource]:
         """Return what each part of this worker tells the fleet."""
         terms, names = self.terms, sorted(keys.queue for keys in self.terms.queues)
         return [

@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from consumers.assembly import LAST_WORDS, Parts
 from consumers.connections.connector import Connector
-from consumers.errors import InvalidInput
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import DEFAULT_TYPE
 from consumers.jobs.outcome import Buried
@@ -21,7 +20,7 @@ from consumers.policy import Policy
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
 from consumers.store.settling import Settled
-from consumers.telemetry import Telemetry
+from consumers.telemetry import Telemetry, check_telemetry
 from consumers.terms import Terms
 from consumers.upkeep.service import ServiceMaker
 
@@ -98,7 +97,7 @@ class Consumer:
         self.services = services
         self.on_dead = on_dead
         self.on_dead_loop = on_dead_loop
-        self.telemetry = _checked(telemetry)
+        self.telemetry = check_telemetry(telemetry)
         self._connector = Connector.of(redis)
         self._results = None if results is None else Connector.of(results)
         # Set when it stops by itself because it cannot go on; broken_because says why.
@@ -274,17 +273,11 @@ class Consumer:
         return waiting
 
 
-def _checked(telemetry: Telemetry | None) -> Telemetry | None:
-    if telemetry is not None and not callable(getattr(telemetry, "settled_many", None)):
-        raise InvalidInput(f"telemetry {telemetry!r} has no method settled_many(settled)")
-    return telemetry
-
-
 def _tell(what: str, settled: Sequence[Settled], tell: Callable[[], None]) -> None:
     # The outcomes are recorded: no listener may keep others from being recorded.
+    first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
     try:
         tell()
     except BaseException:
-        first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
         others = f" and {more} more" if more else ""
         logger.exception("%s failed for job %s%s", what, first, others)

@@ -10,7 +10,7 @@ from consumers.connections.wire import Wire
 from consumers.consumer import Consumer
 from consumers.emit.producer import Producer
 from consumers.store.keys import Keys
-from consumers.telemetry import Telemetry
+from consumers.telemetry import Telemetry, check_telemetry
 from processors.debounce import RanBefore
 from processors.processor import Processor
 from processors.schedules.scheduler import Scheduler
@@ -57,7 +57,7 @@ class Assembly:
         self._registry = registry
         self._alerts = alerts
         self._lifespan = lifespan
-        self._telemetry = telemetry
+        self._telemetry = check_telemetry(telemetry)
         self._ran_before: RanBefore | None = None
         self.clients = Clients(self._open_client)
         self.jobs = Jobs(self.clients)

@@ -206,7 +206,8 @@ class _QueueSettler:
             if self._resolve(settlement, word)
         ]
         if settled:
-            settler.on_settled(settled)
+            # The application's code gets it: what that does to a list, others would miss.
+            settler.on_settled(tuple(settled))
 
     def _items(self, batch: list[Settlement]) -> Call:
         settler = self._settler
@@ -240,11 +241,15 @@ class _QueueSettler:
         self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
-        leases = self._settler.leases
-        ours = [it for it in batch if it.delivery.key in leases]
-        lost = [Settled(it, False) for it in batch if it.delivery.key not in leases]
+        ours, lost = list[Settlement](), list[Settled]()
+        for it in batch:
+            # Asked once: the thread that renews may drop one in between.
+            if it.delivery.key in self._settler.leases:
+                ours.append(it)
+            else:
+                lost.append(Settled(it, False))
         if lost:
-            self._settler.on_settled(lost)
+            self._settler.on_settled(tuple(lost))
         return ours
 
     def _resolve(self, settlement: Settlement, word: str) -> bool:

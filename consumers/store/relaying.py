@@ -26,8 +26,10 @@ def relay(
     source: Outbox,
     posted: Iterable[Sequence[Argument]],
     bounds: DeadLetterBounds = DeadLetterBounds(),  # noqa: B008 - it is frozen
+    *,
+    overdue: bool = False,
 ) -> Call:
-    """Return the adding of jobs from a queue's outbox.
+    """Return the adding of jobs from a queue's outbox; with overdue, their burial.
 
     Answers with how many are dealt with, and how many of them were buried.
 
@@ -36,6 +38,7 @@ def relay(
     """
     args: list[Argument] = [
         target.base, MAX_LANES, bounds.most, bounds.most_bytes, bounds.max_age_ms, *source,
+        int(overdue),
     ]  # fmt: skip
     for job in posted:
         args.extend(job)

@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 # Some of what the fleet is to know of a worker, asked for at each beat. What is not a text
 # becomes JSON.
-Facts = Callable[[], Mapping[str, object]]
+FactSource = Callable[[], Mapping[str, object]]
 
 
-def identity(*, name: str, type: str, slots: int) -> Facts:
+def identity(*, name: str, type: str, slots: int) -> FactSource:
     """Return what does not change as long as a worker runs."""
     facts = {
         "name": name,
@@ -62,7 +62,7 @@ class Heartbeat(Steps):
         *,
         worker_id: str,
         queues: Sequence[str],
-        facts: Sequence[Facts],
+        facts: Sequence[FactSource],
     ) -> None:
         super().__init__(
             logger,

@@ -33,7 +33,8 @@ from consumers.upkeep.tour import LEAST, Tour, portion
 logger = logging.getLogger(__name__)
 
 UNUSED_MS = 10 * 60 * 1000
-# Old dead letters are looked for so often, by whichever worker comes first.
+# Old dead letters are looked for at most so often, by whichever worker comes first; where there
+# are more than one step deletes, by whoever comes next.
 LETTERS_MS = 20_000
 # How many lanes are looked at in one write: neither Redis nor the event loop stops for longer.
 _LANES_AT_ONCE = 32

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
-from consumers.connections.clock import server_ms
 from consumers.connections.link import Argument
 from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
@@ -22,7 +22,7 @@ from consumers.jobs.clauses import is_known
 from consumers.jobs.envelope import foreign_envelope
 from consumers.jobs.lanes import listed_lanes
 from consumers.jobs.names import check_job_id, check_name
-from consumers.store.entries import added_ms, order_of
+from consumers.store.entries import order_of
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.relaying import Outbox, quarantine, relay
 from consumers.store.scripts import call
@@ -35,9 +35,10 @@ logger = logging.getLogger(__name__)
 _FEW = 4
 BATCH = 100
 _LOCK_MS = 5_000
-# How long a job waits for a worker of the newer version that knows what it asks: a rolling deploy.
-NEWER_DEADLINE_MS = 3_600_000
-_NO_NEWER = "only a newer version knows what it asks, and no worker of one came"
+# How long (s) a job is left to workers of the newer version that knows what it asks, by each that
+# does not: a rolling deploy.
+NEWER_DEADLINE = 3600.0
+_NO_NEWER = "only a newer version knows what they ask, and no worker of one took them"
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
 # Lua knows the digits of ASCII only.
 _DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
@@ -94,6 +95,8 @@ class Relay(Steps):
         # to which the outbox holds nothing for others.
         self._blocked: set[str] = set()
         self._passed: bytes | None = None
+        # By queue, the entry that waits for a newer version, and since when (s) we see it.
+        self._heads: dict[str, tuple[bytes, float]] = {}
 
     async def step(self) -> None:
         """Relay all that the outbox holds now, except for queues that take nothing."""
@@ -143,23 +146,7 @@ class Relay(Steps):
                 found.append(_read(entry, fields))
             except (InvalidName, ValueError) as error:
                 await self._quarantine(entry, fields, str(error))
-        return await self._without_overdue(found, dict(page))
-
-    async def _without_overdue(
-        self, found: list[_Posted], fields: Mapping[bytes, list[bytes]]
-    ) -> list[_Posted]:
-        """Bury what has waited long enough for a worker that knows it; return the others.
-
-        It may be somebody else's value, or that of a version that was rolled back: then those
-        behind it would wait for ever.
-        """
-        if all(it.known for it in found):
-            return found
-        since = await server_ms(self._wire) - NEWER_DEADLINE_MS
-        overdue = [it for it in found if not it.known and added_ms(it.entry.decode()) < since]
-        for it in overdue:
-            await self._quarantine(it.entry, fields[it.entry], _NO_NEWER)
-        return [it for it in found if it not in overdue]
+        return found
 
     async def _deliver(self, queue: str, posted: list[_Posted]) -> bool:
         """Send jobs on to their queue; return whether it took all of them.
@@ -168,13 +155,35 @@ class Relay(Steps):
         behind it wait with it: they go on in order.
         """
         known = list(takewhile(lambda it: it.known, posted))
-        if len(known) < len(posted):
-            if not known or await self._deliver(queue, known):
-                self._say_blocked(queue, "only a newer version knows what they ask")
+        if known and not await self._hand_on(queue, known):
             return False
+        if len(known) < len(posted):
+            await self._wait_for_newer(queue, posted[len(known)])
+        return len(known) == len(posted)
+
+    async def _wait_for_newer(self, queue: str, head: _Posted) -> None:
+        """Leave a job where it is; bury it when it has kept those behind it waiting for long.
+
+        It may be somebody else's value, or that of a version that was rolled back: then they
+        would wait for ever. What counts is for how long this worker has seen it there: one that
+        comes back after a night knows nothing of those that were there.
+        """
+        entry, since = self._heads.get(queue, (b"", 0.0))
+        if entry != head.entry:
+            self._heads[queue] = (head.entry, time.monotonic())
+        elif time.monotonic() - since > NEWER_DEADLINE:
+            # Should the queue not take it, it waits as long once more.
+            del self._heads[queue]
+            await self._hand_on(queue, [head], overdue=True)
+            return
+        self._say_blocked(queue, "only a newer version knows what they ask")
+
+    async def _hand_on(self, queue: str, posted: list[_Posted], *, overdue: bool = False) -> bool:
         try:
-            dealt = await self._send(Keys(queue, self._keys.namespace), posted)
+            dealt = await self._send(Keys(queue, self._keys.namespace), posted, overdue=overdue)
         except RedisError as error:
+            # While it takes nothing, no newer worker could make it take more.
+            self._heads.pop(queue, None)
             self._say_blocked(queue, str(error))
             return False
         if dealt:
@@ -189,17 +198,18 @@ class Relay(Steps):
         level = logging.DEBUG if queue in self._blocked else logging.ERROR
         logger.log(level, "children for queue %s wait: %s", queue, why)
 
-    async def _send(self, target: Keys, posted: list[_Posted]) -> int:
+    async def _send(self, target: Keys, posted: list[_Posted], *, overdue: bool) -> int:
         await self._wire.send("SADD", Fleet(self._keys.namespace).queues, target.queue)
         jobs = (it.arguments for it in posted)
         source = Outbox(self._keys.queue, posted[0].epoch)
-        step = relay(target, source, jobs, self._bounds)
+        step = relay(target, source, jobs, self._bounds, overdue=overdue)
         cut("relay.before_send")
         cut_in_flight("relay.in_flight")
         dealt, buried = await call(self._wire, step)
         cut("relay.answered")
         if buried:
-            logger.error("%d children are dead: queue %s has no lane left", buried, target.queue)
+            why = _NO_NEWER if overdue else "it has no lane left"
+            logger.error("%d children for queue %s are dead: %s", buried, target.queue, why)
         return int(dealt)
 
     async def _quarantine(self, entry: bytes, fields: list[bytes], why: str) -> None:

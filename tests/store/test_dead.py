@@ -626,9 +626,9 @@ def letters_of_two(queue: Queue) -> None:
     queue.settle(*((it, Buried("failed")) for it in queue.deliver()))
 
 
-def look(queue: Queue, every_ms: int = HOUR_MS) -> int:
+def look(queue: Queue, every_ms: int = HOUR_MS, age_ms: int = 0) -> int:
     """Look for old letters as a janitor does, in turn; return how many were deleted."""
-    purged, _ = queue.run(replaying.purge(queue.keys, 0, every_ms=every_ms))
+    purged, _ = queue.run(replaying.purge(queue.keys, age_ms, every_ms=every_ms))
     return int(purged)
 
 
@@ -642,13 +642,31 @@ def test_of_many_workers_one_looks_for_old_letters(queue: Queue) -> None:
     assert queue.redis.xlen(queue.keys.dead) == 2
 
 
+def test_where_there_are_more_old_letters_whoever_comes_next_goes_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "BATCH_ITEMS", 1)
+    letters_of_two(queue)
+
+    assert [look(queue) for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_worker_that_keeps_letters_for_long_takes_no_turn_of_one_that_does_not(
+    queue: Queue,
+) -> None:
+    letters_of_two(queue)
+
+    assert look(queue, age_ms=HOUR_MS) == 0
+    assert look(queue) == 2
+
+
 @pytest.mark.parametrize("last", ["0", "somebody else's", "99999999999999", "nan"])
 def test_a_turn_that_is_old_spoiled_or_ahead_is_nobodys(queue: Queue, last: str) -> None:
     letters_of_two(queue)
-    queue.redis.hset(queue.keys.meta, "turn.letters", last)
+    queue.redis.hset(queue.keys.meta, "turn.letters.0", last)
 
     assert look(queue) == 2
-    taken = int(queue.redis.hget(queue.keys.meta, "turn.letters") or 0)
+    taken = int(queue.redis.hget(queue.keys.meta, "turn.letters.0") or 0)
     assert 0 <= queue.now_ms() - taken < HOUR_MS
 
 

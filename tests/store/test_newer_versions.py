@@ -21,9 +21,9 @@ from consumers.store.delivery import Delivery
 from consumers.store.keys import bucket
 from consumers.store.pause_state import PauseState
 from consumers.store.settling import Settlement
-from consumers.upkeep.relay import NEWER_DEADLINE_MS, Relay
+from consumers.upkeep.relay import Relay
 from taskmanager.handles.info import info_of
-from tests.support.queue import Queue, new_job
+from tests.support.queue import Queue, foreign_value, new_job
 from tests.support.servers import RedisServer
 
 HOUR_MS = 3_600_000
@@ -144,24 +144,97 @@ async def test_a_committed_job_waits_for_a_relay_that_knows_what_it_asks(
     assert "only a newer version knows what they ask" in caplog.text
 
 
+def wait_in_outbox(queue: Queue, *, guard: str = "z x", at: str = "*", data: str = "{}") -> bytes:
+    """Let a child wait that asks what only a newer version knows, and another one behind it."""
+    fields = {
+        "queue": "other", "lane": "workers:default:0", "bucket": bucket("newer"), "id": "newer",
+        "event": "e", "data": data, "options": "", "due": "", "guard": guard, "epoch": "1.1",
+    }  # fmt: skip
+    entry = queue.redis.xadd(queue.keys.outbox, fields, id=at)
+    queue.redis.xadd(queue.keys.outbox, {**fields, "id": "last", "guard": ""})
+    assert isinstance(entry, bytes)
+    return entry
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a newer version has waited for long when it is seen again."""
+    monkeypatch.setattr("consumers.upkeep.relay.NEWER_DEADLINE", 0.0)
+
+
+@pytest.mark.usefixtures("soon")
 async def test_a_child_that_no_newer_worker_came_for_does_not_hold_up_others_for_ever(
     queue: Queue, wire: Wire
 ) -> None:
     """It may be somebody else's value, or that of a version that was rolled back."""
-    other = Queue(queue.redis, "other")
-    long_ago = queue.now_ms() - NEWER_DEADLINE_MS - 1
-    fields = {
-        "queue": "other", "lane": "workers:default:0", "bucket": bucket("newer"), "id": "newer",
-        "event": "e", "data": "{}", "options": "", "due": "", "guard": "z x", "epoch": "1.1",
-    }  # fmt: skip
-    queue.redis.xadd(queue.keys.outbox, fields, id=f"{long_ago}-1")
-    queue.redis.xadd(queue.keys.outbox, {**fields, "id": "last", "guard": ""})
+    other, relay, data = Queue(queue.redis, "other"), Relay(wire, queue.keys), "7" * 200_000
+    wait_in_outbox(queue, data=data)
 
-    await Relay(wire, queue.keys).step()
+    for _ in range(3):
+        await relay.step()
 
     assert other.ids() == ["last"]
     assert queue.redis.xlen(queue.keys.outbox) == 0
-    assert [letter["reason"] for letter in queue.letters()] == [b"foreign"]
+    (letter,) = other.letters()
+    assert (letter["job"], letter["reason"]) == (b"newer", b"newer_version")
+    assert b"z x" in letter["error"]
+    # Nothing of it is lost: whoever replays it decides to go without what it asks.
+    assert other.replay("newer") == ["+2"]
+    assert other.ids() == ["last", "newer"]
+    assert other.deliver()[-1].envelope.data == data.encode()
+
+
+async def test_a_relay_leaves_a_child_for_as_long_as_it_has_seen_it_itself(
+    queue: Queue, wire: Wire
+) -> None:
+    """A fleet that was away for a night knows nothing of what a newer version may come for."""
+    relay = Relay(wire, queue.keys)
+    wait_in_outbox(queue, at=f"{queue.now_ms() - 24 * HOUR_MS}-1")
+
+    for _ in range(3):
+        await relay.step()
+
+    assert queue.redis.xlen(queue.keys.outbox) == 2
+    assert Queue(queue.redis, "other").letters() == []
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_child_that_a_newer_relay_has_handed_on_is_not_dead(
+    queue: Queue, wire: Wire
+) -> None:
+    other, relay = Queue(queue.redis, "other"), Relay(wire, queue.keys)
+    other.emit(new_job("newer"))
+    entry = wait_in_outbox(queue)
+    queue.redis.hset(other.keys.relayed, "default", b"1.1 " + entry)
+
+    for _ in range(3):
+        await relay.step()
+
+    assert (other.letters(), other.stat("dead")) == ([], 0)
+    assert other.ids() == ["newer", "last"]
+    assert queue.redis.xlen(queue.keys.outbox) == 0
+
+
+@pytest.mark.usefixtures("soon")
+async def test_where_a_child_cannot_be_buried_only_those_for_its_queue_wait(
+    queue: Queue, wire: Wire
+) -> None:
+    other, third = Queue(queue.redis, "other"), Queue(queue.redis, "third")
+    relay = Relay(wire, queue.keys)
+    wait_in_outbox(queue)
+    with foreign_value(queue.redis, other.keys.dead):
+        await relay.step()
+        children = [new_job("elsewhere", queue="third")]
+        assert queue.settle(Settlement(queue.one(), Completed(), children)) == ["1"]
+        await relay.step()
+        assert third.ids() == ["elsewhere"]
+        assert queue.redis.xlen(queue.keys.outbox) == 2
+
+    for _ in range(3):
+        await relay.step()
+
+    assert other.ids() == ["last"]
+    assert [letter["reason"] for letter in other.letters()] == [b"newer_version"]
 
 
 # Where newer versions put jobs, as the index says it.

@@ -1,13 +1,13 @@
 -- Keep how a run ended in a Redis of its own, apart from the queue's.
 --
 -- KEYS[1]  the job's result
--- KEYS[2]  the run and delivery that wrote it
--- ARGV[1]  run
+-- KEYS[2]  the generation and delivery that wrote it
+-- ARGV[1]  generation
 -- ARGV[2]  delivery
--- ARGV[3]  "<run> <state> <value>"
+-- ARGV[3]  "<generation> <state> <value>"
 -- ARGV[4]  how long it is kept (ms)
 --
--- Returns 1 when kept, 0 when a later run or delivery has written already.
+-- Returns 1 when kept, 0 when a later generation or delivery has written already.
 -- Errors: WRONGTYPE, OOM; nothing is written then.
 -- include fence_of
 if is_older(KEYS[2], ARGV[1], ARGV[2]) then return 0 end

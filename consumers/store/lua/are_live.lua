@@ -1,13 +1,13 @@
--- Tell which runs of jobs are live still, many at once.
+-- Tell which jobs are live still, each as one generation of its id, many at once.
 --
 -- KEYS[1]  the queue's meta; only the slot counts
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  most bytes of entries to look at; the last may go beyond
--- ARGV[3…] three a run: live bucket, job id, run
+-- ARGV[3…] three a job: live bucket, job id, generation
 --
--- Returns one character a run: 1 live, 0 not any more. Where the entries are large it answers
--- for the first runs only: ask again for the rest.
--- A run is live that somebody has in hand, with its entry or without: he will settle it; and one
+-- Returns one character a job: 1 live, 0 not any more. Where the entries are large it answers
+-- for the first jobs only: ask again for the rest.
+-- A job is live that a worker has in hand, with its entry or without: that will settle it; and one
 -- that a newer version has in a place of its own.
 -- Errors: WRONGTYPE, for all of them.
 -- include live
@@ -28,10 +28,10 @@ local function is_there(id, place, entry)
   return found ~= nil
 end
 
-local function is_live(bucket, id, run)
+local function is_live(bucket, id, meant)
   local pointer = redis.call('HGET', base .. 'live:' .. bucket, id)
   local generation, _, place, entry = live().parse(pointer or '')
-  return generation == run and is_there(id, place, entry)
+  return generation == meant and is_there(id, place, entry)
 end
 
 for at = 3, #ARGV, 3 do

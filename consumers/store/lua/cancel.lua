@@ -4,13 +4,13 @@
 -- KEYS[2]  the queue's counters
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  job id
--- ARGV[3]  the run that is meant; empty for whichever lives
+-- ARGV[3]  the generation that is meant; empty for whichever lives
 -- ARGV[4]  how long its end is kept (ms), 0 for not at all
 --
--- Returns a word and the run:
+-- Returns a word and the generation:
 --   cancelled  nobody had it: it will not run any more
 --   requested  a worker has it: it is told, and the job can only end as cancelled
---   too_late   it has ended, or there is none; the run is 0 then
+--   too_late   it has ended, or there is none; the generation is 0 then
 --   newer_version  one has it where this version cannot reach it: nothing is written
 -- What waits in a lane stays there, marked, until it is delivered and passed over: deleting
 -- it would spoil the group's lag.
@@ -29,13 +29,13 @@
 -- include ending
 -- include holder
 local bucket, stats = KEYS[1], KEYS[2]
-local base, id, run, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local base, id, meant, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
 local pointer = redis.call('HGET', bucket, id) or ''
 local generation, _, place, entry = live().parse(pointer)
-if not generation or (run ~= '' and run ~= generation) then return { 'too_late', 0 } end
+if not generation or (meant ~= '' and meant ~= generation) then return { 'too_late', 0 } end
 if not live().is_known(place) then return { 'newer_version', tonumber(generation) } end
 for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash' }) do
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end

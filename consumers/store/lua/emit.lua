@@ -80,10 +80,10 @@ local function add(job)
     return found.guard and '~' .. found.generation .. ':' .. found.id or '=' .. found.generation
   end
   if added >= room then return 'F' end
-  local run = admission.admit(base, listed, job, generation + 1, now)
-  if not run then return 'T' .. job.stream end
+  local added_as = admission.admit(base, listed, job, generation + 1, now)
+  if not added_as then return 'T' .. job.stream end
   generation, added = generation + 1, added + 1
-  return '+' .. run
+  return '+' .. added_as
 end
 
 -- Most jobs are plain: nothing puts them off or stands for them, and their lane is open. Adds
@@ -104,13 +104,13 @@ local function add_plain(at)
   if ARGV[at + 6] ~= '' or ARGV[at + 7] ~= '' or added >= room then return nil end
   local way = ways[index] or way_to(index)
   if not way or redis.pcall('HGET', bucket, id) then return nil end
-  local run = string.format('%.0f', generation + 1)
-  local entry = enter(way.stream, bucket, id, run .. way.place,
-    'head', '1:' .. run .. rest_of_head, 'id', id, 'event', ARGV[at + 3], 'data', ARGV[at + 4],
+  local number = string.format('%.0f', generation + 1)
+  local entry = enter(way.stream, bucket, id, number .. way.place,
+    'head', '1:' .. number .. rest_of_head, 'id', id, 'event', ARGV[at + 3], 'data', ARGV[at + 4],
     'options', ARGV[at + 5])
   if not entry then return nil end
   generation, added = generation + 1, added + 1
-  return '+' .. run
+  return '+' .. number
 end
 
 for at = 6, #ARGV, JOB_FIELDS do

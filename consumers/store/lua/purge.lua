@@ -18,8 +18,9 @@
 -- include dead
 -- include clock
 -- include turn
-local in_turn = ARGV[6] ~= '0'
-if in_turn and not is_turn(KEYS[4], 'letters', tonumber(ARGV[6])) then return { 0, 0 } end
+-- Workers that keep letters for other times take turns among their like.
+local in_turn, turn = ARGV[6] ~= '0', 'letters.' .. ARGV[2]
+if in_turn and not is_turn(KEYS[4], turn, tonumber(ARGV[6])) then return { 0, 0 } end
 
 local base, before = ARGV[1], server_ms() - tonumber(ARGV[2])
 local refusal = letters().refusal(base)
@@ -28,7 +29,8 @@ if refusal then return redis.error_reply('WRONGTYPE ' .. string.sub(refusal, 2))
 local function is_old(at) return at <= before end
 
 local purged, more = letters().drop_while(base, is_old, tonumber(ARGV[3]), tonumber(ARGV[4]))
--- Last, because full memory allows to delete: as a first write it would be refused.
-if in_turn then take_turn(KEYS[4], 'letters') end
+-- Last, because full memory allows to delete: as a first write it would be refused. Where there
+-- is more, whoever comes next goes on.
+if in_turn and not more then take_turn(KEYS[4], turn) end
 if purged > 0 then redis.pcall('HINCRBY', KEYS[3], ARGV[5], purged) end
 return { purged, more and 1 or 0 }

@@ -11,12 +11,13 @@
 -- ARGV[5]  how long dead letters are kept (ms)
 -- ARGV[6]  the queue whose outbox it is
 -- ARGV[7]  the epoch of that outbox: entries of one that was made again may be lower
--- ARGV[8…] nine a job: its entry in the outbox, its lane, live bucket, id, event, data,
+-- ARGV[8]  1 to bury them: they wait too long for a worker that knows what their guards ask
+-- ARGV[9…] nine a job: its entry in the outbox, its lane, live bucket, id, event, data,
 --          options, when it is due and its guard as in emit
 --
 -- Returns how many of the jobs, from the first on, are dealt with (added, live already,
--- taken before, or buried because their lane would be one too many), and how many of
--- them were buried.
+-- taken before, or buried because their lane would be one too many or because they are to
+-- be), and how many of them were buried.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
 -- include door
 -- include clock
@@ -34,7 +35,7 @@
 local meta, listed, stats, relayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, source, epoch = ARGV[1], ARGV[6], ARGV[7]
 local most = { lanes = tonumber(ARGV[2]), event_lanes = tonumber(ARGV[2]) }
-local most_dead = tonumber(ARGV[3])
+local most_dead, overdue = tonumber(ARGV[3]), ARGV[8] == '1'
 
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
@@ -56,11 +57,11 @@ local function is_later(one, other)
   return tonumber(seq) > tonumber(other_seq)
 end
 
-local function bury(job)
+local function bury(job, reason, why)
   local lane, group = lanes().of(base, job.stream)
   if most_dead > 0 then
     letters().add(base, job.id, lane, group, {
-      'reason', 'too_many_lanes', 'error', 'the queue has no room for one more lane', 'errors', '',
+      'reason', reason, 'error', why, 'errors', '',
       'delivered', 0, 'head', clauses().new_head(0, now), 'id', job.id, 'event', job.event,
       'data', job.data, 'options', job.options })
   end
@@ -75,6 +76,11 @@ local function take_in(at)
     event = ARGV[at + 4], data = ARGV[at + 5], options = ARGV[at + 6], due = ARGV[at + 7],
     guard = ARGV[at + 8],
   }
+  if overdue then
+    if letters().burial_refusal(base) then return false end
+    return bury(job, 'newer_version', 'only a newer version knows what it asks before it is added, '
+      .. job.guard .. ', and no worker of one took it; a replay adds it without asking')
+  end
   local found, refusal = admission().look(base, job)
   if not refusal and (not found or admission().is_changed(found)) then
     refusal = admission().refusal(base, listed, job, most)
@@ -83,13 +89,15 @@ local function take_in(at)
     admission().absorb(base, listed, stats, job, found, now)
     return true
   end
-  if refusal == 'L' and not letters().burial_refusal(base) then return bury(job) end
+  if refusal == 'L' and not letters().burial_refusal(base) then
+    return bury(job, 'too_many_lanes', 'the queue has no room for one more lane')
+  end
   if refusal or not admission().admit(base, listed, job, generation + 1, now) then return false end
   generation, added = generation + 1, added + 1
   return true
 end
 
-for at = 8, #ARGV, 9 do
+for at = 9, #ARGV, 9 do
   if is_later(ARGV[at], last) then
     if not take_in(at) then break end
     last = ARGV[at]

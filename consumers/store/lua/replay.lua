@@ -75,13 +75,13 @@ local function bring_back(bucket, id, letter, lane, group, fields)
   local stream = base .. 'lane:' .. lane
   generation, replayed = generation + 1, replayed + 1
   -- As text: joined to others Lua would write it rounded, once it has 15 digits.
-  local run = string.format('%.0f', generation)
+  local number = string.format('%.0f', generation)
   room = room - letters().drop(base, letter[1], letter[2])
   lanes().open(base, listed, stream, group)
-  assert(enter(stream, bucket, id, live().pointer(run, 0, lane, ''), unpack(fields)))
+  assert(enter(stream, bucket, id, live().pointer(number, 0, lane, ''), unpack(fields)))
   -- While it lives again its idempotency key must not run out.
-  guards().keep(base, clauses().idempotency_of(fields[2]), bucket, id, run, now_ms())
-  return '+' .. run
+  guards().keep(base, clauses().idempotency_of(fields[2]), bucket, id, number, now_ms())
+  return '+' .. number
 end
 
 local function replay(bucket, id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import redis as redis_py
 from consumers.errors import InvalidInput
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Completed, Outcome
+from consumers.store.delivery import Delivery
 from consumers.store.settling import Settled
 from taskmanager import TaskManager
 from tests.support.engine import QueueView, consumer_of, emitting, working
@@ -85,11 +86,48 @@ async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
     assert "telemetry failed for job work-1" in caplog.text
 
 
-def test_a_telemetry_without_its_method_is_refused() -> None:
-    old: Any = object()
+async def test_who_empties_what_it_is_told_keeps_nobody_from_being_settled_or_told(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    told = list[str]()
 
+    class Greedy:
+        def settled_many(self, settled: Any) -> None:
+            while settled:
+                settled.pop()
+            raise ValueError("enough")
+
+    async def fail(job: Job[None]) -> None:
+        raise ValueError
+
+    def on_dead(delivery: Delivery, buried: Buried) -> None:
+        told.append(delivery.envelope.id)
+
+    async with (
+        emitting(server.url) as emit,
+        working(
+            server.url, {"fail": fail}, concurrency=4, telemetry=Greedy(), on_dead=on_dead
+        ) as worker,
+    ):
+        for _ in range(8):
+            await emit("fail", options={"max_retries": 0})
+        await aeventually(lambda: worker.settled == 8)
+
+    assert len(told) == len(set(told)) == 8
+    assert QueueView(redis).stats("dead") == 8
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda old: consumer_of("redis://nowhere", {}, telemetry=old),
+        lambda old: TaskManager("redis://nowhere", telemetry=old),
+    ],
+    ids=["Consumer", "TaskManager"],
+)
+def test_a_telemetry_without_its_method_is_refused(make: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidInput, match=r"has no method settled_many\(settled\)"):
-        consumer_of("redis://nowhere", {}, telemetry=old)
+        make(object())
 
 
 async def test_a_task_manager_hands_its_telemetry_to_its_worker(server: RedisServer) -> None:

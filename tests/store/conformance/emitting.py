@@ -68,16 +68,21 @@ def _promote(queue: Queue) -> Call:
     return tending.promote(queue.keys, 256)
 
 
-def _relay(queue: Queue) -> Call:
+def _relay(queue: Queue, *, overdue: bool = False) -> Call:
     def posted(entry: str, job_id: str) -> list[str | int | bytes]:
         job = new_job(job_id)
         return [entry, job.lane.name, bucket(job_id), job_id, "e", b"{}", b"", "", ""]
 
-    def relay(*jobs: list[str | int | bytes]) -> Call:
-        return relaying.relay(queue.keys, relaying.Outbox("other", "1"), jobs)
+    def relay(*jobs: list[str | int | bytes], overdue: bool = False) -> Call:
+        source = relaying.Outbox("other", "1")
+        return relaying.relay(queue.keys, source, jobs, overdue=overdue)
 
     queue.run(relay(posted("5-1", "a")))
-    return relay(posted("5-1", "a"), posted("5-2", "b"))
+    return relay(posted("5-1", "a"), posted("5-2", "b"), overdue=overdue)
+
+
+def _relay_overdue(queue: Queue) -> Call:
+    return _relay(queue, overdue=True)
 
 
 def _replay(queue: Queue) -> Call:
@@ -203,6 +208,15 @@ ROWS = [
         {
             **all_of("meta lanes stats relayed", REFUSED),
             **all_of(f"live:b {lane()}", nothing([1, 0])),
+        },
+        in_full_memory=OUT_OF_MEMORY,
+    ),
+    Row(
+        "relay", "one taken before and one that is overdue", _relay_overdue, [2, 1],
+        "stats relayed dead dead_index",
+        {
+            **all_of("meta lanes stats relayed", REFUSED),
+            **all_of("dead dead_index", nothing([1, 0])),
         },
         in_full_memory=OUT_OF_MEMORY,
     ),

@@ -2,14 +2,14 @@
 -- arguments, and base and consumer of the script. Needs shares, lane, cancelled and clauses.
 
 local function delivery_at(at)
-  local stream, group, entry, run = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
-  local share, tail = share_of(stream, group), string.find(run, ':', 1, true)
+  local stream, group, entry, asked = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
+  local share, tail = share_of(stream, group), string.find(asked, ':', 1, true)
   share.entries[#share.entries + 1] = entry
   return {
     kind = ARGV[at], stream = stream, group = group, entry = entry, share = share,
     count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
-    generation = tail and string.sub(run, 1, tail - 1) or run,
-    idempotency = tail and clauses().value(string.sub(run, tail), 'i'), at = at + 8,
+    generation = tail and string.sub(asked, 1, tail - 1) or asked,
+    idempotency = tail and clauses().value(string.sub(asked, tail), 'i'), at = at + 8,
     plain = ARGV[at] == 'complete' and ARGV[at + 9] == '0' and ARGV[at + 10] == '0',
   }
 end

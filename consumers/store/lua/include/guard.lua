@@ -105,14 +105,13 @@ local function guards()
     redis.pcall('HINCRBY', stats, 'debounced', 1)
   end
 
-  -- The idempotency key with this hash and what it holds behind the run, when it points at
-  -- this run of the job; nil when it does not.
+  -- The idempotency key with this hash when it points at the job of this generation, else nil.
   local function key_of(base, hash, id, generation)
     if not hash then return nil end
     local key = base .. 'idem:' .. hash
     local value = redis.pcall('GET', key)
-    local run = string.match(type(value) == 'string' and value or '', '^%d+ (%S+ %d+) ')
-    return run == id .. ' ' .. generation and key or nil
+    local job = string.match(type(value) == 'string' and value or '', '^%d+ (%S+ %d+) ')
+    return job == id .. ' ' .. generation and key or nil
   end
 
   -- An ended job keeps its idempotency key for a day.
