@@ -236,12 +236,9 @@ def test_one_file_sends_scripts() -> None:
 
 
 def test_one_file_says_what_a_scripts_refusal_means() -> None:
-    # A read is no script.
-    others = {"consumers/fetch/reader.py"}
-
     found = everywhere(lambda folder: files_that_say(r"LAYOUT|WRONGTYPE|OOM", folder))
 
-    assert found == {"consumers/store/refusals.py", *others}
+    assert found == {"consumers/store/refusals.py"}
 
 
 def test_one_file_decides_which_names_are_allowed() -> None:
