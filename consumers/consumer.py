@@ -140,7 +140,7 @@ class Consumer:
         self.broken.clear()
         self.broken_because = None
         parts.start()
-        logger.info("worker %s started", self.id)
+        logger.info("worker %s started, it is ready for jobs", self.id)
 
     async def stop(self, timeout: float | None = None) -> None:
         """Fetch no more, hand back what is not started, let running jobs finish, disconnect.

@@ -27,6 +27,7 @@ from taskmanager.handlers.modules import Modules
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.processor import ProcessorOptions
 from taskmanager.sync import Sync
+from taskmanager.worker.job_log import JobLog
 from taskmanager.worker.lifecycle import LifeCycle
 from taskmanager.worker.listeners import Listeners
 from taskmanager.worker.worker import Closer
@@ -59,6 +60,7 @@ class Assembly:
         self._lifespan = lifespan
         self._telemetry = check_telemetry(telemetry)
         self._ran_before: RanBefore | None = None
+        self._job_log = JobLog()
         self.clients = Clients(self._open_client)
         self.jobs = Jobs(self.clients)
         self.queues = Queues(self.clients)
@@ -124,10 +126,9 @@ class Assembly:
             telemetry=self._listeners(),
         )
 
-    def _listeners(self) -> Telemetry | None:
-        # Ours is first: whatever the application's does, it is told.
-        found = [it for it in (self._ran_before, self._telemetry) if it is not None]
-        return Listeners(*found) if found else None
+    def _listeners(self) -> Telemetry:
+        ours = [it for it in (self._ran_before, self._job_log) if it is not None]
+        return Listeners(*ours, *([] if self._telemetry is None else [self._telemetry]))
 
     def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
         return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))
@@ -138,6 +139,7 @@ class Assembly:
                 app = await stack.enter_async_context(self._lifespan())
                 refill(self.context, {} if app is None else app)
             stack.push_async_callback(self._alerts.finish)
+            stack.callback(self._job_log.finish)
             self._ran_before = self._open_debounce(stack)
             return stack.pop_all().aclose
 

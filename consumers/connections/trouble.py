@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 
 from redis.exceptions import ConnectionError, TimeoutError
 
@@ -10,8 +12,16 @@ from consumers.connections.wire import NotSent
 
 # In one outage these take turns, with many wordings: to a reader they are the same.
 _OUTAGE = (ConnectionError, NotSent, TimeoutError)
+# redis-py's text for what the system said of a connection.
+_BY_NUMBER = re.compile(r"Error (\d+) connecting to ")
 # A bound for texts that are never twice the same; beyond it all is forgotten.
 _MOST_SAID = 100
+
+
+def reason(error: Exception) -> str:
+    """Return in a few words why there is no connection; else what the error says."""
+    numbered = _BY_NUMBER.match(str(error))
+    return os.strerror(int(numbered[1])).lower() if numbered else str(error)
 
 
 class Trouble:

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from consumers.chance import chance
 from consumers.connections.backoff import pause_before
-from consumers.connections.trouble import Trouble
+from consumers.connections.trouble import Trouble, reason
 from consumers.fetch.admission import Admission
 from consumers.fetch.depth import Depth
 from consumers.fetch.follower import Follower
@@ -98,7 +98,9 @@ class Fetcher:
         while not self._stopping:
             try:
                 await self._step()
-                self._failures = 0
+                if self._failures:
+                    self._failures = 0
+                    logger.info("Redis at %s is back, fetching goes on", self.settler.where)
             except (ConnectionError, TimeoutError) as error:
                 await self._pause(error)
             except RedisError as error:
@@ -311,6 +313,6 @@ class Fetcher:
     async def _pause(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("waiting for Redis: %s", error)
+            logger.warning("waiting for Redis at %s: %s", self.settler.where, reason(error))
         await asyncio.sleep(pause_before(self._failures) * chance.uniform(0.5, 1.0))
         self._dirty = True

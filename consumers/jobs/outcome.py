@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumers.jobs.texts import ERROR_LIMIT, within
 
@@ -92,3 +94,22 @@ class Raised:
 
 
 Ended = Returned | Raised
+
+
+class Ran(NamedTuple):
+    """How the run went that an outcome follows from, measured once, where the handler was called.
+
+    began is a monotonic time (s), seconds how long it took. error is what it raised, or that its
+    time was up; None for a run that returned or was ended.
+    """
+
+    began: float
+    seconds: float
+    attempt: int
+    max_retries: int
+    error: BaseException | None
+
+    @property
+    def began_at(self) -> float:
+        """When it began, in seconds since 1970, by this machine's clock as it goes now."""
+        return time.time() - (time.monotonic() - self.began)

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from consumers.connections.backoff import pause_before
 from consumers.connections.not_now import FOR_GOOD, is_for_now, told_apart
-from consumers.connections.trouble import Trouble
+from consumers.connections.trouble import Trouble, reason
 from consumers.connections.wire import Wire
 from consumers.errors import LayoutMismatch, RedisUnavailable, TaskManagerError
 from consumers.jobs.bounds import LEAST_LEASE, check_seconds
@@ -77,6 +77,11 @@ class Opener:
                 pause = pause_before(attempt)
                 if isinstance(error, FOR_GOOD) or time.monotonic() + pause > until:
                     raise RedisUnavailable(self.where, str(error), outcome="not_sent") from error
+                if attempt == 1:
+                    why = reason(error)
+                    logger.warning(
+                        "waiting for Redis at %s: %s, up to %g s", self.where, why, patience
+                    )
                 await asyncio.sleep(pause)
 
     async def _open_each(self) -> None:
@@ -91,8 +96,8 @@ class Opener:
                 refused[keys.queue] = TaskManagerError(f"queue {keys.queue!r}: {why}")
         if len(refused) == len(self.queues):
             raise next(iter(refused.values()))
-        for queue, reason in refused.items():
-            self.troubles[queue].say(reason)
+        for queue, refusal in refused.items():
+            self.troubles[queue].say(refusal)
 
     def is_lost(self, keys: Keys, epoch: bytes | None, lease: bytes | None) -> bool:
         """Return whether a queue that is not as we opened it has lost what it held."""

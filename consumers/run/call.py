@@ -71,7 +71,7 @@ class Caller:
             return Raised(PutBack())
         handler = run.handler
         if handler.is_async:
-            run.delivery.begun = True
+            run.begin()
             return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(run)
         if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
@@ -148,7 +148,7 @@ class Caller:
         if not self._may_begin(run):
             run.refused = True
             raise PutBack
-        run.delivery.begun = True
+        run.begin()
         return run.handler.call(run.job, *run.handler.extra)
 
     async def _first_failure(self, started: list[Awaitable[Any]]) -> BaseException | None:

@@ -11,7 +11,7 @@ from contextvars import Context
 
 from consumers.errors import JobTimeout
 from consumers.jobs.bounds import check_timeout
-from consumers.jobs.outcome import Cancelled, Completed, Ended, Outcome, Raised, Released
+from consumers.jobs.outcome import Cancelled, Completed, Ended, Outcome, Raised, Ran, Released
 from consumers.lease.leases import Leases
 from consumers.policy import Policy
 from consumers.run.call import Caller
@@ -172,7 +172,8 @@ class Executor:
             outcome = self._outcome(run, ended)
             if outcome is not None:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
-                self.settler.settle(run.delivery, outcome, children)
+                # No name in here for how it went: it leads to the error, see below.
+                self.settler.settle(run.delivery, outcome, children, _ran(run, ended))
             if run.job.cancelled and self._loop_end.has_come():
                 await self._last_words()
         except GeneratorExit:
@@ -260,7 +261,8 @@ class Executor:
             self.leases.drop(delivery)
         else:
             delivery.given_up = True
-            self.settler.settle(delivery, decided(self.policy, run.job, _timeout(run)))
+            outcome = decided(self.policy, run.job, _timeout(run))
+            self.settler.settle(delivery, outcome, ran=_ran(run, None))
         self._on_free()
         if self.leaked > self._max_leaked:
             self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
@@ -284,6 +286,10 @@ class Executor:
             if not delivery.given_up:
                 self.settler.settle(delivery, _STOPPED)
             self._over(delivery)
+
+
+def _ran(run: Run, ended: Ended | None) -> Ran | None:
+    return run.ran(_timeout(run) if run.timed_out else ended)
 
 
 def _timeout(run: Run) -> Raised:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from consumers.jobs.job import Job
+from consumers.jobs.outcome import Ended, Raised, Ran
 from consumers.policy import Handler
 from consumers.store.delivery import Delivery
 
@@ -28,7 +30,7 @@ class Run:
     """
 
     __slots__ = (
-        "_failed_children", "_prune_at", "awaited", "delivery",
+        "_began", "_failed_children", "_prune_at", "awaited", "delivery",
         "ended", "handler", "job", "loop", "pending", "refused", "task", "timed_out",
     )  # fmt: skip
 
@@ -55,6 +57,8 @@ class Run:
         # True once the outcome is decided: tasks that the handler left behind
         # still find this run, and are no part of it any more.
         self.ended = False
+        # When its handler was called first.
+        self._began = 0.0
         self._prune_at = _PRUNE_AT
         self._failed_children = _NONE
 
@@ -62,6 +66,22 @@ class Run:
     def owner(self) -> object:
         """Whose handler it is; see Handler."""
         return self.handler.owner
+
+    def begin(self) -> None:
+        """Take note that the handler is called; middleware may do that more than once."""
+        self.delivery.begun = True
+        if not self._began:
+            self._began = time.monotonic()
+
+    def ran(self, ended: Ended | None) -> Ran | None:
+        """Return how it went until now; None when its handler was not called."""
+        began, job = self._began, self.job
+        if not began:
+            return None
+        error = ended.error if isinstance(ended, Raised) else None
+        # Made for every job: by its class it takes more than twice as long.
+        facts = (began, time.monotonic() - began, job.attempt, job.max_retries, error)
+        return tuple.__new__(Ran, facts)
 
     def note_lost(self) -> None:
         """Decide nothing any more: the lease may have run out while it ran."""

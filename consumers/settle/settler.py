@@ -15,7 +15,7 @@ from consumers.errors import TaskManagerError, TooManyLanes
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
-from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
+from consumers.jobs.outcome import Buried, Cancelled, Outcome, Ran, Released
 from consumers.jobs.texts import named, shown
 from consumers.lease.leases import Leases
 from consumers.settle.archive import Archive
@@ -76,7 +76,13 @@ class Settler:
         """How many outcomes are not recorded yet."""
         return sum(queue.backlog for queue in self._queues.values())
 
-    def settle(self, delivery: Delivery, outcome: Outcome, children: Sequence[NewJob] = ()) -> None:
+    def settle(
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        children: Sequence[NewJob] = (),
+        ran: Ran | None = None,
+    ) -> None:
         """Record the outcome with the next batch, if the delivery is still ours then.
 
         Children are added in the same step, and only with Completed.
@@ -85,7 +91,7 @@ class Settler:
         queue = self._queues.get(keys.base)
         if queue is None:
             queue = self._queues[keys.base] = _QueueSettler(self, keys)
-        queue.add(Settlement(delivery, outcome, children))
+        queue.add(Settlement(delivery, outcome, children, ran))
 
     def hurry(self) -> None:
         """Ask once more, at once, for what Redis has refused for now."""
@@ -196,7 +202,7 @@ class _QueueSettler:
         answers = words(answer)
         if "C" in answers:
             batch = [
-                Settlement(it.delivery, Cancelled("cancelled")) if word == "C" else it
+                _with(it, Cancelled("cancelled")) if word == "C" else it
                 for it, word in zip(batch, answers, strict=True)
             ]
             await self._archive_cancelled(batch, answers)
@@ -238,7 +244,7 @@ class _QueueSettler:
             return
         what = shown(settlement.outcome, _UNSENDABLE_SHOWN)
         why = f"this outcome could not be recorded: {what}\n{named(error)}"
-        self._waiting.append(Settlement(settlement.delivery, Buried("bad_outcome", why)))
+        self._waiting.append(_with(settlement, Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
         ours, lost = list[Settlement](), list[Settled]()
@@ -264,10 +270,10 @@ class _QueueSettler:
             if self._hurried:
                 self.hurry()
         elif word == "L":
-            self._waiting.append(Settlement(delivery, self._without_room(settlement)))
+            self._waiting.append(_with(settlement, self._without_room(settlement)))
         elif word == "M":
             buried = Buried("missing", f"entry {delivery.entry} was deleted by somebody else")
-            self._waiting.append(Settlement(delivery, buried))
+            self._waiting.append(_with(settlement, buried))
         else:
             logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
             self._later(settlement)
@@ -286,7 +292,7 @@ class _QueueSettler:
                 # Its own lane has room for it.
                 outcome = Released("shutdown")
             self._postponed.remove(settlement)
-            self.add(Settlement(settlement.delivery, outcome, settlement.children))
+            self.add(settlement._replace(outcome=outcome))
 
     def _again(self, settlement: Settlement) -> None:
         if settlement not in self._postponed:
@@ -305,6 +311,11 @@ class _QueueSettler:
         needed = [child.lane.name for child in settlement.children]
         lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))
         return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
+
+
+def _with(settlement: Settlement, outcome: Outcome) -> Settlement:
+    """Return the settlement with another outcome, and so without its children."""
+    return settlement._replace(outcome=outcome, children=())
 
 
 def _cost(settlement: Settlement) -> Cost:

@@ -9,7 +9,7 @@ from consumers.connections.link import Argument
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope, NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
-from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, Released, RetryAt
 from consumers.store.delivery import Delivery
 from consumers.store.emitting import job_fields
 from consumers.store.keys import Keys, bucket
@@ -20,11 +20,15 @@ SETTLE = load("settle")
 
 
 class Settlement(NamedTuple):
-    """A delivery, its outcome, and the jobs to add with it when it is completed."""
+    """A delivery, its outcome, and the jobs to add with it when it is completed.
+
+    ran is how the run went that it follows from, None for a job that was not run.
+    """
 
     delivery: Delivery
     outcome: Outcome
     children: Sequence[NewJob] = ()
+    ran: Ran | None = None
 
 
 class Settled(NamedTuple):

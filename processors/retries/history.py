@@ -23,7 +23,7 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
     Each is {"at": ms since 1970, "attempt", "delivery", "error"}; error is one
     line of at most 2 KiB.
     """
-    line = " ".join(_line(error).split())
+    line = " ".join(line_of(error).split())
     entry = {
         "at": int(time.time() * 1000),
         "attempt": job.attempt,
@@ -33,9 +33,10 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
     return to_json([*job.errors, entry][-MOST_ERRORS:])
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
+    """Return an error's class and what it says; of a group its first members' too."""
     named = f"{type(error).__name__}: {message_of(error)}"
     if not isinstance(error, BaseExceptionGroup):
         return named
     found = members(error)[:_MEMBERS_NAMED]
-    return f"{named}: {'; '.join(map(_line, found))}"
+    return f"{named}: {'; '.join(map(line_of, found))}"

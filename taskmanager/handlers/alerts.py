@@ -1,4 +1,4 @@
-"""Tell of dead letters: in the log, and to the application's ``on_dead`` callbacks."""
+"""Tell the application's ``on_dead`` callbacks of dead letters."""
 
 from __future__ import annotations
 
@@ -53,15 +53,9 @@ class Alerts:
 
     def __call__(self, delivery: Delivery, buried: Buried) -> None:
         """Tell of a job that was just recorded as dead."""
-        letter = letter_about(delivery, buried)
-        logger.error(
-            "a job is dead: %s",
-            _last_line(letter.error),
-            extra={"job": letter.id, "queue": letter.queue, "event": letter.event}
-            | {"reason": letter.reason, "attempts": letter.attempts},
-        )
         if not self._callbacks:
             return
+        letter = letter_about(delivery, buried)
         if len(self._waiting) >= MOST_WAITING:
             logger.error("on_dead is too slow, a letter is not told", extra={"job": letter.id})
             return
@@ -117,9 +111,3 @@ class Alerts:
 
 def _own_thread() -> HandlerThreads:
     return HandlerThreads(1, name="on_dead")
-
-
-def _last_line(text: str) -> str:
-    """Return the last line that says something: the traceback of a group ends in a frame."""
-    said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
-    return next(said, "no error is kept").strip(" |")

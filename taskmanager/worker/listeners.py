@@ -11,7 +11,7 @@ from consumers.telemetry import Telemetry
 class Listeners:
     """A telemetry that tells each of several, in order.
 
-    What one of them raises goes to the consumer, and those behind it are not told.
+    Each is told, whatever those before it raise: the first error goes to the consumer then.
     """
 
     def __init__(self, *listeners: Telemetry) -> None:
@@ -19,5 +19,11 @@ class Listeners:
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
         """Tell each of the outcomes that Redis has answered."""
+        failed: BaseException | None = None
         for listener in self._listeners:
-            listener.settled_many(settled)
+            try:
+                listener.settled_many(settled)
+            except BaseException as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed

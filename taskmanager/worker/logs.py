@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 from taskmanager.escapes import escaped, escaped_json, escaped_lines
 
 LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 _OURS = frozenset({"consumers", "processors", "taskmanager"})
 # What every record has; everything else came with extra={...}.
@@ -23,17 +24,17 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(
-    format: LogFormat = "console", *, verbose: bool = False, stream: IO[str] | None = None
+    format: LogFormat = "console", *, level: LogLevel = "info", stream: IO[str] | None = None
 ) -> None:
     """Send the log of the whole process to stream (default stderr), replacing what was set up.
 
-    INFO and above are written, with verbose DEBUG too.
+    INFO and above are written; level is for our own loggers alone.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_FORMATTERS[format]())
-    logging.basicConfig(
-        handlers=[handler], level=logging.DEBUG if verbose else logging.INFO, force=True
-    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level.upper())
     # The names of every selector and every closed transport help nobody.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.captureWarnings(True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from taskmanager.cli.supervisor import Start
     from taskmanager.manager import TaskManager
+    from taskmanager.worker.logs import LogLevel
 
 # For threads of handlers that go on after the worker has stopped.
 LAST_SECONDS = 5.0
@@ -43,7 +44,13 @@ _YOUNG = 20_000
 @click.option("--name", help="A stable name; -1, -2 ... are appended with several processes.")
 @click.option("--burst", is_flag=True, help="Exit with 0 as soon as there is nothing left to do.")
 @click.option("--connect-timeout", type=float, help="Seconds to wait for Redis.  [default: 30]")
-@click.option("-v", "--verbose", is_flag=True, help="Log details too.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Of the task manager's own lines.  [default: info, with a line for each job]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="As --log-level debug.")
+@click.option("--quiet", is_flag=True, help="As --log-level warning: no line for each job.")
 @click.option(
     "--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True
 )
@@ -59,7 +66,9 @@ def worker(
     processes: int,
     name: str | None,
     burst: bool,
+    log_level: LogLevel | None,
     verbose: bool,
+    quiet: bool,
     log_format: Literal["console", "json"],
     index: int | None,
     again: bool,
@@ -76,7 +85,7 @@ def worker(
     from taskmanager.worker import logs
 
     target = _target(context, target)
-    logs.configure(log_format, verbose=verbose)
+    logs.configure(log_format, level=_level(log_level, verbose=verbose, quiet=quiet))
     if processes > 1 and index is None:
         context.exit(_supervise(processes))
     aside = index is None and in_terminal()
@@ -92,6 +101,12 @@ def worker(
         if aside:
             _leave_foreground()
         _run(tm, burst=burst, ready_fd=ready_fd)
+
+
+def _level(given: LogLevel | None, *, verbose: bool, quiet: bool) -> LogLevel:
+    if [given is not None, verbose, quiet].count(True) > 1:
+        raise click.UsageError("give one of --log-level, --verbose and --quiet")
+    return given or ("debug" if verbose else "warning" if quiet else "info")
 
 
 def _target(context: click.Context, given: str | None) -> str:

@@ -27,8 +27,8 @@ class Heard:
         self.told: list[tuple[str, type[Outcome], bool]] = []
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
-        for (delivery, outcome, _), recorded in settled:
-            self.told.append((delivery.envelope.id, type(outcome), recorded))
+        for it, recorded in settled:
+            self.told.append((it.delivery.envelope.id, type(it.outcome), recorded))
 
 
 async def test_each_recorded_outcome_is_told_once(server: RedisServer) -> None:

@@ -49,7 +49,9 @@ class Settled:
     def __init__(self) -> None:
         self.outcomes: list[object] = []
 
-    def settle(self, delivery: Delivery, outcome: object, children: object = ()) -> None:
+    def settle(
+        self, delivery: Delivery, outcome: object, children: object = (), ran: object = None
+    ) -> None:
         self.outcomes.append(outcome)
 
 

@@ -17,7 +17,7 @@ from consumers.policy import Handler
 from processors.processor import Processor, Registration
 from processors.retries.retry import RetryPolicy
 from processors.retries.signals import Discard, Retry, Snooze
-from taskmanager.handlers.alerts import _last_line
+from taskmanager.worker.job_log import _last_line
 
 
 def group(*errors: Exception) -> ExceptionGroup[Exception]:
