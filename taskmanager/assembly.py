@@ -60,7 +60,7 @@ class Assembly:
         self._lifespan = lifespan
         self._telemetry = check_telemetry(telemetry)
         self._ran_before: RanBefore | None = None
-        self._job_log = JobLog()
+        self._job_log = JobLog(self._say_handed_on)
         self.clients = Clients(self._open_client)
         self.jobs = Jobs(self.clients)
         self.queues = Queues(self.clients)
@@ -129,6 +129,10 @@ class Assembly:
     def _listeners(self) -> Telemetry:
         ours = [it for it in (self._ran_before, self._job_log) if it is not None]
         return Listeners(*ours, *([] if self._telemetry is None else [self._telemetry]))
+
+    def _say_handed_on(self, queue: str, event: str) -> None:
+        deadline = self._configuration.settings.no_handler_deadline
+        self._registry.unhandled.handed_on(queue, event, deadline=deadline)
 
     def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
         return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))

@@ -17,6 +17,7 @@ from taskmanager.handlers.context import Context
 from taskmanager.handlers.middleware import M, Middleware, chain, check_middleware, nested
 from taskmanager.handlers.payloads import Payload, payload_of
 from taskmanager.handlers.signature import takes_ctx
+from taskmanager.handlers.unhandled import Unhandled
 from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.handler import handler_options, read_form
 from taskmanager.options.repeat import handler_schedule
@@ -60,6 +61,7 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[tuple[str, str], KnownHandler] = {}
         self._middleware: list[Middleware] = []
+        self.unhandled = Unhandled(self._handlers)
         self.frozen = False
 
     def __len__(self) -> int:
@@ -108,9 +110,15 @@ class Registry:
         return None if known is None else known.debounce
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload when a handler is registered that would refuse this JSON."""
+        """Raise InvalidPayload when a handler is registered that would refuse this JSON.
+
+        Where none is, though others are for this queue, that is said.
+        """
         known = self._handlers.get((queue, event))
-        if known is not None and known.payload is not None:
+        if known is None:
+            if self._handlers:
+                self.unhandled.emitted(queue, event)
+        elif known.payload is not None:
             known.payload.check(queue, event, data)
 
     def add_middleware(self, middleware: M) -> M:

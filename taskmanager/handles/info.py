@@ -17,6 +17,11 @@ from processors.schedules.schedule import Schedule
 
 JobState = State
 
+# Why a job waits in its event's own lane.
+_PUT_ASIDE = (
+    "the worker that got it does not handle its event, or the event was paused: it waits for a "
+    "worker that takes it"
+)
 # How many fire times of a schedule are told.
 _NEXT_FIRES = 5
 
@@ -61,7 +66,8 @@ class JobInfo:
 
     Of a job that has ended only id, queue, state and run are known, and while
     they are kept the result of a completed one, the reason of a cancelled one,
-    and the letter of a dead one. run tells apart the jobs of one id. worker is who holds it.
+    and the letter of a dead one. Of one that waits, reason says why it was put aside, if it
+    was. run tells apart the jobs of one id. worker is who holds it.
     """
 
     id: str
@@ -218,6 +224,7 @@ def _live(queue: str, facts: Facts) -> JobInfo:
         worker=facts.consumer or None,
         options=from_json(envelope.options) if envelope.options else {},
         errors=from_json(envelope.errors) if envelope.errors else [],
+        reason=_PUT_ASIDE if lane and lane.event and facts.state == "waiting" else None,
     )
 
 

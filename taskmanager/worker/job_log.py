@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Ran, Released, RetryAt
@@ -31,10 +31,12 @@ class JobLog:
 
     Retries and deaths come with the traceback, as exc_info. Of the lines at INFO at most
     MOST_LINES are written in a second, then one that counts the others. A job whose outcome
-    was not recorded is not ours any more: it says nothing here.
+    was not recorded is not ours any more: it says nothing here. on_handed_on is called with
+    queue and event of a job for which no handler is here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_handed_on: Callable[[str, str], None]) -> None:
+        self._on_handed_on = on_handed_on
         self._until = 0.0
         self._room = 0
         self._hidden: Counter[str] = Counter()
@@ -79,6 +81,9 @@ class JobLog:
             _say_dead(settlement, outcome)
         elif isinstance(outcome, RetryAt) and outcome.uses_attempt:
             _say_retry(settlement, outcome)
+        elif isinstance(outcome, Released) and outcome.reason == "no_handler":
+            envelope, lane = settlement.delivery.envelope, settlement.delivery.stream.lane
+            self._on_handed_on(lane.queue, envelope.event)
         elif not says_info or (settlement.ran is None and not isinstance(outcome, Cancelled)):
             # What did not run was handed back: that ends nothing.
             return

@@ -118,3 +118,28 @@ async def test_a_filter_of_the_application_that_raises_keeps_nobody_from_being_t
 
     assert told == [handle.id]
     assert f"telemetry failed for job {handle.id}" in caplog.text
+
+
+async def test_a_misspelt_event_is_said_at_the_emit_and_by_the_worker_and_shown_of_the_job(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    tm = make()
+
+    @tm.registerHandler(event="send-email")
+    async def send(job: Job[Any]) -> None:
+        pass
+
+    await tm.start()
+    first = await tm.emit("send-emial", data=1)
+    await tm.emit("send-emial", data=2)
+    await aeventually(lambda: "no handler here for event 'send-emial'" in caplog.text)
+    await aeventually(lambda: is_put_aside(tm, first.id))
+    await tm.stop()
+
+    said = [it for it in caplog.records if "did you mean 'send-email'?" in it.getMessage()]
+    assert [it.levelname for it in said] == ["WARNING", "WARNING"]
+
+
+async def is_put_aside(tm: TaskManager[Any], job_id: str) -> bool:
+    info = await tm.get_job("default", job_id)
+    return info is not None and "does not handle its event" in (info.reason or "")

@@ -37,6 +37,10 @@ def settled(
     return Settled(Settlement(delivery, outcome, ran=how), recorded)
 
 
+def job_log_of(handed_on: list[tuple[str, str]] | None = None) -> JobLog:
+    return JobLog(lambda *name: handed_on.append(name) if handed_on is not None else None)
+
+
 @pytest.fixture(autouse=True)
 def _says_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "taskmanager.jobs")
@@ -45,7 +49,7 @@ def _says_info(caplog: pytest.LogCaptureFixture) -> None:
 async def test_a_completed_job_is_a_line_with_what_is_known_of_its_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    JobLog().settled_many((settled(Completed(), attempt=2),))
+    job_log_of().settled_many((settled(Completed(), attempt=2),))
 
     (line,) = caplog.records
     assert (line.levelname, line.name) == ("INFO", "taskmanager.jobs")
@@ -61,7 +65,7 @@ async def test_a_job_that_was_added_ahead_of_our_clock_has_waited_for_nothing(
 ) -> None:
     monkeypatch.setattr("tests.unit.taskmanager.worker.test_job_log.ADDED_MS", ADDED_MS * 2)
 
-    JobLog().settled_many((settled(Completed()),))
+    job_log_of().settled_many((settled(Completed()),))
 
     assert vars(caplog.records[0])["waited"] == 0.0
 
@@ -72,7 +76,7 @@ async def test_a_retry_is_a_warning_and_a_death_an_error_each_with_the_traceback
     error = ValueError("no such\nuser")
     again, dead = RetryAt(2000, b"[]"), Buried("failed", "Traceback ...\nValueError: no such user")
 
-    JobLog().settled_many((settled(again, error=error), settled(dead, error=error, attempt=4)))
+    job_log_of().settled_many((settled(again, error=error), settled(dead, error=error, attempt=4)))
 
     retry, death = caplog.records
     assert retry.levelname == "WARNING"
@@ -91,7 +95,7 @@ async def test_what_was_raised_on_purpose_has_no_traceback_but_that_of_its_cause
     cause, caused = ValueError("busy"), Retry("later")
     caused.__cause__ = cause
 
-    JobLog().settled_many(
+    job_log_of().settled_many(
         (
             settled(RetryAt(0, b"[]"), error=Retry("later")),
             settled(RetryAt(0, b"[]"), error=caused),
@@ -112,7 +116,7 @@ async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
 ) -> None:
     bad = Buried("bad_payload", "url: Field required\nseconds: Input should be a valid integer")
 
-    JobLog().settled_many((settled(bad, ran=False),))
+    job_log_of().settled_many((settled(bad, ran=False),))
 
     assert caplog.records[0].getMessage() == (
         "greet is dead: the data of 'greet' is not what its handler in queue 'mail' takes: "
@@ -131,7 +135,7 @@ async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
 async def test_other_ends_of_a_run_are_lines(
     outcome: Outcome, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    JobLog().settled_many((settled(outcome),))
+    job_log_of().settled_many((settled(outcome),))
 
     assert [(it.levelname, it.getMessage()) for it in caplog.records] == [("INFO", sentence)]
 
@@ -139,7 +143,7 @@ async def test_other_ends_of_a_run_are_lines(
 async def test_what_did_not_run_or_is_not_ours_says_nothing_but_that_it_was_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    JobLog().settled_many(
+    job_log_of().settled_many(
         (
             settled(Released("paused"), ran=False),
             settled(Completed(), recorded=False),
@@ -156,7 +160,7 @@ async def test_of_many_lines_some_are_written_and_the_rest_is_counted(
 ) -> None:
     # However slow the machine is, all of it comes in one window.
     monkeypatch.setattr(job_log, "_WINDOW", 3600.0)
-    log, error = JobLog(), ValueError("x")
+    log, error = job_log_of(), ValueError("x")
 
     for _ in range(10):
         log.settled_many(
@@ -179,7 +183,7 @@ async def test_the_next_second_has_lines_of_its_own_behind_the_count_of_the_last
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_log, "_WINDOW", 3600.0)
-    log = JobLog()
+    log = job_log_of()
     log.settled_many([settled(Completed())] * (MOST_LINES + 1))
     log._until = 0.0
 
@@ -194,9 +198,20 @@ async def test_where_nobody_reads_info_nothing_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "taskmanager.jobs")
-    log = JobLog()
+    log = job_log_of()
 
     log.settled_many([settled(Completed())] * 100)
     log.finish()
 
+    assert caplog.records == []
+
+
+async def test_a_job_without_a_handler_here_is_told_of_and_is_no_end_of_a_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = list[tuple[str, str]]()
+
+    job_log_of(told).settled_many((settled(Released("no_handler", "greet"), ran=False),))
+
+    assert told == [("mail", "greet")]
     assert caplog.records == []

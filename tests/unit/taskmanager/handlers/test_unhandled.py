@@ -1,0 +1,55 @@
+"""An event that nobody here handles is said once, with the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskmanager.handlers import unhandled
+from taskmanager.handlers.unhandled import Unhandled
+
+HANDLED = [("mail", "send-email"), ("default", "resize")]
+
+
+def test_a_misspelt_emit_is_said_once_with_the_nearest_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = Unhandled(HANDLED)
+
+    for _ in range(3):
+        said.emitted("mail", "send-emial")
+
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert line.getMessage() == (
+        "event 'send-emial' is emitted to queue 'mail', and no handler for it is registered here "
+        "(did you mean 'send-email'?): its jobs wait for a worker that has one"
+    )
+
+
+def test_an_emit_to_a_queue_without_handlers_here_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Unhandled(HANDLED).emitted("elsewhere", "send-emial")
+
+    assert caplog.records == []
+
+
+def test_a_name_that_is_like_no_other_is_said_without_one(caplog: pytest.LogCaptureFixture) -> None:
+    Unhandled(HANDLED).handed_on("mail", "xyz", deadline=3600)
+
+    assert caplog.messages == [
+        "no handler here for event 'xyz' in queue 'mail': its jobs wait up to 1 h for a worker "
+        "that has one, then they are dead letters"
+    ]
+
+
+def test_names_without_end_are_not_kept_without_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unhandled, "_MOST_SAID", 10)
+    said = Unhandled(HANDLED)
+
+    for number in range(50):
+        said.handed_on("mail", f"event-{number}", deadline=60)
+
+    assert len(caplog.records) == len(said._said) == 10
