@@ -24,11 +24,12 @@ _INSTALL = (
 )
 # What may differ from server to server. The other tests run on the newest of those chosen.
 _ON_EVERY_SERVER = (
-    "facade/",
     "fundamentals/",
     "model/",
     "store/",
 )
+# What is above the scripts differs with what a server can do, if at all: the oldest can do least.
+_ON_NEWEST_AND_OLDEST = ("facade/",)
 # Their fixtures are for the tests of every room.
 pytest_plugins = ["tests.support.managers"]
 _COLLECTED = pytest.StashKey[list[str]]()
@@ -56,10 +57,17 @@ def _found() -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = metafunc.definition.iter_markers("parametrize")
     if "server" in metafunc.fixturenames and not any(it.args[0] == "server" for it in marks):
-        path = metafunc.definition.path.as_posix()
-        every = any(f"/tests/{it}" in path for it in _ON_EVERY_SERVER)
-        servers = chosen() if every else chosen()[:1]
+        servers = _servers_for(metafunc.definition.path.as_posix())
         metafunc.parametrize("server", servers, ids=lambda it: it.id, indirect=True)
+
+
+def _servers_for(path: str) -> Sequence[Binary]:
+    newest, *others = chosen()
+    if any(f"/tests/{it}" in path for it in _ON_EVERY_SERVER):
+        return [newest, *others]
+    if any(f"/tests/{it}" in path for it in _ON_NEWEST_AND_OLDEST):
+        return [newest, *others[-1:]]
+    return [newest]
 
 
 # Before -k and the like leave some out.

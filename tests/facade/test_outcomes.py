@@ -639,7 +639,7 @@ async def test_on_dead_is_told_in_the_worker(
         assert letter.errors == caught.value.letter.errors
     assert told[1][0] != threading.current_thread().name
     assert "on_dead failed" in caplog.text
-    assert "fail is dead: OSError: broken" in caplog.text
+    assert "a is dead: OSError: broken" in caplog.text
 
 
 # Children, middleware, modules

@@ -29,7 +29,7 @@ from tests.support.processes import Spawner
 from tests.support.queue import Queue
 from tests.support.scripts import engine_scripts
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually, eventually
+from tests.support.waiting import PATIENCE, aeventually, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -172,10 +172,14 @@ async def recover(server: RedisServer, queues: Collection[Queue]) -> None:
         ended = any(map(queue.stat, VERDICTS)) and queue.pointer("job") is None
         return ended and not queue.redis.xlen(queue.keys.outbox)
 
+    def are_over() -> bool:
+        return all(map(is_over, queues))
+
     consumer = worker(server.url, *(it.keys.queue for it in queues), newer=True)
     await consumer.start()
     try:
-        await aeventually(lambda: all(map(is_over, queues)))
+        # Not on the loop of the worker: some hundred questions take longer than its lease.
+        await aeventually(lambda: asyncio.to_thread(are_over), 2 * PATIENCE)
     finally:
         await consumer.stop(timeout=0)
 

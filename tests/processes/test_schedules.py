@@ -25,6 +25,12 @@ def fire_times(stage: Stage) -> list[int]:
     return sorted({fire[1] for fire in found if fire is not None})
 
 
+def without_gap(kept: dict[int, tuple[str, str]]) -> dict[int, tuple[str, str]]:
+    """Return what is kept, nothing while a fire time between the first and the last is missing."""
+    whole = list(range(min(kept), max(kept) + 1, 1000))
+    return kept if sorted(kept) == whole else {}
+
+
 def results(stage: Stage) -> dict[int, tuple[str, str]]:
     """Return state and value of what is kept of each fire time."""
     with stage.server.client(decode_responses=True) as client:
@@ -89,9 +95,9 @@ def test_g9_row_e11_a_definition_that_changes_while_old_workers_run_never_fires_
 
     ran = Counter(line.job for line in stage.witness.started())
     assert max(ran.values()) == 1
-    kept = results(stage)
+    # The job of a fire time may still run, on another worker, when that of the next has ended.
+    kept = eventually(lambda: without_gap(results(stage)), SLACK)
     times = sorted(kept)
-    assert times == list(range(times[0], times[-1] + 1, 1000))
     told = [kept[fire_ms][1].strip('"') for fire_ms in times]
     # The old one, then the new one for good.
     assert told == sorted(told)
