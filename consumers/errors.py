@@ -80,11 +80,19 @@ class TooLarge(InvalidInput):
         self.limit = limit
 
 
+# What an option was called before.
+_RENAMED = {"unique": "deduplicate"}
+
+
 class UnknownOption(InvalidInput):
     """Raised when an option's name is not known; names the allowed ones."""
 
     def __init__(self, given: str, allowed: list[str], where: str) -> None:
-        super().__init__(f"unknown option {given!r} in {where}; allowed: {', '.join(allowed)}")
+        now = _RENAMED.get(given)
+        known_as = f", it is called {now!r}" if now in allowed else ""
+        super().__init__(
+            f"unknown option {given!r} in {where}{known_as}; allowed: {', '.join(allowed)}"
+        )
         self.given = given
         self.allowed = allowed
 

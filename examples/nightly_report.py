@@ -85,7 +85,7 @@ async def main() -> None:
         await tm.start()
         yesterday = str(day_before(datetime.now(ZoneInfo(ZONE))))
         await tm.emit_many(
-            {"event": "sale", "data": {"day": yesterday, "product": product}, "unique": False}
+            {"event": "sale", "data": {"day": yesterday, "product": product}, "deduplicate": False}
             for product in ["coffee"] * 12 + ["tea"] * 7
         )
         await tm.drain()

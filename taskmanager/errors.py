@@ -165,7 +165,7 @@ class OwnJob(TaskManagerError):
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"job {job_id!r} is the one that is running, so emitting it now would add nothing: "
-            "use on_success=True to run it again afterwards, unique=False or another id "
+            "use on_success=True to run it again afterwards, deduplicate=False or another id "
             "for a job beside it"
         )
         self.job_id = job_id

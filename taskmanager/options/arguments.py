@@ -21,7 +21,7 @@ class EmitArguments(TypedDict, total=False):
     options          the following ones as a dict, in camelCase if you like
     id               the job's id; made from event, partition and data. While a job of this
                      id lives, another emit of it adds nothing
-    unique           False: a random id, so that equal jobs are separate jobs; True
+    deduplicate      False: a random id, so that equal jobs are separate jobs; True
     idempotency_key  any text: while a job of this event, partition and key lives, and for 24
                      hours after its end, another emit with it adds nothing and returns that one
     priority         -100 to 100, higher runs first; 0
@@ -58,7 +58,7 @@ class EmitArguments(TypedDict, total=False):
     data: object
     options: Mapping[str, Any] | None
     id: str | None
-    unique: bool
+    deduplicate: bool
     idempotency_key: str | None
     priority: int | None
     delay: float | timedelta | None

@@ -107,5 +107,5 @@ def _refuse_conflicts(given: Mapping[str, Any], is_own: bool) -> None:
     for name in _INSTEAD:
         if given.get(name) is not None:
             raise ConflictingOptions(name, whose, EMIT.where)
-    if given.get("unique") is False and given.get("debounce_key") is None:
-        raise ConflictingOptions("unique=False", whose, EMIT.where)
+    if given.get("deduplicate") is False and given.get("debounce_key") is None:
+        raise ConflictingOptions("deduplicate=False", whose, EMIT.where)

@@ -79,8 +79,8 @@ def _refuse_conflicts(given: Mapping[str, Any]) -> None:
     for name in _NOT_WITH_REPEAT:
         if given.get(name) is not None:
             raise ConflictingOptions(name, "repeat", EMIT.where)
-    if given.get("unique", True) is not True:
-        raise ConflictingOptions(f"unique={given['unique']!r}", "repeat", EMIT.where)
+    if given.get("deduplicate", True) is not True:
+        raise ConflictingOptions(f"deduplicate={given['deduplicate']!r}", "repeat", EMIT.where)
     if (until := given.get("delay_until")) is not None:
         raise InvalidOption(
             "delay_until",

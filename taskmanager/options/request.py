@@ -133,27 +133,27 @@ def _identity(
     debounce: DebounceManager | None,
 ) -> tuple[str, str]:
     """Return the id of a job and the guard that is asked before it is added."""
-    job_id = _job_id(given.get("id"), given.get("unique", True))
+    job_id = _job_id(given.get("id"), given.get("deduplicate", True))
     if debounce is not None:
         group = group_of(given) or job_id or default_id(event, partition, body)
         return fresh_id(), debounce.guard(event, partition, group)
     key = given.get("idempotency_key")
     if key is None:
         return job_id or default_id(event, partition, body), ""
-    if given.get("unique") is False:
-        raise ConflictingOptions("idempotency_key", "unique=False", EMIT.where)
+    if given.get("deduplicate") is False:
+        raise ConflictingOptions("idempotency_key", "deduplicate=False", EMIT.where)
     digest = digest_of(event, partition, text("idempotency_key", key))
     # An id that starts with a hyphen would be taken for an option on a command line.
     return job_id or digest.replace("-", "."), idempotent(digest)
 
 
-def _job_id(job_id: object, unique: object) -> str | None:
-    if type(unique) is not bool:
-        raise InvalidOption("unique", unique, "give True or False")
+def _job_id(job_id: object, deduplicate: object) -> str | None:
+    if type(deduplicate) is not bool:
+        raise InvalidOption("deduplicate", deduplicate, "give True or False")
     if job_id is None:
-        return None if unique else fresh_id()
-    if not unique:
-        raise ConflictingOptions("id", "unique=False", EMIT.where)
+        return None if deduplicate else fresh_id()
+    if not deduplicate:
+        raise ConflictingOptions("id", "deduplicate=False", EMIT.where)
     return check_job_id(job_id)
 
 

@@ -143,7 +143,7 @@ _DEBOUNCE_OPTIONS = (
 )
 _EMIT_OPTIONS = (
     Option("id"),
-    Option("unique"),
+    Option("deduplicate"),
     Option("idempotency_key"),
     Option("priority"),
     Option("delay"),

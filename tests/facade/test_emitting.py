@@ -25,7 +25,7 @@ from tests.support.waiting import aeventually
 async def test_emit_gives_a_handle_of_the_live_job(tm: TaskManager) -> None:
     first = await tm.emit("a", data={"x": 1, "y": 2})
     again = await tm.emit("a", data={"y": 2, "x": 1})
-    other = await tm.emit("a", data={"x": 1, "y": 2}, unique=False)
+    other = await tm.emit("a", data={"x": 1, "y": 2}, deduplicate=False)
 
     assert (first.created, first.queue) == (True, "default")
     assert again == JobHandle(first.id, "default", created=False, run=first.run)

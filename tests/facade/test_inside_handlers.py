@@ -152,7 +152,10 @@ async def test_emitting_the_job_that_runs_says_what_to_do(tm: TaskManager, kind:
     await run_all(tm)
 
     assert len(caught) == 2
-    assert "use on_success=True to run it again afterwards, unique=False or another id" in caught[0]
+    assert (
+        "use on_success=True to run it again afterwards, deduplicate=False or another id"
+        in caught[0]
+    )
 
 
 async def test_a_child_on_success_appears_with_the_completion_only(

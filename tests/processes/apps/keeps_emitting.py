@@ -9,5 +9,5 @@ from taskmanager import TaskManager
 
 tm: TaskManager[Any] = TaskManager(sys.argv[1], emit_timeout=30)
 for number in range(int(sys.argv[2])):
-    tm.emit_sync("nap", unique=False)
+    tm.emit_sync("nap", deduplicate=False)
     print("emitted", number + 1)

@@ -41,7 +41,7 @@ STORMS: list[tuple[dict[str, Any], str]] = [
     ({"debounce": 300, "debounce_key": "a b"}, guard("a b", 300, 3000)),
     ({"debounce": 300, "id": "7"}, guard("7", 300, 3000)),
     ({"debounce": 300, "id": "7", "debounce_key": "k"}, guard("k", 300, 3000)),
-    ({"debounce": 300, "unique": False, "debounce_key": "k"}, guard("k", 300, 3000)),
+    ({"debounce": 300, "deduplicate": False, "debounce_key": "k"}, guard("k", 300, 3000)),
     ({"debounce": 300, "debounce_max_wait": 1}, guard(DEFAULT_ID, 300, 1000)),
     ({"debounce": 300, "debounce_max_wait": timedelta(minutes=1)}, guard(DEFAULT_ID, 300, 60_000)),
     ({"debounce": 300, "debounce_mode": "leading"}, guard(DEFAULT_ID, 300, 3000, "leading")),
@@ -146,13 +146,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"debounce": 300, "idempotency_key": "k"},
         "idempotency_key and debounce of emit say different things",
     ),
-    ({"debounce": 300, "unique": False}, "unique=False and debounce of emit say different things"),
+    (
+        {"debounce": 300, "deduplicate": False},
+        "deduplicate=False and debounce of emit say different things",
+    ),
     ({"idempotency_key": ""}, "idempotency_key '' is not allowed: give a text of 1 to 1,024 char"),
     ({"idempotency_key": "k" * 1025}, "idempotency_key .* is not allowed: give a text of 1 to 1,"),
     ({"idempotency_key": 7}, "idempotency_key 7 is not allowed: give a text"),
     (
-        {"idempotency_key": "k", "unique": False},
-        "idempotency_key and unique=False of emit say different things",
+        {"idempotency_key": "k", "deduplicate": False},
+        "idempotency_key and deduplicate=False of emit say different things",
     ),
 ]
 
@@ -228,7 +231,7 @@ def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
         {"delay": 1},
         {"delay_until": datetime(2026, 1, 1, tzinfo=UTC)},
         {"idempotency_key": "k"},
-        {"unique": False},
+        {"deduplicate": False},
     ],
 )
 def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(arguments: Any) -> None:

@@ -135,7 +135,10 @@ EMITS: list[tuple[dict[str, Any], str]] = [
     ({"repeat": {**DAILY, "version": "2"}}, "version '2' is not allowed"),
     ({"repeat": {**DAILY, "name": "a b"}}, "schedule 'a b' is not allowed: use 1 to 128"),
     ({"repeat": DAILY, "id": "7"}, "id and repeat of emit say different things"),
-    ({"repeat": DAILY, "unique": False}, "unique=False and repeat of emit say different things"),
+    (
+        {"repeat": DAILY, "deduplicate": False},
+        "deduplicate=False and repeat of emit say different things",
+    ),
     ({"repeat": DAILY, "delay": 0}, "delay and repeat of emit say different things"),
     ({"repeat": DAILY, "debounce": 1}, "debounce and repeat of emit say different things"),
     ({"repeat": DAILY, "debounce_ms": 1}, "debounce and repeat of emit say different things"),

@@ -84,7 +84,13 @@ def test_everything_given_is_in_the_job() -> None:
 
 
 def test_options_may_be_a_dict_in_camel_case() -> None:
-    given = {"id": "m1", "priority": 3, "correlationId": "c1", "partition": "acme", "unique": True}
+    given = {
+        "id": "m1",
+        "priority": 3,
+        "correlationId": "c1",
+        "partition": "acme",
+        "deduplicate": True,
+    }
 
     assert requested("send", {"options": given}) == requested(
         "send", {"id": "m1", "priority": 3, "correlation_id": "c1", "partition": "acme"}
@@ -93,8 +99,10 @@ def test_options_may_be_a_dict_in_camel_case() -> None:
 
 def test_equal_jobs_have_one_id_unless_they_are_not_unique() -> None:
     assert requested("send", {"data": {"a": 1}}).id == requested("send", {"data": {"a": 1}}).id
-    assert requested("send", {"unique": False}).id != requested("send", {"unique": False}).id
-    assert requested("send", {"options": {"unique": False}}).id != requested("send", {}).id
+    assert (
+        requested("send", {"deduplicate": False}).id != requested("send", {"deduplicate": False}).id
+    )
+    assert requested("send", {"options": {"deduplicate": False}}).id != requested("send", {}).id
 
 
 def test_data_of_none_stays_null() -> None:
@@ -170,16 +178,29 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("x", {"priority": "high"}, "priority 'high' is not allowed"),
     ("x", {"id": "a b"}, "job id 'a b' is not allowed: use 1 to 256 printable"),
     ("x", {"id": 7}, "job id 7 is not allowed"),
-    ("x", {"id": "7", "unique": False}, "id and unique=False of emit say different things"),
-    ("x", {"unique": 0}, "unique 0 is not allowed: give True or False"),
+    (
+        "x",
+        {"id": "7", "deduplicate": False},
+        "id and deduplicate=False of emit say different things",
+    ),
+    ("x", {"deduplicate": 0}, "deduplicate 0 is not allowed: give True or False"),
     ("x", {"correlation_id": ""}, "correlation_id '' is not allowed: give 1 to 256 characters"),
     ("x", {"correlation_id": 7}, "correlation_id 7 is not allowed"),
     ("x", {"correlation_id": "\ud800"}, "correlation_id cannot be stored as JSON"),
     ("x", {"data": b"raw"}, "the data of 'x' cannot be stored as JSON: it holds bytes"),
     ("x", {"data": float("nan")}, "the data of 'x' cannot be stored as JSON"),
     ("x", {"data": "x" * 300_000}, "the data of 'x' has 300,002 bytes, the limit is 262,144"),
+    (
+        "x",
+        {"unique": False},
+        "unknown option 'unique' in emit, it is called 'deduplicate'; allowed",
+    ),
     ("x", {"dealy": 3}, "unknown option 'dealy' in emit; allowed: event, queue, data, options, id"),
-    ("x", {"options": {"dealy": 3}}, "unknown option 'dealy' in emit; allowed: id, unique, idem"),
+    (
+        "x",
+        {"options": {"dealy": 3}},
+        "unknown option 'dealy' in emit; allowed: id, deduplicate, idem",
+    ),
     ("x", {"maxRetries": 3}, "unknown option 'maxRetries' in emit"),
     ("x", {"delay": -1}, "delay -1 is not allowed: give seconds or a timedelta of 0 to 1 year"),
     ("x", {"delay": timedelta(days=366)}, "delay .* is not allowed: give seconds"),
@@ -303,7 +324,7 @@ def test_the_errors_carry_what_was_given() -> None:
     with pytest.raises(InvalidName) as name:
         requested("a b", {})
     with pytest.raises(ConflictingOptions):
-        requested("x", {"id": "7", "unique": False})
+        requested("x", {"id": "7", "deduplicate": False})
 
     assert unknown.value.given == "dealy"
     assert "priority" in unknown.value.allowed
