@@ -68,11 +68,7 @@ class Assembly:
         self.dlq = DeadLetterQueue(self.clients, self.jobs, self.queues)
         self.emitter = Emitter(self.clients, self.jobs, self.schedules, known=registry)
         self.sync = Sync(
-            self.emitter,
-            jobs=self.jobs,
-            queues=self.queues,
-            schedules=self.schedules,
-            dlq=self.dlq,
+            self.emitter, jobs=self.jobs, queues=self.queues, schedules=self.schedules, dlq=self.dlq
         )
         self.context: Context[Any] = Context(app, self.emitter)
         self.life = LifeCycle(

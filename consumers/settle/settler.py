@@ -202,7 +202,7 @@ class _QueueSettler:
         answers = words(answer)
         if "C" in answers:
             batch = [
-                _with(it, Cancelled("cancelled")) if word == "C" else it
+                it.instead(Cancelled("cancelled")) if word == "C" else it
                 for it, word in zip(batch, answers, strict=True)
             ]
             await self._archive_cancelled(batch, answers)
@@ -244,19 +244,14 @@ class _QueueSettler:
             return
         what = shown(settlement.outcome, _UNSENDABLE_SHOWN)
         why = f"this outcome could not be recorded: {what}\n{named(error)}"
-        self._waiting.append(_with(settlement, Buried("bad_outcome", why)))
+        self._waiting.append(settlement.instead(Buried("bad_outcome", why)))
 
     def _still_ours(self, batch: list[Settlement]) -> list[Settlement]:
-        ours, lost = list[Settlement](), list[Settled]()
-        for it in batch:
-            # Asked once: the thread that renews may drop one in between.
-            if it.delivery.key in self._settler.leases:
-                ours.append(it)
-            else:
-                lost.append(Settled(it, False))
-        if lost:
-            self._settler.on_settled(tuple(lost))
-        return ours
+        # Asked once: the thread that renews may drop one in between.
+        asked = [(it, it.delivery.key in self._settler.leases) for it in batch]
+        if lost := tuple(Settled(it, False) for it, is_ours in asked if not is_ours):
+            self._settler.on_settled(lost)
+        return [it for it, is_ours in asked if is_ours]
 
     def _resolve(self, settlement: Settlement, word: str) -> bool:
         """Do what an answer asks; return whether the settlement is done with."""
@@ -270,10 +265,10 @@ class _QueueSettler:
             if self._hurried:
                 self.hurry()
         elif word == "L":
-            self._waiting.append(_with(settlement, self._without_room(settlement)))
+            self._waiting.append(settlement.instead(self._without_room(settlement)))
         elif word == "M":
             buried = Buried("missing", f"entry {delivery.entry} was deleted by somebody else")
-            self._waiting.append(_with(settlement, buried))
+            self._waiting.append(settlement.instead(buried))
         else:
             logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
             self._later(settlement)
@@ -311,11 +306,6 @@ class _QueueSettler:
         needed = [child.lane.name for child in settlement.children]
         lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))
         return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
-
-
-def _with(settlement: Settlement, outcome: Outcome) -> Settlement:
-    """Return the settlement with another outcome, and so without its children."""
-    return settlement._replace(outcome=outcome, children=())
 
 
 def _cost(settlement: Settlement) -> Cost:

@@ -30,6 +30,10 @@ class Settlement(NamedTuple):
     children: Sequence[NewJob] = ()
     ran: Ran | None = None
 
+    def instead(self, outcome: Outcome) -> Settlement:
+        """Return it with another outcome, and so without its children."""
+        return self._replace(outcome=outcome, children=())
+
 
 class Settled(NamedTuple):
     """A settlement that Redis has answered; not recorded: the delivery was not ours any more."""

@@ -91,15 +91,13 @@ def worker(
     aside = index is None and in_terminal()
     if aside:
         parent = _put_front_before(context)
-    if parent is not None:
-        _end_with_parent(parent)
+    _end_with_parent(parent)
     settings |= context.obj | {"name": _own_name(name, index)}
     with reported():
         tm = _load(target, settings, is_one_of_several=index is not None)
         if index is None or (index == 1 and not again):
             _say(_banner(tm, processes))
-        if aside:
-            _leave_foreground()
+        _leave_foreground(aside)
         _run(tm, burst=burst, ready_fd=ready_fd)
 
 
@@ -139,7 +137,9 @@ def _put_front_before(context: click.Context) -> int:
     return front
 
 
-def _leave_foreground() -> None:
+def _leave_foreground(aside: bool) -> None:
+    if not aside:
+        return
     # Imported late: it brings the debugger.
     from taskmanager.cli import terminal
 
@@ -241,11 +241,13 @@ def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int | None) -> None:
     """Stop, as at a first SIGTERM, when the supervisor is gone without having said so.
 
-    Its id comes from itself: it may be gone before we look for it.
+    Its id comes from itself: it may be gone before we look for it. None: there is none.
     """
+    if parent is None:
+        return
 
     def watch() -> None:
         while os.getppid() == parent:
