@@ -135,28 +135,25 @@ def _reason(ran: Ran | None) -> str:
 
 
 def _say_retry(settlement: Settlement, outcome: RetryAt) -> None:
-    ran = settlement.ran
-    error = None if ran is None else ran.error
-    logger.warning(
-        "%s failed and is run again in %s: %s",
-        settlement.delivery.envelope.event,
-        _seconds(outcome.delay_ms / 1000),
-        "no error is known" if error is None else _line(error),
-        extra=_facts(settlement),
-        exc_info=_info(error),
-    )
+    error = _error_of(settlement)
+    why = "no error is known" if error is None else _line(error)
+    delay = _seconds(outcome.delay_ms / 1000)
+    _say(logging.WARNING, settlement, f"failed and is run again in {delay}: {why}")
 
 
 def _say_dead(settlement: Settlement, buried: Buried) -> None:
-    ran = settlement.ran
-    error = None if ran is None else ran.error
-    logger.error(
-        "%s is dead: %s",
-        settlement.delivery.envelope.event,
-        _why(settlement, buried, error),
-        extra={**_facts(settlement), "reason": buried.reason},
-        exc_info=_info(error),
-    )
+    why = _why(settlement, buried, _error_of(settlement))
+    _say(logging.ERROR, settlement, f"is dead: {why}", reason=buried.reason)
+
+
+def _say(level: int, settlement: Settlement, what: str, **more: str) -> None:
+    facts, info = {**_facts(settlement), **more}, _info(_error_of(settlement))
+    event = settlement.delivery.envelope.event
+    logger.log(level, "%s %s", event, what, extra=facts, exc_info=info)
+
+
+def _error_of(settlement: Settlement) -> BaseException | None:
+    return None if settlement.ran is None else settlement.ran.error
 
 
 def _why(settlement: Settlement, buried: Buried, error: BaseException | None) -> str:
