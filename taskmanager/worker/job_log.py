@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Ran, Released, RetryAt
-from consumers.jobs.texts import message_of, shortened
+from consumers.jobs.texts import describe, message_of, shortened
 from consumers.store.entries import added_ms
 from consumers.store.settling import Settled, Settlement
 from processors.retries.groups import signal_of
@@ -163,9 +163,11 @@ def _why(settlement: Settlement, buried: Buried, error: BaseException | None) ->
         faults = "; ".join(buried.error.splitlines()[:_FAULTS_SHOWN])
         said = f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
         return shortened(said, _TEXT_LIMIT)
-    if error is not None and buried.reason == "failed":
-        return _line(error)
-    return shortened(_last_line(buried.error), _TEXT_LIMIT)
+    last = shortened(_last_line(buried.error), _TEXT_LIMIT)
+    if error is None or buried.reason != "failed":
+        return last
+    # The letter says more than the error where a retry policy raised as well.
+    return _line(error) if buried.error == describe(error) else f"{_line(error)}; {last}"
 
 
 def _last_line(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, Released, RetryAt
+from consumers.jobs.texts import describe
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
 from consumers.store.settling import Settled, Settlement
@@ -74,7 +75,7 @@ async def test_a_retry_is_a_warning_and_a_death_an_error_each_with_the_traceback
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = ValueError("no such\nuser")
-    again, dead = RetryAt(2000, b"[]"), Buried("failed", "Traceback ...\nValueError: no such user")
+    again, dead = RetryAt(2000, b"[]"), Buried("failed", describe(error))
 
     job_log_of().settled_many((settled(again, error=error), settled(dead, error=error, attempt=4)))
 
@@ -109,6 +110,19 @@ async def test_what_was_raised_on_purpose_has_no_traceback_but_that_of_its_cause
     assert with_cause.exc_info is not None
     assert with_cause.exc_info[1] is cause
     assert snoozed.getMessage() == "greet was put off for 5.0 s after 12 ms: no room yet"
+
+
+async def test_a_retry_policy_that_raised_is_said_beside_the_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = ValueError("no such user")
+    buried = Buried("failed", f"{describe(error)}\nand its retry policy raised KeyError: 'x'")
+
+    job_log_of().settled_many((settled(buried, error=error),))
+
+    assert caplog.messages == [
+        "greet is dead: ValueError: no such user; and its retry policy raised KeyError: 'x'"
+    ]
 
 
 async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
