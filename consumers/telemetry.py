@@ -15,9 +15,10 @@ class Telemetry(Protocol):
     def settled_many(self, settled: Sequence[Settled]) -> None:
         """Called with the outcomes that Redis has answered, a tuple of a batch at a time.
 
-        Not recorded means that the delivery was not ours any more: nothing was
-        written. An outcome whose answer was lost is told once, with the answer
-        of its repetition; one that a crash cut off is told by nobody.
+        settlement.ran is how the run went, None for a job that was not run. Not
+        recorded means that the delivery was not ours any more: nothing was written.
+        An outcome whose answer was lost is told once, with the answer of its
+        repetition; one that a crash cut off is told by nobody.
         """
 
 

@@ -164,9 +164,9 @@ class Relay(Steps):
     async def _wait_for_newer(self, queue: str, head: _Posted) -> None:
         """Leave a job where it is; bury it when it has kept those behind it waiting for long.
 
-        It may be somebody else's value, or that of a version that was rolled back: then they
-        would wait for ever. What counts is for how long this worker has seen it there: one that
-        comes back after a night knows nothing of those that were there.
+        Otherwise a foreign value, or the job of a version that was rolled back, would block those
+        behind it for ever. The time counts from when this worker first saw the job: a worker that
+        starts after a night off cannot know which versions ran meanwhile.
         """
         entry, since = self._heads.get(queue, (b"", 0.0))
         if entry != head.entry:

@@ -11,7 +11,7 @@ from consumers.telemetry import Telemetry
 class Listeners:
     """A telemetry that tells each of several, in order.
 
-    Each is told, whatever those before it raise: the first error goes to the consumer then.
+    An error of one does not keep it from those behind; the first error is raised at the end.
     """
 
     def __init__(self, *listeners: Telemetry) -> None:
@@ -25,5 +25,9 @@ class Listeners:
                 listener.settled_many(settled)
             except BaseException as error:
                 failed = failed or error
-        if failed is not None:
-            raise failed
+        try:
+            if failed is not None:
+                raise failed
+        finally:
+            # Its traceback leads to this frame: a cycle.
+            del failed

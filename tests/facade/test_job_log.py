@@ -1,4 +1,4 @@
-"""The log of a worker tells what its jobs do, at its defaults."""
+"""By default a worker logs what its jobs do."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_child_that_no_newer_worker_came_for_does_not_hold_up_others_for_ever(
     queue: Queue, wire: Wire
 ) -> None:
-    """It may be somebody else's value, or that of a version that was rolled back."""
+    """The child may be a foreign value, or come from a version that was rolled back."""
     other, relay, data = Queue(queue.redis, "other"), Relay(wire, queue.keys), "7" * 200_000
     wait_in_outbox(queue, data=data)
 
