@@ -7,7 +7,6 @@ import re
 import sys
 import typing
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import typing_extensions
@@ -15,16 +14,15 @@ from pydantic_core import ValidationError
 
 from consumers.jobs.job import Job
 from taskmanager.errors import InvalidHandler, InvalidPayload
+from taskmanager.options.annotations import evaluated, text_of
 from taskmanager.options.losses import read_again
 from taskmanager.options.signatures import wrapped_signature_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# An annotation that cannot be resolved, because its names are imported for type
-# checkers only, and how typing shows such a name inside another type.
+# An annotation that cannot be resolved, because its names are imported for type checkers only.
 _JOB_OF = re.compile(r"^(?:\w+\.)*Job\[(?P<payload>.+)\]$", re.DOTALL)
-_FORWARD = re.compile(r"ForwardRef\('(?P<name>[^']*)'[^)]*\)")
 _ANYTHING = {"Any", "typing.Any", "object"}
 _UNTYPED: Any = object()
 _FORM = (
@@ -66,14 +64,14 @@ def payload_of(handler: Callable[..., Any], given: Any) -> Payload | None:
     from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
     try:
-        return Payload(TypeAdapter(_readable(wanted)))
+        return Payload(TypeAdapter(readable(wanted)))
     except (PydanticSchemaGenerationError, PydanticUserError, TypeError, NameError) as error:
         first = str(error).partition("\n")[0]
         reason = f"its payload {wanted!r} has no schema ({first})"
         raise InvalidHandler(handler, reason, form=_FORM) from error
 
 
-def _readable(wanted: Any) -> Any:
+def readable(wanted: Any) -> Any:
     """Return a TypedDict of typing as one of typing_extensions, which pydantic asks for."""
     if sys.version_info >= (3, 12) or type(wanted).__module__ != "typing":
         return wanted
@@ -90,8 +88,8 @@ def _readable(wanted: Any) -> Any:
 def _field(hint: Any, *, required: bool) -> Any:
     kind = typing.get_origin(hint)
     if kind in (typing.Required, typing.NotRequired):
-        return kind[_readable(typing.get_args(hint)[0])]
-    return (typing.Required if required else typing.NotRequired)[_readable(hint)]
+        return kind[readable(typing.get_args(hint)[0])]
+    return (typing.Required if required else typing.NotRequired)[readable(hint)]
 
 
 def _annotated(handler: Callable[..., Any]) -> Any:
@@ -107,15 +105,15 @@ def _annotated(handler: Callable[..., Any]) -> Any:
 def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
     """Return what an annotation stands for, of which all or a part may not be evaluated yet."""
     try:
-        return _evaluated(handler, annotation)
+        return evaluated(handler, annotation)
     except Exception as error:
-        text = _text_of(annotation)
+        text = text_of(annotation)
         named = _JOB_OF.match(text)
         if named is None or named["payload"].strip() in _ANYTHING:
             return _UNTYPED
         payload = named["payload"].strip()
         try:
-            return Job[_evaluated(handler, payload)]  # type: ignore[misc]
+            return Job[evaluated(handler, payload)]  # type: ignore[misc]
         except Exception:
             raise InvalidHandler(
                 handler,
@@ -123,26 +121,3 @@ def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
                 f"give payload={payload} as well",
                 form=_FORM,
             ) from None
-
-
-def _text_of(annotation: Any) -> str:
-    """Return an annotation as it may have been written."""
-    if isinstance(annotation, typing.ForwardRef):
-        return annotation.__forward_arg__
-    text = annotation if isinstance(annotation, str) else repr(annotation)
-    return _FORWARD.sub(r"\g<name>", text).strip()
-
-
-def _evaluated(handler: Callable[..., Any], annotation: Any) -> Any:
-    holder = SimpleNamespace(__annotations__={"job": annotation})
-    return typing.get_type_hints(holder, globalns=_globals(handler), include_extras=True)["job"]
-
-
-def _globals(handler: Any) -> dict[str, Any]:
-    function = inspect.unwrap(handler)
-    while hasattr(function, "func"):
-        function = inspect.unwrap(function.func)
-    if not hasattr(function, "__globals__"):
-        function = getattr(function, "__func__", None) or type(function).__call__
-    found: dict[str, Any] = getattr(function, "__globals__", {})
-    return found
