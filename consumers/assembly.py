@@ -41,7 +41,7 @@ from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
 from consumers.upkeep.service import ServiceMaker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # How long Redis gets to answer the last read, and to take the last outcomes.
 LAST_WORDS = 3.0

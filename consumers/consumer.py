@@ -24,7 +24,7 @@ from consumers.telemetry import Telemetry, check_telemetry
 from consumers.terms import Terms
 from consumers.upkeep.service import ServiceMaker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # How long handlers get to end after they were cancelled.
 CANCEL_PATIENCE = 2.0

@@ -21,7 +21,7 @@ from consumers.store.scripts import load
 from consumers.store.settling import Settled, Settlement
 from processors.retries.signals import Discard
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # The longest wait of a storm that does not end, in windows.
 DEFAULT_LONGEST = 10

@@ -17,7 +17,7 @@ from consumers.store.fleet import live_workers
 from consumers.store.keys import Fleet, Keys
 from consumers.store.scripts import call
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.results")
 
 CancelWord = Literal["cancelled", "requested", "too_late", "newer_version"]
 

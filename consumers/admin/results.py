@@ -20,7 +20,7 @@ from consumers.store.keys import Keys
 from consumers.store.scripts import call
 from consumers.store.steps import BATCH_ITEMS
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.results")
 
 # A lost message is made good by asking again this often.
 ASK_AGAIN = 5.0

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.redis")
 
 # Until an address leads to the new primary every new connection finds the old one:
 # that is one failover, and one line in the log.

@@ -15,7 +15,7 @@ from consumers.connections.connector import Connector
 from consumers.connections.link import OUTDATED, Link, pack
 from consumers.connections.trouble import Trouble
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.redis")
 
 # A firewall that forgot the connection says nothing: only a question tells.
 PING_INTERVAL = 5.0

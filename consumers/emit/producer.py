@@ -24,7 +24,7 @@ from consumers.store.emitting import emit_items
 from consumers.store.keys import Fleet, Keys
 from consumers.store.steps import BATCH_BYTES, BATCH_ITEMS, refused_key, words
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.emit")
 
 # Seconds. So soon after somebody emptied Redis, or a failover lost it, a queue that only
 # producers know is listed again.

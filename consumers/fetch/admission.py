@@ -22,7 +22,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.unfit import foreign, unfit, unreadable
 from consumers.surroundings import Surroundings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 _CANCELLED = Cancelled("cancelled")
 

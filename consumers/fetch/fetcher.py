@@ -25,7 +25,7 @@ from consumers.lease.leases import HELD_AT_MOST, Leases
 from consumers.settle.settler import Settler
 from consumers.store.delivery import Delivery, Stream
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # The truth about lanes and properties is read again this often, however many
 # hints were lost.

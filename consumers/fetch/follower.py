@@ -24,7 +24,7 @@ from consumers.store.batching import chunks
 from consumers.store.keys import Keys
 from consumers.store.pause_state import FIELDS, PauseState
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 
 class Follower:

@@ -25,7 +25,7 @@ from consumers.store.refusals import is_foreign_value
 from consumers.store.scripts import Call, ask
 from consumers.store.tending import repair
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # How long a read may block. A blocked 6.2 server does not notice FLUSHALL, so
 # this is also how late that is noticed.

@@ -15,7 +15,7 @@ from consumers.lease.leases import Leases
 from consumers.store.delivery import Delivery, Stream, delivery_of
 from consumers.store.leasing import RECLAIM_PAGE, entries_of, reclaim
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # A stream with more pending entries than these pages is gone through over several sweeps, but
 # for what silent consumers have.

@@ -32,7 +32,7 @@ from consumers.store.scripts import Call, ask_in_thread
 from consumers.store.settling import Settlement, settle_items
 from consumers.store.steps import words
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 LAG_WORTH_SAYING = 1.0
 # A slow reply keeps the thread from looking for some seconds; for longer, the process stood still.

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from consumers.connections.wire import Wire
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.redis")
 
 _POLICY = re.compile(rb"^maxmemory_policy:(\S+)", re.MULTILINE)
 _SAFE = "noeviction"

@@ -24,7 +24,7 @@ from consumers.store.scripts import call
 from consumers.store.tending import open_queue
 from consumers.terms import Terms
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 
 class Opener:

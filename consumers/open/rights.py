@@ -5,7 +5,6 @@ An ACL that misses a command would otherwise show in the middle of a script.
 
 from __future__ import annotations
 
-import logging
 import re
 
 from redis.exceptions import ResponseError
@@ -19,8 +18,6 @@ from consumers.store.tending import check_rights as ask_for_rights
 
 _CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 _WITH_SUBCOMMAND = {"XGROUP", "XINFO"}
-
-logger = logging.getLogger(__name__)
 
 
 def commands() -> list[str]:

@@ -18,7 +18,7 @@ from consumers.run.pauses import Pauses
 from consumers.run.run import Run
 from consumers.run.threads import HandlerThreads
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 
 class PutBack(BaseException):

@@ -22,7 +22,7 @@ from consumers.run.verdict import Verdict, decided, put_back, verdict_on
 from consumers.settle.settler import Settler
 from consumers.store.delivery import Delivery
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # How long a run that was told to end may take for it.
 END_PATIENCE = 2.0

@@ -15,7 +15,7 @@ from consumers.jobs.outcome import Ended, Raised, Ran
 from consumers.policy import Handler
 from consumers.store.delivery import Delivery
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 T = TypeVar("T")
 

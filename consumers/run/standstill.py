@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from consumers.run.run import Run
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # Other workers may be running what is waited for: a moment of it is nothing to warn of.
 SAY_AFTER = 5.0

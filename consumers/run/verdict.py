@@ -15,7 +15,7 @@ from consumers.run.run import Run
 from consumers.store.delivery import Delivery
 from consumers.store.pause_state import PauseState
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 
 class Verdict(Enum):

@@ -25,7 +25,7 @@ from consumers.store.noting import LOG_LINES
 from consumers.store.scripts import Call, call
 from consumers.store.settling import Settlement
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.results")
 
 
 class Archive:

@@ -28,7 +28,7 @@ from consumers.store.settling import Settled, Settlement, bytes_of, settle_items
 from consumers.store.steps import refused_key, words
 from consumers.surroundings import Surroundings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # A foreign value in one of our keys is for a person to remove.
 _PAUSE_AFTER_BROKEN_KEY = 1.0

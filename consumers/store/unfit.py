@@ -12,7 +12,7 @@ from consumers.jobs.outcome import Buried
 from consumers.jobs.texts import describe
 from consumers.store.delivery import Delivery
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # Of a list with 100,000 wrong items each is a fault, and pydantic's own text names them all.
 _FAULTS_SHOWN = 20

@@ -11,7 +11,7 @@ from consumers.store.scripts import call
 from consumers.store.tending import audit
 from consumers.upkeep.service import Rounds
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 _NAMED = 20
 

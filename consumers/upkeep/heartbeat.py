@@ -20,7 +20,7 @@ from consumers.store.keys import Fleet
 from consumers.store.scripts import call
 from consumers.upkeep.service import Steps
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 
 # Some of what the fleet is to know of a worker, asked for at each beat. What is not a text

@@ -30,7 +30,7 @@ from consumers.upkeep.glance import Glance, glance_at, holds_abandoned, holds_ol
 from consumers.upkeep.service import Rounds
 from consumers.upkeep.tour import LEAST, Tour, portion
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 UNUSED_MS = 10 * 60 * 1000
 # Old dead letters are looked for at most so often, by whichever worker comes first; where there

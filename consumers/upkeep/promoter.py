@@ -16,7 +16,7 @@ from consumers.store.scripts import call
 from consumers.store.tending import promote
 from consumers.upkeep.service import Steps
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # One script moves this many: about 3 ms of Redis' time.
 BATCH = 256

@@ -29,7 +29,7 @@ from consumers.store.scripts import call
 from consumers.store.steps import BATCH_BYTES
 from consumers.upkeep.service import Steps
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.worker")
 
 # Of jobs as large as may be, so many are about as much as a script takes.
 _FEW = 4

@@ -19,7 +19,7 @@ from consumers.upkeep.service import Steps
 from processors.schedules.schedule import Schedule
 from processors.schedules.timetable import Look, Registered, Timetable
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.schedules")
 
 # A worker says this often that its definitions are in use.
 CONFIRM = 60.0

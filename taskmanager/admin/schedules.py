@@ -29,7 +29,7 @@ from taskmanager.errors import NoSuchSchedule, ScheduleRefused
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import ScheduleInfo, schedule_info_of
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.schedules")
 
 # The class has a method of the name.
 Infos: TypeAlias = list[ScheduleInfo]

@@ -30,7 +30,7 @@ FAILURE = 1
 USAGE = 2
 UNREACHABLE = 3
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.cli")
 
 
 class Exit(click.ClickException):

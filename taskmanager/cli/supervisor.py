@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from taskmanager.cli.exits import FAILURE, OK, UNREACHABLE, USAGE
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.cli")
 
 # A worker that lived this long had a reason of its own to die.
 QUICK_S = 10.0

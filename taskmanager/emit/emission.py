@@ -13,7 +13,7 @@ from consumers.jobs.envelope import NewJob
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handles.handle import JobHandle, Serves
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.emit")
 
 
 class Emission(Awaitable[JobHandle]):

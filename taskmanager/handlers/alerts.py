@@ -16,7 +16,7 @@ from consumers.store.delivery import Delivery
 from taskmanager.errors import InvalidHandler
 from taskmanager.options.signatures import signature_of
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.handlers")
 
 # A callback that hangs must not collect letters without a bound.
 MOST_WAITING = 10_000

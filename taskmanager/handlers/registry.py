@@ -22,7 +22,7 @@ from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.handler import handler_options, read_form
 from taskmanager.options.repeat import handler_schedule
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.handlers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 from difflib import get_close_matches
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.handlers")
 
 # Names come from whoever emits: beyond so many nobody reads the lines, and they take memory.
 _MOST_SAID = 1000

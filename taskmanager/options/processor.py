@@ -18,7 +18,7 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import delay_ms, positive_s, truth, whole_ms, whole_number
 from taskmanager.options.tables import DLQ, PROCESSOR, RETRY, Table
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("taskmanager.handlers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from taskmanager.escapes import escaped, escaped_json, escaped_lines
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_OURS = frozenset({"consumers", "processors", "taskmanager"})
+# Every logger of ours is below this one.
+_OURS = "taskmanager"
 # What every record has; everything else came with extra={...}.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -33,8 +34,7 @@ def configure(
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_FORMATTERS[format]())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    for name in _OURS:
-        logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger(_OURS).setLevel(level.upper())
     # The names of every selector and every closed transport help nobody.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.captureWarnings(True)
@@ -48,7 +48,7 @@ def unmute() -> None:
     and handlers are left as they are.
     """
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _OURS:
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OURS:
             logger.disabled = False
 
 
@@ -58,7 +58,7 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class ConsoleFormatter(logging.Formatter):
-    """``12:30:01.250 WARNING consumers.lease.leases  the sentence  job=7 queue=mail``."""
+    """``12:30:01.250 WARNING taskmanager.worker  the sentence  job=7 queue=mail``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it, indented: none of it passes for a line."""

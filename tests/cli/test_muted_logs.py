@@ -96,7 +96,7 @@ async def test_a_lifespan_that_disables_every_logger_does_not_mute_the_worker(
 
 @pytest.mark.usefixtures("_restored")
 def test_only_our_loggers_are_enabled_again_and_their_levels_are_left() -> None:
-    ours, others = logging.getLogger("consumers.settle.settler"), logging.getLogger("shop.mail")
+    ours, others = logging.getLogger("taskmanager.worker"), logging.getLogger("shop.mail")
     ours.setLevel(logging.ERROR)
     logging.config.dictConfig({"version": 1})
     assert (ours.disabled, others.disabled) == (True, True)

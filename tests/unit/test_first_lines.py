@@ -113,6 +113,22 @@ def test_one_file_sets_up_logging() -> None:
     assert found == {"taskmanager/worker/logs.py"}
 
 
+def test_every_logger_is_one_of_those_that_the_docs_list() -> None:
+    table = (ROOT / "docs" / "cli.md").read_text().partition("| logger |")[2].partition("\n\n")[0]
+    listed = re.findall(r"^\| `([a-z.]+)` \|", table, re.MULTILINE)
+    used = {
+        call.args[0].value if isinstance(call.args[0], ast.Constant) else ast.unparse(call.args[0])
+        for package in PACKAGES
+        for file, tree in sources(ROOT / package)
+        if f"{package}/{file}" != "taskmanager/worker/logs.py"
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and _called(call) in ("getLogger", "getChild", "Logger")
+    }
+
+    assert sorted(used) == sorted(listed)
+    assert all(it.startswith("taskmanager.") for it in listed)
+
+
 def test_one_file_of_the_command_line_imports_the_users_code() -> None:
     # Names of our own are imported late; a worker that no command line starts imports include=.
     others = {"__init__.py", "handlers/modules.py"}

@@ -118,7 +118,7 @@ async def test_a_worker_records_at_the_new_primary_what_it_ran_and_runs_it_once(
 async def test_that_an_address_leads_to_a_replica_is_said_once(
     pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "consumers.connections.era")
+    caplog.set_level(logging.WARNING, "taskmanager.redis")
 
     async def work(job: Job[Any]) -> None:
         pass
@@ -136,7 +136,7 @@ async def test_that_an_address_leads_to_a_replica_is_said_once(
             await late
             await aeventually(lambda: worker.settled == 2, WITHIN)
 
-    said = [it.getMessage() for it in caplog.records if it.name == "consumers.connections.era"]
+    said = [it.getMessage() for it in caplog.records if it.name == "taskmanager.redis"]
     assert len(said) == 1
     assert "is a replica now, every connection is made anew: " in said[0]
 
