@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from taskmanager.shadows import is_command_line, refuse_shadows
+
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
     from consumers.admin.figures import LaneStats, QueueStats
@@ -200,9 +202,16 @@ _ERRORS = (
 )
 
 
+# The command line does it by itself, and says what it finds without a traceback.
+if not is_command_line():
+    refuse_shadows()
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # The path may be another one by now.
+    refuse_shadows(on_path=False)
     for home in (_HOMES[name],) if name in _HOMES else _ERRORS:
         value = getattr(import_module(home), name, None)
         if value is not None:

@@ -14,7 +14,7 @@ from taskmanager.cli.commands.jobs import jobs
 from taskmanager.cli.commands.queues import queues
 from taskmanager.cli.commands.schedules import schedules
 from taskmanager.cli.commands.worker import worker
-from taskmanager.cli.exits import FAILURE, LastWord
+from taskmanager.cli.exits import FAILURE, LastWord, check_packages
 from taskmanager.cli.streams import arriving
 
 
@@ -26,6 +26,7 @@ from taskmanager.cli.streams import arriving
 @click.pass_context
 def cli(context: click.Context, url: str | None, namespace: str | None, app: str | None) -> None:
     """Background jobs on Redis Streams."""
+    check_packages()
     # Under the settings' names, as the commands hand them on.
     context.obj = {"redis_url": url, "namespace": namespace}
     context.meta["app"] = app

@@ -24,6 +24,7 @@ from typing import NoReturn
 import click
 
 from taskmanager.escapes import escaped
+from taskmanager.shadows import refuse_shadows
 
 OK = 0
 FAILURE = 1
@@ -51,6 +52,14 @@ def reported() -> Iterator[None]:
         yield
     except TaskManagerError as error:
         raise Exit(" ".join(str(error).split()), code_of(error)) from error
+
+
+def check_packages() -> None:
+    """End the command when a module of the user's has the name of one of our packages."""
+    try:
+        refuse_shadows()
+    except ImportError as error:
+        raise Exit(str(error), USAGE) from error
 
 
 def code_of(error: BaseException) -> int:

@@ -13,7 +13,7 @@ import traceback
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from taskmanager.cli.exits import USAGE, Exit
+from taskmanager.cli.exits import USAGE, Exit, check_packages
 from taskmanager.options.signatures import signature_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def load(target: str) -> TaskManager[Any]:
     """
     module_name, attribute = _split(target)
     _search_working_directory()
+    check_packages()
     module = _import(module_name)
     return _manager(_attribute(module, attribute), target)
 
