@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     )
     from consumers.jobs.job import FakeJob, Job
     from consumers.policy import CallNext
+    from processors.debounce import DebounceManager
     from processors.retries.retry import RetryPolicy
     from processors.retries.signals import Discard, Retry, Snooze
     from processors.schedules.pattern import InvalidSchedule
     from taskmanager.admin.schedules import ScheduleHandle
+    from taskmanager.configuration import TaskManagerOptions
     from taskmanager.emit.emission import Emission, EmitManyError
     from taskmanager.errors import (
         AlreadyInitializedError,
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
     )
     from taskmanager.handlers.context import Context, EmitFunction
     from taskmanager.handlers.middleware import Middleware
-    from taskmanager.handlers.signature import TaskHandler
+    from taskmanager.handlers.signature import RegisterHandlerOptions, TaskHandler
     from taskmanager.handles.handle import JobHandle
     from taskmanager.handles.info import (
         CancelOutcome,
@@ -80,7 +82,13 @@ if TYPE_CHECKING:
     )
     from taskmanager.handles.sync_handle import SyncJobHandle
     from taskmanager.manager import TaskManager
-    from taskmanager.options.arguments import EmitArguments, HandlerOptions
+    from taskmanager.options.arguments import (
+        EmitArguments,
+        EmitOptions,
+        HandlerOptions,
+        ProcessorOptions,
+    )
+    from taskmanager.options.request import gen_job_id_sync
     from taskmanager.settings import Settings
 
 __all__ = [
@@ -97,6 +105,9 @@ __all__ = [
     "Snooze",
     "Discard",
     "RetryPolicy",
+    # How many emits become one run, and the id that makes equal emits one job
+    "DebounceManager",
+    "gen_job_id_sync",
     # What is told of jobs and queues
     "JobState",
     "JobInfo",
@@ -111,11 +122,15 @@ __all__ = [
     "FakeJob",
     # Types
     "TaskHandler",
+    "TaskManagerOptions",
+    "ProcessorOptions",
+    "RegisterHandlerOptions",
     "HandlerOptions",
     "Middleware",
     "CallNext",
     "EmitFunction",
     "EmitArguments",
+    "EmitOptions",
     # Errors
     "TaskManagerError",
     "AlreadyInitializedError",
@@ -191,7 +206,13 @@ _HOMES = {
     "Emission": "taskmanager.emit.emission",
     "Settings": "taskmanager.settings",
     "TaskHandler": "taskmanager.handlers.signature",
+    "RegisterHandlerOptions": "taskmanager.handlers.signature",
+    "TaskManagerOptions": "taskmanager.configuration",
+    "ProcessorOptions": "taskmanager.options.arguments",
     "EmitArguments": "taskmanager.options.arguments",
+    "EmitOptions": "taskmanager.options.arguments",
+    "DebounceManager": "processors.debounce",
+    "gen_job_id_sync": "taskmanager.options.request",
     "EmitManyError": "taskmanager.emit.emission",
 }
 # Every other name is an error of one of these.

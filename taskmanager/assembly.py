@@ -25,7 +25,7 @@ from taskmanager.handlers.alerts import Alerts
 from taskmanager.handlers.context import Context, refill
 from taskmanager.handlers.modules import Modules
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.processor import ProcessorOptions
+from taskmanager.options.processor import ProcessorSettings
 from taskmanager.sync import Sync
 from taskmanager.worker.job_log import JobLog
 from taskmanager.worker.lifecycle import LifeCycle
@@ -44,7 +44,7 @@ class Assembly:
     def __init__(
         self,
         configuration: Configuration,
-        options: ProcessorOptions,
+        options: ProcessorSettings,
         *,
         registry: Registry,
         modules: Modules,

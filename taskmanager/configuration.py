@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, Generic, TypedDict
 
 import redis as redis_py
 import redis.asyncio as redis_async
+from typing_extensions import TypeVar
 
 from consumers.connections.connector import Connector
+from consumers.telemetry import Telemetry
 from taskmanager import embedded, settings
 from taskmanager.errors import ConflictingOptions, NotConfigured
+from taskmanager.options.arguments import ProcessorOptions
 from taskmanager.settings import Settings
 
+T = TypeVar("T", default=Any)
+
 RedisSource = str | redis_py.Redis | redis_async.Redis | Connector
+Seconds = float | timedelta
+
+
+class TaskManagerOptions(TypedDict, Generic[T], total=False):
+    """What TaskManager and its init take, as a dict to be handed on: TaskManager(**options).
+
+    T is the type of ctx.
+    """
+
+    db: RedisSource | None
+    streamdb: RedisSource | None
+    ctx: T | None
+    lifespan: Callable[[], AbstractAsyncContextManager[T]] | None
+    include: Iterable[str | ModuleType]
+    concurrency: int | None
+    processor: ProcessorOptions | Mapping[str, Any] | None
+    namespace: str | None
+    lease: Seconds | None
+    max_deliveries: int | None
+    result_ttl: Seconds | None
+    log_ttl: Seconds | None
+    emit_timeout: Seconds | None
+    connect_timeout: Seconds | None
+    shutdown_timeout: Seconds | None
+    max_queue_depth: int | None
+    no_handler_deadline: Seconds | None
+    max_loop_lag: Seconds | None
+    expose: int | None
+    telemetry: Telemetry | None
 
 
 class Configuration:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Generic, Self, Unpack
 
@@ -18,7 +17,7 @@ from consumers.telemetry import Telemetry
 from taskmanager import settings
 from taskmanager.admin.schedules import ScheduleHandle
 from taskmanager.assembly import Assembly
-from taskmanager.configuration import Configuration, RedisSource
+from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskManagerOptions
 from taskmanager.emit.emission import Emission
 from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
 from taskmanager.handlers.context import Context
@@ -32,8 +31,6 @@ from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
 
 T = TypeVar("T", default=Any)
-
-Seconds = float | timedelta
 
 
 class TaskManager(HandlerFace, Generic[T]):
@@ -81,6 +78,7 @@ class TaskManager(HandlerFace, Generic[T]):
         max_queue_depth: int | None = None,
         no_handler_deadline: Seconds | None = None,
         max_loop_lag: Seconds | None = None,
+        expose: int | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         self._configuration = Configuration(
@@ -100,6 +98,7 @@ class TaskManager(HandlerFace, Generic[T]):
                 "max_queue_depth": max_queue_depth,
                 "no_handler_deadline": no_handler_deadline,
                 "max_loop_lag": max_loop_lag,
+                "expose": expose,
             },
         )
         if ctx is not None and lifespan is not None:
@@ -125,13 +124,17 @@ class TaskManager(HandlerFace, Generic[T]):
         self.sync = assembly.sync
 
     @classmethod
-    def init(cls, redis: RedisSource | None = None, **options: Any) -> TaskManager[Any]:
+    def init(
+        cls, redis: RedisSource | None = None, **options: Unpack[TaskManagerOptions[Any]]
+    ) -> TaskManager[Any]:
         """Return the one task manager of this process, constructed by the first call.
 
         Takes what the constructor takes. A call with other options than the
         first one raises AlreadyInitializedError.
         """
-        given = {name: value for name, value in options.items() if value is not None}
+        given: dict[str, Any] = {
+            name: value for name, value in options.items() if value is not None
+        }
         if redis is not None:
             given["redis"] = redis
         with TaskManager._singleton_lock:
@@ -151,10 +154,11 @@ class TaskManager(HandlerFace, Generic[T]):
 
     # Emitting
 
-    def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> Emission:
+    def emit(self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]) -> Emission:
         """Emit a job; await what is returned to have it confirmed and get its JobHandle.
 
             await tm.emit("send-email", queue="emails", data={"to": "ada@example.com"})
+            await tm.emit({"event": "send-email", "queue": "emails", "data": {...}})
 
         EmitArguments says what may be given. The job is checked and on its way
         when the call returns, awaited or not. Outside a handler, what was not
@@ -178,7 +182,9 @@ class TaskManager(HandlerFace, Generic[T]):
         """
         return await self._emitter.emit_many(items)
 
-    def emit_sync(self, event: str, **arguments: Unpack[EmitArguments]) -> SyncJobHandle:
+    def emit_sync(
+        self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]
+    ) -> SyncJobHandle:
         """Emit a job from a thread without an event loop; return when Redis has it.
 
         Works in any thread and in forked children (Flask, Django, scripts). On

@@ -19,6 +19,7 @@ No duration may be longer than a year, and concurrency is 10,000 at most.
     max_queue_depth      jobs a queue takes before QueueFull; no limit
     no_handler_deadline  seconds a job waits for a worker that knows its event; 3600
     max_loop_lag         seconds a handler may block the event loop before others get its jobs; 3600
+    expose               a port that is kept for an HTTP API to come, nothing listens on it; 4000
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Settings:
     max_queue_depth: int | None = None
     no_handler_deadline: float = 3600.0
     max_loop_lag: float = 3600.0
+    expose: int = 4000
 
 
 def resolve(
@@ -202,4 +204,5 @@ _CHECKS: dict[str, _Kind] = {
     "max_queue_depth": _COUNT,
     "no_handler_deadline": _SECONDS,
     "max_loop_lag": _WORKING_SECONDS,
+    "expose": _Kind(_integer, _count(65_535)),
 }

@@ -44,7 +44,9 @@ class Sync:
         self._schedules = schedules
         self.dlq = SyncDeadLetterQueue(dlq)
 
-    def emit(self, event: str, **arguments: Unpack[EmitArguments]) -> SyncJobHandle:
+    def emit(
+        self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]
+    ) -> SyncJobHandle:
         """Emit a job like TaskManager.emit and return when Redis has it."""
         return self._emitter.emit_sync(event, arguments)
 

@@ -50,7 +50,13 @@ class Emitter:
         self._schedules = schedules
         self._known = known
 
-    def emit(self, event: str, arguments: EmitArguments, *, on_success: bool = False) -> Emission:
+    def emit(
+        self,
+        event: str | Mapping[str, Any],
+        arguments: EmitArguments,
+        *,
+        on_success: bool = False,
+    ) -> Emission:
         """Check everything and send the job; see TaskManager.emit and Context.emit."""
         run = _run_here()
         job = self._requested(run, event, arguments)
@@ -64,7 +70,7 @@ class Emitter:
             raise NoEventLoop()
         return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job)))
 
-    def emit_sync(self, event: str, arguments: EmitArguments) -> SyncJobHandle:
+    def emit_sync(self, event: str | Mapping[str, Any], arguments: EmitArguments) -> SyncJobHandle:
         """Send the job and block until it is confirmed."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run = _run_here()
@@ -84,7 +90,7 @@ class Emitter:
         return [SyncJobHandle(handle) for handle in handles]
 
     def _requested(
-        self, run: Run | None, event: str, arguments: EmitArguments
+        self, run: Run | None, event: str | Mapping[str, Any], arguments: EmitArguments
     ) -> NewJob | Schedule:
         return requested(event, arguments, inherited=_correlation_id(run), known=self._known)
 

@@ -22,7 +22,11 @@ class EmitFunction(Protocol):
     """The type of ``ctx.emit``."""
 
     def __call__(
-        self, event: str, *, on_success: bool = False, **arguments: Unpack[EmitArguments]
+        self,
+        event: str | Mapping[str, Any],
+        *,
+        on_success: bool = False,
+        **arguments: Unpack[EmitArguments],
     ) -> Emission: ...
 
 
@@ -48,7 +52,11 @@ class Context(Generic[T]):
         return app
 
     def emit(
-        self, event: str, *, on_success: bool = False, **arguments: Unpack[EmitArguments]
+        self,
+        event: str | Mapping[str, Any],
+        *,
+        on_success: bool = False,
+        **arguments: Unpack[EmitArguments],
     ) -> Emission:
         """Emit a job: at once, or with on_success together with this job's completion.
 

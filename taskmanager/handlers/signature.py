@@ -5,20 +5,26 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Protocol, Required, TypeVar, overload
 
+from typing_extensions import TypeAliasType
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from consumers.jobs.job import Job
 from taskmanager.errors import InvalidHandler
 from taskmanager.handlers.context import Context
+from taskmanager.options.arguments import HandlerOptions
 from taskmanager.options.signatures import signature_of, wrapped_signature_of
 
 _T = DefaultTypeVar("_T", default=Any)
 _D = DefaultTypeVar("_D", default=Any)
 # TaskHandler[AppContext, Payload]: what a handler looks like. It may leave out
 # the context, and be a coroutine function or a plain one.
-TaskHandler: TypeAlias = Callable[[Job[_D], Context[_T]], Any] | Callable[[Job[_D]], Any]
+TaskHandler = TypeAliasType(
+    "TaskHandler",
+    Callable[[Job[_D], Context[_T]], Any] | Callable[[Job[_D]], Any],
+    type_params=(_T, _D),
+)
 
 # Bound to both shapes, so that a decorated function keeps its own signature.
 H = TypeVar("H", bound=Callable[[Job[Any], Any], Any] | Callable[[Job[Any]], Any])
@@ -26,6 +32,15 @@ H = TypeVar("H", bound=Callable[[Job[Any], Any], Any] | Callable[[Job[Any]], Any
 D = TypeVar("D")
 _C = TypeVar("_C")
 _R = TypeVar("_R")
+
+
+class RegisterHandlerOptions(HandlerOptions, Generic[_T, _D], total=False):
+    """What registerHandler takes as one dict; T is the type of ctx, D that of job.data."""
+
+    handler: Required[TaskHandler[_T, _D]]
+    event: Required[str]
+    queue: str
+    payload: object
 
 
 class HandlerOf(Protocol[D]):

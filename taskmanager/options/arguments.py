@@ -1,4 +1,4 @@
-"""The manual of what emit and registerHandler take."""
+"""The manual of what emit, registerHandler and processor= take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,40 @@ from taskmanager.options.tables import EMIT
 DEFAULT_QUEUE = "default"
 
 
-class EmitArguments(TypedDict, total=False):
+class _Options(TypedDict, total=False):
+    id: str | None
+    deduplicate: bool
+    idempotency_key: str | None
+    priority: int | None
+    delay: float | timedelta | None
+    delay_until: datetime | None
+    max_retries: int | None
+    retry_delay_ms: int | None
+    timeout: float | timedelta | None
+    expires: float | timedelta | datetime | None
+    debounce: int | timedelta | None
+    debounce_ms: int | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_key: str | None
+    debounce_max_wait: float | timedelta | None
+    debounce_mode: Literal["trailing", "leading"] | None
+    repeat: Mapping[str, Any] | None
+    correlation_id: str | None
+    partition: str
+
+
+class EmitOptions(_Options, total=False):
+    """What the options dict of an emit may hold; EmitArguments says what each is.
+
+    attempts and retry_count are the documents' names for max_retries. In a dict every name
+    may be in camelCase as well, which type checkers take in a plain dict only.
+    """
+
+    attempts: int | None
+    retry_count: int | None
+
+
+class EmitArguments(_Options, total=False):
     """What emit takes beside the event; all of it may be left out.
 
     queue            where the job waits; "default"
@@ -56,28 +89,9 @@ class EmitArguments(TypedDict, total=False):
 
     queue: str
     data: object
-    options: Mapping[str, Any] | None
-    id: str | None
-    deduplicate: bool
-    idempotency_key: str | None
-    priority: int | None
-    delay: float | timedelta | None
-    delay_until: datetime | None
-    max_retries: int | None
+    options: EmitOptions | Mapping[str, Any] | None
     attempts: int | None
     retry_count: int | None
-    retry_delay_ms: int | None
-    timeout: float | timedelta | None
-    expires: float | timedelta | datetime | None
-    debounce: int | timedelta | None
-    debounce_ms: int | timedelta | None
-    debounce_seconds: float | timedelta | None
-    debounce_key: str | None
-    debounce_max_wait: float | timedelta | None
-    debounce_mode: Literal["trailing", "leading"] | None
-    repeat: Mapping[str, Any] | None
-    correlation_id: str | None
-    partition: str
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -118,7 +132,59 @@ class HandlerOptions(TypedDict, total=False):
     repeat: Mapping[str, Any] | None
 
 
-_KEYWORDS = EmitArguments.__annotations__.keys()
+class RetryOptions(TypedDict, total=False):
+    """How failed runs are repeated where neither emit nor handler says; {} for the defaults.
+
+    max_retries      runs after a first one that failed; 3
+    retry_delay_ms   whole milliseconds before the first retry; 1000
+    max_delay_ms     whole milliseconds that no delay is longer than; 32,000
+    multiplier       from 1 to 1000, by which "exponential" delays grow; 2
+    jitter           True: delays times a random factor from 0.5 to 1; False
+    backoff          "exponential", "linear" or "fixed"; exponential
+    """
+
+    max_retries: int | None
+    retry_delay_ms: int | None
+    max_delay_ms: int | None
+    multiplier: float | None
+    jitter: bool | None
+    backoff: Literal["exponential", "linear", "fixed"] | None
+
+
+class DeadLetterOptions(TypedDict, total=False):
+    """Which dead letters a queue keeps; the oldest go first.
+
+    enabled          False: none is kept, deaths are counted and logged only; True
+    max_len          letters; 10,000
+    max_age          seconds or a timedelta; 30 days
+    max_bytes        of all letters together; 256 MiB
+    """
+
+    enabled: bool | None
+    max_len: int | None
+    max_age: float | timedelta | None
+    max_bytes: int | None
+
+
+class ProcessorOptions(TypedDict, total=False):
+    """What processor= says for all handlers; all may be left out, and in camelCase if you like.
+
+    retry            RetryOptions; left out, nothing is retried that does not ask for it
+    dlq              DeadLetterOptions
+    debounce         seconds or a timedelta, unlike emit's: a job whose id has completed a run
+                     within so long is skipped; debounce_ms is the same in whole milliseconds
+    ignore_config_errors  True: unknown options in here are warnings, not errors; False
+    """
+
+    retry: RetryOptions | Mapping[str, Any] | None
+    dlq: DeadLetterOptions | Mapping[str, Any] | None
+    debounce: float | timedelta | None
+    debounce_seconds: float | timedelta | None
+    debounce_ms: int | None
+    ignore_config_errors: bool | None
+
+
+_KEYWORDS = dict.fromkeys(("queue", "data", "options", *EmitArguments.__annotations__))
 OTHER_NAMES = frozenset({"attempts", "retry_count", "debounce_ms"})
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger("taskmanager.handlers")
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessorOptions:
+class ProcessorSettings:
     """What counts for all handlers of a task manager; None: nothing is retried or skipped."""
 
     retry: RetryPolicy | None = None
@@ -31,19 +31,19 @@ class ProcessorOptions:
     debounce_ms: int | None = None
 
 
-def read_processor(given: object) -> ProcessorOptions:
+def read_processor(given: object) -> ProcessorSettings:
     """Return what processor= says, or raise UnknownOption or InvalidOption.
 
     With ignore_config_errors=True unknown options are warnings.
     """
     if given is None:
-        return ProcessorOptions()
+        return ProcessorSettings()
     if not isinstance(given, Mapping):
         raise InvalidOption("processor", given, "give a dict, or leave it out")
     lenient = _is_lenient(given)
     values = _read(PROCESSOR, given, lenient)
     retry, dlq = values.get("retry"), values.get("dlq")
-    return ProcessorOptions(
+    return ProcessorSettings(
         None if retry is None else _retry(_section(RETRY, "retry", retry, lenient)),
         _bounds({} if dlq is None else _section(DLQ, "dlq", dlq, lenient)),
         _debounce_ms(values),

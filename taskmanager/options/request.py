@@ -10,6 +10,7 @@ from consumers.errors import InvalidInput
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import digest_of, idempotent
 from consumers.jobs.ids import default_id, fresh_id
+from consumers.jobs.lanes import DEFAULT_PARTITION
 from consumers.jobs.names import check_job_id, check_name
 from processors.debounce import DebounceManager
 from processors.schedules.schedule import Schedule
@@ -24,7 +25,7 @@ from taskmanager.options.checks import YEAR_S, delay_ms, moment_ms, text
 from taskmanager.options.debounce import emit_debounce, group_of
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
 from taskmanager.options.repeat import emit_schedule
-from taskmanager.options.tables import EMIT, EMIT_ITEM
+from taskmanager.options.tables import EMIT, EMIT_ITEM, EMIT_OBJECT, Table
 
 _NO_SCHEDULE = "emit_many takes jobs only: call emit(..., repeat=...) for a schedule"
 
@@ -42,7 +43,7 @@ class Known(Protocol):
 
 
 def requested(
-    event: str,
+    event: str | Mapping[str, Any],
     arguments: EmitArguments,
     *,
     inherited: str | None = None,
@@ -50,14 +51,14 @@ def requested(
 ) -> NewJob | Schedule:
     """Return the job, or with repeat= the schedule, or raise InvalidInput of the kind that fits.
 
-    inherited is the correlation id of the job that emits this one.
+    event is its name, or one dict of all, the name included. inherited is the correlation id
+    of the job that emits this one.
     """
-    refuse_unknown(arguments)
-    queue, data, given = _merged(dict(arguments))
+    name, queue, data, given = _parts(event, arguments)
     if given.get("repeat") is not None:
         # No parent's correlation id: the schedule outlives the job that registers it.
-        return _checked(emit_schedule(event, queue, data, given), known)
-    return _checked(_new_job(event, queue, data, given, inherited, known), known)
+        return _checked(emit_schedule(name, queue, data, given), known)
+    return _checked(_new_job(name, queue, data, given, inherited, known), known)
 
 
 def new_jobs(
@@ -79,6 +80,16 @@ def new_jobs(
     return jobs
 
 
+def gen_job_id_sync(event: str, data: object, *, partition: str = DEFAULT_PARTITION) -> str:
+    """Return the id that emit gives a job of this event and data, unless it is told another.
+
+    Equal data make equal ids, whatever the order of their keys. Raises InvalidInput of the
+    kind that fits for what emit would not take.
+    """
+    check_name("event", event)
+    return default_id(event, check_name("partition", partition), body_of(event, data))
+
+
 def _checked(made: M, known: Known | None) -> M:
     if known is not None:
         known.check_payload(made.lane.queue, made.event, made.data)
@@ -88,15 +99,33 @@ def _checked(made: M, known: Known | None) -> M:
 def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJob:
     if type(item) is not dict and not isinstance(item, Mapping):
         raise InvalidOption("item", item, 'give a dict like {"event": "send-email", "data": {}}')
-    read = EMIT_ITEM.read(item)
-    for name in [name for name, value in read.items() if value is None and name != "data"]:
-        # As if it was not given; but data may be null.
-        del read[name]
-    event = read.pop("event", None)
-    queue, data, given = _merged(read)
+    event, queue, data, given = _read_object(item, EMIT_ITEM)
     if given.get("repeat") is not None:
         raise InvalidOption("repeat", given["repeat"], _NO_SCHEDULE)
     return _new_job(event, queue, data, given, inherited, known)
+
+
+def _parts(
+    event: str | Mapping[str, Any], arguments: EmitArguments
+) -> tuple[str, str, object, dict[str, Any]]:
+    """Return event, queue, data and all else of an emit."""
+    if isinstance(event, str) or not isinstance(event, Mapping):
+        refuse_unknown(arguments)
+        return event, *_merged(dict(arguments))
+    for name in arguments:
+        raise InvalidOption("a keyword beside emit's dict", name, "write it into the dict")
+    return _read_object(event, EMIT_OBJECT)
+
+
+def _read_object(
+    values: Mapping[str, Any], table: Table
+) -> tuple[str, str, object, dict[str, Any]]:
+    """Return event, queue, data and all else of a job that is one dict."""
+    read = table.read(values)
+    for name in [name for name, value in read.items() if value is None and name != "data"]:
+        # As if it was not given; but data may be null.
+        del read[name]
+    return read.pop("event", None), *_merged(read)
 
 
 def _merged(arguments: dict[str, Any]) -> tuple[str, object, dict[str, Any]]:

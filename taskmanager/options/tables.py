@@ -157,15 +157,12 @@ _EMIT_OPTIONS = (
     Option("partition"),
 )
 EMIT = Table("emit", *_EMIT_OPTIONS)
-# An item of emit_many: everything that emit takes, as one dict.
-EMIT_ITEM = Table(
-    "an item of emit_many",
-    Option("event"),
-    Option("queue"),
-    Option("data"),
-    Option("options"),
-    *_EMIT_OPTIONS,
-)
+# Everything that emit takes, as one dict: that of an emit, or an item of emit_many.
+_EMIT_OBJECT = (
+    Option("event"), Option("queue"), Option("data"), Option("options"), *_EMIT_OPTIONS
+)  # fmt: skip
+EMIT_OBJECT = Table("emit's dict", *_EMIT_OBJECT)
+EMIT_ITEM = Table("an item of emit_many", *_EMIT_OBJECT)
 _HANDLER_OPTIONS = (
     *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat")
 )  # fmt: skip

@@ -14,15 +14,19 @@ from taskmanager import (
     CancelOutcome,
     Context,
     DeadLetter,
+    DebounceManager,
     Emission,
     EmitFunction,
+    EmitOptions,
     Job,
     JobHandle,
     JobInfo,
     JobState,
     LogLine,
+    ProcessorOptions,
     QueueStats,
     RedisUnavailable,
+    RegisterHandlerOptions,
     Retry,
     RetryPolicy,
     ScheduleHandle,
@@ -31,6 +35,8 @@ from taskmanager import (
     SyncJobHandle,
     TaskHandler,
     TaskManager,
+    TaskManagerOptions,
+    gen_job_id_sync,
 )
 
 
@@ -164,10 +170,35 @@ tm.registerHandler(7, {"event": "d"})  # error: call-overload
 
 # The exported types.
 
-handler: TaskHandler[Email, App] = send_email
-wrong: TaskHandler[int, App] = send_email  # error: assignment
+handler: TaskHandler[App, Email] = send_email
+anything: TaskHandler = resize
+wrong: TaskHandler[App, int] = send_email  # error: assignment
 emit: EmitFunction = tm.get_context().emit
 emit("x", on_success=True)
+emit({"event": "x", "options": {"retryCount": 3}})
+
+# The documents' dicts of options.
+
+given: TaskManagerOptions[App] = {"db": "redis://localhost/1", "ctx": App("hi"), "concurrency": 4}
+assert_type(TaskManager(**given), TaskManager[App])
+TaskManager.init(**given)
+TaskManager.init(expose=4000, processor={"retry": {"maxRetries": 3}, "debounce": 300})
+TaskManager.init(concurency=4)  # error: call-arg
+misspelt: TaskManagerOptions = {"concurency": 4}  # error: typeddict-unknown-key
+policies: ProcessorOptions = {"retry": {"max_retries": 3}, "dlq": {"enabled": True}}
+TaskManager(processor=policies)
+retries: ProcessorOptions = {"retry": 3}  # error: typeddict-item
+form: RegisterHandlerOptions[App, Email] = {"handler": send_email, "event": "send-email"}
+tm.registerHandler(form)
+eventless: RegisterHandlerOptions = {"handler": count}  # error: typeddict-item
+other: RegisterHandlerOptions[App, int] = {
+    "handler": send_email,  # error: typeddict-item
+    "event": "x",
+}
+options: EmitOptions = {"retry_count": 3, "delay_until": datetime.now(UTC), "debounce": 500}
+late: EmitOptions = {"delay_until": "tomorrow"}  # error: typeddict-item
+assert_type(gen_job_id_sync("greet", {"name": "Ada"}), str)
+assert_type(DebounceManager(500, mode="leading").window_ms, int)
 
 
 async def produce() -> None:
@@ -187,6 +218,8 @@ async def produce() -> None:
     await tm.emit("x", debounce=0.5)  # error: arg-type
     await tm.emit("x", debounce_seconds=0.5, debounce_max_wait=5)
     await tm.emit("x", repeat={"pattern": "@daily"})
+    await tm.emit("x", options=options)
+    await tm.emit({"event": "x", "queue": "emails", "data": {"to": "ada"}, "options": options})
     await tm.emit("x", repeat="@daily")  # error: arg-type
     await tm.emit("x", dealy=3)  # error: call-arg
     await tm.emit("x", quue="emails")  # error: call-arg

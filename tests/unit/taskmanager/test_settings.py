@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from consumers.errors import InvalidInput, TaskManagerError
-from taskmanager import NotConfigured, TaskManager
+from taskmanager import NotConfigured, TaskManager, TaskManagerOptions
 from taskmanager.settings import Settings, check, resolve
 
 DEFAULTS = Settings()
@@ -47,6 +48,7 @@ def test_the_command_line_wins_over_the_constructor_over_the_environment() -> No
         ("MAX_QUEUE_DEPTH", "1000", "max_queue_depth", 1000),
         ("NO_HANDLER_DEADLINE", "1", "no_handler_deadline", 1.0),
         ("MAX_LOOP_LAG", "60", "max_loop_lag", 60.0),
+        ("EXPOSE", "8080", "expose", 8080),
     ],
 )
 def test_every_setting_has_a_variable(variable: str, text: str, name: str, value: object) -> None:
@@ -185,3 +187,9 @@ def test_unknown_processor_options_may_be_warnings(caplog: pytest.LogCaptureFixt
     TaskManager(processor={"retyr": {}, "ignoreConfigErrors": True})
 
     assert "unknown option 'retyr' in processor" in caplog.text
+
+
+def test_the_type_of_the_constructors_dict_has_every_argument() -> None:
+    arguments = list(inspect.signature(TaskManager).parameters)
+
+    assert arguments == ["redis", *TaskManagerOptions.__annotations__]

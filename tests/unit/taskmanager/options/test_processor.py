@@ -22,36 +22,37 @@ from processors import Processor, RetryPolicy
 from taskmanager import TaskManager
 from taskmanager.configuration import Configuration
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.processor import ProcessorOptions, read_processor
+from taskmanager.options.arguments import DeadLetterOptions, ProcessorOptions, RetryOptions
+from taskmanager.options.processor import ProcessorSettings, read_processor
 from taskmanager.options.request import requested
-from taskmanager.options.tables import DLQ, RETRY
+from taskmanager.options.tables import DLQ, PROCESSOR, RETRY, Table
 
 MONTH_MS = 30 * 24 * 3600 * 1000
 
-READ: list[tuple[Any, ProcessorOptions]] = [
-    (None, ProcessorOptions(None, DeadLetterBounds(10_000, 256 * 1024 * 1024, MONTH_MS))),
-    ({}, ProcessorOptions()),
-    ({"retry": None, "dlq": None}, ProcessorOptions()),
-    ({"retry": {}}, ProcessorOptions(RetryPolicy())),
-    ({"retry": {"max_retries": None}}, ProcessorOptions(RetryPolicy())),
-    ({"retry": {"maxRetries": 5}}, ProcessorOptions(RetryPolicy(max_retries=5))),
-    ({"retry": {"attempts": 5}}, ProcessorOptions(RetryPolicy(max_retries=5))),
-    ({"retry": {"retryDelayMs": 50}}, ProcessorOptions(RetryPolicy(retry_delay_ms=50))),
-    ({"retry": {"maxDelayMs": 500}}, ProcessorOptions(RetryPolicy(max_delay_ms=500))),
-    ({"retry": {"multiplier": 3}}, ProcessorOptions(RetryPolicy(multiplier=3.0))),
-    ({"retry": {"jitter": True}}, ProcessorOptions(RetryPolicy(jitter=True))),
-    ({"retry": {"backoff": "linear"}}, ProcessorOptions(RetryPolicy(backoff="linear"))),
-    ({"dlq": {}}, ProcessorOptions()),
-    ({"dlq": {"enabled": False}}, ProcessorOptions(bounds=DeadLetterBounds(most=0))),
-    ({"dlq": {"maxLen": 5}}, ProcessorOptions(bounds=DeadLetterBounds(most=5))),
-    ({"dlq": {"maxAge": 60}}, ProcessorOptions(bounds=DeadLetterBounds(max_age_ms=60_000))),
-    ({"dlq": {"max_age": timedelta(days=30)}}, ProcessorOptions()),
-    ({"dlq": {"maxBytes": 500}}, ProcessorOptions(bounds=DeadLetterBounds(most_bytes=500))),
+READ: list[tuple[Any, ProcessorSettings]] = [
+    (None, ProcessorSettings(None, DeadLetterBounds(10_000, 256 * 1024 * 1024, MONTH_MS))),
+    ({}, ProcessorSettings()),
+    ({"retry": None, "dlq": None}, ProcessorSettings()),
+    ({"retry": {}}, ProcessorSettings(RetryPolicy())),
+    ({"retry": {"max_retries": None}}, ProcessorSettings(RetryPolicy())),
+    ({"retry": {"maxRetries": 5}}, ProcessorSettings(RetryPolicy(max_retries=5))),
+    ({"retry": {"attempts": 5}}, ProcessorSettings(RetryPolicy(max_retries=5))),
+    ({"retry": {"retryDelayMs": 50}}, ProcessorSettings(RetryPolicy(retry_delay_ms=50))),
+    ({"retry": {"maxDelayMs": 500}}, ProcessorSettings(RetryPolicy(max_delay_ms=500))),
+    ({"retry": {"multiplier": 3}}, ProcessorSettings(RetryPolicy(multiplier=3.0))),
+    ({"retry": {"jitter": True}}, ProcessorSettings(RetryPolicy(jitter=True))),
+    ({"retry": {"backoff": "linear"}}, ProcessorSettings(RetryPolicy(backoff="linear"))),
+    ({"dlq": {}}, ProcessorSettings()),
+    ({"dlq": {"enabled": False}}, ProcessorSettings(bounds=DeadLetterBounds(most=0))),
+    ({"dlq": {"maxLen": 5}}, ProcessorSettings(bounds=DeadLetterBounds(most=5))),
+    ({"dlq": {"maxAge": 60}}, ProcessorSettings(bounds=DeadLetterBounds(max_age_ms=60_000))),
+    ({"dlq": {"max_age": timedelta(days=30)}}, ProcessorSettings()),
+    ({"dlq": {"maxBytes": 500}}, ProcessorSettings(bounds=DeadLetterBounds(most_bytes=500))),
 ]
 
 
 @pytest.mark.parametrize(("given", "options"), READ)
-def test_processor_is_read(given: Any, options: ProcessorOptions) -> None:
+def test_processor_is_read(given: Any, options: ProcessorSettings) -> None:
     assert read_processor(given) == options
 
 
@@ -92,7 +93,7 @@ def test_what_processor_cannot_be_is_refused(given: Any, message: str) -> None:
 def test_unknown_options_may_be_warnings(caplog: pytest.LogCaptureFixture) -> None:
     given = {"ignoreConfigErrors": True, "x": 1, "retry": {"y": 2, "max_retries": 1}}
 
-    assert read_processor(given) == ProcessorOptions(RetryPolicy(max_retries=1))
+    assert read_processor(given) == ProcessorSettings(RetryPolicy(max_retries=1))
     assert "unknown option 'x' in processor" in caplog.text
     assert "unknown option 'y' in processor's retry" in caplog.text
 
@@ -294,3 +295,17 @@ def test_the_defaults_of_the_documents_hold_but_where_a_reason_is_given(default:
 
     assert default.find() == wanted
     assert (wanted != default.documented) == bool(default.because), "it does not differ"
+
+
+@pytest.mark.parametrize(
+    ("table", "given"),
+    [(PROCESSOR, ProcessorOptions), (RETRY, RetryOptions), (DLQ, DeadLetterOptions)],
+    ids=["processor", "retry", "dlq"],
+)
+def test_the_types_of_the_dicts_have_every_option(table: Table, given: type) -> None:
+    described = [
+        line.split()[0] for line in (given.__doc__ or "").splitlines() if line[4:5].strip()
+    ]
+
+    assert set(given.__annotations__) >= set(table.allowed)
+    assert set(described) & set(table.allowed) >= set(table.allowed) - {"debounce_ms"}

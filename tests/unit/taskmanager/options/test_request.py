@@ -12,7 +12,8 @@ from consumers.jobs.codec import decode
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from taskmanager.errors import ConflictingOptions
-from taskmanager.options.request import new_jobs, requested
+from taskmanager.options.arguments import EmitOptions
+from taskmanager.options.request import gen_job_id_sync, new_jobs, requested
 from taskmanager.options.tables import EMIT, Option, Table
 
 TABLE = Table("brew", Option("max_retries", ("attempts", "retry_count")), Option("strong"))
@@ -275,6 +276,45 @@ def test_every_option_with_a_hump_is_in_the_camel_table() -> None:
     names = {option.name for option in EMIT.options if "_" in option.name}
 
     assert names == {name for _, name, _ in CAMEL if "_" in name}
+
+
+def test_a_job_may_be_one_dict() -> None:
+    data = {"to": "ada"}
+    it = {"event": "send", "queue": "mail", "data": data, "options": {"retryCount": 3}, "id": None}
+
+    assert requested(it, {}) == requested("send", {"queue": "mail", "data": data, "max_retries": 3})
+    assert requested({"event": "send", "data": None}, {}).data == b"null"
+
+
+WRONG_DICTS: list[tuple[dict[str, Any], Any, str]] = [
+    ({"event": "x"}, {"queue": "mail"}, "a keyword beside emit's dict 'queue' is not allowed"),
+    ({"evnt": "x"}, {}, "unknown option 'evnt' in emit's dict; allowed: event, queue, data"),
+    ({"queue": "mail"}, {}, "event None is not allowed"),
+    ({"event": "x", "options": {"dealy": 3}}, {}, "unknown option 'dealy' in emit; allowed"),
+]
+
+
+@pytest.mark.parametrize(("given", "beside", "message"), WRONG_DICTS)
+def test_a_dict_that_is_no_job_is_refused(given: Any, beside: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}"):
+        requested(given, beside)
+
+
+def test_the_default_id_can_be_computed() -> None:
+    data = {"b": [1, {"d": 2, "c": 3}], "a": "ä"}
+    again = {"a": "ä", "b": [1, {"c": 3, "d": 2}]}
+
+    assert gen_job_id_sync("send", data) == requested("send", {"data": again}).id
+    assert gen_job_id_sync("send", {}) == requested("send", {}).id
+    assert gen_job_id_sync("send", data, partition="a") != gen_job_id_sync("send", data)
+    with pytest.raises(InvalidName):
+        gen_job_id_sync("a b", data)
+
+
+def test_the_type_of_the_options_dict_has_every_option() -> None:
+    assert set(EmitOptions.__annotations__) == {
+        spelling for it in EMIT.options for spelling in (it.name, *it.aliases)
+    }
 
 
 @pytest.mark.parametrize(("event", "arguments", "message"), WRONG)
