@@ -49,8 +49,6 @@ if TYPE_CHECKING:
         InvalidHandler,
         InvalidOption,
         InvalidPayload,
-        JobCancelled,
-        JobFailed,
         LoopHasEnded,
         LoopIsRunning,
         NoEventLoop,
@@ -62,15 +60,20 @@ if TYPE_CHECKING:
         NotReplayable,
         OtherLoop,
         OwnJob,
-        ResultExpired,
-        ResultTimeout,
-        ResultUnavailable,
         ScheduleRefused,
         WorkerBroken,
     )
     from taskmanager.handlers.context import Context, EmitFunction
     from taskmanager.handlers.middleware import Middleware
     from taskmanager.handlers.signature import RegisterHandlerOptions, TaskHandler
+    from taskmanager.handles.errors import (
+        InvalidResult,
+        JobCancelled,
+        JobFailed,
+        ResultExpired,
+        ResultTimeout,
+        ResultUnavailable,
+    )
     from taskmanager.handles.handle import JobHandle
     from taskmanager.handles.info import (
         CancelOutcome,
@@ -145,6 +148,7 @@ __all__ = [
     "InvalidOption",
     "InvalidPayload",
     "InvalidPriority",
+    "InvalidResult",
     "InvalidSchedule",
     "JobCancelled",
     "JobFailed",
@@ -219,6 +223,7 @@ _HOMES = {
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
+    "taskmanager.handles.errors",
     "processors.schedules.pattern",
 )
 

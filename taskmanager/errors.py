@@ -1,4 +1,6 @@
-"""The errors that the facade raises on purpose. Only EmitManyError, of handles, is elsewhere.
+"""The errors that the facade raises on purpose.
+
+Those of results are in handles/errors.py, and EmitManyError, which has handles, in emit/.
 
 TaskManagerError                    (consumers.errors)
 ├── InvalidInput (ValueError)
@@ -17,11 +19,6 @@ TaskManagerError                    (consumers.errors)
 ├── OtherLoop                       the worker was started on another event loop
 ├── WorkerBroken                    the worker stopped by itself, its process cannot go on
 ├── NoHandlers                      run was called without a handler registered
-├── ResultUnavailable               there is no result to return
-│   ├── JobFailed                   the job is dead; has its letter
-│   ├── JobCancelled                the job ended without a result; has the reason
-│   ├── ResultExpired               nobody knows any more how the run ended
-│   └── ResultTimeout (TimeoutError)  the job did not end in time
 ├── NotReplayable                   there is no such dead letter, or it is no job
 ├── ScheduleRefused                 a schedule cannot be put in force
 ├── NoSuchSchedule                  there is no schedule of that name
@@ -38,8 +35,6 @@ from consumers.errors import InvalidInput, TaskManagerError
 
 if TYPE_CHECKING:
     from pydantic_core import ValidationError
-
-    from consumers.admin.dead_letters import DeadLetter
 
 
 class InvalidOption(InvalidInput):
@@ -87,9 +82,9 @@ class InvalidPayload(InvalidInput):
 
     def __init__(self, queue: str, event: str, error: ValidationError) -> None:
         self.errors = error.errors(include_url=False)
-        faults = "; ".join(f"{_where(fault['loc'])}{fault['msg']}" for fault in self.errors[:5])
         super().__init__(
-            f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
+            f"the data of {event!r} is not what its handler in queue {queue!r} takes: "
+            f"{faults_in(error)}"
         )
         self.queue = queue
         self.event = event
@@ -209,55 +204,6 @@ class NoHandlers(TaskManagerError):
         self.included = list(included)
 
 
-class ResultUnavailable(TaskManagerError):
-    """Raised when a job's result cannot be returned; its subclasses say why."""
-
-
-class JobFailed(ResultUnavailable):
-    """Raised when the job whose result is asked for was given up.
-
-    letter is its dead letter; None when it was replayed or purged since, or
-    dead letters are not kept.
-    """
-
-    def __init__(self, job_id: str, letter: DeadLetter | None) -> None:
-        why = f"{letter.reason}: {_last_line(letter.error)}" if letter else "its letter is gone"
-        super().__init__(f"job {job_id!r} is dead, {why}")
-        self.job_id = job_id
-        self.letter = letter
-
-
-class JobCancelled(ResultUnavailable):
-    """Raised when the job whose result is asked for was cancelled, discarded or had expired."""
-
-    def __init__(self, job_id: str, reason: str) -> None:
-        super().__init__(f"job {job_id!r} was cancelled: {reason}")
-        self.job_id = job_id
-        self.reason = reason
-
-
-class ResultExpired(ResultUnavailable):
-    """Raised when a run is not live and how it ended is not kept any more."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"nothing is kept of this run of job {job_id!r}: it ended more than result_ttl "
-            "seconds ago, a later run has ended since, or there never was such a job"
-        )
-        self.job_id = job_id
-
-
-class ResultTimeout(ResultUnavailable, TimeoutError):
-    """Raised when a job did not end within the seconds that its result was waited for."""
-
-    def __init__(self, job_id: str, seconds: float) -> None:
-        super().__init__(
-            f"job {job_id!r} did not end within {seconds:g} s; it goes on, ask again later"
-        )
-        self.job_id = job_id
-        self.seconds = seconds
-
-
 class NotReplayable(TaskManagerError):
     """Raised when a dead letter is to be replayed that is not there, or that is no job."""
 
@@ -308,10 +254,11 @@ def _plain(name: str) -> str:
     return last if last.isidentifier() else "handler"
 
 
+def faults_in(error: ValidationError) -> str:
+    """Return pydantic's first five faults in a line, without the values that have them."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    return "; ".join(f"{_where(fault['loc'])}{fault['msg']}" for fault in faults)
+
+
 def _where(location: Sequence[object]) -> str:
     return f"{'.'.join(map(str, location))}: " if location else ""
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "no error is kept"

@@ -18,14 +18,13 @@ from taskmanager import settings
 from taskmanager.admin.schedules import ScheduleHandle
 from taskmanager.assembly import Assembly
 from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskManagerOptions
-from taskmanager.emit.emission import Emission
+from taskmanager.emit.face import EmitFace
 from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
 from taskmanager.handlers.context import Context
 from taskmanager.handlers.face import HandlerFace
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
-from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
+from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
@@ -33,7 +32,7 @@ from taskmanager.settings import Settings
 T = TypeVar("T", default=Any)
 
 
-class TaskManager(HandlerFace, Generic[T]):
+class TaskManager(EmitFace, HandlerFace, Generic[T]):
     """Registers handlers, emits jobs and runs them; one object for producers and workers.
 
     redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
@@ -103,7 +102,7 @@ class TaskManager(HandlerFace, Generic[T]):
         )
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
-        super().__init__(include)
+        HandlerFace.__init__(self, include)
         assembly = Assembly(
             self._configuration,
             read_processor(processor),
@@ -152,45 +151,7 @@ class TaskManager(HandlerFace, Generic[T]):
             TaskManager._singleton = None
             TaskManager._singleton_options = {}
 
-    # Emitting
-
-    def emit(self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]) -> Emission:
-        """Emit a job; await what is returned to have it confirmed and get its JobHandle.
-
-            await tm.emit("send-email", queue="emails", data={"to": "ada@example.com"})
-            await tm.emit({"event": "send-email", "queue": "emails", "data": {...}})
-
-        EmitArguments says what may be given. The job is checked and on its way
-        when the call returns, awaited or not. Outside a handler, what was not
-        awaited may be lost with an event loop that ends: await it, or leave
-        ``async with tm`` or call stop() before. In a handler, it is awaited
-        before the job ends, and a failure of it fails the job; in a synchronous
-        handler the call itself blocks until confirmed.
-
-        Raises InvalidInput of some kind before anything is sent, NoEventLoop in
-        a thread without a loop (use emit_sync), OwnJob for the id that is
-        running. Awaiting raises QueueFull, TooManyLanes, BrokenKey or, when
-        Redis did not answer for emit_timeout seconds, RedisUnavailable.
-        """
-        return self._emitter.emit(event, arguments)
-
-    async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
-        """Emit many jobs, each a dict of what emit takes; return their handles in order.
-
-        All are checked before the first is sent. Failures later raise
-        EmitManyError, which has the handles of the jobs that are stored.
-        """
-        return await self._emitter.emit_many(items)
-
-    def emit_sync(
-        self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]
-    ) -> SyncJobHandle:
-        """Emit a job from a thread without an event loop; return when Redis has it.
-
-        Works in any thread and in forked children (Flask, Django, scripts). On
-        a running event loop it raises LoopIsRunning.
-        """
-        return self.sync.emit(event, **arguments)
+    # Reading
 
     def get_context(self) -> Context[T]:
         """Return the context that handlers get, whose emit works outside handlers as well.
@@ -198,8 +159,6 @@ class TaskManager(HandlerFace, Generic[T]):
         With lifespan= it is empty until start, which fills this same object.
         """
         return self._context
-
-    # Reading
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
         """Return a handle of a job by its id; it stands for the live or latest run."""

@@ -46,7 +46,7 @@ class Sync:
 
     def emit(
         self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]
-    ) -> SyncJobHandle:
+    ) -> SyncJobHandle[Any]:
         """Emit a job like TaskManager.emit and return when Redis has it."""
         return self._emitter.emit_sync(event, arguments)
 

@@ -15,7 +15,8 @@ from consumers.store.schedule_record import Record
 from processors.schedules.schedule import fire_of
 from taskmanager.clients.answers import answering, changing
 from taskmanager.clients.clients import Clients
-from taskmanager.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
+from taskmanager.handles.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
+from taskmanager.handles.handle import Read
 from taskmanager.handles.info import (
     CancelOutcome,
     JobInfo,
@@ -41,13 +42,21 @@ class Jobs:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def result(self, queue: str, job_id: str, run: int | None, timeout: float | None) -> Any:
-        """Return what a run returned, when it has ended; see JobHandle.result."""
+    async def result(
+        self,
+        queue: str,
+        job_id: str,
+        run: int | None,
+        timeout: float | None,
+        read: Read | None = None,
+    ) -> Any:
+        """Return what a run returned, when it has ended, as read reads it; see JobHandle.result."""
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
                 with awaiting(queue, job_id):
-                    return await self._result(queue, job_id, run)
+                    end = await self._end(queue, job_id, run)
+                    return await self._value(queue, job_id, end, read)
         except TimeoutError:
             if limit.expired() and timeout is not None:
                 raise ResultTimeout(job_id, timeout) from None
@@ -124,12 +133,13 @@ class Jobs:
             with contextlib.suppress(RedisUnavailable):
                 coming = await self._coming(queue, job_id)
 
-    async def _result(self, queue: str, job_id: str, run: int | None) -> Any:
+    async def _end(self, queue: str, job_id: str, run: int | None) -> End:
+        """Return how a run ended, once it has."""
         if run is None:
             await self._fired(queue, job_id)
         facts = await self._facts(queue, job_id)
         if facts.generation is None or facts.generation != (run or facts.generation):
-            return await self._value(queue, job_id, _end_of(facts, job_id, run))
+            return _end_of(facts, job_id, run)
         client = self._clients.here()
         try:
             found = await client.results.wait(client.keys(queue), job_id, facts.generation)
@@ -137,12 +147,11 @@ class Jobs:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"
             ) from None
-        end = found if isinstance(found, End) else _end_of(found, job_id, facts.generation)
-        return await self._value(queue, job_id, end)
+        return found if isinstance(found, End) else _end_of(found, job_id, facts.generation)
 
-    async def _value(self, queue: str, job_id: str, end: End) -> Any:
+    async def _value(self, queue: str, job_id: str, end: End, read: Read | None) -> Any:
         if end.state == "completed":
-            return value_of(end)
+            return value_of(end) if read is None else read(end.value, job_id)
         if end.state == "cancelled":
             raise JobCancelled(job_id, end.value.decode())
         client = self._clients.here()

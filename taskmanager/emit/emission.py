@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from consumers.emit.batches import Emitted
 from consumers.errors import TaskManagerError
 from consumers.jobs.envelope import NewJob
 from taskmanager.errors import NotConfirmedYet
-from taskmanager.handles.handle import JobHandle, Serves
+from taskmanager.handles.handle import JobHandle, R_co, Read, Serves
 
 logger = logging.getLogger("taskmanager.emit")
 
+_OF_THE_HANDLE = frozenset({"result", "status", "cancel", "logs", "progress", "created", "run"})
 
-class Emission(Awaitable[JobHandle]):
+
+class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
     """A job that was handed to the producer: awaiting it gives the JobHandle.
 
     The job is on its way whether it is awaited or not, and may be awaited more
@@ -27,14 +29,15 @@ class Emission(Awaitable[JobHandle]):
     when emit returns, so that ``handle`` is there.
     """
 
-    __slots__ = ("_future", "_handle", "_jobs", "awaited", "id", "queue")
+    __slots__ = ("_future", "_handle", "_jobs", "_read", "awaited", "id", "queue")
 
     def __init__(
         self,
         job: NewJob,
         future: asyncio.Future[Emitted] | None,
         jobs: Serves | None = None,
-        handle: JobHandle | None = None,
+        handle: JobHandle[R_co] | None = None,
+        read: Read | None = None,
     ) -> None:
         self.id = job.id if handle is None else handle.id
         self.queue = job.lane.queue
@@ -42,14 +45,15 @@ class Emission(Awaitable[JobHandle]):
         self._future = future
         self._jobs = jobs
         self._handle = handle
+        self._read = read
 
     @classmethod
-    def confirmed(cls, job: NewJob, handle: JobHandle) -> Emission:
+    def confirmed(cls, job: NewJob, handle: JobHandle[R_co]) -> Emission[R_co]:
         """Return an emission whose handle is known."""
         return cls(job, None, handle=handle)
 
     @property
-    def handle(self) -> JobHandle:
+    def handle(self) -> JobHandle[R_co]:
         """The handle of a confirmed job; raises NotConfirmedYet before, or why it failed."""
         if self._handle is None:
             assert self._future is not None
@@ -58,10 +62,12 @@ class Emission(Awaitable[JobHandle]):
             emitted = self._future.result()
             # 0: no job runs yet, a schedule was registered.
             run = emitted.run or None
-            self._handle = JobHandle(emitted.id, self.queue, emitted.created, run, jobs=self._jobs)
+            self._handle = JobHandle(
+                emitted.id, self.queue, emitted.created, run, jobs=self._jobs, read=self._read
+            )
         return self._handle
 
-    def __await__(self) -> Generator[Any, None, JobHandle]:
+    def __await__(self) -> Generator[Any, None, JobHandle[R_co]]:
         self.awaited = True
         if self._future is not None and not self._future.done():
             try:
@@ -73,7 +79,7 @@ class Emission(Awaitable[JobHandle]):
                 raise
         return self.handle
 
-    def report_failure(self) -> Emission:
+    def report_failure(self) -> Emission[R_co]:
         """Log a failure that nobody awaits, instead of the loop's "never retrieved"."""
         if self._future is not None:
             self._future.add_done_callback(self._report)
@@ -88,6 +94,16 @@ class Emission(Awaitable[JobHandle]):
             extra={"job": self.id, "queue": self.queue},
         )
 
+    # Type checkers are to refuse what is not there.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _OF_THE_HANDLE:
+                raise AttributeError(
+                    f"an emission has no {name!r}, its handle has: handle = await tm.emit(...)"
+                )
+            raise AttributeError(f"an emission has no {name!r}")
+
     def __repr__(self) -> str:
         return f"<Emission of {self.id} to {self.queue}>"
 
@@ -101,7 +117,7 @@ class Remainder(Awaitable[None]):
 
     __slots__ = ("_emission", "future")
 
-    def __init__(self, emission: Emission, future: asyncio.Future[Emitted]) -> None:
+    def __init__(self, emission: Emission[Any], future: asyncio.Future[Emitted]) -> None:
         self._emission = emission
         self.future = future
 

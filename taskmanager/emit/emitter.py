@@ -24,10 +24,10 @@ from taskmanager.errors import (
     NotInHandler,
     OwnJob,
 )
-from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.handle import JobHandle, Read
+from taskmanager.handles.results import ResultReader
 from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.arguments import EmitArguments
-from taskmanager.options.request import Known, new_jobs, requested
+from taskmanager.options.request import Checked, Item, Known, Way, named_by, new_jobs, requested
 from taskmanager.options.tables import EMIT
 
 T = TypeVar("T")
@@ -49,40 +49,61 @@ class Emitter:
         self._jobs = jobs
         self._schedules = schedules
         self._known = known
+        self._by_name = Way(known)
 
     def emit(
         self,
-        event: str | Mapping[str, Any],
-        arguments: EmitArguments,
+        event: Any,
+        arguments: Mapping[str, Any],
         *,
         on_success: bool = False,
-    ) -> Emission:
-        """Check everything and send the job; see TaskManager.emit and Context.emit."""
+        way: Way | None = None,
+    ) -> Emission[Any]:
+        """Check everything and send the job; see TaskManager.emit and Context.emit.
+
+        way is how it is checked and its result read, where that does not follow from event.
+        """
+        if type(event) is not str:
+            event, arguments, way = self._by_function(event, arguments)
+        way = way or self._by_name
         run = _run_here()
-        job = self._requested(run, event, arguments)
+        job = self._requested(run, event, arguments, way.known)
         if on_success:
-            return self._add_child(run, job)
+            return self._add_child(run, job, way.read)
         self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
-            return self._send(loop, run, job)
+            return self._send(loop, run, job, way.read)
         if run is None:
             raise NoEventLoop()
-        return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job)))
+        handle = wait_on(run.loop, self._confirm(job, way.read))
+        return Emission.confirmed(_job_of(job), handle)
 
-    def emit_sync(self, event: str | Mapping[str, Any], arguments: EmitArguments) -> SyncJobHandle:
-        """Send the job and block until it is confirmed."""
+    def emit_sync(
+        self,
+        event: Any,
+        arguments: Mapping[str, Any],
+        *,
+        on_success: bool = False,
+        way: Way | None = None,
+    ) -> SyncJobHandle[Any]:
+        """Send the job and block until it is confirmed; see emit."""
         refuse_running_loop("emit_sync", "await emit(...)")
+        if type(event) is not str:
+            event, arguments, way = self._by_function(event, arguments)
+        way = way or self._by_name
         run = _run_here()
-        job = self._requested(run, event, arguments)
+        job = self._requested(run, event, arguments, way.known)
+        if on_success:
+            return SyncJobHandle(self._add_child(run, job, way.read).handle)
         self._refuse_own(run, job)
-        return SyncJobHandle(self._block(run, self._confirm(job)))
+        return SyncJobHandle(self._block(run, self._confirm(job, way.read)))
 
-    async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
+    async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
         """Check all items, then send them and wait for all."""
         return await self._confirm_all(self._checked(items))
 
-    def emit_many_sync(self, items: Iterable[Mapping[str, Any]]) -> list[SyncJobHandle]:
+    def emit_many_sync(self, items: Iterable[Item]) -> list[SyncJobHandle]:
         """Do what emit_many does and block until all are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
         jobs = self._checked(items)
@@ -90,9 +111,21 @@ class Emitter:
         return [SyncJobHandle(handle) for handle in handles]
 
     def _requested(
-        self, run: Run | None, event: str | Mapping[str, Any], arguments: EmitArguments
+        self, run: Run | None, event: Any, arguments: Mapping[str, Any], known: Known
     ) -> NewJob | Schedule:
-        return requested(event, arguments, inherited=_correlation_id(run), known=self._known)
+        return requested(event, arguments, inherited=_correlation_id(run), known=known)
+
+    def _by_function(
+        self, function: Any, arguments: Mapping[str, Any]
+    ) -> tuple[Any, Mapping[str, Any], Way | None]:
+        """Return what to emit for a handler, by its name, with its queue and how to read results.
+
+        A dict of all stays as it is, and so does what is neither: the check of names refuses it.
+        """
+        if not callable(function):
+            return function, arguments, None
+        queue, event = named_by(function, self._known.names_of(function), arguments.get("queue"))
+        return event, {**arguments, "queue": queue}, Way(self._known, ResultReader(function))
 
     def _submit(self, job: NewJob | Schedule) -> asyncio.Future[Emitted]:
         client = self._clients.here()
@@ -101,10 +134,14 @@ class Emitter:
         return client.producer.emit(job)
 
     def _send(
-        self, loop: asyncio.AbstractEventLoop, run: Run | None, job: NewJob | Schedule
-    ) -> Emission:
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Run | None,
+        job: NewJob | Schedule,
+        read: Read | None,
+    ) -> Emission[Any]:
         future = self._submit(job)
-        emission = Emission(_job_of(job), future, self._jobs)
+        emission: Emission[Any] = Emission(_job_of(job), future, self._jobs, read=read)
         # A handler may run a loop of its own in its thread; the executor cannot
         # await what belongs to that one.
         if run is None or run.loop is not loop:
@@ -115,10 +152,11 @@ class Emitter:
     def _block(self, run: Run | None, work: Coroutine[Any, Any, T]) -> T:
         return portal.run(work) if run is None else wait_on(run.loop, work)
 
-    async def _confirm(self, job: NewJob | Schedule) -> JobHandle:
-        return await Emission(_job_of(job), self._submit(job), self._jobs)
+    async def _confirm(self, job: NewJob | Schedule, read: Read | None) -> JobHandle:
+        return await Emission(_job_of(job), self._submit(job), self._jobs, read=read)
 
-    async def _confirm_all(self, jobs: list[NewJob]) -> list[JobHandle]:
+    async def _confirm_all(self, checked: Checked) -> list[JobHandle]:
+        jobs, reads = checked
         handles: list[JobHandle | None] = [None] * len(jobs)
         errors: dict[int, Exception] = {}
         for first in range(0, len(jobs), _CHUNK):
@@ -128,29 +166,31 @@ class Emitter:
                     if isinstance(answer, TaskManagerError):
                         errors[first + at] = answer
                     else:
-                        handles[first + at] = self._handle(chunk[at], answer)
+                        handles[first + at] = self._handle(chunk[at], answer, reads.get(first + at))
         if errors:
             raise EmitManyError(handles, dict(sorted(errors.items())))
         return [handle for handle in handles if handle is not None]
 
-    def _handle(self, job: NewJob, emitted: Emitted) -> JobHandle:
+    def _handle(self, job: NewJob, emitted: Emitted, read: Read | None) -> JobHandle:
         job_id, created, run = emitted
-        return JobHandle(job_id, job.lane.queue, created, run, jobs=self._jobs)
+        return JobHandle(job_id, job.lane.queue, created, run, jobs=self._jobs, read=read)
 
-    def _checked(self, items: object) -> list[NewJob]:
+    def _checked(self, items: object) -> Checked:
         run = _run_here()
-        jobs = new_jobs(items, inherited=_correlation_id(run), known=self._known)
-        for job in jobs:
+        checked = new_jobs(items, inherited=_correlation_id(run), known=self._known)
+        for job in checked.jobs:
             self._refuse_own(run, job)
-        return jobs
+        return checked
 
-    def _add_child(self, run: Run | None, job: NewJob | Schedule) -> Emission:
+    def _add_child(
+        self, run: Run | None, job: NewJob | Schedule, read: Read | None
+    ) -> Emission[Any]:
         if isinstance(job, Schedule):
             raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
         run = self._own(run)
         _refuse_too_many(run.job, job)
         run.job.on_success.append(job)
-        handle = JobHandle(job.id, job.lane.queue, None, jobs=self._jobs)
+        handle: JobHandle = JobHandle(job.id, job.lane.queue, None, jobs=self._jobs, read=read)
         return Emission.confirmed(job, handle)
 
     def _own(self, run: Run | None) -> Run:

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Unpack
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Unpack, overload
 
 from typing_extensions import TypeVar
 
+from consumers.jobs.job import Job
 from taskmanager.emit.emission import Emission
 from taskmanager.errors import InvalidOption
-from taskmanager.options.arguments import EmitArguments
+from taskmanager.options.arguments import EmitArguments, EmitWithoutData
 
 if TYPE_CHECKING:
     from taskmanager.emit.emitter import Emitter
 
 T = TypeVar("T", default=Any)
+D = TypeVar("D")
+R = TypeVar("R")
 
 
 class EmitFunction(Protocol):
     """The type of ``ctx.emit``."""
 
+    @overload
     def __call__(
         self,
         event: str | Mapping[str, Any],
         *,
         on_success: bool = False,
         **arguments: Unpack[EmitArguments],
-    ) -> Emission: ...
+    ) -> Emission[Any]: ...
+    @overload
+    def __call__(
+        self,
+        event: Callable[Concatenate[Job[D], ...], Coroutine[Any, Any, R]],
+        *,
+        data: D,
+        on_success: bool = False,
+        **arguments: Unpack[EmitWithoutData],
+    ) -> Emission[R]: ...
+    @overload
+    def __call__(
+        self,
+        event: Callable[Concatenate[Job[D], ...], R],
+        *,
+        data: D,
+        on_success: bool = False,
+        **arguments: Unpack[EmitWithoutData],
+    ) -> Emission[R]: ...
 
 
 class Context(Generic[T]):
@@ -51,13 +73,33 @@ class Context(Generic[T]):
         app: T = object.__getattribute__(self, "_Context__app")
         return app
 
+    @overload
     def emit(
         self,
         event: str | Mapping[str, Any],
         *,
         on_success: bool = False,
         **arguments: Unpack[EmitArguments],
-    ) -> Emission:
+    ) -> Emission[Any]: ...
+    @overload
+    def emit(
+        self,
+        event: Callable[Concatenate[Job[D], ...], Coroutine[Any, Any, R]],
+        *,
+        data: D,
+        on_success: bool = False,
+        **arguments: Unpack[EmitWithoutData],
+    ) -> Emission[R]: ...
+    @overload
+    def emit(
+        self,
+        event: Callable[Concatenate[Job[D], ...], R],
+        *,
+        data: D,
+        on_success: bool = False,
+        **arguments: Unpack[EmitWithoutData],
+    ) -> Emission[R]: ...
+    def emit(self, event: Any, *, on_success: bool = False, **arguments: Any) -> Emission[Any]:
         """Emit a job: at once, or with on_success together with this job's completion.
 
         Works like TaskManager.emit. A job emitted at once stays even if the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,7 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[tuple[str, str], KnownHandler] = {}
         self._middleware: list[Middleware] = []
+        self._names_by_function: dict[Any, list[tuple[str, str]]] | None = None
         self.unhandled = Unhandled(self._handlers)
         self.frozen = False
 
@@ -103,6 +104,24 @@ class Registry:
         """Return the schedules of a queue's handlers."""
         found = (it.schedule for (its, _), it in self._handlers.items() if its == queue)
         return [schedule for schedule in found if schedule is not None]
+
+    def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
+        """Return (queue, event) of each place in which a function is registered."""
+        try:
+            return self._by_function.get(handler, [])
+        except TypeError:
+            # It has no hash: an object with a comparison of its own.
+            return [name for name, known in self._handlers.items() if known.call is handler]
+
+    @property
+    def _by_function(self) -> dict[Any, list[tuple[str, str]]]:
+        """The names of each function, made anew when a handler was registered since."""
+        if self._names_by_function is None:
+            self._names_by_function = {}
+            for name, known in self._handlers.items():
+                if isinstance(known.call, Hashable):
+                    self._names_by_function.setdefault(known.call, []).append(name)
+        return self._names_by_function
 
     def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
         """Return how the emits of a handler are debounced; None when they are not."""
@@ -149,6 +168,7 @@ class Registry:
                 "a second handler replaces the first one of its event",
                 extra={"queue": queue, "event": event},
             )
+        self._names_by_function = None
         debounce = options.pop("debounce", None)
         self._handlers[queue, event] = KnownHandler(
             handler, with_ctx, payload, options, debounce, schedule

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from consumers.errors import TaskManagerError
 from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
+
+R_co = TypeVar("R_co", covariant=True, default=Any)
+
+# Turns the JSON of a result into what the function returned, given the job's id.
+Read = Callable[[bytes, str], Any]
 
 
 class Serves(Protocol):
     """What handles need of admin/jobs.py."""
 
     async def result(
-        self, queue: str, job_id: str, run: int | None, timeout: float | None
+        self, queue: str, job_id: str, run: int | None, timeout: float | None, read: Read | None
     ) -> Any: ...
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
     async def logs(self, queue: str, job_id: str) -> list[LogLine]: ...
@@ -22,8 +30,8 @@ class Serves(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class JobHandle:
-    """A job, to be asked for.
+class JobHandle(Generic[R_co]):
+    """A job, to be asked for; JobHandle[R] is one whose handler returns R.
 
     created is False when a job with this id was live already and is the one
     the handle stands for; None for a child that is added on its parent's
@@ -37,17 +45,22 @@ class JobHandle:
     created: bool | None
     run: int | None = None
     jobs: Serves | None = field(default=None, repr=False, compare=False, kw_only=True)
+    read: Read | None = field(default=None, repr=False, compare=False, kw_only=True)
 
-    async def result(self, timeout: float | None = None) -> Any:
+    async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the job has ended and return what its handler returned.
 
+        Where the handle is of a task, or of an emit of the handler itself, the result is
+        read as the function's return annotation says; everywhere else it is as JSON gives it.
         Raises JobFailed when it is dead, JobCancelled when it ended without a
         result, ResultTimeout after timeout seconds, and at once ResultExpired when
-        this run is not live and its end is not kept: never another run's result.
+        this run is not live and its end is not kept: never another run's result; InvalidResult
+        when it is not what the annotation takes.
         In a handler the slot stays taken meanwhile, and the other job needs one as well:
         with a single slot, and no other worker, this waits for ever.
         """
-        return await self._served.result(self.queue, self.id, self.run, timeout)
+        value: R_co = await self._served.result(self.queue, self.id, self.run, timeout, self.read)
+        return value
 
     async def status(self) -> JobState:
         """Return where the job is; "unknown" when nothing is kept of it."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic
 
 from taskmanager.clients.portal import block
-from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.handle import JobHandle, R_co
 from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
 
 
-class SyncJobHandle:
+class SyncJobHandle(Generic[R_co]):
     """A JobHandle whose methods block, for threads without an event loop."""
 
     __slots__ = ("_handle",)
 
-    def __init__(self, handle: JobHandle) -> None:
+    def __init__(self, handle: JobHandle[R_co]) -> None:
         self._handle = handle
 
     @property
@@ -37,7 +37,7 @@ class SyncJobHandle:
         """Which run of the id it stands for; see JobHandle."""
         return self._handle.run
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> R_co:
         """Block until the job has ended; see JobHandle.result."""
         return block("handle.result", lambda: self._handle.result(timeout))
 

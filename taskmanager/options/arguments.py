@@ -46,7 +46,27 @@ class EmitOptions(_Options, total=False):
     retry_count: int | None
 
 
-class EmitArguments(_Options, total=False):
+class CallOptions(_Options, total=False):
+    """What a task's options() takes: what EmitArguments says of a job, and these.
+
+    queue       where the job waits, in place of the task's own queue
+    on_success  True: in a handler, add the job in the step that records this one as completed
+    """
+
+    queue: str
+    on_success: bool
+
+
+class EmitWithoutData(_Options, total=False):
+    """What emit takes beside the event and the data; see EmitArguments."""
+
+    queue: str
+    options: EmitOptions | Mapping[str, Any] | None
+    attempts: int | None
+    retry_count: int | None
+
+
+class EmitArguments(EmitWithoutData, total=False):
     """What emit takes beside the event; all of it may be left out.
 
     queue            where the job waits; "default"
@@ -87,11 +107,7 @@ class EmitArguments(_Options, total=False):
     partition        a named share of the queue; "default"
     """
 
-    queue: str
     data: object
-    options: EmitOptions | Mapping[str, Any] | None
-    attempts: int | None
-    retry_count: int | None
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -188,7 +204,7 @@ _KEYWORDS = dict.fromkeys(("queue", "data", "options", *EmitArguments.__annotati
 OTHER_NAMES = frozenset({"attempts", "retry_count", "debounce_ms"})
 
 
-def refuse_unknown(arguments: EmitArguments) -> None:
+def refuse_unknown(arguments: Mapping[str, Any]) -> None:
     """Raise UnknownOption for an argument that emit does not take."""
     for name in arguments:
         if name not in _KEYWORDS:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from consumers.errors import InvalidInput
 from consumers.jobs.envelope import NewJob
@@ -18,7 +18,6 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.arguments import (
     DEFAULT_QUEUE,
     OTHER_NAMES,
-    EmitArguments,
     refuse_unknown,
 )
 from taskmanager.options.checks import YEAR_S, delay_ms, moment_ms, text
@@ -32,8 +31,19 @@ _NO_SCHEDULE = "emit_many takes jobs only: call emit(..., repeat=...) for a sche
 M = TypeVar("M", NewJob, Schedule)
 
 
+class EmitsItself:
+    """The base of tasks: they have an event, and are no handlers (job, ctx)."""
+
+    event: str
+    queue: str
+    __name__: str
+
+
 class Known(Protocol):
     """What is known here of the handlers that jobs are for."""
+
+    def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
+        """Return (queue, event) of each place in which a function is registered."""
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload when the payload (JSON) is not what the event's handler takes."""
@@ -42,9 +52,64 @@ class Known(Protocol):
         """Return how the emits of a handler are debounced; None when they are not."""
 
 
+class Way(NamedTuple):
+    """How a job is checked before it is sent, and how its result is read (see JobHandle.read)."""
+
+    known: Known
+    read: Callable[[bytes, str], Any] | None = None
+
+
+class Prepared:
+    """A job with all that emit is given, not emitted yet; what a task's bind returns."""
+
+    __slots__ = ("arguments", "event", "on_success", "way")
+
+    def __init__(
+        self, event: str, arguments: Mapping[str, Any], way: Way, *, on_success: bool = False
+    ) -> None:
+        self.event = event
+        self.arguments = arguments
+        self.way = way
+        self.on_success = on_success
+
+    def __repr__(self) -> str:
+        return f"<call of {self.event!r}, not emitted>"
+
+
+# What emit_many takes.
+Item = Mapping[str, Any] | Prepared
+
+
+class Checked(NamedTuple):
+    """The jobs of an emit_many, and by their position how the results of some are read."""
+
+    jobs: list[NewJob]
+    reads: dict[int, Callable[[bytes, str], Any]]
+
+
+def named_by(handler: object, names: list[tuple[str, str]], queue: object) -> tuple[str, str]:
+    """Return queue and event of the handler that an emit is for, of all it is registered as.
+
+    queue is what the emit says, None for nothing. Raises InvalidOption unless one is left.
+    """
+    fitting = [name for name in names if queue is None or name[0] == queue]
+    if len(fitting) == 1:
+        return fitting[0]
+    if isinstance(handler, EmitsItself):
+        name, event = handler.__name__, handler.event
+        allowed = f"it is a task: await {name}.emit(...), or give its name {event!r}"
+    elif names:
+        places = ", ".join(f"{event!r} in queue {its!r}" for its, event in names)
+        where = "" if queue is None else f", none or several of them in queue {queue!r}"
+        allowed = f"it handles {places}{where}: give the event's name"
+    else:
+        allowed = "it is registered for no event here: register it, or give the event's name"
+    raise InvalidOption("event", handler, allowed)
+
+
 def requested(
     event: str | Mapping[str, Any],
-    arguments: EmitArguments,
+    arguments: Mapping[str, Any],
     *,
     inherited: str | None = None,
     known: Known | None = None,
@@ -61,23 +126,36 @@ def requested(
     return _checked(_new_job(name, queue, data, given, inherited, known), known)
 
 
-def new_jobs(
-    items: object, *, inherited: str | None = None, known: Known | None = None
-) -> list[NewJob]:
-    """Return the jobs of emit_many's dicts, or raise for the first that is not allowed.
+def new_jobs(items: object, *, inherited: str | None = None, known: Known | None = None) -> Checked:
+    """Return the jobs of what emit_many was given, or raise for the first that is not allowed.
 
     The error's note says which item it was.
     """
     if isinstance(items, Mapping | str | bytes) or not isinstance(items, Iterable):
         raise InvalidOption("the argument of emit_many", items, "give a list of dicts")
-    jobs = []
+    jobs: list[NewJob] = []
+    reads = {}
     for position, item in enumerate(items):
         try:
-            jobs.append(_checked(_from_item(item, inherited, known), known))
+            if isinstance(item, Prepared):
+                jobs.append(_of_prepared(item, inherited))
+                if item.way.read is not None:
+                    reads[position] = item.way.read
+            else:
+                jobs.append(_checked(_from_item(item, inherited, known), known))
         except InvalidInput as error:
             error.add_note(f"in item {position} of emit_many, counted from 0; nothing was sent")
             raise
-    return jobs
+    return Checked(jobs, reads)
+
+
+def _of_prepared(call: Prepared, inherited: str | None) -> NewJob:
+    if call.on_success:
+        raise InvalidOption("on_success", True, "emit_many adds nothing to a completion: emit it")
+    job = requested(call.event, call.arguments, inherited=inherited, known=call.way.known)
+    if isinstance(job, Schedule):
+        raise InvalidOption("repeat", call.arguments["repeat"], _NO_SCHEDULE)
+    return job
 
 
 def gen_job_id_sync(event: str, data: object, *, partition: str = DEFAULT_PARTITION) -> str:
@@ -106,7 +184,7 @@ def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJ
 
 
 def _parts(
-    event: str | Mapping[str, Any], arguments: EmitArguments
+    event: str | Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[str, str, object, dict[str, Any]]:
     """Return event, queue, data and all else of an emit."""
     if isinstance(event, str) or not isinstance(event, Mapping):

@@ -209,23 +209,23 @@ async def produce() -> None:
     assert_type(handle.created, bool | None)
     assert_type(await tm.emit_many([{"event": "a"}, {"event": "b", "data": 1}]), list[JobHandle])
     await asyncio.gather(tm.emit("a"), tm.emit("b"))
-    await tm.emit("x", queue=7)  # error: arg-type
-    await tm.emit("x", priority="high")  # error: arg-type
+    await tm.emit("x", queue=7)  # error: call-overload
+    await tm.emit("x", priority="high")  # error: call-overload
     await tm.emit("x", delay=3, timeout=timedelta(minutes=1), expires=datetime.now(UTC))
-    await tm.emit("x", delay="3")  # error: arg-type
+    await tm.emit("x", delay="3")  # error: call-overload
     await tm.emit("x", idempotency_key="order 7")
     await tm.emit("x", debounce=timedelta(seconds=1), debounce_key="k", debounce_mode="trailing")
-    await tm.emit("x", debounce=0.5)  # error: arg-type
+    await tm.emit("x", debounce=0.5)  # error: call-overload
     await tm.emit("x", debounce_seconds=0.5, debounce_max_wait=5)
     await tm.emit("x", repeat={"pattern": "@daily"})
     await tm.emit("x", options=options)
     await tm.emit({"event": "x", "queue": "emails", "data": {"to": "ada"}, "options": options})
-    await tm.emit("x", repeat="@daily")  # error: arg-type
-    await tm.emit("x", dealy=3)  # error: call-arg
-    await tm.emit("x", quue="emails")  # error: call-arg
-    await tm.emit("x", on_success=True)  # error: call-arg
-    await tm.emit(7)  # error: arg-type
-    await tm.emit()  # error: call-arg
+    await tm.emit("x", repeat="@daily")  # error: call-overload
+    await tm.emit("x", dealy=3)  # error: call-overload
+    await tm.emit("x", quue="emails")  # error: call-overload
+    await tm.emit("x", on_success=True)  # error: call-overload
+    await tm.emit(7)  # error: call-overload
+    await tm.emit()  # error: call-overload
     await tm.emit_many(["a"])  # error: list-item
     await tm.stop(timeout=timedelta(seconds=3))
     await tm.stop(timeout="now")  # error: arg-type
@@ -234,7 +234,7 @@ async def produce() -> None:
 @tm.registerHandler(event="parent")
 async def parent(job: Job[Any], ctx: Context) -> None:
     await ctx.emit("child", data={"n": 1}, on_success=True)
-    await ctx.emit("child", onsuccess=True)  # error: call-arg
+    await ctx.emit("child", onsuccess=True)  # error: call-overload
     print(ctx.emit("child").created)  # error: attr-defined
 
 
@@ -268,7 +268,7 @@ def script() -> None:
         assert_type(tm.sync.emit_many([{"event": "x"}]), list[SyncJobHandle])
     except RedisUnavailable as error:
         print(error.outcome)
-    tm.emit_sync("x", dta=1)  # error: call-arg
+    tm.emit_sync("x", dta=1)  # error: call-overload
     assert_type(tm.emit_sync("x", debounce=100).cancel(), CancelOutcome)
     tm.sync.pause("emails", wait=True)
     assert_type(tm.sync.schedules("emails"), list[ScheduleInfo])

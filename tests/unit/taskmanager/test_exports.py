@@ -9,6 +9,7 @@ import consumers.errors
 import processors.schedules.pattern
 import taskmanager
 import taskmanager.errors
+import taskmanager.handles.errors
 from taskmanager import TaskManagerError
 
 
@@ -32,6 +33,7 @@ def test_every_error_is_exported() -> None:
         consumers.errors,
         processors.schedules.pattern,
         taskmanager.errors,
+        taskmanager.handles.errors,
     )
 
     assert set().union(*map(_errors_of, modules)) <= set(taskmanager.__all__)

@@ -57,7 +57,7 @@ STORMS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("arguments", "wanted"), STORMS)
 def test_a_debounced_emit_asks_its_group(arguments: Any, wanted: str) -> None:
     job = requested("x", arguments)
-    (item,) = new_jobs([{"event": "x", **arguments}])
+    (item,) = new_jobs([{"event": "x", **arguments}]).jobs
     in_options = requested("x", {"options": arguments})
 
     assert job.guard == item.guard == in_options.guard == wanted
@@ -216,7 +216,7 @@ def test_a_handlers_debounce_counts_for_emits_without_their_own(
     arguments: Any, wanted: str
 ) -> None:
     assert requested("x", arguments, known=HERE).guard == wanted
-    assert new_jobs([{"event": "x", **arguments}], known=HERE)[0].guard == wanted
+    assert new_jobs([{"event": "x", **arguments}], known=HERE).jobs[0].guard == wanted
 
 
 def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:

@@ -108,7 +108,7 @@ def test_equal_jobs_have_one_id_unless_they_are_not_unique() -> None:
 
 def test_data_of_none_stays_null() -> None:
     assert requested("send", {"data": None}).data == b"null"
-    assert new_jobs([{"event": "send", "data": None}])[0].data == b"null"
+    assert new_jobs([{"event": "send", "data": None}]).jobs[0].data == b"null"
 
 
 def test_the_correlation_id_is_inherited_unless_given() -> None:
@@ -242,7 +242,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
 def test_what_emit_is_given_is_what_the_worker_is_told(
     arguments: Any, options: dict[str, Any], due: str
 ) -> None:
-    (item,) = new_jobs([{"event": "x", **arguments}])
+    (item,) = new_jobs([{"event": "x", **arguments}]).jobs
     job = requested("x", arguments)
 
     assert (decode(job.options) if job.options else {}, job.due) == (options, due)
@@ -259,7 +259,7 @@ def test_a_naive_moment_is_local_time() -> None:
 def test_options_in_camel_case_are_the_same(camel: str, name: str, value: Any) -> None:
     beside = {"debounce": 100} if name.startswith("debounce") else {}
     snake: Any = {name: value, **beside}
-    (item,) = new_jobs([{"event": "x", camel: value, **beside}])
+    (item,) = new_jobs([{"event": "x", camel: value, **beside}]).jobs
 
     # A debounced job has an id of its own each time.
     assert same_but_for_a_fresh_id(
@@ -352,7 +352,9 @@ def test_emit_many_takes_dicts(items: Any, message: str) -> None:
 
 
 def test_an_item_may_use_camel_case() -> None:
-    (job,) = new_jobs([{"event": "x", "queue": "mail", "correlationId": "c", "priority": None}])
+    (job,) = new_jobs(
+        [{"event": "x", "queue": "mail", "correlationId": "c", "priority": None}]
+    ).jobs
 
     assert decode(job.options) == {"correlation_id": "c"}
     assert job.lane == Lane("mail")
