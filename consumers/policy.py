@@ -18,13 +18,24 @@ CallNext = Callable[[], Awaitable[Any]]
 Around = Callable[[Job[Any], CallNext], Awaitable[Any]]
 
 
+class Misfit(Exception):
+    """Raised by a decode for a job that another version of its handler may take, unlike this one.
+
+    In place of bad_payload it says itself what becomes of the job.
+    """
+
+    def outcome(self, deliveries: int) -> Outcome:
+        """Return the outcome of a job that was handed out so many times, this time included."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function that runs a job: called as call(job, *extra).
 
     A coroutine function runs on the event loop, any other one in a thread.
     decode turns the payload's JSON into the job's data; it raises pydantic's
-    ValidationError when the payload is not what the handler takes. around, when
+    ValidationError when the payload is not what the handler takes, or a Misfit. around, when
     given, is called in its place and calls it. owner is for the floor above: its
     runs carry it.
     """
@@ -38,11 +49,15 @@ class Handler:
 
     @classmethod
     def of(cls, call: Callable[..., Any], *extra: Any, owner: object = None) -> Handler:
-        """Wrap call and find out whether it is a coroutine function (objects with __call__ too)."""
-        is_async = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
-            getattr(call, "__call__", None)  # noqa: B004
-        )
-        return cls(call, extra, is_async, owner=owner)
+        """Wrap call and find out whether it is a coroutine function."""
+        return cls(call, extra, is_coroutine_function(call), owner=owner)
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether calling it makes a coroutine; objects with an asynchronous __call__ too."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
 
 
 class Policy(Protocol):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from processors.schedules.pattern import InvalidSchedule
     from taskmanager.admin.schedules import ScheduleHandle
     from taskmanager.configuration import TaskManagerOptions
+    from taskmanager.emit.capture import CapturedJob
     from taskmanager.emit.emission import Emission, EmitManyError
     from taskmanager.errors import (
         AlreadyInitializedError,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
         ScheduleRefused,
         WorkerBroken,
     )
-    from taskmanager.handlers.context import Context, EmitFunction
+    from taskmanager.handlers.context import Context, EmitFunction, FakeContext
     from taskmanager.handlers.middleware import Middleware
     from taskmanager.handlers.signature import RegisterHandlerOptions, TaskHandler
     from taskmanager.handles.errors import (
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from taskmanager.handles.sync_handle import SyncJobHandle
     from taskmanager.manager import TaskManager
     from taskmanager.options.arguments import (
+        CallOptions,
         EmitArguments,
         EmitOptions,
         HandlerOptions,
@@ -93,6 +95,10 @@ if TYPE_CHECKING:
     )
     from taskmanager.options.request import gen_job_id_sync
     from taskmanager.settings import Settings
+    from taskmanager.tasks.errors import InvalidArguments, NotIncluded, UnknownParameters
+    from taskmanager.tasks.injected import injected
+    from taskmanager.tasks.task import AsyncTask, Call, SyncTask, Task
+    from taskmanager.tasks.tasks import TaskOptions, Tasks
 
 __all__ = [
     "TaskManager",
@@ -103,6 +109,13 @@ __all__ = [
     "ScheduleHandle",
     "Emission",
     "Settings",
+    # Functions as tasks
+    "Tasks",
+    "Task",
+    "AsyncTask",
+    "SyncTask",
+    "Call",
+    "injected",
     # What handlers may raise, and how they are retried
     "Retry",
     "Snooze",
@@ -123,12 +136,16 @@ __all__ = [
     "LaneStats",
     # For unit tests of handlers
     "FakeJob",
+    "FakeContext",
+    "CapturedJob",
     # Types
     "TaskHandler",
     "TaskManagerOptions",
     "ProcessorOptions",
     "RegisterHandlerOptions",
     "HandlerOptions",
+    "TaskOptions",
+    "CallOptions",
     "Middleware",
     "CallNext",
     "EmitFunction",
@@ -142,6 +159,7 @@ __all__ = [
     "ConflictingOptions",
     "EmbeddedError",
     "EmitManyError",
+    "InvalidArguments",
     "InvalidHandler",
     "InvalidInput",
     "InvalidName",
@@ -164,6 +182,7 @@ __all__ = [
     "NotConfigured",
     "NotConfirmedYet",
     "NotInHandler",
+    "NotIncluded",
     "NotReplayable",
     "NotSerializable",
     "OtherLoop",
@@ -179,6 +198,7 @@ __all__ = [
     "TooManyPaused",
     "UnknownClause",
     "UnknownOption",
+    "UnknownParameters",
     "WriterRefused",
 ]
 
@@ -204,6 +224,8 @@ _HOMES = {
     "QueueStats": "consumers.admin.figures",
     "LaneStats": "consumers.admin.figures",
     "FakeJob": "consumers.jobs.job",
+    "FakeContext": "taskmanager.handlers.context",
+    "CapturedJob": "taskmanager.emit.capture",
     "HandlerOptions": "taskmanager.options.arguments",
     "CallNext": "consumers.policy",
     "Middleware": "taskmanager.handlers.middleware",
@@ -218,12 +240,21 @@ _HOMES = {
     "DebounceManager": "processors.debounce",
     "gen_job_id_sync": "taskmanager.options.request",
     "EmitManyError": "taskmanager.emit.emission",
+    "Tasks": "taskmanager.tasks.tasks",
+    "TaskOptions": "taskmanager.tasks.tasks",
+    "Task": "taskmanager.tasks.task",
+    "AsyncTask": "taskmanager.tasks.task",
+    "SyncTask": "taskmanager.tasks.task",
+    "Call": "taskmanager.tasks.task",
+    "CallOptions": "taskmanager.options.arguments",
+    "injected": "taskmanager.tasks.injected",
 }
 # Every other name is an error of one of these.
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
     "taskmanager.handles.errors",
+    "taskmanager.tasks.errors",
     "processors.schedules.pattern",
 )
 

@@ -99,7 +99,12 @@ class Assembly:
         return Consumer(
             self._configuration.connector,
             policy=Processor(
-                self._registry.bind(self.context, self.emitter, self._ran_before),
+                self._registry.bind(
+                    self.context,
+                    self.emitter,
+                    self._ran_before,
+                    deadline=chosen.no_handler_deadline,
+                ),
                 retry=self._options.retry,
             ),
             queues=self._registry.queues_to_read(chosen.queues),

@@ -21,18 +21,19 @@ from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskM
 from taskmanager.emit.face import EmitFace
 from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
 from taskmanager.handlers.context import Context
-from taskmanager.handlers.face import HandlerFace
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
+from taskmanager.tasks.face import TaskFace
+from taskmanager.tasks.task import Home
 
 T = TypeVar("T", default=Any)
 
 
-class TaskManager(EmitFace, HandlerFace, Generic[T]):
+class TaskManager(EmitFace, TaskFace, Generic[T]):
     """Registers handlers, emits jobs and runs them; one object for producers and workers.
 
     redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
@@ -102,7 +103,7 @@ class TaskManager(EmitFace, HandlerFace, Generic[T]):
         )
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
-        HandlerFace.__init__(self, include)
+        TaskFace.__init__(self, include)
         assembly = Assembly(
             self._configuration,
             read_processor(processor),
@@ -117,6 +118,7 @@ class TaskManager(EmitFace, HandlerFace, Generic[T]):
         self._queues = assembly.queues
         self._schedules = assembly.schedules
         self._emitter = assembly.emitter
+        self._open_tasks(Home(assembly.emitter, assembly.jobs, self._registry))
         self._context = assembly.context
         self._life = assembly.life
         self.dlq = assembly.dlq

@@ -21,6 +21,7 @@ from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.arguments import DEFAULT_QUEUE, EmitArguments
+from taskmanager.options.request import Item
 
 
 class Sync:
@@ -50,7 +51,7 @@ class Sync:
         """Emit a job like TaskManager.emit and return when Redis has it."""
         return self._emitter.emit_sync(event, arguments)
 
-    def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[SyncJobHandle]:
+    def emit_many(self, items: Iterable[Item]) -> list[SyncJobHandle]:
         """Emit jobs like TaskManager.emit_many and return when Redis has all of them."""
         return self._emitter.emit_many_sync(items)
 

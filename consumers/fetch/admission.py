@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from pydantic_core import from_json
 
 from consumers.connections.clock import ServerClock
 from consumers.errors import InvalidName, LeaseLost
@@ -14,7 +16,7 @@ from consumers.jobs.envelope import ENVELOPE_VERSION
 from consumers.jobs.job import Job, Notes
 from consumers.jobs.names import check_name
 from consumers.jobs.outcome import Buried, Cancelled, Outcome, Released
-from consumers.policy import Handler
+from consumers.policy import Misfit
 from consumers.run.executor import Executor
 from consumers.run.run import Run
 from consumers.run.verdict import broken, put_back
@@ -90,18 +92,29 @@ class Admission:
         if handler is None or envelope.version > ENVELOPE_VERSION:
             return _passed_on(delivery)
         try:
-            job = self._job(delivery, handler)
+            job = self._job(delivery, handler.decode)
         except BaseException as error:
-            return _refused(delivery, error)
+            return self._refused(delivery, error)
         outcome = self.executor.policy.prepare(job, self._clock.now_ms)
         return Run(job, delivery, handler, self._loop) if outcome is None else outcome
 
-    def _job(self, delivery: Delivery, handler: Handler) -> Job[Any]:
+    def _refused(self, delivery: Delivery, error: BaseException) -> Outcome:
+        """Return what becomes of a job that its handler does not take, or nobody can read."""
+        if (why := unreadable(delivery.envelope)) is not None:
+            return foreign(delivery, why)
+        if not isinstance(error, Misfit):
+            return Buried("bad_payload", unfit(error))
+        # It may wait for long, and expire meanwhile.
+        job = self._job(delivery, from_json)
+        expired = self.executor.policy.prepare(job, self._clock.now_ms)
+        return expired or error.outcome(job.delivery)
+
+    def _job(self, delivery: Delivery, decode: Callable[[bytes], Any]) -> Job[Any]:
         stream = delivery.stream
         epoch = self._epochs.get(stream.lane.queue, 0)
         return Job(
             delivery.envelope, stream.lane, type=stream.group, delivered=delivery.count,
-            epoch=epoch, notes=self._notes, delivery=delivery, decode=handler.decode,
+            epoch=epoch, notes=self._notes, delivery=delivery, decode=decode,
         )  # fmt: skip
 
     # Solo runs
@@ -172,10 +185,3 @@ def _passed_on(delivery: Delivery) -> Outcome:
     except InvalidName as error:
         return foreign(delivery, str(error))
     return Released("no_handler", event)
-
-
-def _refused(delivery: Delivery, error: BaseException) -> Buried:
-    """Return the end of a job that its handler does not take, or of one that nobody could read."""
-    if (why := unreadable(delivery.envelope)) is not None:
-        return foreign(delivery, why)
-    return Buried("bad_payload", unfit(error))

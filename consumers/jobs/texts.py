@@ -8,6 +8,7 @@ import traceback
 # three times as much of its tail.
 ERROR_LIMIT = 16 * 1024
 _GAP = "\n... shortened ...\n"
+_HOUR = 3600.0
 
 
 def describe(error: BaseException) -> str:
@@ -54,3 +55,8 @@ def shortened(text: str, limit: int) -> str:
         gap, head = _GAP.encode(), limit // 4
         data = data[:head] + gap + data[head + len(gap) - limit :]
     return data.decode("utf-8", "ignore")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person says it: "2.5 h" from an hour on, else "90 s"."""
+    return f"{seconds / _HOUR:g} h" if seconds >= _HOUR else f"{seconds:g} s"

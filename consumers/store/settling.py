@@ -96,7 +96,8 @@ def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Ar
         return ["cancel", *token, outcome.reason]
     if isinstance(outcome, RetryAt):
         where = streams.index(keys.lane(stream.lane))
-        delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
+        delay = f"+{max(0, outcome.delay_ms)}"
+        uses = 1 if outcome.uses_attempt else 0 if delivery.begun else _NEITHER
         return ["retry", *token, where, delay, uses, outcome.errors]
     return _release(keys, streams, delivery, outcome, token)
 
@@ -108,6 +109,8 @@ def _raw(outcome: Buried, envelope: Envelope) -> bytes:
     return outcome.raw or b""
 
 
+# A retry that uses no attempt, of a job whose handler was not called.
+_NEITHER = 2
 # Of this queue and of others.
 _NO_CHILDREN: tuple[Argument, ...] = (0, 0)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from consumers.emit.batches import Emitted
@@ -17,6 +18,7 @@ from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.schedules import Schedules
 from taskmanager.clients.clients import Clients
 from taskmanager.clients.portal import portal, refuse_running_loop, running_loop, wait_on
+from taskmanager.emit.capture import CapturedJob, unsent
 from taskmanager.emit.emission import Emission, EmitManyError, Remainder
 from taskmanager.errors import (
     ConflictingOptions,
@@ -27,7 +29,16 @@ from taskmanager.errors import (
 from taskmanager.handles.handle import JobHandle, Read
 from taskmanager.handles.results import ResultReader
 from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.request import Checked, Item, Known, Way, named_by, new_jobs, requested
+from taskmanager.options.request import (
+    Checked,
+    Item,
+    Known,
+    Prepared,
+    Way,
+    named_by,
+    new_jobs,
+    requested,
+)
 from taskmanager.options.tables import EMIT
 
 T = TypeVar("T")
@@ -50,6 +61,8 @@ class Emitter:
         self._schedules = schedules
         self._known = known
         self._by_name = Way(known)
+        # While jobs are captured, those that were; None while they are sent.
+        self._captured: list[CapturedJob] | None = None
 
     def emit(
         self,
@@ -63,21 +76,18 @@ class Emitter:
 
         way is how it is checked and its result read, where that does not follow from event.
         """
-        if type(event) is not str:
-            event, arguments, way = self._by_function(event, arguments)
-        way = way or self._by_name
-        run = _run_here()
-        job = self._requested(run, event, arguments, way.known)
+        run, job, read = self._prepared(event, arguments, way)
+        if self._captured is not None:
+            return self._capture(job, arguments, on_success)
         if on_success:
-            return self._add_child(run, job, way.read)
+            return self._add_child(run, job, read)
         self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
-            return self._send(loop, run, job, way.read)
+            return self._send(loop, run, job, read)
         if run is None:
             raise NoEventLoop()
-        handle = wait_on(run.loop, self._confirm(job, way.read))
-        return Emission.confirmed(_job_of(job), handle)
+        return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job, read)))
 
     def emit_sync(
         self,
@@ -89,31 +99,63 @@ class Emitter:
     ) -> SyncJobHandle[Any]:
         """Send the job and block until it is confirmed; see emit."""
         refuse_running_loop("emit_sync", "await emit(...)")
-        if type(event) is not str:
-            event, arguments, way = self._by_function(event, arguments)
-        way = way or self._by_name
-        run = _run_here()
-        job = self._requested(run, event, arguments, way.known)
+        run, job, read = self._prepared(event, arguments, way)
+        if self._captured is not None:
+            return SyncJobHandle(self._capture(job, arguments, on_success).handle)
         if on_success:
-            return SyncJobHandle(self._add_child(run, job, way.read).handle)
+            return SyncJobHandle(self._add_child(run, job, read).handle)
         self._refuse_own(run, job)
-        return SyncJobHandle(self._block(run, self._confirm(job, way.read)))
+        return SyncJobHandle(self._block(run, self._confirm(job, read)))
 
     async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
         """Check all items, then send them and wait for all."""
+        if self._captured is not None:
+            return self._capture_all(items)
         return await self._confirm_all(self._checked(items))
 
     def emit_many_sync(self, items: Iterable[Item]) -> list[SyncJobHandle]:
         """Do what emit_many does and block until all are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
+        if self._captured is not None:
+            return [SyncJobHandle(handle) for handle in self._capture_all(items)]
         jobs = self._checked(items)
         handles = self._block(_run_here(), self._confirm_all(jobs))
         return [SyncJobHandle(handle) for handle in handles]
 
-    def _requested(
-        self, run: Run | None, event: Any, arguments: Mapping[str, Any], known: Known
-    ) -> NewJob | Schedule:
-        return requested(event, arguments, inherited=_correlation_id(run), known=known)
+    @contextlib.contextmanager
+    def capturing(self) -> Iterator[list[CapturedJob]]:
+        """Collect jobs, checked, and send none; see EmitFace.capture."""
+        before, self._captured = self._captured, []
+        try:
+            yield self._captured
+        finally:
+            self._captured = before
+
+    def _prepared(
+        self, event: Any, arguments: Mapping[str, Any], way: Way | None
+    ) -> tuple[Run | None, NewJob | Schedule, Read | None]:
+        """Return the run that emits, the job or schedule, and how its result is read."""
+        if type(event) is not str:
+            event, arguments, way = self._by_function(event, arguments)
+        way = way or self._by_name
+        run = _run_here()
+        job = requested(event, arguments, inherited=_correlation_id(run), known=way.known)
+        return run, job, way.read
+
+    def _capture(
+        self, wanted: NewJob | Schedule, given: Mapping[str, Any], on_success: bool
+    ) -> Emission[Any]:
+        assert self._captured is not None
+        job = _job_of(wanted)
+        self._captured.append(CapturedJob.of(job, given, on_success=on_success))
+        return unsent(job, on_success=on_success)
+
+    def _capture_all(self, items: Iterable[Item]) -> list[JobHandle]:
+        given = list(items) if isinstance(items, Iterable) else items
+        jobs = self._checked(given).jobs
+        arguments = (it.arguments if isinstance(it, Prepared) else it for it in given)
+        pairs = zip(jobs, arguments, strict=True)
+        return [self._capture(job, its, on_success=False).handle for job, its in pairs]
 
     def _by_function(
         self, function: Any, arguments: Mapping[str, Any]

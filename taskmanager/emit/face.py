@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, TypeVar, Unpack, overload
 
 from consumers.jobs.job import Job
+from taskmanager.emit.capture import CapturedJob
 from taskmanager.emit.emission import Emission
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.arguments import EmitArguments, EmitWithoutData
+from taskmanager.options.request import Item
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -64,8 +67,10 @@ class EmitFace:
         """
         return self._emitter.emit(event, arguments)
 
-    async def emit_many(self, items: Iterable[Mapping[str, Any]]) -> list[JobHandle]:
-        """Emit many jobs, each a dict of what emit takes; return their handles in order.
+    async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
+        """Emit many jobs, each a dict of what emit takes or a call that a task's bind returned.
+
+        Returns their handles in order.
 
         All are checked before the first is sent. Failures later raise
         EmitManyError, which has the handles of the jobs that are stored.
@@ -99,3 +104,14 @@ class EmitFace:
         scripts). On a running event loop it raises LoopIsRunning.
         """
         return self._emitter.emit_sync(event, arguments)
+
+    def capture(self) -> AbstractContextManager[list[CapturedJob]]:
+        """Collect what is emitted within, checked as always, and send nothing; for unit tests.
+
+            with tm.capture() as jobs:
+                view(request)
+            assert jobs[0].data == {"name": "Ada"}
+
+        It counts for this TaskManager in all threads, its tasks included, and needs no Redis.
+        """
+        return self._emitter.capturing()

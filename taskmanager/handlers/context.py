@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Unpack, overload
+from typing import Any, Concatenate, Generic, Protocol, Unpack, overload
 
 from typing_extensions import TypeVar
 
 from consumers.jobs.job import Job
+from taskmanager.emit.capture import CapturedJob, Recorder
 from taskmanager.emit.emission import Emission
-from taskmanager.errors import InvalidOption
+from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.arguments import EmitArguments, EmitWithoutData
-
-if TYPE_CHECKING:
-    from taskmanager.emit.emitter import Emitter
 
 T = TypeVar("T", default=Any)
 D = TypeVar("D")
 R = TypeVar("R")
+A = TypeVar("A", default=Any)
 
 
 class EmitFunction(Protocol):
@@ -52,6 +51,15 @@ class EmitFunction(Protocol):
     ) -> Emission[R]: ...
 
 
+class Emits(Protocol):
+    """What a context needs of the emitter."""
+
+    def emit(
+        self, event: Any, arguments: Mapping[str, Any], *, on_success: bool = False
+    ) -> Emission[Any]:
+        """Check everything and send the job."""
+
+
 class Context(Generic[T]):
     """A read-only view of what was given as ctx= or yielded by lifespan=, plus ``emit``.
 
@@ -62,7 +70,7 @@ class Context(Generic[T]):
 
     __slots__ = ("__app", "__emitter")
 
-    def __init__(self, app: T, emitter: Emitter) -> None:
+    def __init__(self, app: T, emitter: Emits) -> None:
         refuse_emit(app)
         object.__setattr__(self, "_Context__app", app)
         object.__setattr__(self, "_Context__emitter", emitter)
@@ -109,8 +117,19 @@ class Context(Generic[T]):
         right after. A job may have 500 such children of 1 MiB together. Its handle
         has created=None.
         """
-        emitter: Emitter = object.__getattribute__(self, "_Context__emitter")
+        emitter: Emits = object.__getattribute__(self, "_Context__emitter")
         return emitter.emit(event, arguments, on_success=on_success)
+
+    @staticmethod
+    def fake(app: A = None, /, **fields: Any) -> FakeContext[A]:  # type: ignore[assignment]
+        """Return a context to call a handler or task with in a unit test; nothing needs Redis.
+
+        It has the fields (db=db), or what app has. What is emitted with it is checked and kept in
+        its ``emitted``, on_success jobs too; nothing is sent.
+        """
+        if app is not None and fields:
+            raise ConflictingOptions("the first argument", "keywords", "Context.fake")
+        return FakeContext(fields if app is None else app)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -148,6 +167,23 @@ class Context(Generic[T]):
 
     def __nothing_named(self, name: object) -> str:
         return f"ctx has no {name!r}; it has: {', '.join(['app', 'emit', *_names(self.app)])}"
+
+
+class FakeContext(Context[T]):
+    """A context that no worker made; see Context.fake. emitted has the jobs, oldest first."""
+
+    __slots__ = ("__emitted",)
+
+    def __init__(self, app: Any) -> None:
+        recorder = Recorder()
+        super().__init__(app, recorder)
+        object.__setattr__(self, "_FakeContext__emitted", recorder.emitted)
+
+    @property
+    def emitted(self) -> list[CapturedJob]:
+        """The jobs that were emitted with it, oldest first."""
+        found: list[CapturedJob] = object.__getattribute__(self, "_FakeContext__emitted")
+        return found
 
 
 def refill(context: Context[Any], app: object) -> None:

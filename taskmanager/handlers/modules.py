@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from taskmanager.errors import InvalidOption
@@ -21,6 +21,8 @@ class Modules:
 
     def __init__(self, given: object) -> None:
         self._names: dict[str, None] = {}
+        # Called with each module that was imported.
+        self.on_import: Callable[[ModuleType], None] = lambda module: None
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise InvalidOption("include", given, 'give a list: include=["shop.jobs"]')
         self.add(given)
@@ -41,4 +43,4 @@ class Modules:
     def import_all(self) -> None:
         """Import what is not imported yet; raises what the import raises."""
         for name in self._names:
-            importlib.import_module(name)
+            self.on_import(importlib.import_module(name))

@@ -25,6 +25,9 @@ from taskmanager.options.repeat import handler_schedule
 logger = logging.getLogger("taskmanager.handlers")
 
 
+_HOUR = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class KnownHandler:
     """A handler as it was registered. takes_ctx says whether it is called with a context."""
@@ -36,18 +39,41 @@ class KnownHandler:
     debounce: DebounceManager | None = None
     schedule: Schedule | None = None
 
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload unless the JSON is what it takes."""
+        if self.payload is not None:
+            self.payload.check(queue, event, data)
+
+    def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:
+        """Return what the engine calls, without what is around it.
+
+        deadline is for how many seconds a job waits for a newer version that takes it.
+        """
+        extra = (context,) if self.takes_ctx else ()
+        handler = Handler.of(self.call, *extra, owner=owner)
+        return handler if self.payload is None else replace(handler, decode=self.payload.decode)
+
+    def refuse_other(self, before: Callable[..., Any], queue: str, event: str) -> None:
+        """Raise InvalidOption unless this is the same function, imported anew."""
+        if origin_of(before) != origin_of(self.call):
+            raise InvalidOption(
+                "event",
+                event,
+                f"in queue {queue!r} it has {origin_of(before)} already, so {origin_of(self.call)} "
+                "needs another: give event=",
+            )
+
     def bind(
         self,
         context: Context[Any],
         middleware: Sequence[Middleware],
         owner: object,
         outermost: Around | None = None,
+        *,
+        deadline: float = _HOUR,
     ) -> Registration:
         """Return what the engine calls, and how its jobs are treated."""
-        extra = (context,) if self.takes_ctx else ()
-        handler = Handler.of(self.call, *extra, owner=owner)
-        if self.payload is not None:
-            handler = replace(handler, decode=self.payload.decode)
+        handler = self.handler(context, owner, deadline)
         if middleware:
             handler = replace(handler, around=chain(middleware, context))
         if outermost is not None:
@@ -89,14 +115,20 @@ class Registry:
         return wanted or self.queues
 
     def bind(
-        self, context: Context[Any], owner: object, outermost: Around | None = None
+        self,
+        context: Context[Any],
+        owner: object,
+        outermost: Around | None = None,
+        *,
+        deadline: float = _HOUR,
     ) -> dict[tuple[str, str], Registration]:
         """Return the handlers as the engine calls them, with this context; runs name the owner.
 
-        outermost is put around the middleware of each.
+        outermost is put around the middleware of each. deadline is for how many seconds a job
+        waits for a version of its handler that takes it.
         """
         return {
-            name: it.bind(context, self._middleware, owner, outermost)
+            name: it.bind(context, self._middleware, owner, outermost, deadline=deadline)
             for name, it in self._handlers.items()
         }
 
@@ -137,8 +169,8 @@ class Registry:
         if known is None:
             if self._handlers:
                 self.unhandled.emitted(queue, event)
-        elif known.payload is not None:
-            known.payload.check(queue, event, data)
+        else:
+            known.check(queue, event, data)
 
     def add_middleware(self, middleware: M) -> M:
         """Have every handler called through it; the first added is the outermost."""
@@ -157,6 +189,16 @@ class Registry:
             return self._add(values["handler"], values)
         self._check(values)
         return lambda handler: self._add(handler, values)
+
+    def add_task(self, queue: str, event: str, task: KnownHandler, repeat: Any) -> None:
+        """Register a task; raises InvalidOption when another function has its event."""
+        if self.frozen:
+            raise AlreadyStarted(f"the task of {event!r} in queue {queue!r}")
+        if (before := self._handlers.get((queue, event))) is not None:
+            task.refuse_other(before.call, queue, event)
+        schedule = self._schedule(queue, event, repeat, None)
+        self._names_by_function = None
+        self._handlers[queue, event] = replace(task, schedule=schedule)
 
     def _add(self, handler: Any, values: Mapping[str, Any]) -> Any:
         queue, event = self._check(values)
@@ -199,3 +241,9 @@ class Registry:
         if self.frozen:
             raise AlreadyStarted(f"the handler of {event!r} in queue {queue!r}")
         return queue, event
+
+
+def origin_of(function: Callable[..., Any]) -> str:
+    """Return where a function was written; a module that is imported anew has the same."""
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return f"{getattr(function, '__module__', '?')}.{name}"

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from consumers.jobs.texts import duration
+
 logger = logging.getLogger("taskmanager.handlers")
 
 # Names come from whoever emits: beyond so many nobody reads the lines, and they take memory.
 _MOST_SAID = 1000
-_HOUR = 3600.0
 
 
 class Unhandled:
@@ -38,7 +39,7 @@ class Unhandled:
             logger.warning(
                 "no handler here for event %r in queue %r%s: its jobs wait up to %s for a worker "
                 "that has one, then they are dead letters",
-                event, queue, self._nearest(queue, event), _duration(deadline),
+                event, queue, self._nearest(queue, event), duration(deadline),
             )  # fmt: skip
 
     def _is_new(self, what: str, queue: str, event: str) -> bool:
@@ -52,7 +53,3 @@ class Unhandled:
         names = [name for its, name in self._handled if its == queue]
         found = get_close_matches(event, names, n=1)
         return f" (did you mean {found[0]!r}?)" if found else ""
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / _HOUR:g} h" if seconds >= _HOUR else f"{seconds:g} s"

@@ -176,6 +176,10 @@ REGISTER = Table(
     *_HANDLER_OPTIONS,
 )
 HANDLER = Table("registerHandler's options", *_HANDLER_OPTIONS)
+_TASK_OPTIONS = (Option("event"), Option("queue"), Option("deduplicate"))
+# A task's payload is its signature.
+TASK = Table("task", *_TASK_OPTIONS, *(it for it in _HANDLER_OPTIONS if it.name != "payload"))
+STUB = Table("stub", *_TASK_OPTIONS)
 _REPEAT_OPTIONS = (
     Option("pattern"),
     Option("tz"),

@@ -10,6 +10,7 @@ import processors.schedules.pattern
 import taskmanager
 import taskmanager.errors
 import taskmanager.handles.errors
+import taskmanager.tasks.errors
 from taskmanager import TaskManagerError
 
 
@@ -34,6 +35,7 @@ def test_every_error_is_exported() -> None:
         processors.schedules.pattern,
         taskmanager.errors,
         taskmanager.handles.errors,
+        taskmanager.tasks.errors,
     )
 
     assert set().union(*map(_errors_of, modules)) <= set(taskmanager.__all__)

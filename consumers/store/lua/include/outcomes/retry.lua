@@ -2,7 +2,7 @@
 --
 -- ARGV  index of its lane's stream
 --       when it is due: "+<ms>" from now
---       1 when an attempt is used up, else 0
+--       1 when an attempt is used up, 0 when its handler had begun all the same, else 2
 --       its errors so far (JSON), empty to leave them as they are
 
 function outcomes.retry()
@@ -19,8 +19,8 @@ function outcomes.retry()
   local function next_fields(delivery, at)
     local fields, said = delivery.fields, delivery.said
     clauses().recount(said, delivery.count)
-    said.failures = said.failures + ARGV[at + 2]
-    -- Failures say it by themselves.
+    -- Failures say by themselves that it has begun.
+    if ARGV[at + 2] == '1' then said.failures = said.failures + 1 end
     if ARGV[at + 2] == '0' then clauses().begin(said) end
     fields[2] = clauses().head_of(said)
     if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end

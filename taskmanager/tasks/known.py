@@ -1,0 +1,38 @@
+"""A task among the registered handlers of a task manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from consumers.policy import Handler, is_coroutine_function
+from taskmanager.handlers.context import Context
+from taskmanager.handlers.registry import KnownHandler
+from taskmanager.tasks.signature import TaskSignature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownTask(KnownHandler):
+    """A task as it was registered for an event."""
+
+    event: str
+    signature: TaskSignature
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload unless the JSON is what the task takes."""
+        self.signature.payload.check(queue, event, data)
+
+    def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:
+        """Return what the engine calls; raises InvalidHandler where the function cannot be read."""
+        signature = self.signature
+        if self.schedule is not None:
+            # Not when it was registered: an annotation may have named what came later.
+            self.check(self.schedule.lane.queue, self.event, self.schedule.data)
+        return Handler(
+            signature.call,
+            (context,) if signature.parameters.contexts else (),
+            is_coroutine_function(signature.function),
+            decode=partial(signature.payload.decode_or_wait, event=self.event, deadline=deadline),
+            owner=owner,
+        )

@@ -1,0 +1,126 @@
+"""What the data of a task must be: an object with its function's parameters, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NotRequired, Required
+
+import typing_extensions
+from pydantic_core import ValidationError
+
+from processors.retries.newer import NewerData
+from taskmanager.errors import InvalidPayload
+from taskmanager.handlers.payloads import readable
+from taskmanager.options.losses import read_again
+from taskmanager.tasks.errors import UnknownParameters
+from taskmanager.tasks.parameters import Parameters, names_in, unfit_parameter
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_UNKNOWN = "extra_forbidden"
+
+
+class TaskPayload:
+    """The data of one task; it is an object made of the parameters' names and types."""
+
+    def __init__(self, function: Callable[..., Any], parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._validator = _object_of(function, parameters).validator
+        self._more = _adapter_of_more(parameters)
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """Return the arguments in JSON, as the function takes them.
+
+        Raises pydantic's ValidationError, and KeyError for a key of **kwargs that the worker
+        gives itself.
+        """
+        read: dict[str, Any] = read_again(self._validator, data)
+        return read if self._more is None else self._with_more(read, self._more)
+
+    def decode_or_wait(self, data: bytes, event: str, deadline: float) -> dict[str, Any]:
+        """Return the arguments in JSON; raises NewerData for names that are not known here."""
+        try:
+            return self.decode(data)
+        except ValidationError as error:
+            if names := _unknown(error):
+                raise NewerData(event, names, deadline=deadline) from None
+            raise
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload unless the JSON is what the task takes."""
+        known = list(names_in(self._parameters))
+        try:
+            self.decode(data)
+        except ValidationError as error:
+            if names := _unknown(error):
+                raise UnknownParameters(queue, event, names, known) from None
+            raise InvalidPayload(queue, event, error) from None
+        except KeyError as error:
+            raise UnknownParameters(queue, event, list(error.args), known) from None
+
+    def _with_more(self, read: dict[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
+        own = set(names_in(self._parameters))
+        more = {name: value for name, value in read.items() if name not in own}
+        for name in more:
+            if name in self._parameters.taken:
+                raise KeyError(name)
+        return {**read, **adapter.validate_python(more)}
+
+
+def _unknown(error: ValidationError) -> list[str]:
+    """Return the names at the top of the data that are no parameters."""
+    return [
+        str(fault["loc"][0])
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+        if fault["type"] == _UNKNOWN and len(fault["loc"]) == 1
+    ]
+
+
+def _object_of(function: Callable[..., Any], parameters: Parameters) -> TypeAdapter[Any]:
+    """Return the adapter of the object; raises InvalidHandler where a type has no JSON form."""
+    # Imported here: who emits nothing and runs nothing does not wait for all of pydantic.
+    from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+
+    # Not a model, in which a parameter could not be called json or model_config.
+    typed_dict: Any = typing_extensions.TypedDict
+    made = typed_dict("data", _fields(parameters))
+    made.__pydantic_config__ = ConfigDict(extra="forbid" if parameters.more is None else "allow")
+    try:
+        return TypeAdapter(made)
+    except (PydanticSchemaGenerationError, PydanticUserError, TypeError, NameError) as error:
+        raise _culprit(function, parameters, error) from error
+
+
+def _fields(parameters: Parameters) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name in parameters.given:
+        marker: Any = Required if name in parameters.required else NotRequired
+        fields[name] = marker[readable(parameters.hints[name])]
+    if parameters.rest is not None:
+        item: Any = readable(parameters.hints[parameters.rest])
+        fields[parameters.rest] = NotRequired[list[item]]
+    return fields
+
+
+def _adapter_of_more(parameters: Parameters) -> TypeAdapter[Any] | None:
+    if parameters.more is None:
+        return None
+    from pydantic import TypeAdapter
+
+    value: Any = readable(parameters.hints[parameters.more])
+    more: Any = dict[str, value]
+    return TypeAdapter(more)
+
+
+def _culprit(function: Callable[..., Any], parameters: Parameters, error: Exception) -> Exception:
+    """Return the error that names the parameter whose type has no JSON form."""
+    from pydantic import TypeAdapter
+
+    for name in names_in(parameters):
+        try:
+            TypeAdapter(readable(parameters.hints[name]))
+        except Exception as its:
+            first = str(its).partition("\n")[0]
+            return unfit_parameter(function, name, f"has no JSON form ({first})")
+    return unfit_parameter(function, "data", f"has no JSON form ({error})")

@@ -1,0 +1,41 @@
+"""A task's function, read when it is first needed: its annotations may name what comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from taskmanager.tasks.arguments import Binder
+from taskmanager.tasks.calling import caller
+from taskmanager.tasks.parameters import Parameters, form_of, read_parameters
+from taskmanager.tasks.payload import TaskPayload
+
+
+class TaskSignature:
+    """What a task's function takes: to bind an emit, to check data, and to call it."""
+
+    def __init__(self, function: Callable[..., Any], *, name: str) -> None:
+        self.function = function
+        self._name = name
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters; raises InvalidHandler where an annotation cannot be read."""
+        return read_parameters(self.function)
+
+    @cached_property
+    def payload(self) -> TaskPayload:
+        """What the data must be; raises InvalidHandler for a type without a JSON form."""
+        return TaskPayload(self.function, self.parameters)
+
+    @cached_property
+    def call(self) -> Callable[..., Any]:
+        """What the engine calls as (job, ctx), or as (job) where no context is injected."""
+        return caller(self.function, self.parameters)
+
+    @cached_property
+    def bind(self) -> Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]:
+        """Turns the arguments of an emit into data; raises InvalidArguments."""
+        form = lambda: form_of(self.function)  # noqa: E731 - shown in errors only
+        return Binder(self.parameters, task=self._name, form=form).bind

@@ -1,0 +1,226 @@
+"""A task: a function that is emitted by a call that looks like its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, Unpack
+
+from consumers.errors import UnknownOption
+from processors.debounce import DebounceManager
+from taskmanager.admin.jobs import Jobs
+from taskmanager.emit.emission import Emission
+from taskmanager.emit.emitter import Emitter
+from taskmanager.errors import InvalidOption
+from taskmanager.handlers.registry import Registry
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.results import ResultReader
+from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.arguments import CallOptions
+from taskmanager.options.debounce import DEBOUNCE_OPTIONS
+from taskmanager.options.request import EmitsItself, Prepared, Way
+from taskmanager.tasks.signature import TaskSignature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What says by itself which emits are one job.
+_OWN_IDENTITY = frozenset({"id", "idempotency_key", "repeat", *DEBOUNCE_OPTIONS})
+
+
+class Home(NamedTuple):
+    """What a task needs of the task manager that it belongs to."""
+
+    emitter: Emitter
+    jobs: Jobs
+    registry: Registry
+
+
+class Call(Prepared, Generic[R]):
+    """A call of a task that is not emitted yet; what bind returns, and emit_many takes."""
+
+    __slots__ = ()
+
+
+class Task(EmitsItself, Generic[P, R]):
+    """What may be emitted with a function's own arguments; of a stub it is all there is.
+
+    Each emit is a job of its own: deduplicate=True makes equal arguments one live job.
+    Its name, docstring and signature are the function's.
+
+    event        the event that its jobs have
+    queue        the queue that they go to
+    function     the plain function
+    deduplicate  whether equal arguments are one live job
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        event: str,
+        queue: str,
+        home: Callable[[str], Home],
+        deduplicate: bool = False,
+        debounce: DebounceManager | None = None,
+    ) -> None:
+        update_wrapper(self, function, updated=())  # type: ignore[arg-type]
+        # A partial or an object has no name of its own.
+        self.__name__ = getattr(function, "__name__", event)
+        self.function = function
+        self.event = event
+        self.queue = queue
+        self.deduplicate = deduplicate
+        self.signature = TaskSignature(function, name=self.__name__)
+        self._home = home
+        self._debounce = debounce
+        self._options: dict[str, Any] = {}
+        self._on_success = False
+        self._way = Way(_Checks(self.signature, debounce), ResultReader(function))
+
+    def emit(self, /, *args: P.args, **kwargs: P.kwargs) -> Emission[R]:
+        """Emit a job that calls the function with these arguments; await its JobHandle.
+
+            handle = await greet.emit("Ada", times=2)
+
+        The arguments are checked as a call of the function would be, and their types as the
+        worker does. In a handler it counts as ctx.emit. Raises what TaskManager.emit raises,
+        InvalidArguments, and NotIncluded. To repeat it after RedisUnavailable may give a
+        second job: where that matters, give options(id=...) or options(idempotency_key=...).
+        """
+        return self._at_home.emitter.emit(
+            self.event,
+            self._arguments(args, kwargs),
+            on_success=self._on_success,
+            way=self._way,
+        )
+
+    def emit_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> SyncJobHandle[R]:
+        """Emit from a thread without an event loop; return when Redis has the job."""
+        return self._at_home.emitter.emit_sync(
+            self.event,
+            self._arguments(args, kwargs),
+            on_success=self._on_success,
+            way=self._way,
+        )
+
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return the call without emitting it, for emit_many; raises InvalidArguments."""
+        arguments = self._arguments(args, kwargs)
+        return Call(self.event, arguments, self._way, on_success=self._on_success)
+
+    async def emit_many(self, calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
+        """Emit many calls, of this task or others of its TaskManager; see its emit_many.
+
+        await greet.emit_many(greet.bind(name) for name in names)
+        """
+        return await self._at_home.emitter.emit_many(_calls(calls))
+
+    def emit_many_sync(self, calls: Iterable[Call[R]]) -> list[SyncJobHandle[R]]:
+        """Emit many calls from a thread without an event loop."""
+        return self._at_home.emitter.emit_many_sync(_calls(calls))
+
+    def options(self, **options: Unpack[CallOptions]) -> Task[P, R]:
+        """Return a task that is emitted with these options; it may be kept, and calls merge.
+
+        await greet.options(delay=60, priority=5).emit("Ada")
+
+        CallOptions says which there are. on_success=True emits it in a handler together
+        with the completion of that job.
+        """
+        _refuse_unknown(self.__name__, options)
+        made = copy.copy(self)
+        made._options = {**self._options, **options}
+        made._on_success = bool(made._options.pop("on_success", self._on_success))
+        made.queue = made._options.pop("queue", self.queue)
+        made.deduplicate = made._options.pop("deduplicate", self.deduplicate)
+        return made
+
+    def handle(self, id: str) -> JobHandle[R]:
+        """Return a handle of a job of this task by its id, whose result is of its type."""
+        return JobHandle(id, self.queue, None, jobs=self._at_home.jobs, read=self._way.read)
+
+    @property
+    def _at_home(self) -> Home:
+        return self._home(self.__name__)
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        data = self.signature.bind(args, kwargs)
+        arguments = {"queue": self.queue, "data": data, **self._options}
+        if not self.deduplicate and not self._says_identity:
+            arguments["deduplicate"] = False
+        return arguments
+
+    @property
+    def _says_identity(self) -> bool:
+        if self._debounce is not None:
+            return True
+        return any(
+            self._options.get(name) is not None for name in self._options if name in _OWN_IDENTITY
+        )
+
+    # Type checkers are to refuse a call of a stub.
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+            raise TypeError(
+                f"{self.__name__} is a stub, what it stands for runs elsewhere: "
+                f"await {self.__name__}.emit(...)"
+            )
+
+    def __repr__(self) -> str:
+        return f"<task {self.event!r} in queue {self.queue!r}>"
+
+
+class AsyncTask(Task[P, R]):
+    """A task of a coroutine function; called, it is that function."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Call the plain function: nothing is checked, injected or emitted."""
+        made: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        return made
+
+
+class SyncTask(Task[P, R]):
+    """A task of a plain function, which runs in a thread of the worker; called, it is that."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function: nothing is checked, injected or emitted."""
+        returned: R = self.function(*args, **kwargs)
+        return returned
+
+
+class _Checks:
+    """What is known of a task wherever it is emitted, registered there or not."""
+
+    def __init__(self, signature: TaskSignature, debounce: DebounceManager | None) -> None:
+        self._signature = signature
+        self._debounce = debounce
+
+    def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
+        """Return nothing: a task is emitted by itself."""
+        return []
+
+    def check_payload(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload when the data is not what the function takes."""
+        self._signature.payload.check(queue, event, data)
+
+    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
+        """Return how its emits are debounced; None when they are not."""
+        return self._debounce
+
+
+def _calls(calls: Iterable[Call[Any]]) -> list[Call[Any]]:
+    found = list(calls)
+    for it in found:
+        if not isinstance(it, Call):
+            raise InvalidOption("call", it, "give what bind returns: greet.bind('Ada')")
+    return found
+
+
+def _refuse_unknown(task: str, options: Mapping[str, Any]) -> None:
+    allowed = CallOptions.__annotations__
+    for name in options:
+        if name not in allowed:
+            raise UnknownOption(name, list(allowed), f"{task}.options")

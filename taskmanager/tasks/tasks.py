@@ -1,0 +1,232 @@
+"""Declare tasks: with a TaskManager at hand, or before there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from importlib import import_module
+from threading import Lock
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+
+from consumers.errors import UnknownOption
+from consumers.jobs.names import check_name
+from consumers.policy import is_coroutine_function
+from taskmanager.errors import InvalidOption
+from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions
+from taskmanager.options.handler import handler_options
+from taskmanager.options.tables import STUB, TASK, Table
+from taskmanager.tasks.errors import NotIncluded
+from taskmanager.tasks.known import KnownTask
+from taskmanager.tasks.parameters import default_event, refuse_unfit
+from taskmanager.tasks.task import AsyncTask, Home, SyncTask, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskOptions(HandlerOptions, total=False):
+    """What @tm.task takes: HandlerOptions, and these; all may be left out.
+
+    event        the event that its jobs have; the function's name, behind the prefix of Tasks
+    queue        the queue that they go to; that of Tasks, "default"
+    deduplicate  True: equal arguments are one live job; each emit is a job of its own
+    """
+
+    event: str
+    queue: str
+    deduplicate: bool
+
+
+class Declares(Protocol):
+    """A decorator that makes a task of a function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+class TaskDecorator(Declares, Protocol):
+    """The type of tm.task: the decorator, and what makes one with options."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+    @overload
+    def __call__(self, **options: Unpack[TaskOptions]) -> Declares: ...
+
+
+class DeclaresStub(Protocol):
+    """A decorator that makes a stub of a function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class StubDecorator(DeclaresStub, Protocol):
+    """The type of tm.stub: the decorator, and what makes one with options."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(
+        self, *, event: str = ..., queue: str = ..., deduplicate: bool = ...
+    ) -> DeclaresStub: ...
+
+
+class Tasks:
+    """Tasks without a TaskManager at hand: declared here, and included by one.
+
+        tasks = Tasks(queue="mail", prefix="mail.")
+
+        @tasks.task
+        async def greet(name: str, times: int = 1) -> str: ...
+
+        tm.include(tasks)            # or include=["shop.tasks"], the module that has them
+
+    queue is where their jobs go, prefix what their events begin with. app names the
+    TaskManager that they belong to, as "module:attribute": it is imported at the first
+    emit of a process that has not included them.
+    """
+
+    def __init__(
+        self, *, queue: str = DEFAULT_QUEUE, prefix: str = "", app: str | None = None
+    ) -> None:
+        self._queue = check_name("queue", queue)
+        self._prefix = prefix and check_name("event", prefix)
+        self._app = app
+        self._declared: dict[tuple[str, str], tuple[KnownTask, Any]] = {}
+        self._home: Home | None = None
+        self._lock = Lock()
+
+    @property
+    def task(self) -> TaskDecorator:
+        """Make a task of a function; as a decorator, bare or with TaskOptions.
+
+        Raises InvalidHandler for what cannot be called by a worker, InvalidOption for a second
+        function of one event, and AlreadyStarted when the worker runs.
+        """
+        return self._task
+
+    @property
+    def stub(self) -> StubDecorator:
+        """Make a task that runs elsewhere of a signature; it registers nothing here."""
+        return self._stub
+
+    @property
+    def home(self) -> Home | None:
+        """What they have of the TaskManager that included them; None before that."""
+        return self._home
+
+    def join(self, home: Home, *, register: bool = True) -> None:
+        """Belong to a task manager, which runs them unless its worker runs already.
+
+        Raises InvalidOption when they belong to another one.
+        """
+        with self._lock:
+            if self._home is not None and self._home != home:
+                allowed = "it belongs to another TaskManager: make a Tasks() for each"
+                raise InvalidOption("include", self, allowed)
+            if self._home is None and register:
+                for (queue, event), (known, repeat) in self._declared.items():
+                    home.registry.add_task(queue, event, known, repeat)
+            self._home = home
+
+    def _task(self, function: Any = None, /, **options: Any) -> Any:
+        _refuse_unknown(TASK, options)
+        if function is None:
+            return lambda it: self._declare(it, options)
+        return self._declare(function, options)
+
+    def _stub(self, function: Any = None, /, **options: Any) -> Any:
+        _refuse_unknown(STUB, options)
+        if function is None:
+            return lambda it: self._made(Task, it, options)
+        return self._made(Task, function, options)
+
+    def _declare(self, function: Any, options: Mapping[str, Any]) -> Task[Any, Any]:
+        kind = AsyncTask if is_coroutine_function(function) else SyncTask
+        beside = {name: value for name, value in options.items() if name not in STUB.keywords}
+        checked = handler_options(beside)
+        debounce, repeat = checked.pop("debounce", None), checked.pop("repeat", None)
+        made = self._made(kind, function, options, debounce=debounce)
+        known = KnownTask(
+            made.function, True, options=checked, debounce=debounce,
+            event=made.event, signature=made.signature,
+        )  # fmt: skip
+        self._add(made.queue, made.event, known, repeat)
+        return made
+
+    def _made(
+        self, kind: type[Task[Any, Any]], function: Any, options: Mapping[str, Any], **more: Any
+    ) -> Task[Any, Any]:
+        function = refuse_unfit(function)
+        event = options.get("event")
+        if event is None:
+            event = default_event(function)
+        return kind(
+            function,
+            event=check_name(
+                "event", f"{self._prefix}{event}" if isinstance(event, str) else event
+            ),
+            queue=check_name("queue", options.get("queue", self._queue)),
+            home=self._found_home,
+            deduplicate=_flag(options.get("deduplicate", False)),
+            **more,
+        )
+
+    def _add(self, queue: str, event: str, known: KnownTask, repeat: Any) -> None:
+        with self._lock:
+            before = self._declared.get((queue, event))
+            if before is not None:
+                known.refuse_other(before[0].call, queue, event)
+            if self._home is not None:
+                self._home.registry.add_task(queue, event, known, repeat)
+            self._declared[queue, event] = known, repeat
+
+    def _found_home(self, task: str) -> Home:
+        if self._home is None and self._app is not None:
+            # Here, because importing this package must not import the manager.
+            home = _home_of(self._app)
+            self.join(home, register=not home.registry.frozen)
+        if self._home is None:
+            raise NotIncluded(task)
+        return self._home
+
+    def __repr__(self) -> str:
+        names = ", ".join(event for _, event in self._declared)
+        return f"<Tasks {names or 'without any'}>"
+
+
+def _home_of(app: str) -> Home:
+    """Return what tasks have of the TaskManager at "module:attribute"."""
+    module, _, path = app.partition(":")
+    if not module or not path:
+        raise InvalidOption("app", app, 'name it as "module:attribute", like "shop.app:tm"')
+    found: Any = import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    home = getattr(found, "task_home", None)
+    if not isinstance(home, Home):
+        raise InvalidOption("app", app, f"there is no TaskManager, but {found!r}")
+    return home
+
+
+def _flag(given: object) -> bool:
+    if type(given) is not bool:
+        raise InvalidOption("deduplicate", given, "give True or False")
+    return given
+
+
+def _refuse_unknown(table: Table, options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in table.keywords:
+            raise UnknownOption(name, table.allowed, table.where)

@@ -1,0 +1,362 @@
+"""Functions as tasks: emitted by a call, run with the same arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from taskmanager import (
+    Context,
+    InvalidOption,
+    InvalidPayload,
+    Job,
+    JobCancelled,
+    JobFailed,
+    NotSerializable,
+    TaskManager,
+    TaskManagerError,
+    UnknownOption,
+    UnknownParameters,
+    injected,
+)
+from tests.support.facade import KEYS, letters, run_all
+
+
+class Size(Enum):
+    SMALL = "s"
+
+
+@dataclass
+class Order:
+    id: int
+    on: date
+
+
+def entries(redis: redis_py.Redis) -> list[dict[bytes, bytes]]:
+    """The fields of what lies in the only lane."""
+    (lane,) = redis.zrange(KEYS.lanes, 0, -1)  # type: ignore[misc]
+    found: Any = redis.xrange(f"{KEYS.base}lane:{lane.decode()}")
+    return [fields for _, fields in found]
+
+
+async def test_a_task_runs_with_the_arguments_of_its_emit(make: Callable[..., TaskManager]) -> None:
+    tm = make(ctx={"db": 5})
+    threads = []
+
+    @tm.task
+    async def greet(name: str, times: int = 1) -> str:
+        """Say hello."""
+        return " ".join([f"Hello, {name}!"] * times)
+
+    @tm.task
+    def add(a: int, b: int = 3, /, *rest: int, ctx: Context = injected, **more: int) -> list[int]:
+        threads.append(threading.current_thread())
+        return [a, b, *rest, ctx.db, *more.values()]
+
+    @tm.task
+    async def whole(order: Order, size: Size, job: Job = injected) -> Order:
+        assert (job.data, size) == ({"order": order, "size": size}, Size.SMALL)
+        return order
+
+    await run_all(tm)
+
+    assert await (await greet.emit("Ada", times=2)).result(10) == "Hello, Ada! Hello, Ada!"
+    assert await (await add.emit(1)).result(10) == [1, 3, 5]
+    assert await (await add.emit(1, 2, 7, x=9)).result(10) == [1, 2, 7, 5, 9]
+    order = Order(7, date(2026, 1, 2))
+    handle = await whole.emit(order, size=Size.SMALL)
+    assert await handle.result(10) == order
+    assert await whole.handle(handle.id).result(10) == order
+    assert threading.main_thread() not in threads
+    assert (await greet("Ada"), greet.__doc__, greet.__name__) == (
+        "Hello, Ada!", "Say hello.", "greet",
+    )  # fmt: skip
+
+
+async def test_a_tasks_emit_is_stored_as_one_by_name_is(
+    tm: TaskManager, redis: redis_py.Redis
+) -> None:
+    @tm.task
+    async def greet(name: str, times: int = 1) -> str: ...  # type: ignore[empty-body]
+
+    await greet.emit("Ada", times=2)
+    await tm.emit("greet", data={"name": "Ada", "times": 2})
+    await greet.options(deduplicate=True).emit("Ada", 2)
+
+    one, other = entries(redis)
+    assert one[b"data"] == b'{"name":"Ada","times":2}'
+    assert {it: one[it] for it in (b"event", b"data", b"options")} == {
+        it: other[it] for it in (b"event", b"data", b"options")
+    }
+
+
+async def test_each_emit_is_a_job_of_its_own_unless_something_says_otherwise(
+    make: Callable[..., TaskManager],
+) -> None:
+    tm = make()
+
+    @tm.task
+    async def tidy() -> None: ...
+
+    @tm.task(deduplicate=True)
+    async def index(page: int = 1) -> None: ...
+
+    @tm.task(debounce=60_000)
+    async def save(text: str) -> None: ...
+
+    async def created(*emits: Any) -> list[bool | None]:
+        return [(await it).created for it in emits]
+
+    assert await created(tidy.emit(), tidy.emit()) == [True, True]
+    assert await created(index.emit(1), index.emit(1), index.emit()) == [True, False, True]
+    assert await created(index.options(deduplicate=False).emit(1)) == [True]
+    assert await created(save.emit("a"), save.emit("a"), save.emit("b")) == [True, False, True]
+    for option in ({"id": "7"}, {"idempotency_key": "k"}, {"debounce": 9_000}):
+        task = tidy.options(**option)  # type: ignore[typeddict-item]
+        assert await created(task.emit(), task.emit()) == [True, False], option
+    with pytest.raises(UnknownOption, match="unknown option 'dealy' in tidy"):
+        tidy.options(dealy=3)  # type: ignore[call-arg]
+
+
+async def test_many_calls_are_emitted_at_once_beside_dicts(tm: TaskManager) -> None:
+    @tm.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    @tm.task(queue="other")
+    async def order(x: int) -> Order:
+        return Order(x, date(2026, 1, 1))
+
+    await run_all(tm)
+    same = await double.emit_many(double.bind(x) for x in range(3))
+    mixed = await tm.emit_many(
+        [order.bind(1), {"event": "double", "data": {"x": 5}}, double.options(priority=5).bind(6)]
+    )
+
+    assert [await it.result(10) for it in same] == [0, 2, 4]
+    assert [await it.result(10) for it in mixed] == [Order(1, date(2026, 1, 1)), 10, 12]
+    with pytest.raises(InvalidOption, match=r"give what bind returns"):
+        await double.emit_many([1])  # type: ignore[list-item]
+    with pytest.raises(InvalidOption, match="emit_many adds nothing to a completion"):
+        await tm.emit_many([double.options(on_success=True).bind(1)])
+
+
+async def test_data_that_a_task_does_not_take_is_refused_before_it_is_sent(
+    tm: TaskManager, redis: redis_py.Redis
+) -> None:
+    @tm.task
+    async def greet(name: str, times: int = 1) -> str: ...  # type: ignore[empty-body]
+
+    @tm.task
+    async def collect(a: int, ctx: Context = injected, **more: int) -> None: ...
+
+    wrong: list[tuple[type[Exception], str, Callable[[], Any]]] = [
+        (InvalidPayload, "times: Input should be a valid integer", lambda: greet.emit("a", "x")),  # type: ignore[arg-type]
+        (NotSerializable, "a set, which has no order", lambda: greet.emit({1})),  # type: ignore[arg-type]
+        (
+            UnknownParameters,
+            "the data of 'greet' names tiems, which its task in queue 'default' does not take; "
+            "its parameters: name, times; nothing was sent",
+            lambda: tm.emit("greet", data={"name": "x", "tiems": 2}),
+        ),
+        (InvalidPayload, "name: Field required", lambda: tm.emit("greet")),
+        (InvalidPayload, "should be an object", lambda: tm.emit("greet", data=[1])),
+        (UnknownParameters, "names ctx", lambda: tm.emit("collect", data={"a": 1, "ctx": 2})),
+        (InvalidPayload, "x: Input", lambda: tm.emit("collect", data={"a": 1, "x": "y"})),
+        (InvalidOption, r"it is a task: await greet.emit\(\.\.\.\)", lambda: tm.emit(greet)),  # type: ignore[call-overload]
+    ]
+    for kind, message, emit in wrong:
+        with pytest.raises(kind, match=message):
+            await emit()
+    assert redis.keys("*") == []
+
+
+async def test_a_task_in_a_handler_is_a_child_of_its_job(tm: TaskManager) -> None:
+    seen = []
+
+    @tm.task
+    async def receipt(n: int, job: Job = injected) -> int:
+        seen.append((n, job.correlation_id))
+        return n
+
+    @tm.task
+    async def sell(fails: bool) -> None:
+        # Not awaited: the run waits for it.
+        receipt.emit(1)
+        await receipt.options(on_success=True).emit(2)
+        if fails:
+            raise ValueError("sold out")
+
+    @tm.task
+    def in_thread() -> int:
+        receipt.options(on_success=True).emit_sync(3)
+        return receipt.emit_sync(4).result(10)
+
+    await run_all(tm)
+    await (await sell.options(correlation_id="c").emit(False)).result(10)
+    with pytest.raises(JobFailed, match="sold out"):
+        await (await sell.options(correlation_id="d").emit(True)).result(10)
+    assert await (await in_thread.emit()).result(10) == 4
+    await tm.until_idle()
+
+    assert sorted(seen, key=str) == sorted(
+        [(1, "c"), (2, "c"), (1, "d"), (3, None), (4, None)], key=str
+    )
+
+
+async def test_two_functions_of_one_event_are_refused_and_a_reload_replaces(
+    tm: TaskManager,
+) -> None:
+    def make(value: int) -> Callable[[], Any]:
+        async def greet() -> int:
+            return value
+
+        return greet
+
+    tm.task(make(1))
+    again = tm.task(make(2))
+
+    async def another() -> None: ...
+
+    with pytest.raises(
+        InvalidOption, match=r"in queue 'default' it has .*greet already, so .*another"
+    ):
+        tm.task(event="greet")(another)
+    with pytest.raises(InvalidOption, match="needs another: give event="):
+        tm.registerHandler(lambda job: None, event="old")
+        tm.task(event="old")(another)
+    await run_all(tm)
+
+    assert await (await again.emit()).result(10) == 2
+
+
+async def test_a_worker_does_not_start_with_a_task_that_it_cannot_read(
+    tm: TaskManager,
+) -> None:
+    @tm.task
+    async def bad(x: Undefined) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(TaskManagerError, match="the annotation 'Undefined' of 'x' cannot be read"):
+        await tm.start()
+
+
+async def test_a_schedule_of_a_task_is_checked_when_its_worker_starts(tm: TaskManager) -> None:
+    @tm.task(repeat={"pattern": "@daily", "data": {"times": 2}})
+    async def report(name: str) -> None: ...
+
+    with pytest.raises(UnknownParameters, match="names times"):
+        await tm.start()
+
+
+async def test_parameters_may_have_the_names_that_models_cannot_have(tm: TaskManager) -> None:
+    @tm.task
+    async def odd(json: int, schema: int, model_config: int, self_: int = 0) -> list[int]:
+        return [json, schema, model_config]
+
+    await run_all(tm)
+
+    assert await (await odd.emit(1, schema=2, model_config=3)).result(10) == [1, 2, 3]
+
+
+def test_tasks_are_emitted_from_a_thread_without_a_loop(make: Callable[..., TaskManager]) -> None:
+    tm = make()
+
+    @tm.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    handles = double.emit_many_sync([double.bind(1), double.bind(2)])
+    handle = double.emit_sync(3)
+
+    async def run() -> None:
+        await run_all(tm)
+        await tm.stop()
+
+    asyncio.run(run())
+    assert [it.result(10) for it in (*handles, handle)] == [2, 4, 6]
+
+
+# Without Redis
+
+
+async def test_what_is_emitted_within_a_capture_is_checked_and_not_sent() -> None:
+    tm = TaskManager("redis://nowhere:1/0")
+
+    @tm.task(queue="mail")
+    async def greet(name: str, times: int = 1) -> str: ...  # type: ignore[empty-body]
+
+    with tm.capture() as jobs:
+        handle = await greet.options(delay=60, priority=5).emit("Ada")
+        tm.emit("other", data=[1], id="7")
+        await tm.emit_many([greet.bind("Bob"), {"event": "x"}])
+        with pytest.raises(TypeError):
+            await greet.emit()  # type: ignore[call-arg]
+    with pytest.raises(TaskManagerError, match="was captured and not sent: it has no result"):
+        await handle.result()
+
+    assert [(it.event, it.queue, it.data, it.delay) for it in jobs] == [
+        ("greet", "mail", {"name": "Ada"}, 60.0),
+        ("other", "default", [1], 0.0),
+        ("greet", "mail", {"name": "Bob"}, 0.0),
+        ("x", "default", {}, 0.0),
+    ]
+    assert jobs[0].options["priority"] == 5
+    assert (handle.created, jobs[0].id, jobs[1].id) == (True, handle.id, "7")
+
+
+async def test_a_fake_context_keeps_what_is_emitted_with_it() -> None:
+    async def sell(n: int, ctx: Context = injected) -> int:
+        await ctx.emit("receipt", data={"n": n}, on_success=True)
+        return n + ctx.db
+
+    ctx = Context.fake(db=5)
+
+    assert await sell(1, ctx) == 6
+    assert [(it.event, it.data, it.on_success) for it in ctx.emitted] == [
+        ("receipt", {"n": 1}, True)
+    ]
+    with pytest.raises(AttributeError, match=r"called directly has no 'emit'.*Context.fake"):
+        await sell(1)
+
+
+async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(
+    make: Callable[..., TaskManager], redis: redis_py.Redis
+) -> None:
+    old, new = make(no_handler_deadline=3), make()
+    ran = []
+
+    @old.task(event="greet")
+    async def greet_old(name: str) -> None:
+        ran.append(("old", name))
+
+    @new.task(event="greet")
+    async def greet_new(name: str, loud: bool = False) -> str:
+        ran.append(("new", name))
+        return f"{name} {loud}"
+
+    await run_all(old)
+    plain, loud = await greet_new.emit("Ada"), await greet_new.emit("Bob", loud=True)
+    assert await plain.result(10) is None
+    lost = await greet_new.options(expires=0.5).emit("Eve", loud=True)
+    assert await loud.status() in ("waiting", "running", "retrying")
+    # The old one gives up on what nobody takes, in its three seconds.
+    with pytest.raises(JobFailed, match="no worker of the last 3 s has a version of 'greet' that"):
+        await loud.result(20)
+
+    with pytest.raises(JobCancelled, match="expired"):
+        await lost.result(20)
+    assert ran == [("old", "Ada")]
+    assert letters(redis) == [
+        "no worker of the last 3 s has a version of 'greet' that takes 'loud'"
+    ]
+    await old.stop()
+    await new.start()
+    assert await (await new.dlq.replay(loud.id)).result(10) == "Bob True"

@@ -1,0 +1,32 @@
+"""How long a job waits for a newer version of its handler."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumers.jobs.outcome import Buried, RetryAt
+from processors.retries.newer import NewerData, delay_after
+
+
+def test_it_is_put_back_soon_at_first_and_then_once_a_minute_for_an_hour() -> None:
+    delays = []
+    while (delay := delay_after(len(delays) + 1, 3600)) is not None:
+        delays.append(delay)
+
+    assert delays[:4] == [1, 2, 4, 5]
+    assert (delays.count(5), delays.count(60)) == (24, 58)
+    assert 3600 <= sum(delays) < 3660
+
+
+@pytest.mark.parametrize(("deliveries", "deadline"), [(1, 0), (2, 1), (10**9, 3600)])
+def test_it_is_buried_when_it_has_waited_long_enough(deliveries: int, deadline: float) -> None:
+    outcome = NewerData("greet", ["loud", "x" * 500], deadline=deadline).outcome(deliveries)
+
+    assert isinstance(outcome, Buried)
+    assert outcome.reason == "bad_payload"
+    assert "has a version of 'greet' that takes 'loud', 'xxxx" in outcome.error
+    assert len(outcome.error) < 300
+
+
+def test_a_put_back_uses_no_attempt() -> None:
+    assert NewerData("greet", ["loud"], deadline=60).outcome(2) == RetryAt(2000, uses_attempt=False)
