@@ -33,7 +33,10 @@ class InvalidInput(TaskManagerError, ValueError):
 
 
 class InvalidName(InvalidInput):
-    """Raised when a queue, event, partition, type, worker or job name is not allowed."""
+    """Raised when a queue, event, partition, type, worker or job name is not allowed.
+
+    kind is what was to be named, given the name.
+    """
 
     def __init__(self, kind: str, given: object, allowed: str) -> None:
         super().__init__(f"{kind} {given!r} is not allowed: {allowed}")
@@ -42,7 +45,7 @@ class InvalidName(InvalidInput):
 
 
 class InvalidPriority(InvalidInput):
-    """Raised when a priority is not an integer from -100 to 100."""
+    """Raised when a priority is not an integer from -100 to 100; given is what it was."""
 
     def __init__(self, given: object) -> None:
         super().__init__(
@@ -53,7 +56,7 @@ class InvalidPriority(InvalidInput):
 
 
 class NotSerializable(InvalidInput):
-    """Raised when a value cannot be stored as JSON."""
+    """Raised when a value cannot be stored as JSON: what it was to be, and the reason."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
@@ -67,7 +70,7 @@ class NotSerializable(InvalidInput):
 class TooLarge(InvalidInput):
     """Raised when a payload, a result or a batch of children exceeds its limit.
 
-    size and limit are in bytes, or in jobs where what says so.
+    what names it; size and limit are in bytes, or in jobs where what says so.
     """
 
     def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
@@ -85,7 +88,7 @@ _RENAMED = {"unique": "deduplicate"}
 
 
 class UnknownOption(InvalidInput):
-    """Raised when an option's name is not known; names the allowed ones."""
+    """Raised when an option's name is not known: given is that name, allowed has the others."""
 
     def __init__(self, given: str, allowed: list[str], where: str) -> None:
         now = _RENAMED.get(given)
@@ -98,7 +101,10 @@ class UnknownOption(InvalidInput):
 
 
 class QueueFull(TaskManagerError):
-    """Raised when an emit is refused because nothing more fits; nothing was stored."""
+    """Raised when an emit is refused because nothing more fits; nothing was stored.
+
+    queue is the one that is full, reason what the limit is.
+    """
 
     def __init__(self, queue: str, reason: str) -> None:
         super().__init__(
@@ -110,7 +116,7 @@ class QueueFull(TaskManagerError):
 
 
 class TooManyLanes(TaskManagerError):
-    """Raised when a job needs a new lane and the queue already has its most."""
+    """Raised when a job needs a new lane and the queue already has its most, which is limit."""
 
     def __init__(self, queue: str, lane: str, limit: int) -> None:
         super().__init__(
@@ -144,7 +150,7 @@ class BrokenKey(TaskManagerError):
 
 
 class UnknownClause(TaskManagerError):
-    """Raised when only a newer version knows what is asked before a job is added."""
+    """Raised when only a newer version knows the clause that is asked before a job is added."""
 
     def __init__(self, clause: str) -> None:
         super().__init__(
@@ -157,8 +163,9 @@ class UnknownClause(TaskManagerError):
 class RedisUnavailable(TaskManagerError):
     """Raised when Redis did not answer in time.
 
-    outcome is "not_sent" when surely nothing was stored, "unknown" when the
-    request may have been executed although its reply never came.
+    where is its URL, without a password, reason what was seen last. outcome is "not_sent"
+    when surely nothing was stored, "unknown" when the request may have been executed
+    although its reply never came.
     """
 
     def __init__(self, where: str, reason: str, *, outcome: Literal["unknown", "not_sent"]) -> None:
@@ -189,7 +196,10 @@ class LayoutMismatch(TaskManagerError):
 
 
 class LeaseLost(TaskManagerError):
-    """Raised inside a handler whose delivery was taken over; what it does no longer counts."""
+    """Raised inside a handler whose delivery was taken over; what it does no longer counts.
+
+    job_id is its job.
+    """
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -200,7 +210,7 @@ class LeaseLost(TaskManagerError):
 
 
 class JobTimeout(TaskManagerError, TimeoutError):
-    """Recorded as the error of a run that took longer than its timeout (seconds)."""
+    """Recorded as the error of a run of job_id that took longer than its timeout (seconds)."""
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(

@@ -32,7 +32,7 @@ ALL = (_UNRUN,)
 
 @dataclass(frozen=True, slots=True)
 class DebounceManager:
-    """How the emits of one handler, or one emit, are debounced; times in ms.
+    """How the emits of one handler, or one emit, are debounced: the mode; times in ms.
 
     trailing: the last emit of a storm runs, window_ms after it, at most longest_ms after
     the first; an emit during the run starts another storm, and so a second run.

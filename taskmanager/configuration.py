@@ -13,6 +13,7 @@ import redis.asyncio as redis_async
 from typing_extensions import TypeVar
 
 from consumers.connections.connector import Connector
+from consumers.errors import InvalidInput
 from consumers.telemetry import Telemetry
 from taskmanager import embedded, settings
 from taskmanager.errors import ConflictingOptions, NotConfigured
@@ -28,7 +29,8 @@ Seconds = float | timedelta
 class TaskManagerOptions(TypedDict, Generic[T], total=False):
     """What TaskManager and its init take, as a dict to be handed on: TaskManager(**options).
 
-    T is the type of ctx.
+    T is the type of ctx. The names, what they mean and their defaults stand with Settings and
+    with TaskManager.
     """
 
     db: RedisSource | None
@@ -93,6 +95,16 @@ class Configuration:
             self._connector = Connector.of(self._resolved_source())
         return self._connector
 
+    def __str__(self) -> str:
+        """Where Redis is, without a password, and the namespace; nothing is started for it."""
+        try:
+            source = self._chosen_source()
+            named = "no Redis" if source is None else _where(source)
+            return ", namespace ".join([named, repr(self.settings.namespace)])
+        except InvalidInput as error:
+            # Of the environment, for one, which nobody has asked for yet.
+            return f"settings that are not allowed ({error})"
+
     @property
     def archive(self) -> Connector | None:
         """Where results, logs and progress are kept, when they have a Redis of their own."""
@@ -140,6 +152,10 @@ def _archive_source(
     if not _is_embedded(archive):
         Connector.of(archive)
     return archive
+
+
+def _where(source: RedisSource) -> str:
+    return str(source) if _is_embedded(source) else Connector.of(source).where
 
 
 def _is_embedded(source: RedisSource) -> bool:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class InvalidOption(InvalidInput):
-    """Raised when an option or a setting has a value that is not allowed."""
+    """Raised when an option or a setting, name, was given a value that is not allowed, given."""
 
     def __init__(self, name: str, given: object, allowed: str) -> None:
         super().__init__(f"{name} {given!r} is not allowed: {allowed}")
@@ -77,7 +77,7 @@ class InvalidHandler(InvalidInput):
 class InvalidPayload(InvalidInput):
     """Raised when data is emitted that the handler of its event would refuse; nothing was sent.
 
-    errors are pydantic's, one a fault: loc, msg, type, input.
+    event and queue name the handler; errors are pydantic's, one a fault: loc, msg, type, input.
     """
 
     def __init__(self, queue: str, event: str, error: ValidationError) -> None:
@@ -108,7 +108,7 @@ class NoEventLoop(TaskManagerError, RuntimeError):
 
 
 class NotConfirmedYet(TaskManagerError):
-    """Raised when the handle of an emission is asked for before Redis has answered."""
+    """Raised when the handle of an emission, of job_id, is asked for before Redis has answered."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id!r} is not confirmed yet: await the emission first")
@@ -152,7 +152,7 @@ class NotInHandler(TaskManagerError, RuntimeError):
 
 
 class OwnJob(TaskManagerError):
-    """Raised when a handler emits the id that it is running; nothing was sent.
+    """Raised when a handler emits the id that it is running, job_id; nothing was sent.
 
     The id is live, so the emit would find it and add nothing.
     """
@@ -185,7 +185,7 @@ class OtherLoop(TaskManagerError, RuntimeError):
 
 
 class WorkerBroken(TaskManagerError):
-    """Raised by run when the worker stopped by itself because its process cannot go on."""
+    """Raised by run when the worker stopped by itself because its process cannot go on; see why."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the worker stopped: {why}; its jobs are handed back, start it anew")
@@ -193,7 +193,10 @@ class WorkerBroken(TaskManagerError):
 
 
 class NoHandlers(TaskManagerError):
-    """Raised when a worker is to run and no handler is registered."""
+    """Raised when a worker is to run and no handler is registered.
+
+    included names the modules that were imported for handlers.
+    """
 
     def __init__(self, included: Sequence[str] = ()) -> None:
         looked = f" (included was {', '.join(included)})" if included else ""
@@ -205,7 +208,10 @@ class NoHandlers(TaskManagerError):
 
 
 class NotReplayable(TaskManagerError):
-    """Raised when a dead letter is to be replayed that is not there, or that is no job."""
+    """Raised when a dead letter is to be replayed that is not there, or that is no job.
+
+    job_id and queue say which.
+    """
 
     def __init__(self, job_id: str, queue: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} of queue {queue!r} cannot be replayed: {reason}")
@@ -214,7 +220,10 @@ class NotReplayable(TaskManagerError):
 
 
 class ScheduleRefused(TaskManagerError):
-    """Raised when a schedule is not put in force, or cannot be by this version."""
+    """Raised when a schedule is not put in force, or cannot be by this version.
+
+    name and queue say which, reason why.
+    """
 
     def __init__(self, name: str, queue: str, reason: str) -> None:
         super().__init__(f"schedule {name!r} of queue {queue!r} is refused: {reason}")
@@ -224,7 +233,7 @@ class ScheduleRefused(TaskManagerError):
 
 
 class NoSuchSchedule(TaskManagerError):
-    """Raised when the job of a schedule is to be emitted and there is no such schedule."""
+    """Raised when the job of a schedule is to be emitted and the queue has none of that name."""
 
     def __init__(self, name: str, queue: str) -> None:
         super().__init__(

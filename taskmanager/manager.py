@@ -15,6 +15,7 @@ from consumers.connections.connector import Connector
 from consumers.jobs.names import check_name
 from consumers.telemetry import Telemetry
 from taskmanager import settings
+from taskmanager.admin.dlq import DeadLetterQueue
 from taskmanager.admin.schedules import ScheduleHandle
 from taskmanager.assembly import Assembly
 from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskManagerOptions
@@ -27,6 +28,7 @@ from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
+from taskmanager.sync import Sync
 from taskmanager.tasks.face import TaskFace
 from taskmanager.tasks.task import Home
 
@@ -46,8 +48,8 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     says what counts for all handlers: {"retry": {...}, "dlq": {...}, "debounce": 300};
     the last skips a job whose id has completed a run within so many seconds. telemetry
     hears of the worker's outcomes, batch by batch, see consumers.telemetry.
-    The other arguments and their defaults are in taskmanager.settings: durations
-    are in seconds or a timedelta; what is not given comes from the environment's
+    The other arguments and their defaults are those of Settings: durations are in
+    seconds or a timedelta; what is not given comes from the environment's
     TASKMANAGER_<NAME>. Nothing is connected before the first use.
     """
 
@@ -121,8 +123,8 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         self._open_tasks(Home(assembly.emitter, assembly.jobs, self._registry))
         self._context = assembly.context
         self._life = assembly.life
-        self.dlq = assembly.dlq
-        self.sync = assembly.sync
+        self._dlq = assembly.dlq
+        self._sync = assembly.sync
 
     @classmethod
     def init(
@@ -155,6 +157,11 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     # Reading
 
+    @property
+    def sync(self) -> Sync:
+        """The methods of this object that are awaited, as calls that block; for any thread."""
+        return self._sync
+
     def get_context(self) -> Context[T]:
         """Return the context that handlers get, whose emit works outside handlers as well.
 
@@ -185,6 +192,11 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         """
         await self._queues.drain(queue)
 
+    @property
+    def dlq(self) -> DeadLetterQueue:
+        """The dead letters of all queues, to be listed, read, replayed and purged."""
+        return self._dlq
+
     # Pausing, schedules
 
     async def pause(
@@ -214,11 +226,23 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     # Running
 
-    async def start(self) -> None:
-        """Connect and, when handlers are registered, run their jobs; return when they are fetched.
+    async def connect(self) -> None:
+        """Get ready to emit and to ask on this event loop, running no handlers.
 
-        Waits connect_timeout seconds for Redis, then raises RedisUnavailable.
-        A second call does nothing; while a stop is under way it waits for that
+        For programs that run elsewhere what they emit, such as web applications; stop() ends
+        it, and ``async with tm`` is both. Redis is connected at the first use: if it is away,
+        that use raises RedisUnavailable, and the next one tries again. A second call does
+        nothing. Raises NotConfigured.
+        """
+        await self._life.connect()
+
+    async def start(self) -> None:
+        """Run the handlers that are registered: this process becomes a worker.
+
+        Returns when jobs are fetched; they then run on this event loop, and in threads, until
+        stop(). Without handlers it only connects; see connect() for a process that has handlers
+        and is not to run them. Waits connect_timeout seconds for Redis, then raises
+        RedisUnavailable. A second call does nothing; while a stop is under way it waits for that
         and starts anew. Handlers cannot be registered any more.
         """
         await self._life.start()
@@ -253,7 +277,8 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         await self._life.until_idle()
 
     async def __aenter__(self) -> Self:
-        await self._life.connect()
+        """Connect, running no handlers; see connect()."""
+        await self.connect()
         return self
 
     async def __aexit__(
@@ -262,14 +287,19 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Stop; see stop()."""
         await self.stop()
+
+    def __repr__(self) -> str:
+        queues = ", ".join(self._registry.queues) or "none"
+        return f"<TaskManager of {self._configuration}, queues with handlers: {queues}>"
 
     # Settings
 
     def configure(self, **values: Any) -> None:
         """Set settings that win over the constructor's; what the command line does.
 
-        The names are in taskmanager.settings; None means not given.
+        The names are those of Settings; None means not given.
         """
         if self._registry.frozen:
             raise AlreadyStarted("configure")

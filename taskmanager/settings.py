@@ -2,24 +2,8 @@
 
 A setting given on the command line wins over one of the constructor, that one
 over the environment's ``TASKMANAGER_<NAME>``, and that one over the default.
-No duration may be longer than a year, and concurrency is 10,000 at most.
-
-    redis_url            where Redis is: redis://, rediss://, unix:// or embedded://; no default
-    namespace            what every key starts with; "tm"
-    concurrency          jobs that run at a time; 1
-    queues               the queues to work on, comma separated; all that have a handler
-    name                 the worker's stable name; made from the host's
-    lease                seconds a job stays ours without renewal; 30
-    max_deliveries       times a job is handed out before it may be buried as crash_loop; 5
-    result_ttl           seconds a result is kept; 300
-    log_ttl              seconds a job's log and progress are kept; 86400
-    emit_timeout         seconds an emit is repeated while Redis is away; 5
-    connect_timeout      seconds start waits for Redis; 30
-    shutdown_timeout     seconds running jobs have to finish after a stop; 25
-    max_queue_depth      jobs a queue takes before QueueFull; no limit
-    no_handler_deadline  seconds a job waits for a worker that knows its event; 3600
-    max_loop_lag         seconds a handler may block the event loop before others get its jobs; 3600
-    expose               a port that is kept for an HTTP API to come, nothing listens on it; 4000
+No duration may be longer than a year, and concurrency is 10,000 at most. The names, what they mean
+and their defaults stand with Settings.
 """
 
 from __future__ import annotations
@@ -40,7 +24,25 @@ PREFIX = "TASKMANAGER_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force; durations are in seconds."""
+    """The settings in force; durations are in seconds.
+
+    redis_url            where Redis is: redis://, rediss://, unix:// or embedded://; no default
+    namespace            what every key starts with; "tm"
+    concurrency          jobs that run at a time; 1
+    queues               the queues to work on, comma separated; all that have a handler
+    name                 the worker's stable name; made from the host's
+    lease                seconds a job stays ours without renewal; 30
+    max_deliveries       times a job is handed out before it may be buried as crash_loop; 5
+    result_ttl           seconds a result is kept; 300
+    log_ttl              seconds a job's log and progress are kept; 86400
+    emit_timeout         seconds an emit is repeated while Redis is away; 5
+    connect_timeout      seconds start waits for Redis; 30
+    shutdown_timeout     seconds running jobs have to finish after a stop; 25
+    max_queue_depth      jobs a queue takes before QueueFull; no limit
+    no_handler_deadline  seconds a job waits for a worker that knows its event; 3600
+    max_loop_lag         seconds a handler may block the event loop before others get its jobs; 3600
+    expose               a port that is kept for an HTTP API to come, nothing listens on it; 4000
+    """
 
     # It may hold a password.
     redis_url: str | None = field(default=None, repr=False)

@@ -30,11 +30,13 @@ _AGAIN = "A"
 class DeadLetter:
     """A job that was given up, or an entry that was none.
 
-    reason is a short word; error is text with a traceback where there is one;
+    event, queue and data are those of the job, died_at is when it was given up. reason is a
+    short word; error is text with a traceback where there is one;
     errors are the last 10, each {"at": ms since 1970, "attempt", "delivery",
     "error"}. attempts counts runs that were recorded, deliveries also those
     that were not; run is the one that died. A foreign entry has the id
-    ``foreign:<entry>``, no data, and its bytes in raw.
+    ``foreign:<entry>``, no data, and its bytes in raw. entry is where the letter stands in
+    its stream.
     """
 
     id: str

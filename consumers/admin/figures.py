@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
-    """One lane: waiting and active jobs, and the age of the oldest waiting one (ms)."""
+    """One lane, by its name: how many jobs are waiting and active there.
+
+    oldest_waiting_ms is how long the oldest waiting one has waited, None without one.
+    """
 
     name: str
     waiting: int
@@ -20,8 +23,11 @@ class QueueStats:
     """The figures of a queue.
 
     waiting, delayed, active (delivered and not settled), parked and dead are
-    how many there are now; the totals count since the queue was made;
-    oldest_waiting_ms is how long the oldest waiting job has waited. Jobs that were cancelled
+    how many there are now; completed_total, failed_total, retried_total and
+    cancelled_total count runs by their outcomes since the queue was made;
+    oldest_waiting_ms is how long the oldest waiting job has waited. lanes has the same of
+    each lane; paused says whether the queue is, paused_events names the events that are by
+    themselves. Jobs that were cancelled
     in their lane are counted there until they are passed over, and in waiting not any more.
     debounced_total is how many emits of storms became part of another one, vanished_total
     how many jobs were found to be gone with entries that somebody deleted.

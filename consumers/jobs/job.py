@@ -47,11 +47,18 @@ class Notes(Protocol):
 class Job(Generic[D_co]):
     """One unit of work, as its handler sees it.
 
-    data is the decoded payload. attempt starts at 1 and grows with each
-    recorded failure; delivery starts at 1 and grows each time the job is handed
-    to a worker, crashes included. created_at is when it was emitted, by Redis'
-    clock. cancelled turns True when this run no longer counts; a synchronous
-    handler should look at it in long loops.
+    data is the decoded payload. id, event, queue, partition, priority and correlation_id
+    are what it was emitted with, options what was given beside them, for its retries for
+    one. attempt starts at 1 and grows with each recorded failure, of which max_retries are
+    followed by another attempt; delivery starts at 1 and grows each time the job is handed
+    to a worker, crashes included. timeout is what a run may take, in seconds, None for any
+    time. cancelled turns True when this run no longer counts; a synchronous handler should
+    look at it in long loops.
+
+    fence grows with each delivery of the id: whoever keeps the highest that was seen can
+    refuse a worker that comes too late. generation counts the jobs of the queue, so it
+    tells apart those of one id; type is that of the workers that the job is for; on_success
+    has the jobs that are added when this one completes.
     """
 
     __slots__ = (

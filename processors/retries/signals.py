@@ -25,7 +25,8 @@ class Signal(Exception):
 class Retry(Signal):
     """Run the job again, as after a failure: it uses the retry budget.
 
-    delay is in seconds or a timedelta; without it the backoff decides.
+    delay is given in seconds or a timedelta, and kept in seconds; without it the backoff
+    decides. reason is what is recorded as the error.
     """
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
@@ -35,7 +36,10 @@ class Retry(Signal):
 
 
 class Snooze(Signal):
-    """Run the job again after a delay (seconds or a timedelta), without using the retry budget."""
+    """Run the job again after a delay, without using the retry budget.
+
+    delay is given in seconds or a timedelta, and kept in seconds; reason says what it waits for.
+    """
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         super().__init__(reason)

@@ -26,7 +26,10 @@ _ITEM = re.compile(r"(\*|[0-9A-Z]+)(?:-([0-9A-Z]+))?(?:/([0-9]{1,3}))?")
 
 
 class InvalidSchedule(InvalidInput):
-    """Raised when the pattern or the time zone of a schedule is not allowed."""
+    """Raised when the pattern or the time zone of a schedule is not allowed.
+
+    given is what was given, reason why it is refused.
+    """
 
     def __init__(self, what: str, given: object, reason: str) -> None:
         super().__init__(f"{what} {given!r} is not allowed: {reason}")

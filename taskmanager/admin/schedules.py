@@ -140,7 +140,10 @@ class Schedules:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleHandle:
-    """A schedule, to be asked for and changed. Its methods say False or None when there is none."""
+    """A schedule, to be asked for and changed by its name and queue.
+
+    Its methods say False or None when there is none. schedules is what answers.
+    """
 
     name: str
     queue: str

@@ -12,7 +12,7 @@ from taskmanager.emit.emission import Emission
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handles.handle import JobHandle
 from taskmanager.handles.sync_handle import SyncJobHandle
-from taskmanager.options.arguments import EmitArguments, EmitWithoutData
+from taskmanager.options.arguments import EmitArguments, EmitWithoutData, with_manual
 from taskmanager.options.request import Item
 
 D = TypeVar("D")
@@ -44,6 +44,7 @@ class EmitFace:
         data: D,
         **arguments: Unpack[EmitWithoutData],
     ) -> Emission[R]: ...
+    @with_manual(EmitArguments)
     def emit(self, event: Any, **arguments: Any) -> Emission[Any]:
         """Emit a job; await what is returned to have it confirmed and get its JobHandle.
 
@@ -53,7 +54,7 @@ class EmitFace:
 
         event is its name, or one dict of all, or the function that handles it: then the queue
         is the one it is registered in, and the result is read as its return annotation says.
-        EmitArguments says what may be given. The job is checked and on its way
+        What else may be given stands below, and in EmitArguments. The job is checked and on its way
         when the call returns, awaited or not. Outside a handler, what was not
         awaited may be lost with an event loop that ends: await it, or leave
         ``async with tm`` or call stop() before. In a handler, it is awaited

@@ -12,7 +12,7 @@ from taskmanager.handlers.middleware import M
 from taskmanager.handlers.modules import Modules
 from taskmanager.handlers.registry import Registry
 from taskmanager.handlers.signature import D, H, HandlerOf
-from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions
+from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions, with_manual
 
 
 class HandlerFace:
@@ -55,7 +55,8 @@ class HandlerFace:
         payload: UnionType | None = None,
         **options: Unpack[HandlerOptions],
     ) -> Callable[[H], H]: ...
-    def registerHandler(self, *positional: Any, **given: Any) -> Any:
+    @with_manual(HandlerOptions)
+    def registerHandler(self, *positional: Any, **options: Any) -> Any:
         """Register the handler of an event in a queue; as a decorator or a call.
 
             @tm.registerHandler(event="send-email", queue="emails")
@@ -67,8 +68,8 @@ class HandlerFace:
 
         A handler takes (job, ctx) or (job). A coroutine function runs on the
         event loop, a plain one in a thread. What it returns is the job's result
-        and must be JSON of at most 64 KiB; if it raises, the job is retried as
-        HandlerOptions and processor= say, then buried. The function is returned
+        and must be JSON of at most 64 KiB; if it raises, the job is retried as the
+        options below and processor= say, then buried. The function is returned
         unchanged. A wrapper is called as its own parameters say. One of any
         (*args) is given ctx if the second parameter of what it wraps is named
         ctx or context, or annotated as Context. A second handler of the same
@@ -80,7 +81,7 @@ class HandlerFace:
         for. job.data is then of that type; data that is not is refused at emit
         where the handler is registered, and elsewhere buried as bad_payload.
         """
-        return self._registry.register(positional, given)
+        return self._registry.register(positional, options)
 
     register_handler = registerHandler
 

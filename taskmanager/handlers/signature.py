@@ -35,7 +35,11 @@ _R = TypeVar("_R")
 
 
 class RegisterHandlerOptions(HandlerOptions, Generic[_T, _D], total=False):
-    """What registerHandler takes as one dict; T is the type of ctx, D that of job.data."""
+    """What registerHandler takes as one dict; T is the type of ctx, D that of job.data.
+
+    handler is the function, event and queue are where it is registered, payload says what its
+    data must be; the others are those of HandlerOptions.
+    """
 
     handler: Required[TaskHandler[_T, _D]]
     event: Required[str]

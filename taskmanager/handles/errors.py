@@ -28,7 +28,7 @@ class ResultUnavailable(TaskManagerError):
 
 
 class JobFailed(ResultUnavailable):
-    """Raised when the job whose result is asked for was given up.
+    """Raised when the job whose result is asked for, job_id, was given up.
 
     letter is its dead letter; None when it was replayed or purged since, or
     dead letters are not kept.
@@ -42,7 +42,10 @@ class JobFailed(ResultUnavailable):
 
 
 class JobCancelled(ResultUnavailable):
-    """Raised when the job whose result is asked for was cancelled, discarded or had expired."""
+    """Raised when the job whose result is asked for was cancelled, discarded or had expired.
+
+    job_id is the job, reason what the cancel said.
+    """
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"job {job_id!r} was cancelled: {reason}")
@@ -51,7 +54,7 @@ class JobCancelled(ResultUnavailable):
 
 
 class ResultExpired(ResultUnavailable):
-    """Raised when a run is not live and how it ended is not kept any more."""
+    """Raised when a run of job_id is not live and how it ended is not kept any more."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -62,7 +65,7 @@ class ResultExpired(ResultUnavailable):
 
 
 class ResultTimeout(ResultUnavailable, TimeoutError):
-    """Raised when a job did not end within the seconds that its result was waited for."""
+    """Raised when a job, job_id, did not end within the seconds that its result was waited for."""
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(
@@ -75,7 +78,7 @@ class ResultTimeout(ResultUnavailable, TimeoutError):
 class InvalidResult(ResultUnavailable):
     """Raised when a result is not what its function's return annotation says.
 
-    The job completed: value has what it returned, as JSON gives it.
+    The job, job_id, completed: value has what it returned, as JSON gives it.
     """
 
     def __init__(self, job_id: str, annotation: str, reason: str, value: object) -> None:

@@ -31,13 +31,15 @@ class Serves(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobHandle(Generic[R_co]):
-    """A job, to be asked for; JobHandle[R] is one whose handler returns R.
+    """A job, to be asked for by its id and queue; JobHandle[R] is one whose handler returns R.
 
     created is False when a job with this id was live already and is the one
     the handle stands for; None for a child that is added on its parent's
     success, and where nothing was emitted. run tells apart the runs of one id,
     growing; None stands for the live or latest one. The handle of an emit with
-    repeat= is that of the next fire's job: it is "delayed" until then.
+    repeat= is that of the next fire's job: it is "delayed" until then. jobs is what answers;
+    None in a handle that was made by hand, which can only be compared. read is how the
+    result is read; None for as JSON gives it.
     """
 
     id: str

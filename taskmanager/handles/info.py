@@ -45,14 +45,17 @@ class CancelOutcome(StrEnum):
 
 
 class LogLine(NamedTuple):
-    """A line of a job's log; at is in UTC, by Redis' clock."""
+    """A line of a job's log: the message, and when it was written (at), in UTC by Redis' clock."""
 
     at: datetime
     message: str
 
 
 class Progress(NamedTuple):
-    """How far a job is: done of total, in the handler's unit."""
+    """How far a job is: done of total, in the handler's unit, and a note, if there is one.
+
+    at is when that was said, in UTC by Redis' clock.
+    """
 
     at: datetime
     done: float
@@ -62,12 +65,15 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
-    """What is known of a job.
+    """What is known of a job; times are in UTC, by Redis' clock.
 
+    id, queue, event, data, partition, priority and options are what it was emitted with,
+    attempt, deliveries and errors as in Job. created_at is when it was emitted, due_at when a
+    delayed one may start. run tells apart the jobs of one id. worker is who holds it.
     Of a job that has ended only id, queue, state and run are known, and while
     they are kept the result of a completed one, the reason of a cancelled one,
     and the letter of a dead one. Of one that waits, reason says why it was put aside, if it
-    was. run tells apart the jobs of one id. worker is who holds it.
+    was.
     """
 
     id: str
@@ -94,12 +100,13 @@ class JobInfo:
 class ScheduleInfo:
     """What is known of a schedule; times are in UTC, by Redis' clock.
 
-    next_fires are the next five, none while it is paused; paused says why it is, None when
-    it is not. source is "handler" or "emit"; registered_at is when a worker or an emit last
-    said that the definition is in use. last_fired is the latest fire time that was dealt
-    with, last_id the id of the latest job; fires counts jobs, skipped the fire times
-    without one. event and pattern are empty when a newer version, or somebody else,
-    has written the definition.
+    name, queue, event, pattern, tz, data, missed, overlap and version are those of its
+    definition, see EmitArguments. next_fires are the next five, none while it is paused;
+    paused says why it is, None when it is not. source is "handler" or "emit";
+    registered_at is when a worker or an emit last said that the definition is in use.
+    last_fired is the latest fire time that was dealt with, last_id the id of the latest
+    job; fires counts jobs, skipped the fire times without one. event and pattern are empty
+    when a newer version, or somebody else, has written the definition.
     """
 
     name: str

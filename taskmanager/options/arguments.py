@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict
+from inspect import cleandoc
+from textwrap import indent
+from typing import Any, Literal, TypedDict, TypeVar
 
 from consumers.errors import UnknownOption
 from processors.retries.retry import RetryFunction, RetryPolicy
 from taskmanager.options.tables import EMIT
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_QUEUE = "default"
 
@@ -67,7 +71,7 @@ class EmitWithoutData(_Options, total=False):
 
 
 class EmitArguments(EmitWithoutData, total=False):
-    """What emit takes beside the event; all of it may be left out.
+    """What emit takes beside the event; all may be left out.
 
     queue            where the job waits; "default"
     data             the payload: JSON values, a model, a dataclass; {}; None is stored as null
@@ -87,13 +91,14 @@ class EmitArguments(EmitWithoutData, total=False):
     timeout          seconds or a timedelta that a run may take; the handler's, else no limit
     expires          seconds or a timedelta from now, or a datetime: a job that has not started
                      by then ends as cancelled; never
-    debounce         a window, in whole milliseconds or a timedelta: many emits become one run,
-                     of the last one, a window after it. What emits are together is said by
+    debounce_seconds  a window, in seconds or a timedelta: many emits become one run, of the
+                     last one, a window after it. What emits are together is said by
                      debounce_key, else id, else event, partition and data; the job's own id
                      is a new one. An emit while it runs leads to a second run. 0 switches off
                      the debounce of the event's handler, which counts only for emits from
-                     processes in which that handler is registered: say it here in others.
-                     debounce_ms is another name for it, and debounce_seconds for seconds
+                     processes in which that handler is registered: say it here in others
+    debounce         the same window, in whole milliseconds or a timedelta; debounce_ms is
+                     another name for it
     debounce_key     any text, what is debounced together
     debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
     debounce_mode    "trailing", or "leading": the first runs at once, and others are dropped
@@ -119,11 +124,12 @@ class HandlerOptions(TypedDict, total=False):
     retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
     timeout          seconds or a timedelta that a run may take; no limit
     retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
-    debounce         a window, in whole milliseconds or a timedelta: many emits become one run;
-                     see EmitArguments. It counts for emits that give none themselves, from
+    debounce_seconds  a window, in seconds or a timedelta: many emits become one run; see
+                     EmitArguments. It counts for emits that give none themselves, from
                      processes in which this handler is registered: emits from elsewhere need
-                     their own debounce=. debounce_ms is another name for it, and
-                     debounce_seconds for seconds
+                     their own
+    debounce         the same window, in whole milliseconds or a timedelta; debounce_ms is
+                     another name for it
     debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
     debounce_mode    "trailing" (the last emit runs) or "leading" (the first does); trailing
     repeat           a dict, of which pattern (cron) is needed: every worker of the queue emits
@@ -188,7 +194,8 @@ class ProcessorOptions(TypedDict, total=False):
     retry            RetryOptions; left out, nothing is retried that does not ask for it
     dlq              DeadLetterOptions
     debounce         seconds or a timedelta, unlike emit's: a job whose id has completed a run
-                     within so long is skipped; debounce_ms is the same in whole milliseconds
+                     within so long is skipped; debounce_seconds is another name for it, and
+                     debounce_ms the same in whole milliseconds
     ignore_config_errors  True: unknown options in here are warnings, not errors; False
     """
 
@@ -198,6 +205,19 @@ class ProcessorOptions(TypedDict, total=False):
     debounce_seconds: float | timedelta | None
     debounce_ms: int | None
     ignore_config_errors: bool | None
+
+
+def with_manual(options: type) -> Callable[[F], F]:
+    """Have the help of a function end with the manual of the options that it takes."""
+
+    def decorate(function: F) -> F:
+        head, _, table = cleandoc(options.__doc__ or "").partition("\n\n")
+        function.__doc__ = (
+            f"{cleandoc(function.__doc__ or '')}\n\n{head}\n\n{indent(table, '    ')}"
+        )
+        return function
+
+    return decorate
 
 
 _KEYWORDS = dict.fromkeys(("queue", "data", "options", *EmitArguments.__annotations__))

@@ -75,6 +75,27 @@ async def test_a_start_during_a_stop_waits_for_it_and_starts_anew(tm: TaskManage
     assert len([it for it in asyncio.all_tasks() if it.get_name() == "fetcher"]) == 1
 
 
+async def test_who_connects_emits_and_asks_and_runs_no_handlers(
+    make: Callable[..., TaskManager],
+) -> None:
+    web, worker = make(), make()
+    ran: list[str] = []
+    web.registerHandler(lambda job: ran.append("web"), event="work")
+    worker.registerHandler(lambda job: ran.append("worker"), event="work")
+
+    await web.connect()
+    await web.connect()
+    handle = await web.emit("work")
+    await worker.start()
+    await handle.result(timeout=20.0)
+
+    assert ran == ["worker"]
+    web.registerHandler(lambda job: None, event="more")
+    await web.stop()
+    async with web as entered:
+        assert await entered.stats() == await worker.stats()
+
+
 async def test_a_stop_that_is_cancelled_goes_on_and_the_next_one_waits_for_it(
     tm: TaskManager, redis: redis_py.Redis
 ) -> None:

@@ -275,6 +275,7 @@ def script() -> None:
 
 
 async def serve() -> None:
+    await tm.connect()
     async with tm as entered:
         assert_type(entered, TaskManager[Any])
         await entered.start()

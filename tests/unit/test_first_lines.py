@@ -212,7 +212,7 @@ def _below(kind: type) -> Iterable[type]:
     ("kind", "twin", "without"),
     [
         # A thread has no worker of its own.
-        (TaskManager, Sync, {"start", "stop", "run", "until_idle"}),
+        (TaskManager, Sync, {"connect", "start", "stop", "run", "until_idle"}),
         (DeadLetterQueue, SyncDeadLetterQueue, set()),
         (JobHandle, SyncJobHandle, set()),
     ],

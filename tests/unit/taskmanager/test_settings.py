@@ -15,6 +15,32 @@ from taskmanager.settings import Settings, check, resolve
 DEFAULTS = Settings()
 
 
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://ann:secret@example:7000/1", "redis://ann:***@example:7000/1"),
+        ("embedded://", "embedded://"),
+        (None, "no Redis"),
+    ],
+)
+def test_a_task_manager_shows_where_it_is_for_and_no_password(url: str | None, where: str) -> None:
+    tm = TaskManager(url, namespace="shop")
+    for queue in ("mail", "images", "mail"):
+        tm.registerHandler(lambda job: None, {"event": f"{queue}-sent", "queue": queue})
+
+    assert repr(tm) == (
+        f"<TaskManager of {where}, namespace 'shop', queues with handlers: mail, images>"
+    )
+
+
+def test_a_task_manager_can_be_shown_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TASKMANAGER_LEASE", "long")
+
+    assert "TASKMANAGER_LEASE 'long' is not allowed" in repr(TaskManager())
+
+
 def test_the_command_line_wins_over_the_constructor_over_the_environment() -> None:
     settings = resolve(
         command_line={"concurrency": 1},
