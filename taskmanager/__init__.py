@@ -91,7 +91,9 @@ if TYPE_CHECKING:
         EmitArguments,
         EmitOptions,
         HandlerOptions,
+        HandlerRepeat,
         ProcessorOptions,
+        Repeat,
     )
     from taskmanager.options.request import gen_job_id_sync
     from taskmanager.settings import Settings
@@ -146,11 +148,13 @@ __all__ = [
     "HandlerOptions",
     "TaskOptions",
     "CallOptions",
+    "HandlerRepeat",
     "Middleware",
     "CallNext",
     "EmitFunction",
     "EmitArguments",
     "EmitOptions",
+    "Repeat",
     # Errors
     "TaskManagerError",
     "AlreadyInitializedError",
@@ -227,6 +231,8 @@ _HOMES = {
     "FakeContext": "taskmanager.handlers.context",
     "CapturedJob": "taskmanager.emit.capture",
     "HandlerOptions": "taskmanager.options.arguments",
+    "HandlerRepeat": "taskmanager.options.arguments",
+    "Repeat": "taskmanager.options.arguments",
     "CallNext": "consumers.policy",
     "Middleware": "taskmanager.handlers.middleware",
     "Emission": "taskmanager.emit.emission",

@@ -54,9 +54,8 @@ class CronSpec:
       once, however many times fell into it and whatever the size of the gap. A time
       that the clocks show twice fires the first time. So a daily schedule fires
       on each day, unless the calendar itself skips one.
-    * Any other schedule is an interval. It fires at every instant at which the
-      clocks show a matching time: twice where they show it twice, not where they
-      skip it.
+    * Any other pattern fires at every instant at which the clocks show a matching
+      time: twice where they show it twice, not where they skip it.
     """
 
     pattern: str

@@ -20,7 +20,7 @@ _ALIASES = {
 }
 _FORMS = (
     "give 5 (minute hour day month weekday) or 6 (second first), for example '0 3 * * *', "
-    f"or one of {', '.join(_ALIASES)}"
+    f"or one of {', '.join(_ALIASES)}; for an interval, give every in place of a pattern"
 )
 _ITEM = re.compile(r"(\*|[0-9A-Z]+)(?:-([0-9A-Z]+))?(?:/([0-9]{1,3}))?")
 

@@ -11,8 +11,8 @@ from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import Lane
 from consumers.jobs.names import check_name
 from consumers.store.schedule_record import MAX_VERSION
-from processors.schedules.cron import CronSpec
 from processors.schedules.pattern import InvalidSchedule
+from processors.schedules.spec import Spec, spec_of
 
 # What becomes of fire times that passed while no worker lived.
 Missed = Literal["skip", "one", "all"]
@@ -52,7 +52,7 @@ class Schedule:
     """
 
     name: str
-    spec: CronSpec
+    spec: Spec
     event: str
     lane: Lane
     data: bytes = b"{}"
@@ -99,7 +99,7 @@ class Schedule:
             found: dict[str, Any] = json.loads(definition)
             return cls(
                 name=name,
-                spec=CronSpec(found["pattern"], found["tz"]),
+                spec=spec_of(found["pattern"], found["tz"]),
                 event=found["event"],
                 lane=Lane.parse(queue, found["lane"]),
                 data=found["data"].encode(),

@@ -10,11 +10,55 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from consumers.errors import UnknownOption
 from processors.retries.retry import RetryFunction, RetryPolicy
+from processors.schedules.schedule import Missed, Overlap
 from taskmanager.options.tables import EMIT
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_QUEUE = "default"
+
+
+class Repeat(TypedDict, total=False):
+    """When a schedule emits its job: repeat= of emit. pattern or every is needed.
+
+    pattern          cron, minute first: "0 3 * * *"; or "@hourly", "@daily", "@midnight",
+                     "@weekly", "@monthly", "@yearly", "@annually"
+    every            in place of pattern: seconds or a timedelta, from 1 second to 1 year. It
+                     fires at the multiples of that since 1970, UTC, so no restart moves it
+    tz               an IANA name, by whose clocks the pattern is read; "UTC"
+    name             what tells schedules of a queue apart; the event, with a digest of data and
+                     partition where there are any
+    missed           of fire times that passed while no worker lived: "one" job for the latest,
+                     "skip" them, or "all" have theirs, the latest 100; "one"
+    overlap          while the job of an earlier fire lives: "allow" another, "skip" the fire, or
+                     "queue" it until that job has ended; "allow"
+    version          of two definitions of a name that of the higher one counts, then the later
+                     one; 0
+    """
+
+    pattern: str
+    every: float | timedelta
+    tz: str
+    name: str
+    missed: Missed
+    overlap: Overlap
+    version: int
+
+
+class HandlerRepeat(Repeat, total=False):
+    """When a schedule emits the job of a handler: repeat= of registerHandler.
+
+    pattern, every, tz, name, missed, overlap and version as in Repeat, and of the job what an
+    emit has beside its repeat:
+
+    data             its payload; {}
+    priority         -100 to 100; 0
+    partition        its share of the queue; "default"
+    """
+
+    data: object
+    priority: int
+    partition: str
 
 
 class _Options(TypedDict, total=False):
@@ -34,7 +78,7 @@ class _Options(TypedDict, total=False):
     debounce_key: str | None
     debounce_max_wait: float | timedelta | None
     debounce_mode: Literal["trailing", "leading"] | None
-    repeat: Mapping[str, Any] | None
+    repeat: str | Repeat | None
     correlation_id: str | None
     partition: str
 
@@ -103,11 +147,9 @@ class EmitArguments(EmitWithoutData, total=False):
     debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
     debounce_mode    "trailing", or "leading": the first runs at once, and others are dropped
                      until none came for a window, at most for debounce_max_wait
-    repeat           a dict, of which pattern (cron) is needed: a schedule that emits the job
-                     at each fire time, in place of a job now. tz ("UTC"), name (the event),
-                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
-                     (0: of two definitions of a name that of the higher one counts, then the
-                     later one). The handle is that of the next fire's job
+    repeat           a cron pattern, "@daily" for one, or a dict, see Repeat: a schedule that
+                     emits the job at each fire time, in place of a job now. The handle is
+                     that of the next fire's job
     correlation_id   text of your own that the job's children inherit; the parent's
     partition        a named share of the queue; "default"
     """
@@ -132,11 +174,9 @@ class HandlerOptions(TypedDict, total=False):
                      another name for it
     debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
     debounce_mode    "trailing" (the last emit runs) or "leading" (the first does); trailing
-    repeat           a dict, of which pattern (cron) is needed: every worker of the queue emits
-                     a job at each fire time, exactly one in all. tz ("UTC"), name (the event),
-                     missed ("one", "skip", "all"), overlap ("allow", "skip", "queue"), version
-                     (0), and the job's data ({}), priority (0) and partition. A process that
-                     never starts a worker registers nothing
+    repeat           a cron pattern, "@daily" for one, or a dict, see HandlerRepeat: the workers
+                     of the queue emit a job at each fire time, exactly one in all. A process
+                     that never starts a worker registers nothing
     """
 
     options: Mapping[str, Any] | None
@@ -151,7 +191,7 @@ class HandlerOptions(TypedDict, total=False):
     debounce_seconds: float | timedelta | None
     debounce_max_wait: float | timedelta | None
     debounce_mode: Literal["trailing", "leading"] | None
-    repeat: Mapping[str, Any] | None
+    repeat: str | HandlerRepeat | None
 
 
 class RetryOptions(TypedDict, total=False):

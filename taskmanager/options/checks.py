@@ -26,6 +26,11 @@ def positive_s(name: str, value: object) -> float:
     return _seconds(name, value, "above 0, at most 1 year", lowest=0.001)
 
 
+def interval_ms(name: str, value: object) -> int:
+    """Return a duration of 1 second to 1 year in whole ms."""
+    return round(_seconds(name, value, "of 1 second to 1 year", lowest=1.0) * 1000)
+
+
 def whole_ms(name: str, value: object) -> int:
     """Return a whole number of milliseconds from 0 to 1 year."""
     if type(value) is not int or not 0 <= value <= _YEAR_MS:

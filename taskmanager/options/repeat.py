@@ -8,16 +8,19 @@ from typing import Any
 from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import DEFAULT_PARTITION, Lane
 from consumers.jobs.names import check_name
-from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Schedule
+from processors.schedules.spec import IntervalSpec, Spec, spec_of
 from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.options.checks import interval_ms
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
 from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 
 # A schedule names its jobs, and says when they are emitted.
 _NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(DEBOUNCE_OPTIONS))
-_NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}'
+_FORMS = 'give a pattern such as "0 3 * * *", or a dict such as {"every": 90}'
+_NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}, or every: repeat={"every": 90}'
+_NO_ZONE = "every is counted from 1970 in UTC, whatever clocks say: leave tz out, or give a pattern"
 # Of a digest; enough to tell the schedules of one event apart.
 _NAME_DIGITS = 8
 
@@ -31,17 +34,26 @@ def emit_schedule(event: str, queue: str, data: object, given: Mapping[str, Any]
     check_name("event", event)
     body = body_of(event, data)
     lane = lane_of(queue, given)
-    values = REPEAT.read(given["repeat"])
+    values = _read(REPEAT, given["repeat"])
     name = _default_name(event, lane, body)
     return _schedule(REPEAT, values, event, name, lane, body, envelope_options(given))
 
 
-def handler_schedule(queue: str, event: str, given: Mapping[str, Any]) -> Schedule:
+def handler_schedule(queue: str, event: str, given: object) -> Schedule:
     """Return the schedule of a handler from its repeat=; raises InvalidInput."""
-    values = HANDLER_REPEAT.read(given)
+    values = _read(HANDLER_REPEAT, given)
     body = body_of(event, values.pop("data", NO_DATA))
     lane = lane_of(queue, values)
     return _schedule(HANDLER_REPEAT, values, event, event, lane, body)
+
+
+def _read(table: Table, given: object) -> dict[str, Any]:
+    """Return what repeat= says; text alone is its pattern."""
+    if isinstance(given, str):
+        return {"pattern": given}
+    if not isinstance(given, Mapping):
+        raise InvalidOption("repeat", given, _FORMS)
+    return table.read(given)
 
 
 def _schedule(
@@ -54,11 +66,9 @@ def _schedule(
     options: bytes = b"",
 ) -> Schedule:
     given = {name: value for name, value in values.items() if value is not None}
-    if "pattern" not in given:
-        raise InvalidOption(table.where, dict(values), _NEEDS_PATTERN)
     return Schedule(
         name=given.get("name", name),
-        spec=CronSpec(given["pattern"], given.get("tz", "UTC")),
+        spec=_spec(table, given),
         event=event,
         lane=lane,
         data=body,
@@ -67,6 +77,18 @@ def _schedule(
         overlap=given.get("overlap", "allow"),
         version=given.get("version", 0),
     )
+
+
+def _spec(table: Table, given: Mapping[str, Any]) -> Spec:
+    if "every" not in given:
+        if "pattern" not in given:
+            raise InvalidOption(table.where, dict(given), _NEEDS_PATTERN)
+        return spec_of(given["pattern"], given.get("tz", "UTC"))
+    if "pattern" in given:
+        raise ConflictingOptions("every", "pattern", table.where)
+    if "tz" in given:
+        raise InvalidOption("tz", given["tz"], _NO_ZONE)
+    return IntervalSpec(interval_ms("every", given["every"]))
 
 
 def _default_name(event: str, lane: Lane, body: bytes) -> str:

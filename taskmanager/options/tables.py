@@ -182,6 +182,7 @@ TASK = Table("task", *_TASK_OPTIONS, *(it for it in _HANDLER_OPTIONS if it.name 
 STUB = Table("stub", *_TASK_OPTIONS)
 _REPEAT_OPTIONS = (
     Option("pattern"),
+    Option("every"),
     Option("tz"),
     Option("name"),
     Option("missed"),

@@ -116,8 +116,11 @@ def test_the_next_fires_are_shown_by_both_clocks(run: Run, schedule: Schedule) -
     assert [it[-6:] for it in short] == [f"{it[-6]}0:00Z" for it in short]
 
 
-def test_more_fires_than_are_kept_in_mind_go_on_without_a_gap(run: Run, schedule: Schedule) -> None:
-    schedule("clean", "@hourly")
+@pytest.mark.parametrize("pattern", ["@hourly", "every 3600 s"])
+def test_more_fires_than_are_kept_in_mind_go_on_without_a_gap(
+    run: Run, schedule: Schedule, pattern: str
+) -> None:
+    schedule("clean", pattern)
 
     fires = [
         datetime.fromisoformat(it)
@@ -127,6 +130,7 @@ def test_more_fires_than_are_kept_in_mind_go_on_without_a_gap(run: Run, schedule
     assert len(fires) == 50
     assert {later - fire for fire, later in pairwise(fires)} == {timedelta(hours=1)}
     assert timedelta(0) < fires[0] - datetime.now(UTC) <= timedelta(hours=1)
+    assert f"clean  {pattern}  UTC" in run("schedules", "ls").stdout
 
 
 # --- schedules run, pause, resume, rm ----------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -262,20 +263,29 @@ async def test_a_handlers_schedule_fires_in_every_workers_turn_but_once(make: Ma
     for tm in workers:
 
         @tm.registerHandler(event="tick", options={"repeat": {**EVERY_SECOND, "data": {"n": 1}}})
+        @tm.registerHandler(event="tock", repeat={"every": 1.5, "data": {"n": 1}})
         async def tick(job: Job[Any]) -> None:
             assert job.data == {"n": 1}
             ran.append(job.id)
 
     for tm in workers:
         await tm.start()
-    await aeventually(lambda: len(ran) >= 4)
+    await aeventually(lambda: fired(ran, "tick") >= 4 and fired(ran, "tock") >= 3)
 
     assert len(set(ran)) == len(ran)
-    info = await only(workers[0])
-    assert (info.name, info.source, info.paused) == ("tick", "handler", None)
-    assert info.fires >= 4
-    assert info.last_id is not None
-    assert fire_of(info.last_id) is not None
+    tocks = sorted(fire[1] for it in ran if (fire := fire_of(it)) and fire[0] == "tock")
+    assert [later - earlier for earlier, later in pairwise(tocks)] == [1500] * (len(tocks) - 1)
+    assert all(it % 1500 == 0 for it in tocks)
+    ticking, tocking = sorted(await workers[0].schedules(), key=lambda info: info.name)
+    assert (ticking.name, ticking.source, ticking.paused) == ("tick", "handler", None)
+    assert ticking.fires >= 4
+    assert ticking.last_id is not None
+    assert fire_of(ticking.last_id) is not None
+    assert (tocking.pattern, tocking.tz) == ("every 1.500 s", "UTC")
+
+
+def fired(ran: list[str], name: str) -> int:
+    return sum(it.startswith(f"cron:{name}:") for it in ran)
 
 
 async def test_a_handler_in_a_process_without_a_worker_registers_nothing(make: Make) -> None:

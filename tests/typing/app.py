@@ -18,6 +18,7 @@ from taskmanager import (
     Emission,
     EmitFunction,
     EmitOptions,
+    HandlerRepeat,
     Job,
     JobHandle,
     JobInfo,
@@ -27,6 +28,7 @@ from taskmanager import (
     QueueStats,
     RedisUnavailable,
     RegisterHandlerOptions,
+    Repeat,
     Retry,
     RetryPolicy,
     ScheduleHandle,
@@ -121,7 +123,14 @@ async def report(job: Job[Any], ctx: Context) -> None: ...
 
 tm.registerHandler(event="x", debounce="300")(count)  # error: call-overload
 tm.registerHandler(event="x", debounce_mode="last")(count)  # error: call-overload
-tm.registerHandler(event="x", repeat="0 3 * * *")(count)  # error: call-overload
+tm.registerHandler(event="x", repeat="0 3 * * *")(count)
+tm.registerHandler(event="x", repeat={"every": timedelta(minutes=5), "priority": 5})(count)
+tm.registerHandler(event="x", repeat={"patern": "0 3 * * *"})(count)  # error: call-overload
+tm.registerHandler(event="x", repeat=90)(count)  # error: call-overload
+
+weekly: Repeat = {"pattern": "@weekly", "tz": "Europe/Berlin"}
+each: HandlerRepeat = {"every": 1.5, "data": {"n": 1}}
+tm.registerHandler(event="x", repeat=each)(count)
 
 # Retries and typed payloads.
 
@@ -220,7 +229,12 @@ async def produce() -> None:
     await tm.emit("x", repeat={"pattern": "@daily"})
     await tm.emit("x", options=options)
     await tm.emit({"event": "x", "queue": "emails", "data": {"to": "ada"}, "options": options})
-    await tm.emit("x", repeat="@daily")  # error: call-overload
+    await tm.emit("x", repeat="@daily")
+    await tm.emit("x", repeat={"every": 90, "overlap": "skip"})
+    await tm.emit("x", repeat={"pattern": "@daily", "tzz": "UTC"})  # error: call-overload
+    await tm.emit("x", repeat={"pattern": "@daily", "priority": 5})  # error: call-overload
+    await tm.emit("x", repeat={"every": 90, "overlap": "no"})  # error: call-overload
+    await tm.emit("x", repeat=weekly)
     await tm.emit("x", dealy=3)  # error: call-overload
     await tm.emit("x", quue="emails")  # error: call-overload
     await tm.emit("x", on_success=True)  # error: call-overload

@@ -151,13 +151,13 @@ def _no_schedule(name: str, queue: str) -> Exit:
 
 def _fires(info: ScheduleInfo, count: int) -> list[datetime]:
     """Return the next fire times; what is known has the first few, the pattern the rest."""
-    from processors.schedules.cron import CronSpec
+    from processors.schedules.spec import spec_of
 
     fires = info.next_fires[:count]
     if not fires:
         return []
     last = round(fires[-1].timestamp() * 1000)
-    more = CronSpec(info.pattern, info.tz).upcoming(last, count - len(fires))
+    more = spec_of(info.pattern, info.tz).upcoming(last, count - len(fires))
     return [*fires, *(datetime.fromtimestamp(ms / 1000, UTC) for ms in more)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,10 +16,12 @@ from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import Lane
 from processors.schedules.cron import CronSpec
 from processors.schedules.schedule import Schedule
-from taskmanager import InvalidPayload, TaskManager
+from processors.schedules.spec import IntervalSpec
+from taskmanager import HandlerRepeat, InvalidPayload, Repeat, TaskManager
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.request import new_jobs, requested
+from taskmanager.options.tables import HANDLER_REPEAT, REPEAT
 
 DAILY = {"pattern": "0 3 * * *"}
 UTC_DAILY = CronSpec("0 3 * * *")
@@ -49,6 +51,29 @@ def test_a_repeat_with_a_pattern_only_has_the_defaults() -> None:
     assert of_emit({"options": {"repeat": DAILY}}) == wanted
     assert of_handler(repeat=DAILY) == wanted
     assert of_handler(options={"repeat": DAILY}) == wanted
+
+
+@pytest.mark.parametrize("pattern", ["0 3 * * *", "@daily", "@hourly", "@midnight", "@annually"])
+def test_text_alone_is_the_pattern(pattern: str) -> None:
+    wanted = Schedule("report", CronSpec(pattern), "report", Lane("default"))
+
+    assert of_emit({"repeat": pattern}) == of_handler(repeat=pattern) == wanted
+    assert of_emit({"options": {"repeat": pattern}}) == wanted
+
+
+@pytest.mark.parametrize("every", [90, 90.0, timedelta(minutes=1, seconds=30)])
+def test_every_is_a_length_in_place_of_a_pattern(every: Any) -> None:
+    wanted = Schedule("tick", IntervalSpec(90_000), "report", Lane("default"), missed="skip")
+    given = {"every": every, "name": "tick", "missed": "skip"}
+
+    assert of_emit({"repeat": given}) == of_handler(repeat=given) == wanted
+    # As it is shown.
+    assert of_emit({"repeat": {**given, "every": None, "pattern": wanted.spec.pattern}}) == wanted
+
+
+def test_the_types_of_repeat_have_the_keys_that_are_read() -> None:
+    assert list(Repeat.__annotations__) == REPEAT.allowed
+    assert list(HandlerRepeat.__annotations__) == HANDLER_REPEAT.allowed
 
 
 def test_all_that_a_schedule_has_may_be_said() -> None:
@@ -123,7 +148,17 @@ def test_a_repeat_is_found_wherever_it_is_said() -> None:
 EMITS: list[tuple[dict[str, Any], str]] = [
     ({"repeat": {}}, r"emit's repeat {} is not allowed: name its pattern: repeat={\"pattern\": "),
     ({"repeat": {"pattern": None}}, "emit's repeat .* is not allowed: name its pattern"),
-    ({"repeat": "0 3 * * *"}, "the options of emit's repeat '0 3 .* is not allowed: give a dict"),
+    ({"repeat": "0 3 * *"}, r"schedule '0 3 \* \*' is not allowed: it has 4 fields"),
+    ({"repeat": 90}, 'repeat 90 is not allowed: give a pattern such as "0 3 .*, or a dict such as'),
+    (
+        {"repeat": {"every": 0.9}},
+        "every 0.9 is not allowed: give seconds or a timedelta of 1 second",
+    ),
+    ({"repeat": {"every": True}}, "every True is not allowed"),
+    ({"repeat": {"every": "90"}}, "every '90' is not allowed: give seconds or a timedelta"),
+    ({"repeat": {"every": timedelta(days=366)}}, "every .* is not allowed: .* 1 second to 1 year"),
+    ({"repeat": {**DAILY, "every": 90}}, "every and pattern of emit's repeat say different things"),
+    ({"repeat": {"every": 90, "tz": "UTC"}}, "tz 'UTC' is not allowed: every is counted from 1970"),
     ({"repeat": {**DAILY, "zone": "UTC"}}, "unknown option 'zone' in emit's repeat; allowed: patt"),
     ({"repeat": {**DAILY, "data": {}}}, "unknown option 'data' in emit's repeat"),
     ({"repeat": {"pattern": "* * *"}}, r"schedule '\* \* \*' is not allowed"),
@@ -184,8 +219,12 @@ async def test_on_success_takes_no_schedule() -> None:
 
 HANDLERS: list[tuple[Any, str]] = [
     ({}, "registerHandler's repeat {} is not allowed: name its pattern"),
-    ("0 3 * * *", "the options of registerHandler's repeat '0 3 .* is not allowed: give a dict"),
-    ({**DAILY, "every": 3}, "unknown option 'every' in registerHandler's repeat; allowed: pattern"),
+    (90, "repeat 90 is not allowed: give a pattern"),
+    (
+        {**DAILY, "each": 3},
+        "unknown option 'each' in registerHandler's repeat; allowed: pattern, ev",
+    ),
+    ({"every": 0}, "every 0 is not allowed: give seconds or a timedelta of 1 second to 1 year"),
     ({**DAILY, "priority": "high"}, "priority 'high' is not allowed"),
     ({**DAILY, "data": b"raw"}, "the data of 'report' cannot be stored as JSON"),
     ({"pattern": "61 * * * *"}, "minute '61' of schedule '61 .*' is not allowed"),
