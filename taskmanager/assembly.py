@@ -77,6 +77,7 @@ class Assembly:
             clients=self.clients,
             open_lifespan=self._open_lifespan,
             open_consumer=self._open_consumer,
+            patience=lambda: self._configuration.settings.shutdown_timeout,
         )
 
     def _open_client(self) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -13,13 +14,15 @@ from taskmanager.handlers.registry import Registry
 from taskmanager.worker import stop_signals
 from taskmanager.worker.worker import Closer, Consumes, Worker
 
+logger = logging.getLogger("taskmanager.worker")
+
 
 class LifeCycle:
     """From a start to its stop, as often as wanted; TaskManager says what each step promises.
 
     Handlers are imported before a start and frozen until the stop. Without any,
     a start only makes the client of the running loop. open_lifespan and
-    open_consumer are the worker's.
+    open_consumer are the worker's. patience returns how many seconds a stop gives running jobs.
     """
 
     def __init__(
@@ -30,12 +33,14 @@ class LifeCycle:
         clients: Clients,
         open_lifespan: Callable[[], Awaitable[Closer]],
         open_consumer: Callable[[], Consumes],
+        patience: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._modules = modules
         self._clients = clients
         self._open_lifespan = open_lifespan
         self._open_consumer = open_consumer
+        self._patience = patience
         self.worker: Worker | None = None
         # Whether the process is there for the worker, and is to end when that cannot go on.
         self._owns_process = False
@@ -82,8 +87,13 @@ class LifeCycle:
         self._owns_process = True
         stopping = asyncio.Event()
         forced: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            self._say_stopping()
+            stopping.set()
+
         with stop_signals.handled(
-            stopping.set, lambda: forced.append(asyncio.create_task(self.stop(0.0)))
+            begin, lambda: forced.append(asyncio.create_task(self.stop(0.0)))
         ):
             try:
                 await _unless(stopping, self._start_and_say(on_start))
@@ -104,6 +114,17 @@ class LifeCycle:
         worker = self._current_worker()
         if worker is not None:
             await worker.until_idle()
+
+    def _say_stopping(self) -> None:
+        running = 0 if self.worker is None else self.worker.running
+        if not running:
+            logger.info("stopping: no job is running")
+            return
+        jobs = "1 running job" if running == 1 else f"{running:,} running jobs"
+        logger.info(
+            "stopping: waiting up to %g s for %s; Ctrl-C or SIGTERM again cancels what still runs",
+            self._patience(), jobs,
+        )  # fmt: skip
 
     async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:
         await self.start()

@@ -19,6 +19,10 @@ class Consumes(Protocol):
     broken: asyncio.Event
     broken_because: str | None
 
+    @property
+    def running(self) -> int:
+        """How many jobs are running."""
+
     async def start(self) -> None:
         """Return when jobs are fetched."""
 
@@ -52,6 +56,11 @@ class Worker:
         self._stopping: asyncio.Task[None] | None = None
         self._consumer: Consumes | None = None
         self._close_lifespan: Closer | None = None
+
+    @property
+    def running(self) -> int:
+        """How many jobs are running."""
+        return 0 if self._consumer is None else self._consumer.running
 
     @property
     def stopping(self) -> bool:

@@ -25,12 +25,13 @@ class Rig:
         self.frozen = False
         self.open_lifespans = 0
         self.started = 0
+        self.running = 0
         self.broken = asyncio.Event()
         self.broken_because: str | None = None
         self.fails: Exception | None = None
         self.life = LifeCycle(
             cast(Registry, self), modules=cast(Modules, self), clients=cast(Clients, self),
-            open_lifespan=self._open_lifespan, open_consumer=lambda: self,
+            open_lifespan=self._open_lifespan, open_consumer=lambda: self, patience=lambda: WITHIN,
         )  # fmt: skip
 
     # The registry, the modules and the clients
