@@ -108,20 +108,24 @@ class Configuration:
     @property
     def archive(self) -> Connector | None:
         """Where results, logs and progress are kept, when they have a Redis of their own."""
-        if self._archive is None:
+        archive = self._chosen_archive()
+        if archive is None:
             return None
-        return Connector.of(
-            embedded.resolve(self._archive) if isinstance(self._archive, str) else self._archive
-        )
+        return Connector.of(embedded.resolve(archive) if isinstance(archive, str) else archive)
 
     @property
     def is_embedded(self) -> bool:
         """Whether a server of this process alone is meant, for queues or for results."""
-        return any(_is_embedded(it) for it in (self._chosen_source(), self._archive) if it)
+        return any(_is_embedded(it) for it in (self._chosen_source(), self._chosen_archive()) if it)
 
     def _chosen_source(self) -> RedisSource | None:
         source: RedisSource | None = self._command_line.get("redis_url") or self._source
         return source or self.settings.redis_url
+
+    def _chosen_archive(self) -> RedisSource | None:
+        # A Redis that the command line names is meant for all: one for development must not
+        # keep its results in another.
+        return None if "redis_url" in self._command_line else self._archive
 
     def _resolved_source(self) -> RedisSource:
         source = self._chosen_source()

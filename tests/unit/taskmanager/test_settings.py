@@ -10,6 +10,7 @@ import pytest
 
 from consumers.errors import InvalidInput, TaskManagerError
 from taskmanager import NotConfigured, TaskManager, TaskManagerOptions
+from taskmanager.configuration import Configuration
 from taskmanager.settings import Settings, check, resolve
 
 DEFAULTS = Settings()
@@ -179,6 +180,16 @@ def test_streamdb_comes_before_db() -> None:
     tm = TaskManager(db="redis://db/0", streamdb="redis://streams/0")
 
     assert tm.connector.where == "redis://streams:6379/0"
+
+
+def test_a_redis_that_the_command_line_names_is_for_results_too() -> None:
+    found = Configuration(None, db="redis://db/0", streamdb="redis://streams/0", given={})
+    assert found.archive is not None
+    assert found.archive.where == "redis://db:6379/0"
+
+    found.override({"redis_url": "redis://command-line/0"})
+
+    assert (found.connector.where, found.archive) == ("redis://command-line:6379/0", None)
 
 
 @pytest.mark.parametrize(
