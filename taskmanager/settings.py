@@ -4,6 +4,8 @@ A setting given on the command line wins over one of the constructor, that one
 over the environment's ``TASKMANAGER_<NAME>``, and that one over the default.
 No duration may be longer than a year, and concurrency is 10,000 at most. The names, what they mean
 and their defaults stand with Settings.
+
+TASKMANAGER_APP is no setting: it names the task manager itself to the command line.
 """
 
 from __future__ import annotations
@@ -77,6 +79,11 @@ def resolve(
 def from_process(command_line: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
     """Return the settings with this process' environment."""
     return resolve(command_line=command_line, given=given, environment=os.environ)
+
+
+def app_of_process() -> str | None:
+    """Return the MODULE:ATTR that this process' environment names as the app; None without one."""
+    return os.environ.get(f"{PREFIX}APP", "").strip() or None
 
 
 def check(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:

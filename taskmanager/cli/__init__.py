@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from taskmanager.cli import addresses
 from taskmanager.cli.commands.dlq import dlq
 from taskmanager.cli.commands.emit import emit
 from taskmanager.cli.commands.jobs import jobs
@@ -19,17 +20,14 @@ from taskmanager.cli.streams import arriving
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--url", help="Where Redis is; TASKMANAGER_REDIS_URL and the app's own otherwise.")
-@click.option("--namespace", help="What every key starts with.  [default: tm]")
-@click.option("--app", metavar="MODULE:ATTR", help="The TaskManager, or what returns one.")
 @click.version_option(package_name="taskmanager-streams", prog_name="taskmanager")
-@click.pass_context
-def cli(context: click.Context, url: str | None, namespace: str | None, app: str | None) -> None:
-    """Background jobs on Redis Streams."""
+def cli() -> None:
+    """Background jobs on Redis Streams.
+
+    MODULE:ATTR names a TaskManager, or a function without arguments that returns one. --url,
+    --namespace and --app may stand before the command or after it.
+    """
     check_packages()
-    # Under the settings' names, as the commands hand them on.
-    context.obj = {"redis_url": url, "namespace": namespace}
-    context.meta["app"] = app
 
 
 cli.add_command(worker)
@@ -38,6 +36,7 @@ cli.add_command(queues)
 cli.add_command(jobs)
 cli.add_command(schedules)
 cli.add_command(dlq)
+addresses.add_to(cli)
 
 
 def main() -> None:

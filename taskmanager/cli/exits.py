@@ -19,12 +19,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from taskmanager.escapes import escaped
 from taskmanager.shadows import refuse_shadows
+
+if TYPE_CHECKING:
+    from consumers.errors import TaskManagerError
 
 OK = 0
 FAILURE = 1
@@ -43,15 +46,33 @@ class Exit(click.ClickException):
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """Turn the project's errors into an Exit; any other error is a bug and keeps its traceback."""
+def reported(*, storing: bool = False) -> Iterator[None]:
+    """Turn the project's errors into an Exit; any other error is a bug and keeps its traceback.
+
+    storing: the command stores something, so an error is to say if nothing was stored.
+    """
     # Imported late: --help must not wait for it.
     from consumers.errors import TaskManagerError
 
     try:
         yield
     except TaskManagerError as error:
-        raise Exit(" ".join(str(error).split()), code_of(error)) from error
+        raise Exit(" ".join(_sentence(error, storing).split()), code_of(error)) from error
+
+
+def _sentence(error: TaskManagerError, storing: bool) -> str:
+    """Return what the error says to a person at a command line."""
+    from consumers.errors import RedisUnavailable
+    from taskmanager.errors import NotConfigured
+
+    if isinstance(error, RedisUnavailable) and error.outcome == "not_sent" and not storing:
+        return f"Redis at {error.where} did not answer: {error.reason}"
+    if isinstance(error, NotConfigured):
+        return (
+            "no Redis is configured: give --url redis://localhost:6379/0, or --app MODULE:ATTR to "
+            "use the app's, or set TASKMANAGER_REDIS_URL or TASKMANAGER_APP in the environment"
+        )
+    return str(error)
 
 
 def check_packages() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from taskmanager.cli import addresses
 from taskmanager.cli.exits import FAILURE, Exit, reported
 
 if TYPE_CHECKING:
@@ -28,14 +29,20 @@ def manager(context: click.Context) -> TaskManager[Any]:
     return found
 
 
-def answer(context: click.Context, work: Callable[[TaskManager[Any]], Awaitable[T]]) -> T:
+def answer(
+    context: click.Context,
+    work: Callable[[TaskManager[Any]], Awaitable[T]],
+    *,
+    storing: bool = False,
+) -> T:
     """Run work on an event loop, connected, and return its result; errors end the command.
 
-    May be called several times, so that a person is asked something in between.
+    May be called several times, so that a person is asked something in between. storing: it
+    emits a job, and an error is to say if that was not stored.
     """
     import asyncio
 
-    with reported(), _refusals_reported():
+    with reported(storing=storing), _refusals_reported():
         return asyncio.run(_answer(manager(context), work))
 
 
@@ -43,9 +50,9 @@ def _configured(context: click.Context) -> TaskManager[Any]:
     from taskmanager.cli.loading import load
     from taskmanager.manager import TaskManager
 
-    app = context.meta["app"]
+    app = addresses.app(context)
     tm = load(app) if app else TaskManager()
-    tm.configure(**context.obj, emit_timeout=PATIENCE_S)
+    tm.configure(**addresses.settings(context), emit_timeout=PATIENCE_S)
     return tm
 
 

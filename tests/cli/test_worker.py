@@ -205,8 +205,8 @@ def test_an_unreachable_redis_ends_a_worker_with_3_and_one_line(
     spawn: Spawner, folder: Path
 ) -> None:
     worker = spawn(
-        "--url", "redis://ann:s3cret@127.0.0.1:1/0", "worker", "app:tm", "--connect-timeout", "0.3",
-        cwd=folder,
+        "worker", "app:tm", "--url", "redis://ann:s3cret@127.0.0.1:1/0",
+        "--connect-timeout", "300ms", cwd=folder,
     )  # fmt: skip
 
     assert worker.wait() == 3
@@ -214,6 +214,7 @@ def test_an_unreachable_redis_ends_a_worker_with_3_and_one_line(
     assert len(errors) == 1
     assert "redis://ann:***@127.0.0.1:1/0" in errors[0]
     assert "s3cret" not in worker.text
+    assert "nothing was stored" not in worker.text
     assert "Traceback" not in worker.text
 
 

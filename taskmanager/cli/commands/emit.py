@@ -26,13 +26,20 @@ if TYPE_CHECKING:
 @click.option("--id", "job_id", help="The job's id.  [default: a hash of event and data]")
 @click.option("--priority", type=int, help="-100 to 100, higher runs first.  [default: 0]")
 @click.option("--partition", default="default", show_default=True)
-@click.option("--delay", type=duration, metavar="SECONDS", help="Not before then; also 5m, 2h, 7d.")
+@click.option("--delay", type=duration, metavar="DURATION", help="How long to wait before it runs.")
 @click.option("--max-retries", type=int, metavar="N", help="Runs after a first one that failed.")
-@click.option("--timeout", type=duration, metavar="SECONDS", help="How long a run may take.")
+@click.option("--timeout", type=duration, metavar="DURATION", help="How long a run may take.")
 @click.option("--idempotency-key", metavar="TEXT", help="One job a key, for 24 h after its end.")
-@click.option("--debounce", type=milliseconds, metavar="SECONDS", help="Many emits, one run.")
+@click.option(
+    "--debounce",
+    type=milliseconds,
+    metavar="DURATION",
+    help="Many emits within this window are one run: 500ms, or 2 for two seconds.",
+)
 @click.option("--debounce-key", metavar="TEXT", help="What is debounced together.  [default: id]")
-@click.option("--debounce-max-wait", type=duration, metavar="SECONDS", help="[default: 10 windows]")
+@click.option(
+    "--debounce-max-wait", type=duration, metavar="DURATION", help="[default: 10 windows]"
+)
 @click.option(
     "--debounce-mode", type=click.Choice(["trailing", "leading"]), help="[default: trailing]"
 )
@@ -52,7 +59,9 @@ def emit(
 
     Where another job stands for this one (its id is live, it has the idempotency
     key, a storm is being debounced) the id of that one is printed, and a note on
-    stderr. No app is needed; with --app its settings are used.
+    stderr. A DURATION is in seconds, or has a unit: 500ms, 5s, 5m, 2h, 7d.
+
+    No app is needed; with --app its settings are used.
     """
     # What is left is named as emit names it; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
@@ -60,7 +69,7 @@ def emit(
         options["data"] = _parse(data)
     import asyncio
 
-    with reported():
+    with reported(storing=True):
         handle = asyncio.run(_emit(manager(context), event, options))
     click.echo(_shown(handle, as_json))
     if not handle.created and not as_json:

@@ -71,7 +71,7 @@ def next_(context: click.Context, name: str, queue: str, count: int, as_array: b
 @click.pass_context
 def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
     """Emit the job of a schedule now, also of a paused one; its fire times stay."""
-    handle = answer(context, lambda tm: _run(tm, name, queue))
+    handle = answer(context, lambda tm: _run(tm, name, queue), storing=True)
     if as_object:
         found = {"id": handle.id, "queue": handle.queue, "created": handle.created}
         click.echo(as_json(found))

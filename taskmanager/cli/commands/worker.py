@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from taskmanager.cli import addresses
 from taskmanager.cli.exits import USAGE, Exit, end_at_sigterm, ending_within, on_signals, reported
 from taskmanager.cli.front import divide, in_terminal
+from taskmanager.cli.units import duration
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -37,13 +39,23 @@ _YOUNG = 20_000
 
 
 @click.command()
-@click.argument("target", metavar="MODULE:ATTR", required=False)
-@click.option("-c", "--concurrency", type=int, help="Jobs at a time in each process.  [default: 1]")
+@click.argument("target", metavar="[MODULE:ATTR]", required=False)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=int,
+    help="Jobs at a time in each process.  [default: the app's, else 1]",
+)
 @click.option("-q", "--queues", help="Comma separated.  [default: all that have a handler]")
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--name", help="A stable name; -1, -2 ... are appended with several processes.")
 @click.option("--burst", is_flag=True, help="Exit with 0 as soon as there is nothing left to do.")
-@click.option("--connect-timeout", type=float, help="Seconds to wait for Redis.  [default: 30]")
+@click.option(
+    "--connect-timeout",
+    type=duration,
+    metavar="DURATION",
+    help="How long to wait for Redis, in seconds or as 500ms, 30s, 5m.  [default: 30]",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -84,7 +96,7 @@ def worker(
     end_at_sigterm()
     from taskmanager.worker import logs
 
-    target = _target(context, target)
+    target = addresses.needed_app(context, target)
     logs.configure(log_format, level=_level(log_level, verbose=verbose, quiet=quiet))
     if processes > 1 and index is None:
         context.exit(_supervise(processes))
@@ -92,7 +104,7 @@ def worker(
     if aside:
         parent = _put_front_before(context)
     _end_with_parent(parent)
-    settings |= context.obj | {"name": _own_name(name, index)}
+    settings |= addresses.settings(context) | {"name": _own_name(name, index)}
     with reported():
         tm = _load(target, settings, is_one_of_several=index is not None)
         if index is None or (index == 1 and not again):
@@ -105,13 +117,6 @@ def _level(given: LogLevel | None, *, verbose: bool, quiet: bool) -> LogLevel:
     if [given is not None, verbose, quiet].count(True) > 1:
         raise click.UsageError("give one of --log-level, --verbose and --quiet")
     return given or ("debug" if verbose else "warning" if quiet else "info")
-
-
-def _target(context: click.Context, given: str | None) -> str:
-    target: str | None = given or context.meta["app"]
-    if target is None:
-        raise click.UsageError("name the app: worker MODULE:ATTR, or --app MODULE:ATTR before it")
-    return target
 
 
 def _supervise(processes: int) -> int:
