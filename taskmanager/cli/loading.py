@@ -41,6 +41,17 @@ def import_handlers(tm: TaskManager[Any]) -> None:
         _import(name)
 
 
+def import_what_is_here(tm: TaskManager[Any]) -> list[str]:
+    """Import the modules that the TaskManager includes; return why some of them cannot be."""
+    reasons = []
+    for name in tm.included:
+        try:
+            _import(name)
+        except Exit as error:
+            reasons.append(error.message)
+    return reasons
+
+
 def _split(target: str) -> tuple[str, str]:
     module, _, attribute = target.partition(":")
     if not module or not attribute or module.endswith(".py") or "/" in module:

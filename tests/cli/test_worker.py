@@ -522,3 +522,31 @@ def test_emit_reads_the_payload_from_stdin(server: RedisServer, redis: redis_py.
     assert ended.exit_code == 0, ended.output
     ((_, fields),) = redis.xrange("tm:{default}:lane:workers:default:0")
     assert b'{"text":"piped"}' in fields.values()
+
+
+def test_emit_with_an_app_asks_the_handlers_that_can_be_imported(
+    server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shop.py").write_text(
+        "from taskmanager import TaskManager\ntm = TaskManager(include=['shop_ml', 'shop_jobs'])"
+    )
+    (tmp_path / "shop_ml.py").write_text("import no_such_library")
+    (tmp_path / "shop_jobs.py").write_text(
+        "from shop import tm\nfrom taskmanager import Job\n"
+        "@tm.registerHandler(event='order')\nasync def order(job: Job[int]): ..."
+    )
+    emit = ("--url", server.url, "emit", "--app", "shop:tm")
+
+    wrong = CliRunner().invoke(cli, [*emit, "order", "--data", '"seven"'])
+    misspelt = CliRunner().invoke(cli, [*emit, "oder", "--data", "7"])
+
+    assert wrong.exit_code == 2
+    assert "Input should be a valid integer" in wrong.stderr
+    assert misspelt.exit_code == 0
+    assert "not here to check this emit: cannot import 'shop_ml'" in misspelt.stderr
+    assert "no handler for it is registered here (did you mean 'order'?)" in caplog.text

@@ -61,7 +61,8 @@ def emit(
     key, a storm is being debounced) the id of that one is printed, and a note on
     stderr. A DURATION is in seconds, or has a unit: 500ms, 5s, 5m, 2h, 7d.
 
-    No app is needed; with --app its settings are used.
+    No app is needed. With one its settings are used, its handlers check the data,
+    and an event that none of them handles is said.
     """
     # What is left is named as emit names it; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
@@ -70,7 +71,7 @@ def emit(
     import asyncio
 
     with reported(storing=True):
-        handle = asyncio.run(_emit(manager(context), event, options))
+        handle = asyncio.run(_emit(_with_handlers(manager(context)), event, options))
     click.echo(_shown(handle, as_json))
     if not handle.created and not as_json:
         click.echo(_why_not_added(given), err=True)
@@ -92,6 +93,15 @@ def _parse(data: str) -> Any:
         raise Exit(
             f"--data is not JSON: {error}. Give for example --data '{{\"n\": 1}}'", USAGE
         ) from None
+
+
+def _with_handlers(tm: TaskManager[Any]) -> TaskManager[Any]:
+    """Import the handlers' modules. What only workers can import keeps nobody from emitting."""
+    from taskmanager.cli.loading import import_what_is_here
+
+    for reason in import_what_is_here(tm):
+        click.echo(f"some handlers are not here to check this emit: {reason}", err=True)
+    return tm
 
 
 async def _emit(tm: TaskManager[Any], event: str, options: dict[str, Any]) -> JobHandle:
