@@ -17,7 +17,7 @@ from consumers.jobs.outcome import Buried
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
-from consumers.store.replaying import purge, replay_items
+from consumers.store.replaying import dead_stream, purge, replay_items
 from consumers.store.scripts import call
 from consumers.store.steps import BATCH_ITEMS, words
 
@@ -67,21 +67,26 @@ class DeadLetters:
     async def newest(self, limit: int, *, before: str = "+") -> list[DeadLetter]:
         """Return at most limit letters, newest first; before is an entry to go on from."""
         end = before if before == "+" else f"({before}"
-        found = await self._wire.send("XREVRANGE", self._keys.dead, end, "-", "COUNT", limit)
+        stream = await dead_stream(self._wire, self._keys)
+        found = await self._wire.send("XREVRANGE", stream, end, "-", "COUNT", limit)
         return [letter_of(self._keys.queue, entry.decode(), fields) for entry, fields in found]
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """Return the latest letter of a job id; None when there is none."""
-        entry = await self._wire.send("HGET", self._keys.dead_index, job_id)
+        stream, entry = await asyncio.gather(
+            dead_stream(self._wire, self._keys),
+            self._wire.send("HGET", self._keys.dead_index, job_id),
+        )
         if entry is None:
             return None
-        found = await self._wire.send("XRANGE", self._keys.dead, entry, entry)
+        found = await self._wire.send("XRANGE", stream, entry, entry)
         return letter_of(self._keys.queue, entry.decode(), found[0][1]) if found else None
 
     async def oldest(self, after: str, limit: int) -> list[DeadLetter]:
         """Return at most limit letters younger than an entry ("-" for all), oldest first."""
         start = after if after == "-" else f"({after}"
-        found = await self._wire.send("XRANGE", self._keys.dead, start, "+", "COUNT", limit)
+        stream = await dead_stream(self._wire, self._keys)
+        found = await self._wire.send("XRANGE", stream, start, "+", "COUNT", limit)
         return [letter_of(self._keys.queue, entry.decode(), fields) for entry, fields in found]
 
     async def replay(self, job_ids: Sequence[str], *, patience: float) -> list[str]:

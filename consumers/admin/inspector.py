@@ -57,17 +57,19 @@ class Inspector:
 
     async def stats(self) -> QueueStats:
         """Return the queue's figures; costs a few commands a lane, whatever its length."""
-        names, delayed, dead, counters, cancelled, meta = await asyncio.gather(
+        names, delayed, counters, cancelled, (dead_name, *meta) = await asyncio.gather(
             self._wire.send("ZRANGE", self._keys.lanes, 0, -1),
             self._wire.send("ZCARD", self._keys.delayed),
-            self._wire.send("XLEN", self._keys.dead),
             self._wire.send("HGETALL", self._keys.stats),
             self._wire.send("SCARD", self._keys.cancelled),
-            self._wire.send("HMGET", self._keys.meta, *FIELDS),
+            self._wire.send("HMGET", self._keys.meta, "dead", *FIELDS),
         )
         lanes = listed_lanes(self._keys.queue, names)
         lanes.sort(key=lambda lane: (lane.priority, lane.name), reverse=True)
-        found = await asyncio.gather(*(self._lane(lane) for lane in lanes))
+        dead, *found = await asyncio.gather(
+            self._wire.send("XLEN", self._keys.dead_named(dead_name)),
+            *(self._lane(lane) for lane in lanes),
+        )
         counted = _counted(counters)
         paused = PauseState.read(meta)
         ages = [it.oldest_waiting_ms for it in found if it.oldest_waiting_ms is not None]
@@ -81,7 +83,7 @@ class Inspector:
             failed_total=counted.get(b"dead", 0),
             retried_total=counted.get(b"retried", 0),
             oldest_waiting_ms=max(ages, default=None),
-            lanes=list(found),
+            lanes=found,
             paused=paused.whole,
             paused_events=sorted(paused.events),
             cancelled_total=counted.get(b"cancelled", 0),

@@ -19,11 +19,19 @@ MOST_PROGRESS = 2**53
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterBounds:
-    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms."""
+    """How many dead letters are kept: most of them (0 keeps none), bytes, and age in ms.
+
+    stream names the stream that keeps them; None leaves that to the queue.
+    """
 
     most: int = 10_000
     most_bytes: int = 256 * 1024 * 1024
     max_age_ms: int = 30 * 24 * 3600 * 1000
+    stream: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream is not None:
+            check_name("stream of dead letters", self.stream)
 
 
 def check_count(name: str, given: object, least: int, most: int) -> int:

@@ -30,7 +30,8 @@ logger = logging.getLogger("taskmanager.worker")
 class Opener:
     """Prepares the queues for a worker of a type.
 
-    A queue that has no lease yet gets that of the terms. epochs has the epoch of each
+    A queue that has no lease yet gets that of the terms; one without dead letters, the name that
+    they have for the stream of these. epochs has the epoch of each
     queue that was opened.
     """
 
@@ -48,6 +49,7 @@ class Opener:
         self.queues = terms.queues
         self.type = terms.type
         self.lease = terms.lease
+        self.dead = terms.dead_letters.stream
         self.where = where
         self.troubles = {
             keys.queue: Trouble(logger, f"queue {keys.queue} is spoiled", logging.ERROR)
@@ -109,24 +111,36 @@ class Opener:
         return epoch is None or int(epoch) != known
 
     async def open(self, keys: Keys) -> None:
-        opened = open_queue(keys, self.default_lane(keys), round(self.lease * 1000))
+        lane, lease_ms = self.default_lane(keys), round(self.lease * 1000)
+        opened = open_queue(keys, lane, lease_ms, dead=self.dead)
         try:
-            epoch, lease_ms = await call(self.wire, opened)
+            epoch, lease_ms, dead = await call(self.wire, opened)
         except ResponseError as error:
             if is_for_now(error):
                 raise told_apart(error) from error
             if not is_out_of_memory(error):
                 raise self._explained(keys, error) from error
-            epoch, lease_ms = await self._open_without_room(keys)
+            epoch, lease_ms, dead = await self._open_without_room(keys)
+        self._say_where_letters_stay(keys, dead or None)
         self.epochs[keys.queue] = epoch
         self.adopt_lease(keys, lease_ms / 1000)
 
-    async def _open_without_room(self, keys: Keys) -> tuple[int, int]:
+    def _say_where_letters_stay(self, keys: Keys, named: bytes | None) -> None:
+        counts = keys.dead_named(named)
+        if self.dead is not None and counts != (ours := keys.dead_named(self.dead.encode())):
+            logger.warning(
+                "queue %s has dead letters in %s and keeps them there: replay or purge them, then "
+                "start a worker anew to have them in %s",
+                keys.queue, counts, ours,
+            )  # fmt: skip
+
+    async def _open_without_room(self, keys: Keys) -> tuple[int, int, bytes | None]:
         # Full memory takes no new property, but what waits can be worked off,
         # and that is what makes room.
         logger.warning("Redis is out of memory, queue %s is worked off as it is", keys.queue)
-        epoch, lease_ms = await self.wire.send("HMGET", keys.meta, "epoch", "lease")
-        return int(epoch or 0), int(lease_ms or self.lease * 1000)
+        names = ("epoch", "lease", "dead")
+        epoch, lease_ms, dead = await self.wire.send("HMGET", keys.meta, *names)
+        return int(epoch or 0), int(lease_ms or self.lease * 1000), dead
 
     def _explained(self, keys: Keys, error: ResponseError) -> TaskManagerError:
         known = meaning(error, keys, self.where)

@@ -27,6 +27,7 @@ from consumers.cuts import cut, cut_in_flight
 from consumers.errors import BrokenKey, RedisUnavailable, TaskManagerError, WriterRefused
 from consumers.store.keys import Keys
 from consumers.store.refusals import is_foreign_value, meaning
+from consumers.store.replaying import dead_stream
 from consumers.store.scripts import Call, call
 
 _EXPECTED = (
@@ -185,7 +186,9 @@ class Door:
     async def _wrong_key(self) -> BrokenKey:
         try:
             for name, kind in _EXPECTED:
-                key: str = getattr(self._keys, name)
+                key = getattr(self._keys, name)
+                if name == "dead":
+                    key = await dead_stream(self._wire, self._keys)
                 if (await self._wire.send("TYPE", key)).decode() not in (kind, "none"):
                     return BrokenKey(key)
         except RedisError:

@@ -119,6 +119,10 @@ class Keys:
         """Stream of dead letters. Bound: by number, bytes and age; trims are counted."""
         return f"{self.base}dead"
 
+    def dead_named(self, name: bytes | None) -> str:
+        """Stream of dead letters by the name that the queue's meta has for it. Bound: as dead."""
+        return self.dead if name is None else f"{self.base}dead:{name.decode(errors='replace')}"
+
     @property
     def dead_index(self) -> str:
         """Hash of a job id's latest dead letter. Bound: as the dead letters."""

@@ -1,16 +1,22 @@
-"""Ask for dead letters to be run again, or to be deleted."""
+"""Ask where a queue's dead letters are, and for them to be run again, or to be deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from consumers.connections.link import Argument
+from consumers.connections.wire import Wire
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
 from consumers.store.keys import Keys, bucket
 from consumers.store.scripts import Call, load
 from consumers.store.steps import BATCH_BYTES, BATCH_ITEMS
 
 REPLAY, PURGE = load("replay"), load("purge")
+
+
+async def dead_stream(wire: Wire, keys: Keys) -> str:
+    """Return the stream that keeps a queue's dead letters: its meta may name one."""
+    return keys.dead_named(await wire.send("HGET", keys.meta, "dead"))
 
 
 def replay_items(keys: Keys, job_ids: Iterable[str]) -> Call:

@@ -17,10 +17,13 @@ FORGET_CONSUMERS, AUDIT_LIVE = load("forget_consumers"), load("audit_live")
 PROMOTE, CHECK_RIGHTS = load("promote"), load("check_rights")
 
 
-def open_queue(keys: Keys, lane: Lane, lease_ms: int) -> Call:
-    """Return the preparation of a queue for a worker; answers with epoch and lease in ms."""
+def open_queue(keys: Keys, lane: Lane, lease_ms: int, *, dead: str | None = None) -> Call:
+    """Return the preparation of a queue for a worker, with a name for the stream of its letters.
+
+    Answers with epoch, lease in ms and the name of that stream that counts, empty without one.
+    """
     names = [keys.meta, keys.lanes, keys.lane(lane)]
-    return Call(OPEN_QUEUE, names, [keys.base, lease_ms, lane.type])
+    return Call(OPEN_QUEUE, names, [keys.base, lease_ms, lane.type, dead or ""])
 
 
 def repair(keys: Keys, lane: Lane, group: str) -> Call:

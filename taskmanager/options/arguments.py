@@ -214,14 +214,19 @@ class RetryOptions(TypedDict, total=False):
 
 
 class DeadLetterOptions(TypedDict, total=False):
-    """Which dead letters a queue keeps; the oldest go first.
+    """Which dead letters a queue keeps, and where; the oldest go first.
 
+    stream           a name: queue q's letters are in the stream tm:{q}:dead:<name>, in place of
+                     tm:{q}:dead. Redis keeps the name with the queue, so that whoever reads or
+                     replays letters need not know it; the worker that started last counts, and
+                     a queue with letters keeps them where they are
     enabled          False: none is kept, deaths are counted and logged only; True
     max_len          letters; 10,000
     max_age          seconds or a timedelta; 30 days
     max_bytes        of all letters together; 256 MiB
     """
 
+    stream: str | None
     enabled: bool | None
     max_len: int | None
     max_age: float | timedelta | None
@@ -232,7 +237,7 @@ class ProcessorOptions(TypedDict, total=False):
     """What processor= says for all handlers; all may be left out, and in camelCase if you like.
 
     retry            RetryOptions; left out, nothing is retried that does not ask for it
-    dlq              DeadLetterOptions
+    dlq              DeadLetterOptions, or a stream name alone
     debounce         seconds or a timedelta, unlike emit's: a job whose id has completed a run
                      within so long is skipped; debounce_seconds is another name for it, and
                      debounce_ms the same in whole milliseconds
@@ -240,7 +245,7 @@ class ProcessorOptions(TypedDict, total=False):
     """
 
     retry: RetryOptions | Mapping[str, Any] | None
-    dlq: DeadLetterOptions | Mapping[str, Any] | None
+    dlq: str | DeadLetterOptions | Mapping[str, Any] | None
     debounce: float | timedelta | None
     debounce_seconds: float | timedelta | None
     debounce_ms: int | None

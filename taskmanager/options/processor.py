@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from consumers.errors import UnknownOption
 from consumers.jobs.bounds import DeadLetterBounds
+from consumers.jobs.names import check_name
 from processors.retries.backoff import Kind
 from processors.retries.retry import RetryPolicy
 from taskmanager.errors import ConflictingOptions, InvalidOption
@@ -45,7 +46,7 @@ def read_processor(given: object) -> ProcessorSettings:
     retry, dlq = values.get("retry"), values.get("dlq")
     return ProcessorSettings(
         None if retry is None else _retry(_section(RETRY, "retry", retry, lenient)),
-        _bounds({} if dlq is None else _section(DLQ, "dlq", dlq, lenient)),
+        _bounds(_dlq(dlq, lenient)),
         _debounce_ms(values),
     )
 
@@ -66,10 +67,22 @@ def _is_lenient(given: Mapping[Any, Any]) -> bool:
     return False if lenient is None else truth("ignore_config_errors", lenient)
 
 
-def _section(table: Table, name: str, given: object, lenient: bool) -> dict[str, Any]:
+def _section(
+    table: Table,
+    name: str,
+    given: object,
+    lenient: bool,
+    allowed: str = "give a dict; {} stands for the defaults",
+) -> dict[str, Any]:
     if not isinstance(given, Mapping):
-        raise InvalidOption(name, given, "give a dict; {} stands for the defaults")
+        raise InvalidOption(name, given, allowed)
     return _read(table, given, lenient)
+
+
+def _dlq(given: object, lenient: bool) -> dict[str, Any]:
+    if given is None or isinstance(given, str):
+        return {} if given is None else {"stream": given}
+    return _section(DLQ, "dlq", given, lenient, "give a stream name, or a dict of options")
 
 
 def _read(table: Table, given: Mapping[Any, Any], lenient: bool) -> dict[str, Any]:
@@ -97,6 +110,7 @@ def _bounds(values: Mapping[str, Any]) -> DeadLetterBounds:
         most=checked.get("max_len", bounds.most),
         most_bytes=checked.get("max_bytes", bounds.most_bytes),
         max_age_ms=checked.get("max_age", bounds.max_age_ms),
+        stream=checked.get("stream"),
     )
     return bounds if checked.get("enabled", True) else replace(bounds, most=0)
 
@@ -136,6 +150,7 @@ _RETRY_CHECKS: dict[str, Callable[[str, object], Any]] = {
     "backoff": _kind,
 }
 _DLQ_CHECKS: dict[str, Callable[[str, object], Any]] = {
+    "stream": lambda _, given: check_name("stream of dead letters", given),
     "enabled": truth,
     "max_len": _at_least_1,
     "max_age": delay_ms,

@@ -216,5 +216,10 @@ RETRY = Table(
     Option("backoff"),
 )
 DLQ = Table(
-    "processor's dlq", Option("enabled"), Option("max_len"), Option("max_age"), Option("max_bytes")
+    "processor's dlq",
+    Option("stream"),
+    Option("enabled"),
+    Option("max_len"),
+    Option("max_age"),
+    Option("max_bytes"),
 )

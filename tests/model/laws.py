@@ -20,7 +20,7 @@ from tests.model.state import GROUP, OUTBOX_EPOCH, PUT_OFF, Key, Letter, Plan, R
 _DAY_MS = 86_400_000
 # Keys that may stay for ever, once the model says that they are there; all others must expire.
 _PERMANENT = re.compile(
-    r"lane:.+|lanes|meta|live:\d+|delayed(:envelopes|:lanes)?|dead|dead_index|stats|outbox|relayed|"
+    r"lane:.+|lanes|meta|live:\d+|delayed(:envelopes|:lanes)?|dead(:.+)?|dead_index|stats|outbox|relayed|"
     r"cancelled|cancelling|idem:.+|cron(:.+)?|cron_names"
 )
 _EXPIRING = re.compile(r"(prod|result|log|debounce):.+|waiters|idem:.+")

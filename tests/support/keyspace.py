@@ -7,7 +7,7 @@ import re
 # Keys that may stay for ever; keys.py says what bounds each of them. Every
 # other key must have an expiry from the step that makes it.
 _QUEUE_KEYS = (
-    "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead|dead_index|stats|outbox|"
+    "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead(:.+)?|dead_index|stats|outbox|"
     "relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
 )
 _EXPIRING_QUEUE_KEYS = (

@@ -3,7 +3,7 @@
 -- KEYS[1]  the job's live bucket
 -- KEYS[2]  its result
 -- KEYS[3]  the index of the dead letters
--- KEYS[4]  the dead letters
+-- KEYS[4]  the dead letters, where the queue's properties name no other stream
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  job id
 -- ARGV[3]  when somebody will wait for its end: the channel to tell, else empty
@@ -18,6 +18,7 @@
 -- include lane
 -- include clauses
 -- include delayed
+-- include dead
 -- include holder
 local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
 local pointer = redis.call('HGET', KEYS[1], id) or ''
@@ -53,7 +54,7 @@ local function with_room(channels)
 end
 
 local letter_entry = redis.call('HGET', KEYS[3], id) or ''
-local letter = letter_entry ~= '' and redis.call('XRANGE', KEYS[4], letter_entry, letter_entry)[1]
+local letter = letter_entry ~= '' and redis.call('XRANGE', letters().stream(base), letter_entry, letter_entry)[1]
 local result = redis.call('GET', KEYS[2]) or ''
 
 -- Somebody waits: settle tells them. Looked up in the same step, so nothing is missed.

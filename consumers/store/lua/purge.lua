@@ -1,6 +1,6 @@
 -- Delete dead letters, the oldest first, some at a time.
 --
--- KEYS[1]  the dead letters
+-- KEYS[1]  the dead letters, where the queue's properties name no other stream
 -- KEYS[2]  the index of the dead letters
 -- KEYS[3]  the queue's counters
 -- KEYS[4]  the queue's meta

@@ -4,7 +4,7 @@
 -- KEYS[2]  the queue's meta
 -- KEYS[3]  the queue's lanes
 -- KEYS[4]  the queue's counters
--- KEYS[5]  the dead letters
+-- KEYS[5]  the dead letters, where the queue's properties name no other stream
 -- KEYS[6]  the index of the dead letters
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  number of the batch
@@ -34,7 +34,7 @@
 -- include delayed
 -- include dead
 -- include guard
-local door, meta, listed, stats, dead, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local door, meta, listed, stats, dead_index = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 local most = { lanes = tonumber(ARGV[4]), event_lanes = tonumber(ARGV[5]) }
 local room = tonumber(ARGV[6])
@@ -90,7 +90,7 @@ local function replay(bucket, id)
   local lives = pointer and live().living(base, id, pointer)
   if lives then return '=' .. lives end
   local entry = redis.call('HGET', dead_index, id)
-  local letter = entry and redis.call('XRANGE', dead, entry, entry)[1]
+  local letter = entry and redis.call('XRANGE', letters().stream(base), entry, entry)[1]
   if not letter then return '-' end
   local lane, group, fields = revived(letter)
   if not lane then return 'X' end

@@ -180,7 +180,7 @@ ROWS = [
     Row("forget_waiter", "", _leave, 1, "waiters", all_of("waiters", REFUSED)),
     Row(
         "purge", "", _purge, [2, 0], "dead dead_index stats",
-        {**all_of("dead dead_index stats", REFUSED), "meta": AS_USUAL},
+        all_of("dead dead_index stats meta", REFUSED),
     ),
     Row(
         "purge", "in turn", _purge_in_turn, [2, 0], "dead dead_index stats meta",

@@ -42,6 +42,11 @@ def _open_again(queue: Queue) -> Call:
     return _open(queue)
 
 
+def _name_dead(queue: Queue) -> Call:
+    queue.run(_open(queue))
+    return tending.open_queue(queue.keys, queue.lane, LEASE_MS, dead="x")
+
+
 def _repair(lost: Callable[[Queue], object]) -> Callable[[Queue], Call]:
     def call(queue: Queue) -> Call:
         queue.emit(new_job())
@@ -148,13 +153,17 @@ def _pause_row(
 
 
 OPEN = Row(
-    "open_queue", "a new one", _open, [ANY, LEASE_MS], f"meta lanes {lane_and_front()}",
+    "open_queue", "a new one", _open, [ANY, LEASE_MS, ""], f"meta lanes {lane_and_front()}",
     all_of(f"meta lanes {lane_and_front()}", REFUSED), in_full_memory=OUT_OF_MEMORY,
 )  # fmt: skip
 ROWS = [
     OPEN,
     replace(OPEN, case="one that was emitted to", call=_open_used, writes="meta"),
     replace(OPEN, case="an open one", call=_open_again, writes="", in_full_memory=AS_USUAL),
+    replace(
+        OPEN, case="one whose letters get a stream", call=_name_dead, answer=[ANY, LEASE_MS, "x"],
+        writes="meta", foreign={**OPEN.foreign, "dead": AS_USUAL},
+    ),
     Row(
         "repair_lane", "a lost group",
         _repair(lambda queue: queue.redis.xgroup_destroy(queue.stream().key, GROUP)),

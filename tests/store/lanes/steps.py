@@ -22,8 +22,15 @@ def groups(queue: Queue, key: str) -> dict[str, str]:
 
 
 def open_queue(queue: Queue, lease_ms: int = LEASE_MS, lane: Lane | None = None) -> list[int]:
+    """Return epoch and lease (ms) of a queue that is opened."""
     found: list[int] = queue.run(tending.open_queue(queue.keys, lane or queue.lane, lease_ms))
-    return found
+    return found[:2]
+
+
+def name_dead(queue: Queue, name: str) -> str:
+    """Open a queue with a name for the stream of its dead letters; return the one that counts."""
+    found = queue.run(tending.open_queue(queue.keys, queue.lane, LEASE_MS, dead=name))
+    return str(found[2].decode())
 
 
 def repair(queue: Queue, lane: Lane | None = None) -> tuple[list[str], list[str]]:

@@ -216,7 +216,7 @@ def test_one_way_leads_into_a_lane() -> None:
 
     assert added - {("check_rights.lua", "key")} == {
         ("include/enter.lua", "stream"),
-        ("include/dead.lua", "base .. 'dead'"),
+        ("include/dead.lua", "dead"),
         ("include/outcomes/complete.lua", "outbox"),
     }
 
