@@ -18,7 +18,9 @@ from consumers.jobs.outcome import (
     RetryAt,
     Returned,
 )
+from consumers.open.groups import ensure_consumer_group
 from consumers.policy import CallNext, Handler, Policy
+from consumers.run.alone import process_job
 
 __all__ = [
     "Buried",
@@ -40,4 +42,6 @@ __all__ = [
     "RetryAt",
     "Returned",
     "TaskManagerError",
+    "ensure_consumer_group",
+    "process_job",
 ]

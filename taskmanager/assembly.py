@@ -95,19 +95,21 @@ class Assembly:
             result_ttl_ms=round(chosen.result_ttl * 1000),
         )
 
+    def create_processor(self) -> Processor:
+        """Return the policy of a worker, over all handlers that are registered now."""
+        handlers = self._registry.bind(
+            self.context,
+            self.emitter,
+            self._ran_before,
+            deadline=self._configuration.settings.no_handler_deadline,
+        )
+        return Processor(handlers, retry=self._options.retry)
+
     def _open_consumer(self) -> Consumer:
         chosen = self._configuration.settings
         return Consumer(
             self._configuration.connector,
-            policy=Processor(
-                self._registry.bind(
-                    self.context,
-                    self.emitter,
-                    self._ran_before,
-                    deadline=chosen.no_handler_deadline,
-                ),
-                retry=self._options.retry,
-            ),
+            policy=self.create_processor(),
             queues=self._registry.queues_to_read(chosen.queues),
             concurrency=chosen.concurrency,
             namespace=chosen.namespace,

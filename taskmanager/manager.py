@@ -14,6 +14,7 @@ from consumers.admin.figures import QueueStats
 from consumers.connections.connector import Connector
 from consumers.jobs.names import check_name
 from consumers.telemetry import Telemetry
+from processors.processor import Processor
 from taskmanager import settings
 from taskmanager.admin.dlq import DeadLetterQueue
 from taskmanager.admin.schedules import ScheduleHandle
@@ -123,6 +124,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         self._open_tasks(Home(assembly.emitter, assembly.jobs, self._registry))
         self._context = assembly.context
         self._life = assembly.life
+        self._create_processor = assembly.create_processor
         self._dlq = assembly.dlq
         self._sync = assembly.sync
 
@@ -271,6 +273,16 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         without any.
         """
         await self._life.run(burst=burst, on_start=on_start)
+
+    def create_unified_processor(self) -> Processor:
+        """Return the policy that a worker runs with: one Processor over all handlers.
+
+        It has their options and middleware and what processor= says of retries; dead letters
+        and debounce are the worker's. For a consumers.Consumer of your own, and for tests of
+        handlers with consumers.process_job. Modules that include= names are imported.
+        """
+        self.import_handlers()
+        return self._create_processor()
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running in this worker's queues."""

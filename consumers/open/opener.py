@@ -119,7 +119,7 @@ class Opener:
             if is_for_now(error):
                 raise told_apart(error) from error
             if not is_out_of_memory(error):
-                raise self._explained(keys, error) from error
+                raise explained(error, keys, self.where) from error
             epoch, lease_ms, dead = await self._open_without_room(keys)
         self._say_where_letters_stay(keys, dead or None)
         self.epochs[keys.queue] = epoch
@@ -142,12 +142,6 @@ class Opener:
         epoch, lease_ms, dead = await self.wire.send("HMGET", keys.meta, *names)
         return int(epoch or 0), int(lease_ms or self.lease * 1000), dead
 
-    def _explained(self, keys: Keys, error: ResponseError) -> TaskManagerError:
-        known = meaning(error, keys, self.where)
-        if isinstance(known, LayoutMismatch):
-            return known
-        return TaskManagerError(f"queue {keys.queue!r} cannot be opened: {error}")
-
     def adopt_lease(self, keys: Keys, seconds: float) -> None:
         """Take over the lease of a queue, in seconds. Raises InvalidInput for what is none."""
         if self.leases.seconds.get(keys.queue) == seconds:
@@ -160,3 +154,11 @@ class Opener:
                 "queue %s has a lease of %g s, it counts instead of ours of %g s",
                 keys.queue, seconds, self.lease,
             )  # fmt: skip
+
+
+def explained(error: ResponseError, keys: Keys, where: str) -> TaskManagerError:
+    """Return why a queue cannot be opened."""
+    known = meaning(error, keys, where)
+    if isinstance(known, LayoutMismatch):
+        return known
+    return TaskManagerError(f"queue {keys.queue!r} cannot be opened: {error}")

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
+from typing import Protocol
 
 from consumers.errors import JobTimeout
 from consumers.jobs.bounds import check_timeout
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.outcome import Cancelled, Completed, Ended, Outcome, Raised, Ran, Released
 from consumers.lease.leases import Leases
 from consumers.policy import Policy
@@ -19,7 +21,6 @@ from consumers.run.deadlines import Deadlines
 from consumers.run.pauses import Pauses
 from consumers.run.run import Run, current_run
 from consumers.run.verdict import Verdict, decided, put_back, verdict_on
-from consumers.settle.settler import Settler
 from consumers.store.delivery import Delivery
 
 logger = logging.getLogger("taskmanager.worker")
@@ -33,6 +34,22 @@ _CANCELLED = Cancelled("cancelled")
 _STOPPED = Released("shutdown")
 
 
+class Settles(Protocol):
+    """What the outcomes of runs are handed to; see Settler."""
+
+    def settle(
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        children: Sequence[NewJob] = (),
+        ran: Ran | None = None,
+    ) -> object:
+        """Record an outcome with the next batch."""
+
+    async def flushed(self) -> None:
+        """Return when all outcomes are recorded or refused."""
+
+
 class Executor:
     """Runs what it is given at once; whoever gives it runs minds the slots.
 
@@ -43,7 +60,7 @@ class Executor:
     def __init__(
         self,
         policy: Policy,
-        settler: Settler,
+        settler: Settles,
         leases: Leases,
         pauses: Pauses,
         *,

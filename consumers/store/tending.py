@@ -17,13 +17,14 @@ FORGET_CONSUMERS, AUDIT_LIVE = load("forget_consumers"), load("audit_live")
 PROMOTE, CHECK_RIGHTS = load("promote"), load("check_rights")
 
 
-def open_queue(keys: Keys, lane: Lane, lease_ms: int, *, dead: str | None = None) -> Call:
+def open_queue(keys: Keys, lane: Lane, lease_ms: int | None, *, dead: str | None = None) -> Call:
     """Return the preparation of a queue for a worker, with a name for the stream of its letters.
 
+    Without a lease or a name it leaves these to others.
     Answers with epoch, lease in ms and the name of that stream that counts, empty without one.
     """
     names = [keys.meta, keys.lanes, keys.lane(lane)]
-    return Call(OPEN_QUEUE, names, [keys.base, lease_ms, lane.type, dead or ""])
+    return Call(OPEN_QUEUE, names, [keys.base, lease_ms or "", lane.type, dead or ""])
 
 
 def repair(keys: Keys, lane: Lane, group: str) -> Call:

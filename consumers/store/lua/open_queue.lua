@@ -4,12 +4,13 @@
 -- KEYS[2]  the queue's lanes
 -- KEYS[3]  the worker's default lane
 -- ARGV[1]  prefix of the queue's keys
--- ARGV[2]  the worker's lease (ms); the queue's first worker decides
+-- ARGV[2]  the worker's lease (ms), the queue's first worker decides; empty to leave that to it
 -- ARGV[3]  group
 -- ARGV[4]  name of the stream for dead letters; empty to leave it as it is
 --
--- Returns epoch, lease (ms) and the name that counts of the stream for dead letters: one is
--- given up for another only where it has no letters, for nobody would find those.
+-- Returns epoch, lease (ms, 0 where there is none) and the name that counts of the stream for
+-- dead letters: one is given up for another only where it has no letters, for nobody would find
+-- those.
 -- Errors: LAYOUT, WRONGTYPE, OOM.
 -- include tell
 -- include lane
@@ -33,7 +34,9 @@ if not (is_a(lane, 'stream') and is_a(lane .. ':front', 'stream')) then
 end
 lanes().open(ARGV[1], listed, lane, ARGV[3])
 name_epoch(meta, now_ms())
-if redis.call('HEXISTS', meta, 'lease') == 0 then redis.call('HSET', meta, 'lease', ARGV[2]) end
+if ARGV[2] ~= '' and redis.call('HEXISTS', meta, 'lease') == 0 then
+  redis.call('HSET', meta, 'lease', ARGV[2])
+end
 if ARGV[4] ~= '' then name_dead(ARGV[4]) end
 local found = redis.call('HMGET', meta, 'epoch', 'lease', 'dead')
-return { tonumber(found[1]), tonumber(found[2]), found[3] or '' }
+return { tonumber(found[1]), tonumber(found[2] or 0), found[3] or '' }
