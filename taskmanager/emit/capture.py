@@ -24,9 +24,10 @@ _SHOWN_APART = frozenset({"event", "queue", "data"})
 class CapturedJob:
     """A job that was emitted and not sent.
 
-    data is what the handler would find before its types are read: JSON. options is what emit
-    was given beside event, queue and data. delay is in seconds, 0 for at once. on_success
-    says whether it was to be added with the completion of the job that emitted it.
+    event, queue and id are those of the job, data is what the handler would find before its
+    types are read: JSON. options is what emit was given beside event, queue and data. delay is
+    in seconds, 0 for at once. on_success says whether it was to be added with the completion
+    of the job that emitted it.
     """
 
     event: str

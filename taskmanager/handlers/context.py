@@ -17,7 +17,7 @@ from taskmanager.options.arguments import EmitArguments, EmitWithoutData
 T = TypeVar("T", default=Any)
 D = TypeVar("D")
 R = TypeVar("R")
-A = TypeVar("A", default=Any)
+A = TypeVar("A")
 
 
 class EmitFunction(Protocol):
@@ -120,8 +120,14 @@ class Context(Generic[T]):
         emitter: Emits = object.__getattribute__(self, "_Context__emitter")
         return emitter.emit(event, arguments, on_success=on_success)
 
+    @overload
     @staticmethod
-    def fake(app: A = None, /, **fields: Any) -> FakeContext[A]:  # type: ignore[assignment]
+    def fake(app: A, /) -> FakeContext[A]: ...
+    @overload
+    @staticmethod
+    def fake(**fields: Any) -> FakeContext[Any]: ...
+    @staticmethod
+    def fake(app: Any = None, /, **fields: Any) -> FakeContext[Any]:
         """Return a context to call a handler or task with in a unit test; nothing needs Redis.
 
         It has the fields (db=db), or what app has. What is emitted with it is checked and kept in

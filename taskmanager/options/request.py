@@ -60,7 +60,11 @@ class Way(NamedTuple):
 
 
 class Prepared:
-    """A job with all that emit is given, not emitted yet; what a task's bind returns."""
+    """A job that is not emitted yet; what a task's bind returns.
+
+    event and arguments are what emit is given, way is how they are checked, on_success
+    whether it is to be added with the completion of the job that emits it.
+    """
 
     __slots__ = ("arguments", "event", "on_success", "way")
 

@@ -10,7 +10,10 @@ from taskmanager.tasks.tasks import StubDecorator, TaskDecorator, Tasks
 
 
 class TaskFace(HandlerFace):
-    """Declares tasks, and includes those that were declared elsewhere."""
+    """Declares tasks, and includes those that were declared elsewhere.
+
+    task_home is what its tasks have of it.
+    """
 
     task_home: Home
     _tasks: Tasks

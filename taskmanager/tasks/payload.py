@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NotRequired, Required
 
 import typing_extensions
 from pydantic_core import ValidationError
 
+from consumers.jobs.texts import duration
 from processors.retries.newer import NewerData
 from taskmanager.errors import InvalidPayload
 from taskmanager.handlers.payloads import readable
@@ -18,7 +20,11 @@ from taskmanager.tasks.parameters import Parameters, names_in, unfit_parameter
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+logger = logging.getLogger("taskmanager.handlers")
+
 _UNKNOWN = "extra_forbidden"
+# Whoever emits has chosen the names: nobody reads more lines.
+_MOST_WARNED = 20
 
 
 class TaskPayload:
@@ -28,6 +34,7 @@ class TaskPayload:
         self._parameters = parameters
         self._validator = _object_of(function, parameters).validator
         self._more = _adapter_of_more(parameters)
+        self._warned: set[str] = set()
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Return the arguments in JSON, as the function takes them.
@@ -43,9 +50,21 @@ class TaskPayload:
         try:
             return self.decode(data)
         except ValidationError as error:
-            if names := _unknown(error):
-                raise NewerData(event, names, deadline=deadline) from None
-            raise
+            if not (names := _unknown(error)):
+                raise
+            newer = NewerData(event, names, deadline=deadline)
+            self._warn(newer)
+            raise newer from None
+
+    def _warn(self, newer: NewerData) -> None:
+        if newer.names in self._warned or len(self._warned) >= _MOST_WARNED:
+            return
+        self._warned.add(newer.names)
+        logger.warning(
+            "%s, which a job gives it: such jobs wait up to %s for a worker of a newer version, "
+            "then they are dead letters",
+            newer, duration(newer.deadline),
+        )  # fmt: skip
 
     def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload unless the JSON is what the task takes."""

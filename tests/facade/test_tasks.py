@@ -328,7 +328,7 @@ async def test_a_fake_context_keeps_what_is_emitted_with_it() -> None:
 
 
 async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(
-    make: Callable[..., TaskManager], redis: redis_py.Redis
+    make: Callable[..., TaskManager], redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = make(no_handler_deadline=3), make()
     ran = []
@@ -354,6 +354,10 @@ async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(
     with pytest.raises(JobCancelled, match="expired"):
         await lost.result(20)
     assert ran == [("old", "Ada")]
+    assert [it for it in caplog.messages if "newer version" in it] == [
+        "this version of 'greet' does not take 'loud', which a job gives it: such jobs wait up to "
+        "3 s for a worker of a newer version, then they are dead letters"
+    ]
     assert letters(redis) == [
         "no worker of the last 3 s has a version of 'greet' that takes 'loud'"
     ]
