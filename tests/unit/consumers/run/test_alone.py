@@ -21,9 +21,11 @@ from tests.support.waiting import PATIENCE
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
-async def outcome_of(call: Callable[..., Any], **job: Any) -> Outcome:
-    """Process a job by a handler with one retry and a timeout of 50 ms."""
-    registration = Registration(Handler.of(call), max_retries=1, timeout=0.05)
+async def outcome_of(
+    call: Callable[..., Any], *, timeout: float | None = None, **job: Any
+) -> Outcome:
+    """Process a job by a handler with one retry; timeout is in seconds."""
+    registration = Registration(Handler.of(call), max_retries=1, timeout=timeout)
     policy = Processor({("default", "e"): registration})
     return await asyncio.wait_for(process_job(Job.fake(7, event="e", **job), policy), PATIENCE)
 
@@ -61,7 +63,7 @@ async def test_the_outcome_is_what_the_policy_makes_of_the_handlers_end() -> Non
 
 
 async def test_a_run_ends_at_its_timeout() -> None:
-    timed_out = await outcome_of(hangs)
+    timed_out = await outcome_of(hangs, timeout=0.05)
 
     assert isinstance(timed_out, RetryAt)
     assert b"ran longer than its timeout of 0.05 s" in timed_out.errors
