@@ -86,6 +86,11 @@ def app_of_process() -> str | None:
     return os.environ.get(f"{PREFIX}APP", "").strip() or None
 
 
+def environment(**values: str) -> dict[str, str]:
+    """Return the environment of a process to be started: ours, with these settings in it."""
+    return os.environ | {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
+
+
 def check(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Return the given settings, checked, without those that are None.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from taskmanager.cli import addresses
+from taskmanager.cli.commands.dev import dev
 from taskmanager.cli.commands.dlq import dlq
 from taskmanager.cli.commands.emit import emit
 from taskmanager.cli.commands.jobs import jobs
@@ -30,6 +31,7 @@ def cli() -> None:
     check_packages()
 
 
+cli.add_command(dev)
 cli.add_command(worker)
 cli.add_command(emit)
 cli.add_command(queues)

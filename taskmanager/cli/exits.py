@@ -33,6 +33,8 @@ OK = 0
 FAILURE = 1
 USAGE = 2
 UNREACHABLE = 3
+# A worker whose first start ends so has said why, and another start would say the same.
+VERDICTS = (USAGE, UNREACHABLE)
 
 logger = logging.getLogger("taskmanager.cli")
 
@@ -130,6 +132,15 @@ def end_at_sigterm() -> None:
     could not be stopped while it is imported.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(OK))
+
+
+def leave_sigint_to_parent() -> None:
+    """Have Ctrl-C, which a terminal sends to all in its foreground, be for our parent alone.
+
+    The parent passes it on as a SIGTERM. Programs that this process starts get it as before,
+    which they would not if it were ignored.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
 
 
 class LastWord:

@@ -1,4 +1,4 @@
-"""The process that stays in a terminal's foreground while the worker runs out of it.
+"""The process that stays in a terminal's foreground while a worker runs out of it.
 
 The terminal sends its signals (Ctrl-C, Ctrl-Z, Ctrl-\\, its end) to every process in the
 foreground, so also to the programs that a handler starts, unless the worker is elsewhere.
@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # What is for the worker alone. Ctrl-C is a SIGTERM to it, as with several processes: while it
 # still stands in the foreground, it has had the SIGINT already.
@@ -23,6 +23,7 @@ _FOR_THE_WORKER = {
 # What a terminal means for everything that runs in it.
 _FOR_ALL = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 _PASSED_ON = (*_FOR_THE_WORKER, *_FOR_ALL)
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def in_terminal() -> bool:
@@ -38,16 +39,24 @@ def divide() -> int | None:
 
     In the process that was started, return the worker's exit code once it has ended.
     """
-    with _held_back():
+    with held_back():
         worker = os.fork()
         if worker:
             front = Front(worker)
-    return front.wait() if worker else None
+    if not worker:
+        return None
+    code = front.wait()
+    for number in _PASSED_ON:
+        signal.signal(number, signal.SIG_IGN)
+    return end_as(code)
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Let signals wait: one that comes between the fork and our handlers would be lost."""
+def held_back() -> Iterator[None]:
+    """Let signals wait: one that comes between a start and our handlers would be lost.
+
+    Threads that are started within the block never get one.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         yield
@@ -56,50 +65,87 @@ def _held_back() -> Iterator[None]:
 
 
 class Front:
-    """Passes signals on to the worker, stops when it is stopped, and ends as it ends."""
+    """Passes signals on to the worker, and stops when it is stopped.
 
-    def __init__(self, worker: int) -> None:
+    There may be no worker for a while. on_end is called for each signal that asks for an end.
+    """
+
+    def __init__(
+        self, worker: int | None = None, *, on_end: Callable[[], object] = lambda: None
+    ) -> None:
         self.worker = worker
+        self._on_end = on_end
         for number in _PASSED_ON:
             if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup sets it.
                 signal.signal(number, self._pass_on)
         # Who takes the terminal back is not in its foreground, and would be stopped for it.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
+    @property
+    def debugs(self) -> bool:
+        """Whether a prompt of the worker's has the terminal."""
+        return self.worker is not None and _foreground() == self.worker
+
     def wait(self) -> int:
-        """Return the worker's exit code; a signal that killed it kills this process too."""
+        """Return the worker's exit code once it has ended, or the signal that killed it, negative.
+
+        There is no worker then.
+        """
+        assert self.worker is not None, "there is no worker"
         while os.WIFSTOPPED(status := os.waitpid(self.worker, os.WUNTRACED)[1]):
-            self._stop_as_well()
-        for number in _PASSED_ON:
-            signal.signal(number, signal.SIG_IGN)
-        if _foreground() == self.worker:  # Killed while it was debugged.
+            self._stop_as_well(self.worker)
+        if self.debugs:  # It was killed at its prompt.
             _hand_terminal_to(os.getpgrp())
-        return _exit_code(os.waitstatus_to_exitcode(status))
+        self.worker = None
+        return os.waitstatus_to_exitcode(status)
 
-    def _pass_on(self, number: int, frame: object) -> None:
-        if number in _FOR_ALL:
-            self._send_all(number)
-        else:
+    def send(self, number: int) -> None:
+        """Send a signal to the worker alone, if there is one."""
+        if self.worker is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.worker, _FOR_THE_WORKER[signal.Signals(number)])
-
-    def _send_all(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            try:
-                os.killpg(self.worker, number)
-            except ProcessLookupError:  # It is still in our own group.
                 os.kill(self.worker, number)
 
-    def _stop_as_well(self) -> None:
+    def _pass_on(self, number: int, frame: object) -> None:
+        if number in _ENDS:
+            self._on_end()
+        if number not in _FOR_ALL:
+            self.send(_FOR_THE_WORKER[signal.Signals(number)])
+        elif self.worker is not None:
+            _send_all(self.worker, number)
+        elif number == signal.SIGTSTP:
+            _stop()
+
+    def _stop_as_well(self, worker: int) -> None:
         """Have the shell see that the job is stopped, and go on with the worker when we do."""
-        debugged = _foreground() == self.worker
-        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        # Where no shell could continue us, as in a container, the kernel drops this one.
-        os.kill(0, signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, ours)
+        debugged = self.debugs
+        _stop()
         if debugged and _foreground() == os.getpgrp():
-            _hand_terminal_to(self.worker)
-        self._send_all(signal.SIGCONT)
+            _hand_terminal_to(worker)
+        _send_all(worker, signal.SIGCONT)
+
+
+def end_as(code: int) -> int:
+    """Return the exit code of a worker that has ended; a signal that killed it kills us too."""
+    if code < 0:
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _send_all(worker: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.killpg(worker, number)
+        except ProcessLookupError:  # It is still in our own group.
+            os.kill(worker, number)
+
+
+def _stop() -> None:
+    ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    # Where no shell could continue us, as in a container, the kernel drops this one.
+    os.kill(0, signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, ours)
 
 
 def _foreground() -> int | None:
@@ -112,11 +158,3 @@ def _foreground() -> int | None:
 def _hand_terminal_to(group: int) -> None:
     with contextlib.suppress(OSError):
         os.tcsetpgrp(0, group)
-
-
-def _exit_code(code: int) -> int:
-    if code < 0:
-        if -code not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    return code

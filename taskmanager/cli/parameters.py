@@ -2,10 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
 import click
+
+from taskmanager.cli.units import duration
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 job_id = click.argument("job_id", metavar="ID")
 queue = click.option("-q", "--queue", default="default", show_default=True)
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 as_object = click.option("--json", "as_object", is_flag=True, help="Print one object.")
 as_array = click.option("--json", "as_array", is_flag=True, help="Print one array.")
+watch = click.option(
+    "--watch",
+    "folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Reload at changes below this folder; may be repeated.  [default: the working directory]",
+)
+
+_OF_A_WORKER = (
+    click.argument("target", metavar="[MODULE:ATTR]", required=False),
+    click.option(
+        "-c",
+        "--concurrency",
+        type=int,
+        help="Jobs at a time in each process.  [default: the app's, else 1]",
+    ),
+    click.option("-q", "--queues", help="Comma separated.  [default: all that have a handler]"),
+    click.option("--name", help="A stable name, for people and metrics."),
+    click.option(
+        "--connect-timeout",
+        type=duration,
+        metavar="DURATION",
+        help="How long to wait for Redis, in seconds or as 500ms, 30s, 5m.  [default: 30]",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Of the task manager's own lines.  [default: info, with a line for each job]",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="As --log-level debug."),
+    click.option("--quiet", is_flag=True, help="As --log-level warning: no line for each job."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["console", "json"]),
+        default="console",
+        show_default=True,
+    ),
+    # What the process that starts a worker says of it; assignment.py has the meaning.
+    click.option("--index", type=int, hidden=True),
+    click.option("--again", is_flag=True, hidden=True),
+    click.option("--reloaded", is_flag=True, hidden=True),
+    click.option("--redis", hidden=True),
+    click.option("--ready-fd", type=int, hidden=True),
+    click.option("--parent", type=int, hidden=True),
+)
+
+
+def of_a_worker(function: F) -> F:
+    """Give a command the argument and the options that every worker has."""
+    for parameter in reversed(_OF_A_WORKER):
+        function = parameter(function)
+    return function

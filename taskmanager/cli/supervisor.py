@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from taskmanager.cli.exits import FAILURE, OK, UNREACHABLE, USAGE
+from taskmanager.cli.exits import FAILURE, OK, VERDICTS
 
 logger = logging.getLogger("taskmanager.cli")
 
@@ -22,8 +22,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 # More doublings than it takes to the longest pause; a number for ever doubled overflows.
 _MOST_DOUBLINGS = 10
-# A first start that ends so has said why, and another start would say the same.
-_VERDICTS = (USAGE, UNREACHABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Supervisor:
             has_run = has_run or ran
             if self._stopping.is_set() or code == OK:
                 return _exit_code(code)
-            if not has_run and starts == 1 and code in _VERDICTS:
+            if not has_run and starts == 1 and code in VERDICTS:
                 return self._end_all(code)
             if not has_run and starts >= GIVE_UP_AFTER:
                 logger.error("worker %d died %d times before it ran, giving up", index, starts)

@@ -35,8 +35,10 @@ def configure(
     handler.setFormatter(_FORMATTERS[format]())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger(_OURS).setLevel(level.upper())
-    # The names of every selector and every closed transport help nobody.
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # The names of every selector and every closed transport help nobody, and a reload says
+    # itself what has changed.
+    for name in ("asyncio", "watchfiles"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 

@@ -252,6 +252,9 @@ def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Ru
         (("app:tm", "-c", "0"), "concurrency 0 is not allowed"),
         (("app:tm", "--name", "a b"), "name 'a b' is not allowed"),
         (("no_such_app:tm", "-p", "2"), "there is no module 'no_such_app'"),
+        (("app:tm", "-p", "2", "--reload"), "--reload is for one process"),
+        (("app:tm", "--burst", "--reload"), "leave out --burst"),
+        (("app:tm", "--watch", "."), "--watch goes with --reload"),
     ],
 )
 def test_wrong_usage_of_a_worker_ends_with_2(

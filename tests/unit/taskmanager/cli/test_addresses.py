@@ -93,11 +93,12 @@ def test_the_environment_names_the_app_where_the_command_line_does_not(
     assert "127.0.0.1:2/0 did not answer" in by_option.stderr
 
 
-def test_without_an_app_a_worker_says_where_it_may_be_named() -> None:
-    result = run("worker", TASKMANAGER_APP="")
+@pytest.mark.parametrize("command", ["worker", "dev"])
+def test_without_an_app_a_worker_says_where_it_may_be_named(command: str) -> None:
+    result = run(command, TASKMANAGER_APP="")
 
     assert result.exit_code == 2
-    assert "name the app: worker MODULE:ATTR, --app MODULE:ATTR, or" in result.stderr
+    assert f"name the app: {command} MODULE:ATTR, --app MODULE:ATTR, or" in result.stderr
     assert "TASKMANAGER_APP in the environment" in result.stderr
 
 

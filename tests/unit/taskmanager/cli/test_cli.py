@@ -225,9 +225,11 @@ def test_help_imports_no_redis() -> None:
     program = (
         "import sys\n"
         "from taskmanager.cli import cli\n"
-        "try: cli(['worker', '--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'redis', 'pydantic', 'asyncio', 'consumers', 'taskmanager.manager'}\n"
+        "for command in ('worker', 'dev', 'emit'):\n"
+        "    try: cli([command, '--help'])\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'redis', 'pydantic', 'asyncio', 'consumers', 'taskmanager.manager', "
+        "'watchfiles', 'subprocess'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
 

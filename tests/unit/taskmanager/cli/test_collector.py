@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskmanager.cli.commands.worker import relieve_collector
+from taskmanager.cli.work import relieve_collector
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from taskmanager.cli.commands.worker import _say
 from taskmanager.cli.streams import arriving
+from taskmanager.cli.work import say
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -92,4 +92,4 @@ def test_a_worker_starts_although_there_is_no_room_for_its_banner(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Full())
 
-    _say("taskmanager 0.1.0")
+    say("taskmanager 0.1.0")

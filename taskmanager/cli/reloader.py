@@ -1,0 +1,185 @@
+"""Keep one worker running, and start it again when its code has changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from taskmanager.cli.assignment import own_command
+from taskmanager.cli.changes import Event, fault_of, forget_compiled
+from taskmanager.cli.exits import FAILURE, OK, VERDICTS
+from taskmanager.cli.front import Front, held_back, in_terminal
+from taskmanager.settings import environment
+
+logger = logging.getLogger("taskmanager.cli")
+
+# More than a stop takes that has one second for running jobs, two for cancelled ones, one for
+# the last outcomes and one for threads.
+STUCK_S = 10.0
+# A worker that ends so at a signal of ours had not begun to listen: it held nothing.
+_TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT)
+# Without a terminal: what is sent to our whole group reaches the worker through us only.
+_BY_ITSELF: dict[str, Any] = {
+    "setpgroup": 0,
+    "file_actions": [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+}
+
+
+class Reloader:
+    """Stands before one worker at a time, and has a new one started after each change.
+
+    changes yields the files that have changed, until the event that it is given is set. A
+    change that does not parse is said and leaves the worker as it is. A worker that ends by
+    itself is started again at the next change, unless it ends with 0, or cannot start at all:
+    then everything ends.
+    """
+
+    def __init__(
+        self, changes: Callable[[Event], Iterable[Collection[Path]]], *, stuck: float = STUCK_S
+    ) -> None:
+        self._changes = changes
+        self._stuck = stuck
+        self._ending = False
+        self._due = False
+        self._changed: set[Path] = set()
+        # Between a change and the start of a worker: neither may miss the other.
+        self._guard = threading.Lock()
+        # Unlike an event's, its put may come in a signal handler.
+        self._news: SimpleQueue[None] = SimpleQueue()
+        # From here on a signal is seen, whether or not there is a worker.
+        self._front = Front(on_end=self._end)
+
+    def run(self, start: Callable[[int], int]) -> int:
+        """Return the exit code once all has ended.
+
+        start starts a worker and returns its process id; it is given how many came before.
+        """
+        stopping = threading.Event()
+        watcher = threading.Thread(
+            target=self._watch, args=(stopping,), name="reloader", daemon=True
+        )
+        with held_back():
+            watcher.start()
+        try:
+            return self._keep_running(start)
+        finally:
+            stopping.set()
+
+    def _keep_running(self, start: Callable[[int], int]) -> int:
+        starts = 0
+        while not self._ending:
+            code = self._run_one(start, starts)
+            starts += 1
+            if self._ending or (_is_final(code, starts) and not self._due):
+                return _exit_code(code)
+            if not self._due:
+                self._await_change(code)
+        return OK
+
+    def _run_one(self, start: Callable[[int], int], starts: int) -> int:
+        with self._guard, held_back():
+            if self._ending:
+                return OK
+            for path in self._changed:
+                forget_compiled(path)
+            self._changed.clear()
+            self._due = False
+            self._front.worker = start(starts)
+        return self._front.wait()
+
+    def _await_change(self, code: int) -> None:
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        logger.warning("the worker ended with %s, the next change of a .py file starts it", how)
+        while not (self._due or self._ending):
+            self._news.get()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._news.put(None)
+
+    # In the watcher's thread
+
+    def _watch(self, stopping: Event) -> None:
+        try:
+            for paths in self._changes(stopping):
+                self._take(paths)
+        except Exception as error:
+            # For example more folders than the system watches for one user. The worker goes on.
+            logger.error("changes are not seen any more: %s", error)
+
+    def _take(self, paths: Collection[Path]) -> None:
+        faults = list(filter(None, map(fault_of, sorted(paths))))
+        for fault in faults:
+            logger.warning("nothing is reloaded until this is mended: %s", fault)
+        with self._guard:
+            self._changed.update(paths)
+            if not faults and not self._due:
+                self._due = True
+                logger.info("%s changed, the worker is started again", _named(paths))
+                self._end_worker()
+
+    def _end_worker(self) -> None:
+        worker = self._front.worker
+        if worker is None:
+            self._news.put(None)
+        else:
+            self._front.send(signal.SIGTERM)
+            self._look_again_at(worker)
+
+    def _look_again_at(self, worker: int) -> None:
+        timer = threading.Timer(self._stuck, self._kill_stuck, (worker,))
+        timer.daemon = True
+        timer.start()
+
+    def _kill_stuck(self, worker: int) -> None:
+        if self._front.worker != worker:
+            return
+        if self._front.debugs:
+            self._look_again_at(worker)
+            return
+        logger.warning(
+            "the worker did not stop within %g s, a handler may block its event loop: it is "
+            "killed, and what it was running is run again once its lease is over",
+            self._stuck,
+        )
+        self._front.send(signal.SIGKILL)
+
+
+def start_worker(starts: int, *place: str, **settings: str) -> int:
+    """Start a worker with the command line that we were given; return its process id.
+
+    starts is how many came before it. The settings are in its environment. In a terminal it
+    begins in the foreground, so that its app may ask something, and leaves it by itself.
+    """
+    again = ["--again"] if starts else []
+    command = own_command("--reloaded", *again, *place)
+    return os.posix_spawn(
+        command[0],
+        command,
+        environment(**settings),
+        # We hold signals back at this moment, and ignore the one that a terminal's front does.
+        setsigmask=(),
+        setsigdef=(signal.SIGTTOU,),
+        **({} if in_terminal() else _BY_ITSELF),
+    )
+
+
+def _named(paths: Collection[Path]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{min(paths).name}{more}"
+
+
+def _is_final(code: int, starts: int) -> bool:
+    return code == OK or (starts == 1 and code in VERDICTS)
+
+
+def _exit_code(code: int) -> int:
+    if code in _TOLD_TO_END:
+        return OK
+    return FAILURE if code < 0 else code

@@ -1,0 +1,180 @@
+"""Run the handlers of an app in this process, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskmanager.cli.assignment import Assignment
+from taskmanager.cli.exits import USAGE, Exit, ending_within, reported
+from taskmanager.cli.front import divide, in_terminal
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from taskmanager.manager import TaskManager
+
+# For threads of handlers that go on after the worker has stopped.
+LAST_SECONDS = 5.0
+# The same, and what running jobs have to finish, where the next worker waits for this one to end.
+RELOAD_SECONDS = 1.0
+PARENT_CHECK_SECONDS = 1.0
+_ONE_PROCESS = (
+    "an embedded:// server belongs to one process, so -p is not allowed: leave it out, or start "
+    "a Redis for all processes and name it, as in --url redis://localhost:6379/0"
+)
+_ONE_RELOAD = (
+    "an embedded:// server belongs to one process and would end with each reload: "
+    "taskmanager dev has one that stays, or name a Redis, as in --url redis://localhost:6379/0"
+)
+# Before any app was imported; and how many new objects bring a collection in a worker.
+_THRESHOLDS = gc.get_threshold()
+_YOUNG = 20_000
+
+
+def work(
+    context: click.Context, assignment: Assignment, *, processes: int = 1, burst: bool = False
+) -> None:
+    """Return when the worker has stopped. In a terminal, another process stays in front of it."""
+    aside = assignment.index is None and in_terminal()
+    parent = assignment.parent
+    if aside and not assignment.reloaded:
+        parent = _put_front_before(context)
+    _end_with_parent(parent)
+    with reported():
+        tm = _load(assignment)
+        if not assignment.again and assignment.index in (None, 1):
+            say(_banner(tm, processes))
+        _leave_foreground(aside)
+        _run(tm, assignment, burst=burst)
+
+
+def say(text: str) -> None:
+    """Write to stderr, if that can be written to.
+
+    A worker works on without a reader of its log, or room for it; from the start on too.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def relieve_collector() -> None:
+    """Have the garbage collector of a worker's process look at less, and less often.
+
+    What was imported is there for good. A job makes some twenty objects, nearly all gone
+    with it: by default a collection comes each 50 jobs and finds nothing, which is a tenth
+    of the time of a job that does nothing. An app that set thresholds keeps its own.
+    """
+    gc.collect()
+    gc.freeze()
+    if gc.get_threshold() == _THRESHOLDS:
+        gc.set_threshold(max(_YOUNG, _THRESHOLDS[0]), *_THRESHOLDS[1:])
+
+
+def _put_front_before(context: click.Context) -> int:
+    """Go on as the child of a process that stays in the foreground; return its id."""
+    front = os.getpid()
+    code = divide()
+    if code is not None:
+        context.exit(code)
+    return front
+
+
+def _leave_foreground(aside: bool) -> None:
+    if not aside:
+        return
+    # Imported late: it brings the debugger.
+    from taskmanager.cli import terminal
+
+    terminal.leave()
+
+
+def _load(assignment: Assignment) -> TaskManager[Any]:
+    from taskmanager.cli.loading import import_handlers, load
+    from taskmanager.worker import logs
+
+    tm = load(assignment.target)
+    import_handlers(tm)
+    # Until the worker has started too: that may take its time, and say why.
+    logs.unmute()
+    if not tm.handlers:
+        imported = ", ".join([assignment.target.partition(":")[0], *tm.included])
+        raise Exit(
+            f"{assignment.target} has no handlers, so there is nothing to run; imported was: "
+            f"{imported}. Name the modules that register handlers in TaskManager(include=[...])",
+            USAGE,
+        )
+    _configure(tm, assignment)
+    return tm
+
+
+def _configure(tm: TaskManager[Any], assignment: Assignment) -> None:
+    tm.configure(**assignment.settings)
+    if tm.is_embedded and (assignment.reloaded or assignment.index is not None):
+        raise Exit(_ONE_RELOAD if assignment.reloaded else _ONE_PROCESS, USAGE)
+    if assignment.reloaded:
+        tm.configure(shutdown_timeout=min(tm.settings.shutdown_timeout, RELOAD_SECONDS))
+
+
+def _banner(tm: TaskManager[Any], processes: int) -> str:
+    from taskmanager.cli.banner import Banner
+
+    return str(
+        Banner(
+            redis=tm.connector.where,
+            queues=tm.queues,
+            handlers=[name for name in tm.handlers if name[0] in tm.queues],
+            slots=tm.settings.concurrency,
+            processes=processes,
+        )
+    )
+
+
+def _run(tm: TaskManager[Any], assignment: Assignment, *, burst: bool) -> None:
+    import asyncio
+
+    relieve_collector()
+    last_seconds = RELOAD_SECONDS if assignment.reloaded else LAST_SECONDS
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner, ending_within(last_seconds):
+        runner.run(tm.run(burst=burst, on_start=lambda: _say_ready(assignment.ready_fd)))
+
+
+def _say_ready(ready_fd: int | None) -> None:
+    """Tell the supervisor that what kills us from now on is not the start."""
+    if ready_fd is not None:
+        # Nobody reads it any more.
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, b"1")
+            os.close(ready_fd)
+
+
+def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _end_with_parent(parent: int | None) -> None:
+    """Stop, as at a first SIGTERM, when the process before us is gone without having said so.
+
+    Its id comes from itself: it may be gone before we look for it. None: there is none.
+    """
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
