@@ -241,6 +241,25 @@ def test_help_imports_no_redis() -> None:
     assert "MODULE:ATTR" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("", {"dev", "dlq", "emit", "jobs", "queues", "schedules", "worker"}),
+        ("dlq --url x ", {"ls", "show", "replay", "purge"}),
+    ],
+)
+def test_the_shell_completes_commands(line: str, offered: set[str]) -> None:
+    words = f"taskmanager {line}"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "taskmanager"],
+        env={**os.environ, "_TASKMANAGER_COMPLETE": "bash_complete", **asked},
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert {it.removeprefix("plain,") for it in ended.stdout.split()} == offered
+
+
 # --- The supervisor ----------------------------------------------------------------------
 
 
