@@ -61,22 +61,24 @@ class TaskPayload:
             return
         self._warned.add(newer.names)
         logger.warning(
-            "%s, which a job gives it: such jobs wait up to %s for a worker of a newer version, "
+            "%s, which a job gives it: such jobs wait up to %s for a worker whose version does, "
             "then they are dead letters",
             newer, duration(newer.deadline),
         )  # fmt: skip
 
     def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload unless the JSON is what the task takes."""
-        known = list(names_in(self._parameters))
         try:
             self.decode(data)
         except ValidationError as error:
-            if names := _unknown(error):
-                raise UnknownParameters(queue, event, names, known) from None
-            raise InvalidPayload(queue, event, error) from None
+            names = _unknown(error)
+            if not names:
+                raise InvalidPayload(queue, event, error) from None
         except KeyError as error:
-            raise UnknownParameters(queue, event, list(error.args), known) from None
+            names = list(error.args)
+        else:
+            return
+        raise UnknownParameters(queue, event, names, list(names_in(self._parameters)))
 
     def _with_more(self, read: dict[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
         own = set(names_in(self._parameters))

@@ -354,9 +354,9 @@ async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(
     with pytest.raises(JobCancelled, match="expired"):
         await lost.result(20)
     assert ran == [("old", "Ada")]
-    assert [it for it in caplog.messages if "newer version" in it] == [
+    assert [it for it in caplog.messages if "whose version" in it] == [
         "this version of 'greet' does not take 'loud', which a job gives it: such jobs wait up to "
-        "3 s for a worker of a newer version, then they are dead letters"
+        "3 s for a worker whose version does, then they are dead letters"
     ]
     assert letters(redis) == [
         "no worker of the last 3 s has a version of 'greet' that takes 'loud'"
