@@ -14,6 +14,7 @@ from consumers.jobs.job import Job
 from taskmanager.errors import InvalidHandler
 from taskmanager.handlers.context import Context
 from taskmanager.options.arguments import HandlerOptions
+from taskmanager.options.request import EmitsItself
 from taskmanager.options.signatures import signature_of, wrapped_signature_of
 
 _T = DefaultTypeVar("_T", default=Any)
@@ -63,6 +64,8 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 def takes_ctx(handler: Any) -> bool:
     """Return whether a handler takes (job, ctx) and not only (job); refuse everything else."""
+    if isinstance(handler, EmitsItself):
+        raise InvalidHandler(handler, "it is a task, which needs no other registration")
     if inspect.isclass(handler) or not callable(handler):
         raise InvalidHandler(handler, "it is not a function")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):

@@ -30,7 +30,7 @@ def test_the_first_example_runs_where_no_redis_is_installed(spawn: Spawner, tmp_
 def test_a_worker_runs_what_another_program_emits(
     spawn: Spawner, tmp_path: Path, server: RedisServer
 ) -> None:
-    _, app, emits = examples()
+    _, app, emits, *_ = examples()
     (tmp_path / "app.py").write_text(app.replace("redis://localhost:6379/0", server.url))
     (tmp_path / "emits.py").write_text(emits)
     worker = spawn("worker", "app:tm", cwd=tmp_path)

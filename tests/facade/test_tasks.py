@@ -15,6 +15,7 @@ import redis as redis_py
 
 from taskmanager import (
     Context,
+    InvalidHandler,
     InvalidOption,
     InvalidPayload,
     Job,
@@ -230,6 +231,8 @@ async def test_two_functions_of_one_event_are_refused_and_a_reload_replaces(
         InvalidOption, match=r"in queue 'default' it has .*greet already, so .*another"
     ):
         tm.task(event="greet")(another)
+    with pytest.raises(InvalidHandler, match="it is a task, which needs no other registration"):
+        tm.registerHandler(again, event="x")  # type: ignore[call-overload]
     with pytest.raises(InvalidOption, match="needs another: give event="):
         tm.registerHandler(lambda job: None, event="old")
         tm.task(event="old")(another)
