@@ -21,6 +21,7 @@ TaskManagerError
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 
@@ -83,21 +84,35 @@ class TooLarge(InvalidInput):
         self.limit = limit
 
 
-# What an option was called before.
-_RENAMED = {"unique": "deduplicate"}
+# What options are called elsewhere: before, in the documents' dicts, by other frameworks.
+_KNOWN_AS = {
+    "unique": "deduplicate",
+    "attempts": "max_retries",
+    "retry_count": "max_retries",
+    "every": "repeat",
+    "cron": "repeat",
+}
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class UnknownOption(InvalidInput):
     """Raised when an option's name is not known: given is that name, allowed has the others."""
 
     def __init__(self, given: str, allowed: list[str], where: str) -> None:
-        now = _RENAMED.get(given)
-        known_as = f", it is called {now!r}" if now in allowed else ""
         super().__init__(
-            f"unknown option {given!r} in {where}{known_as}; allowed: {', '.join(allowed)}"
+            f"unknown option {given!r} in {where}{_hint(given, allowed)}; "
+            f"allowed: {', '.join(allowed)}"
         )
         self.given = given
         self.allowed = allowed
+
+
+def _hint(given: object, allowed: list[str]) -> str:
+    snake = _HUMP.sub("_", str(given)).lower()
+    name = _KNOWN_AS.get(snake, snake)
+    if name not in allowed:
+        return ""
+    return ", it is said in 'repeat'" if name == "repeat" else f", it is called {name!r}"
 
 
 class QueueFull(TaskManagerError):

@@ -21,7 +21,7 @@ from typing import TypedDict
 
 from taskmanager import Context, Job, JobHandle, TaskManager
 
-WINDOW_MS = 300
+WINDOW_S = 0.3
 LONGEST_S = 3
 EDITS = 100
 TEXTS = {
@@ -69,7 +69,7 @@ async def edit(name: str, text: str) -> JobHandle:
     return await tm.emit(
         "update-index",
         data={"name": name, "text": text},
-        debounce=WINDOW_MS,
+        debounce_seconds=WINDOW_S,
         debounce_key=name,
         debounce_max_wait=LONGEST_S,
     )

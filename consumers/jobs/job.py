@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
 from pydantic_core import from_json
+from typing_extensions import TypeVar
 
 from consumers.jobs.bounds import check_progress
 from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope, NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE, Lane
 
 D = TypeVar("D")
-D_co = TypeVar("D_co", covariant=True)
+D_co = TypeVar("D_co", covariant=True, default=Any)
 
 # Whatever an entry's head can hold fits: generations of 15 digits, and more deliveries than the
 # 9 digits that were counted before and the hand-outs of one entry since.
@@ -45,7 +46,7 @@ class Notes(Protocol):
 
 
 class Job(Generic[D_co]):
-    """One unit of work, as its handler sees it.
+    """One unit of work, as its handler sees it; Job[D] is one whose data is of the type D.
 
     data is the decoded payload. id, event, queue, partition, priority and correlation_id
     are what it was emitted with, options what was given beside them, for its retries for

@@ -39,13 +39,17 @@ class RegisterHandlerOptions(HandlerOptions, Generic[_T, _D], total=False):
     """What registerHandler takes as one dict; T is the type of ctx, D that of job.data.
 
     handler is the function, event and queue are where it is registered, payload says what its
-    data must be; the others are those of HandlerOptions.
+    data must be; the others are those of HandlerOptions. attempts and retry_count are the
+    documents' names for max_retries. In a dict every name may be in camelCase as well, which
+    type checkers take in a plain dict only.
     """
 
     handler: Required[TaskHandler[_T, _D]]
     event: Required[str]
     queue: str
     payload: object
+    attempts: int | None
+    retry_count: int | None
 
 
 class HandlerOf(Protocol[D]):

@@ -110,8 +110,6 @@ class EmitWithoutData(_Options, total=False):
 
     queue: str
     options: EmitOptions | Mapping[str, Any] | None
-    attempts: int | None
-    retry_count: int | None
 
 
 class EmitArguments(EmitWithoutData, total=False):
@@ -119,7 +117,7 @@ class EmitArguments(EmitWithoutData, total=False):
 
     queue            where the job waits; "default"
     data             the payload: JSON values, a model, a dataclass; {}; None is stored as null
-    options          the following ones as a dict, in camelCase if you like
+    options          the following ones as a dict, see EmitOptions
     id               the job's id; made from event, partition and data. While a job of this
                      id lives, another emit of it adds nothing
     deduplicate      False: a random id, so that equal jobs are separate jobs; True
@@ -129,8 +127,7 @@ class EmitArguments(EmitWithoutData, total=False):
     delay            seconds or a timedelta from now, at most a year, before it may start; none
     delay_until      a datetime before which it does not start, in place of delay; one without
                      a time zone is local time
-    max_retries      runs after a first one that failed; what the handler, then processor= says.
-                     attempts and retry_count are other names for it
+    max_retries      runs after a first one that failed; what the handler, then processor= says
     retry_delay_ms   whole milliseconds before the first retry; the handler's, processor's, 1000
     timeout          seconds or a timedelta that a run may take; the handler's, else no limit
     expires          seconds or a timedelta from now, or a datetime: a job that has not started
@@ -160,9 +157,8 @@ class EmitArguments(EmitWithoutData, total=False):
 class HandlerOptions(TypedDict, total=False):
     """What registerHandler takes beside event, queue and payload; all may be left out.
 
-    options          these, and payload, as a dict, in camelCase if you like
-    max_retries      runs after a first one that failed, where emit does not say; processor='s.
-                     attempts and retry_count are other names for it
+    options          these, and payload, as a dict
+    max_retries      runs after a first one that failed, where emit does not say; processor='s
     retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
     timeout          seconds or a timedelta that a run may take; no limit
     retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
@@ -181,8 +177,6 @@ class HandlerOptions(TypedDict, total=False):
 
     options: Mapping[str, Any] | None
     max_retries: int | None
-    attempts: int | None
-    retry_count: int | None
     retry_delay_ms: int | None
     timeout: float | timedelta | None
     retry: RetryPolicy | RetryFunction | None
@@ -266,7 +260,7 @@ def with_manual(options: type) -> Callable[[F], F]:
 
 
 _KEYWORDS = dict.fromkeys(("queue", "data", "options", *EmitArguments.__annotations__))
-OTHER_NAMES = frozenset({"attempts", "retry_count", "debounce_ms"})
+OTHER_NAMES = frozenset({"debounce_ms"})
 
 
 def refuse_unknown(arguments: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Which options emit, registerHandler and processor= take, and how their dicts are read.
 
-An option is one line in a table. Inside a dict it may be written in camelCase
-or under one of its other names; as a keyword it has one name.
+An option is one line in a table. Inside a dict it may be written in camelCase, or as the
+documents call it; as a keyword it may not.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option, and the other names dicts may use for it."""
+    """An option, its other names, and those that dicts alone may use for it."""
 
     name: str
     aliases: tuple[str, ...] = ()
+    in_dicts: tuple[str, ...] = ()
 
 
 class Table:
@@ -40,7 +41,7 @@ class Table:
         self._names = {
             spelling: option.name
             for option in options
-            for spelling in (option.name, *option.aliases)
+            for spelling in (option.name, *option.aliases, *option.in_dicts)
         }
 
     @property
@@ -50,8 +51,8 @@ class Table:
 
     @property
     def keywords(self) -> frozenset[str]:
-        """What may be a keyword: camelCase may not, it is for dicts."""
-        return frozenset(self._names)
+        """What may be a keyword."""
+        return frozenset(name for it in self.options for name in (it.name, *it.aliases))
 
     def name_of(self, given: object) -> str | None:
         """Return the option that a dict's key stands for, None when there is none."""
@@ -130,7 +131,7 @@ def same(one: object, other: object) -> bool:
 
 # How a job is retried and how long it may run: emit and registerHandler take them.
 _RUN_OPTIONS = (
-    Option("max_retries", ("attempts", "retry_count")),
+    Option("max_retries", in_dicts=("attempts", "retry_count")),
     Option("retry_delay_ms"),
     Option("timeout"),
 )
@@ -208,7 +209,7 @@ PROCESSOR = Table(
 )
 RETRY = Table(
     "processor's retry",
-    Option("max_retries", ("attempts", "retry_count")),
+    Option("max_retries", in_dicts=("attempts", "retry_count")),
     Option("retry_delay_ms"),
     Option("max_delay_ms"),
     Option("multiplier"),

@@ -112,6 +112,13 @@ def takes_no_job(job: str, ctx: Context) -> None: ...
 
 tm.registerHandler(evnt="x")(count)  # error: call-overload
 tm.registerHandler(event="x", delay=3)(count)  # error: call-overload
+tm.registerHandler(event="x", attempts=3)(count)  # error: call-overload
+
+
+@tm.registerHandler(event="x", options={"attempts": 3})
+async def untyped(job: Job) -> None:
+    assert_type(job.data, Any)
+
 
 # Storms and schedules.
 
@@ -236,6 +243,8 @@ async def produce() -> None:
     await tm.emit("x", repeat={"every": 90, "overlap": "no"})  # error: call-overload
     await tm.emit("x", repeat=weekly)
     await tm.emit("x", dealy=3)  # error: call-overload
+    await tm.emit("x", attempts=3)  # error: call-overload
+    await tm.emit("x", options={"attempts": 3})
     await tm.emit("x", quue="emails")  # error: call-overload
     await tm.emit("x", on_success=True)  # error: call-overload
     await tm.emit(7)  # error: call-overload

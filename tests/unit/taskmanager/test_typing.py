@@ -1,4 +1,4 @@
-"""What type checkers say about applications that use the public API."""
+"""What type checkers say about applications that use the public API, the README's among them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,48 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
 APPS = sorted((ROOT / "tests" / "typing").glob("*.py"))
+README = ROOT / "README.md"
 
+_BLOCK = re.compile(r"(?P<before>[^\n]*)\n\n```python\n(?P<code>.*?)```", re.DOTALL)
+# What the README's lines without a program around them stand in.
+_AROUND = """
+from app import tm
+from taskmanager import Context, Job
+
+
+async def example(ctx: Context, names: list[str], text: str) -> None:
+"""
 _MARK = re.compile(r"# error: ([a-z-]+)$")
 _REPORT = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: .*\[(?P<code>[a-z-]+)\]$")
 
 
 # Without a cache mypy reads the types of redis and pydantic first.
 @pytest.mark.timeout(300)
-def test_mypy_refuses_exactly_the_marked_lines() -> None:
-    assert _said_by_mypy() == _marked()
+def test_mypy_refuses_exactly_the_marked_lines_and_none_of_the_readme(tmp_path: Path) -> None:
+    examples = dict(_examples())
+    assert "app" in examples
+    for name, code in examples.items():
+        (tmp_path / f"{name}.py").write_text(code)
+
+    assert _said_by_mypy(tmp_path) == _marked()
+
+
+def _examples() -> Iterator[tuple[str, str]]:
+    """Yield the README's Python with a name: that of the file, where the line before has one."""
+    for number, block in enumerate(_BLOCK.finditer(README.read_text())):
+        named = re.search(r"`(\w+)\.py`", block["before"])
+        code = block["code"]
+        if not code.startswith(("import ", "from ")):
+            code = _AROUND + indent(code, "    ")
+        yield named[1] if named else f"example_{number}", code
 
 
 @pytest.mark.timeout(300)
@@ -46,10 +73,14 @@ def _marked() -> set[tuple[str, int, str]]:
     }
 
 
-def _said_by_mypy() -> set[tuple[str, int, str]]:
-    files = map(str, APPS)
+def _said_by_mypy(examples: Path) -> set[tuple[str, int, str]]:
+    # One run for all: most of it is spent on what they import.
+    files = map(str, [*APPS, *sorted(examples.iterdir())])
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--no-pretty", *files]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "MYPYPATH": str(examples)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     matches = [match for line in done.stdout.splitlines() if (match := _REPORT.match(line))]
     return {(match["file"], int(match["line"]), match["code"]) for match in matches}

@@ -195,7 +195,8 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         ((), {"event": "a", "retry": 3}, "retry 3 is not allowed: give a RetryPolicy"),
         ((), {"event": "a", "max_retries": -1}, "max_retries -1 is not allowed: give a whole"),
         ((), {"event": "a", "timeout": 0}, "timeout 0 is not allowed: give seconds or a timede"),
-        ((), {"event": "a", "maxRetries": 3}, "unknown option 'maxRetries' in registerHandler"),
+        ((), {"event": "a", "maxRetries": 3}, "unknown option 'maxRetries' in registerHandler, it"),
+        ((), {"event": "a", "attempts": 3}, "unknown option 'attempts' in registerHandler, it is "),
         (
             (full, {"event": "a", "attempts": 3}),
             {"max_retries": 4},
@@ -214,7 +215,7 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         (
             (),
             {"event": "a", "options": {"every": {"pattern": "* * * * *"}}},
-            "unknown option 'every' in registerHandler's options; allowed: max_retries",
+            "unknown option 'every' in registerHandler's options, it is said in 'repeat'; all",
         ),
     ],
 )
@@ -230,7 +231,7 @@ def test_a_bad_registration_is_refused_at_once(
     ("positional", "given"),
     [
         ((full,), {"event": "a", "max_retries": 3, "timeout": 30}),
-        ((full,), {"event": "a", "attempts": 3, "timeout": timedelta(seconds=30)}),
+        ((full,), {"event": "a", "max_retries": 3, "timeout": timedelta(seconds=30)}),
         ((full,), {"event": "a", "options": {"retryCount": 3, "timeout": 30.0}}),
         ((full, {"event": "a", "maxRetries": 3, "options": {"timeout": 30}}), {}),
         (({"handler": full, "event": "a", "attempts": 3, "timeout": 30},), {}),

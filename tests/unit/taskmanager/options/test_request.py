@@ -16,7 +16,7 @@ from taskmanager.options.arguments import EmitOptions
 from taskmanager.options.request import gen_job_id_sync, new_jobs, requested
 from taskmanager.options.tables import EMIT, Option, Table
 
-TABLE = Table("brew", Option("max_retries", ("attempts", "retry_count")), Option("strong"))
+TABLE = Table("brew", Option("max_retries", in_dicts=("attempts", "retry_count")), Option("strong"))
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,10 @@ TOLD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"delay_until": datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)}, {}, "1767225600001"),
     ({"max_retries": 3}, {"max_retries": 3}, ""),
     ({"max_retries": 0}, {"max_retries": 0}, ""),
-    ({"attempts": 3}, {"max_retries": 3}, ""),
-    ({"retry_count": 3}, {"max_retries": 3}, ""),
-    ({"retry_count": 3, "attempts": None, "max_retries": 3}, {"max_retries": 3}, ""),
-    ({"attempts": 3, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
-    ({"attempts": None, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
+    ({"options": {"attempts": 3}}, {"max_retries": 3}, ""),
+    ({"options": {"retry_count": 3, "attempts": None, "max_retries": 3}}, {"max_retries": 3}, ""),
+    ({"max_retries": 3, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
+    ({"max_retries": None, "options": {"retryCount": 3}}, {"max_retries": 3}, ""),
     ({"options": {"attempts": None, "maxRetries": 3}}, {"max_retries": 3}, ""),
     ({"retry_delay_ms": 250}, {"retry_delay_ms": 250}, ""),
     ({"timeout": timedelta(seconds=2)}, {"timeout": 2.0}, ""),
@@ -202,7 +201,22 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
         {"options": {"dealy": 3}},
         "unknown option 'dealy' in emit; allowed: id, deduplicate, idem",
     ),
-    ("x", {"maxRetries": 3}, "unknown option 'maxRetries' in emit"),
+    (
+        "x",
+        {"maxRetries": 3},
+        "unknown option 'maxRetries' in emit, it is called 'max_retries'; all",
+    ),
+    (
+        "x",
+        {"attempts": 3},
+        "unknown option 'attempts' in emit, it is called 'max_retries'; allowed",
+    ),
+    (
+        "x",
+        {"retryCount": 3},
+        "unknown option 'retryCount' in emit, it is called 'max_retries'; all",
+    ),
+    ("x", {"every": 90}, "unknown option 'every' in emit, it is said in 'repeat'; allowed: event"),
     ("x", {"delay": -1}, "delay -1 is not allowed: give seconds or a timedelta of 0 to 1 year"),
     ("x", {"delay": timedelta(days=366)}, "delay .* is not allowed: give seconds"),
     ("x", {"delay": float("nan")}, "delay nan is not allowed"),
@@ -216,7 +230,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("x", {"max_retries": -1}, "max_retries -1 is not allowed: give a whole number of at least 0"),
     ("x", {"max_retries": 1.0}, "max_retries 1.0 is not allowed"),
     ("x", {"max_retries": True}, "max_retries True is not allowed"),
-    ("x", {"attempts": -1}, "max_retries -1 is not allowed"),
+    ("x", {"options": {"attempts": -1}}, "max_retries -1 is not allowed"),
     (
         "x",
         {"retry_delay_ms": 0.5},
@@ -227,8 +241,11 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("x", {"timeout": NOW}, "timeout .* is not allowed"),
     ("x", {"expires": 0}, "expires 0 is not allowed: give seconds or a timedelta above 0"),
     ("x", {"expires": "soon"}, "expires 'soon' is not allowed"),
-    ("x", {"attempts": 3, "retry_count": 4}, "'attempts' and 'retry_count' of emit say different"),
-    ("x", {"max_retries": 3, "attempts": 4}, "'max_retries' and 'attempts' of emit say different"),
+    (
+        "x",
+        {"options": {"attempts": 3, "retry_count": 4}},
+        "'attempts' and 'retry_count' of emit say different",
+    ),
     ("x", {"max_retries": 3, "options": {"attempts": 4}}, "the keyword 'max_retries' and options"),
     ("x", {"options": {"queue": "a"}}, "unknown option 'queue' in emit"),
     ("x", {"options": 7}, "the options of emit 7 is not allowed: give a dict"),
@@ -313,7 +330,7 @@ def test_the_default_id_can_be_computed() -> None:
 
 def test_the_type_of_the_options_dict_has_every_option() -> None:
     assert set(EmitOptions.__annotations__) == {
-        spelling for it in EMIT.options for spelling in (it.name, *it.aliases)
+        spelling for it in EMIT.options for spelling in (it.name, *it.aliases, *it.in_dicts)
     }
 
 
