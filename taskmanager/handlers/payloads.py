@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _JOB_OF = re.compile(r"^(?:\w+\.)*Job\[(?P<payload>.+)\]$", re.DOTALL)
 _ANYTHING = {"Any", "typing.Any", "object"}
 _UNTYPED: Any = object()
+# What nobody can take for a job.
+_NO_JOBS = (int, str, float, bool, bytes, dict, list, tuple, set)
 _FORM = (
     "job: Job[Payload], or give payload=Payload, with a pydantic model, a dataclass, "
     "a TypedDict of typing_extensions or plain types"
@@ -97,6 +99,13 @@ def _annotated(handler: Callable[..., Any]) -> Any:
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
         return _UNTYPED
     annotation = _resolved(handler, parameters[0].annotation)
+    if (typing.get_origin(annotation) or annotation) in _NO_JOBS:
+        raise InvalidHandler(
+            handler,
+            f"its first parameter is annotated as {text_of(parameters[0].annotation)}, and it is "
+            "given the job",
+            form="{name}(job: Job[...], ctx), or @tm.task above it for a call with arguments",
+        )
     if typing.get_origin(annotation) is not Job:
         return _UNTYPED
     return typing.get_args(annotation)[0]

@@ -181,3 +181,13 @@ async def test_a_handler_is_tested_with_a_fake_job() -> None:
 def test_a_fake_job_has_the_attributes_of_a_job_only(name: str) -> None:
     with pytest.raises(TypeError, match=f"a job has no attribute '{name}'"):
         Job.fake({}, **{name: 1})
+
+
+@pytest.mark.parametrize("annotation", [int, "str", dict[str, int], "list[int]"])
+def test_a_first_parameter_that_cannot_be_a_job_is_refused(annotation: Any) -> None:
+    async def greet(name: Any) -> None: ...
+
+    greet.__annotations__["name"] = annotation
+
+    with pytest.raises(InvalidHandler, match=r"is annotated as .*given the job.*@tm\.task"):
+        payload_of(greet, None)
