@@ -20,6 +20,7 @@ from taskmanager.admin.queues import Queues
 from taskmanager.admin.schedules import Schedules
 from taskmanager.clients.clients import Client, Clients
 from taskmanager.configuration import Configuration
+from taskmanager.emit.duplicates import BETWEEN_LOOKS, Duplicates, Pace
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handlers.alerts import Alerts
 from taskmanager.handlers.context import Context, refill
@@ -61,6 +62,7 @@ class Assembly:
         self._telemetry = check_telemetry(telemetry)
         self._ran_before: RanBefore | None = None
         self._job_log = JobLog(self._say_handed_on)
+        self._pace = Pace(BETWEEN_LOOKS)
         self.clients = Clients(self._open_client)
         self.jobs = Jobs(self.clients)
         self.queues = Queues(self.clients)
@@ -88,12 +90,14 @@ class Assembly:
             emit_timeout=chosen.emit_timeout,
             max_queue_depth=chosen.max_queue_depth,
         )
-        return Client(
+        client = Client(
             self._configuration.connector,
             producer,
             self._configuration.archive,
             result_ttl_ms=round(chosen.result_ttl * 1000),
         )
+        producer.on_dropped = Duplicates(client, self._pace).dropped
+        return client
 
     def create_processor(self) -> Processor:
         """Return the policy of a worker, over all handlers that are registered now."""

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -45,7 +45,8 @@ class Producer:
     Jobs of one queue are sent in the order of their priority within a batch, and
     batch after batch: the next leaves when the one before was answered. Everybody is told
     within emit_timeout seconds; who is told "unknown" may yet be stored, with others that
-    share the batch and have time left.
+    share the batch and have time left. on_dropped is called with each job that was not added
+    because its id is live, and what was answered; it must not raise.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Producer:
         self.wire = Wire(connector, name="producer")
         self._loop = asyncio.get_running_loop()
         self._writers: dict[str, _QueueWriter] = {}
+        self.on_dropped: Callable[[NewJob, Emitted], object] | None = None
 
     def emit(self, job: NewJob) -> asyncio.Future[Emitted]:
         """Send the job with the next batch; the future is done when Redis has answered.
@@ -277,7 +279,10 @@ class _QueueWriter:
             return Emitted(job.id, True, int(word[1:]))
         if kind in "=~":
             run, _, other = word[1:].partition(":")
-            return Emitted(other or job.id, False, int(run))
+            emitted = Emitted(other or job.id, False, int(run))
+            if kind == "=" and self._producer.on_dropped is not None:
+                self._producer.on_dropped(job, emitted)
+            return emitted
         if kind == "F":
             limit = self._producer.max_queue_depth
             return QueueFull(job.lane.queue, f"it holds its most of {limit} jobs")

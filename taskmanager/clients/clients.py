@@ -49,6 +49,8 @@ class Client:
         self._results: Results | None = None
         self._letters: dict[str, DeadLetters] = {}
         self._started: set[asyncio.Task[Any]] = set()
+        # Set when it is to close: what only waits for a better moment waits no more.
+        self.closing = asyncio.Event()
 
     def keys(self, queue: str) -> Keys:
         """Return the keys of a queue; raises InvalidName."""
@@ -89,7 +91,9 @@ class Client:
 
     async def close(self) -> None:
         """Finish what was emitted and disconnect."""
-        if self._started:
+        self.closing.set()
+        await self.producer.flush()
+        while self._started:
             await asyncio.wait(self._started)
         if self._results is not None:
             await self._results.close()
