@@ -39,7 +39,7 @@ def is_public(name: str) -> bool:
 
 def attributes(kind: type) -> Iterator[str]:
     """Yield the names of the values that objects of a class have, by itself."""
-    yield from vars(kind).get("__annotations__", ())
+    yield from inspect.get_annotations(kind)
     yield from vars(kind).get("__slots__", ())
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(kind)))):
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", ())
