@@ -118,14 +118,16 @@ def _let_the_loop_end_bury() -> None:
 
 
 def _catch_few_errors_of_validators() -> None:
-    refused = admission._refused
+    refused = admission.Admission._refused
 
-    def refuse_some(delivery: Delivery, error: BaseException) -> Buried:
+    def refuse_some(
+        self: admission.Admission, delivery: Delivery, error: BaseException
+    ) -> Outcome:
         if not isinstance(error, ValueError):
             raise error
-        return refused(delivery, error)
+        return refused(self, delivery, error)
 
-    admission._refused = refuse_some
+    admission.Admission._refused = refuse_some  # type: ignore[method-assign]
 
 
 def _let_one_queue_stop_all() -> None:

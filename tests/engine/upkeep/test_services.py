@@ -185,7 +185,8 @@ async def test_an_error_in_a_turn_is_said_once_and_another_turn_comes(
         await asyncio.wait({running})
 
     said = [it for it in caplog.records if it.exc_info is not None]
-    assert [record.name for record in said] == [type(it).__module__]
+    name = "taskmanager.schedules" if service == "scheduler" else "taskmanager.worker"
+    assert [record.name for record in said] == [name]
     assert "failed" in said[0].getMessage()
 
 
