@@ -185,7 +185,7 @@ class RedisUnavailable(TaskManagerError):
 
     def __init__(self, where: str, reason: str, *, outcome: Literal["unknown", "not_sent"]) -> None:
         hint = (
-            "it may have been stored; repeating it with the same id is safe while that job lives"
+            "it may have been stored; repeating it is safe with the same id or idempotency_key"
             if outcome == "unknown"
             else "nothing was stored"
         )

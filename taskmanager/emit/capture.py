@@ -13,8 +13,10 @@ from consumers.errors import TaskManagerError
 from consumers.jobs.envelope import NewJob
 from processors.schedules.schedule import Schedule
 from taskmanager.emit.emission import Emission
+from taskmanager.errors import ConflictingOptions
 from taskmanager.handles.handle import JobHandle
-from taskmanager.options.request import requested
+from taskmanager.options.request import EmitsItself, named_by, requested
+from taskmanager.options.tables import EMIT
 
 # Said by the event, the queue and the data of a captured job.
 _SHOWN_APART = frozenset({"event", "queue", "data"})
@@ -26,8 +28,8 @@ class CapturedJob:
 
     event, queue and id are those of the job, data is what the handler would find before its
     types are read: JSON. options is what emit was given beside event, queue and data. delay is
-    in seconds, 0 for at once. on_success says whether it was to be added with the completion
-    of the job that emitted it.
+    in seconds, 0 for at once, of a schedule until its next fire. on_success says whether it
+    was to be added with the completion of the job that emitted it.
     """
 
     event: str
@@ -39,31 +41,34 @@ class CapturedJob:
     on_success: bool
 
     @classmethod
-    def of(cls, job: NewJob, given: Mapping[str, Any], *, on_success: bool) -> CapturedJob:
-        """Return what is shown of a job."""
-        options = {name: value for name, value in given.items() if name not in _SHOWN_APART}
-        return cls(
-            job.event,
-            job.lane.queue,
-            from_json(job.data),
-            job.id,
-            options,
-            _delay(job.due),
-            on_success,
-        )
+    def of(
+        cls, wanted: NewJob | Schedule, given: Mapping[str, Any], *, on_success: bool
+    ) -> CapturedJob:
+        """Return what is shown of a job, of a schedule that of its next fire."""
+        now_ms = time.time() * 1000
+        if isinstance(wanted, Schedule):
+            fire_ms = wanted.spec.next_after(int(now_ms)) or 0
+            job, delay = wanted.job(fire_ms), max(0.0, fire_ms - now_ms) / 1000
+        else:
+            job, delay = wanted, _delay(wanted.due, now_ms)
+        data = from_json(job.data)
+        queue, options = job.lane.queue, _options(given)
+        return cls(job.event, queue, data, job.id, options, delay, on_success)
 
 
-def unsent(job: NewJob, *, on_success: bool) -> Emission[Any]:
+def unsent(captured: CapturedJob) -> Emission[Any]:
     """Return the emission of a job that is not sent."""
-    created = None if on_success else True
-    handle: JobHandle = JobHandle(job.id, job.lane.queue, created, jobs=_Unsent(job.id))
-    return Emission.confirmed(job, handle)
+    job_id, queue = captured.id, captured.queue
+    created = None if captured.on_success else True
+    handle: JobHandle = JobHandle(job_id, queue, created, jobs=_Unsent(job_id))
+    return Emission.confirmed(handle)
 
 
 class Recorder:
     """Stands for an emitter where there is no task manager; emitted has the jobs.
 
-    An emit of a function has its name for the event: where it is registered is not known.
+    An emit of a function has its name for the event, and its data is not compared with a type:
+    where it is registered is not known.
     """
 
     def __init__(self) -> None:
@@ -73,10 +78,15 @@ class Recorder:
         self, event: Any, arguments: Mapping[str, Any], *, on_success: bool = False
     ) -> Emission[Any]:
         """Check what is emitted, and keep it."""
-        made = requested(getattr(event, "__name__", event), arguments)
-        job = made.job(0) if isinstance(made, Schedule) else made
-        self.emitted.append(CapturedJob.of(job, arguments, on_success=on_success))
-        return unsent(job, on_success=on_success)
+        if isinstance(event, EmitsItself):
+            named_by(event, [], None)
+        given = event if isinstance(event, Mapping) else arguments
+        wanted = requested(getattr(event, "__name__", event), arguments)
+        if on_success and isinstance(wanted, Schedule):
+            raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+        captured = CapturedJob.of(wanted, given, on_success=on_success)
+        self.emitted.append(captured)
+        return unsent(captured)
 
 
 class _Unsent:
@@ -94,8 +104,14 @@ class _Unsent:
         return refuse
 
 
-def _delay(due: str) -> float:
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an emit was given beside event, queue and data, an options dict included."""
+    beside = {name: value for name, value in given.items() if name not in _SHOWN_APART}
+    return {**(beside.pop("options", None) or {}), **beside}
+
+
+def _delay(due: str, now_ms: float) -> float:
     """Return in how many seconds a job is due; see NewJob."""
     if due.startswith("+"):
         return int(due) / 1000
-    return max(0.0, int(due) / 1000 - time.time()) if due else 0.0
+    return max(0.0, int(due) - now_ms) / 1000 if due else 0.0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from consumers.emit.batches import Emitted
 from consumers.errors import TaskManagerError
-from consumers.jobs.envelope import NewJob
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handles.handle import JobHandle, R_co, Read, Serves
 
@@ -33,14 +32,15 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
 
     def __init__(
         self,
-        job: NewJob,
+        job_id: str,
+        queue: str,
         future: asyncio.Future[Emitted] | None,
         jobs: Serves | None = None,
         handle: JobHandle[R_co] | None = None,
         read: Read | None = None,
     ) -> None:
-        self.id = job.id if handle is None else handle.id
-        self.queue = job.lane.queue
+        self.id = job_id
+        self.queue = queue
         self.awaited = False
         self._future = future
         self._jobs = jobs
@@ -48,9 +48,9 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         self._read = read
 
     @classmethod
-    def confirmed(cls, job: NewJob, handle: JobHandle[R_co]) -> Emission[R_co]:
+    def confirmed(cls, handle: JobHandle[R_co]) -> Emission[R_co]:
         """Return an emission whose handle is known."""
-        return cls(job, None, handle=handle)
+        return cls(handle.id, handle.queue, None, handle=handle)
 
     @property
     def handle(self) -> JobHandle[R_co]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from taskmanager.emit.capture import CapturedJob, unsent
 from taskmanager.emit.emission import Emission, EmitManyError, Remainder
 from taskmanager.errors import (
     ConflictingOptions,
+    InvalidOption,
     NoEventLoop,
     NotInHandler,
     OwnJob,
@@ -61,8 +63,9 @@ class Emitter:
         self._schedules = schedules
         self._known = known
         self._by_name = Way(known)
-        # While jobs are captured, those that were; None while they are sent.
-        self._captured: list[CapturedJob] | None = None
+        # Where jobs are captured in place of being sent; the last one counts.
+        self._captures: list[list[CapturedJob]] = []
+        self._guard = threading.Lock()
 
     def emit(
         self,
@@ -77,8 +80,8 @@ class Emitter:
         way is how it is checked and its result read, where that does not follow from event.
         """
         run, job, read = self._prepared(event, arguments, way)
-        if self._captured is not None:
-            return self._capture(job, arguments, on_success)
+        if self._captures:
+            return self._capture(job, event, arguments, on_success)
         if on_success:
             return self._add_child(run, job, read)
         self._refuse_own(run, job)
@@ -87,7 +90,7 @@ class Emitter:
             return self._send(loop, run, job, read)
         if run is None:
             raise NoEventLoop()
-        return Emission.confirmed(_job_of(job), wait_on(run.loop, self._confirm(job, read)))
+        return Emission.confirmed(wait_on(run.loop, self._confirm(job, read)))
 
     def emit_sync(
         self,
@@ -100,8 +103,8 @@ class Emitter:
         """Send the job and block until it is confirmed; see emit."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run, job, read = self._prepared(event, arguments, way)
-        if self._captured is not None:
-            return SyncJobHandle(self._capture(job, arguments, on_success).handle)
+        if self._captures:
+            return SyncJobHandle(self._capture(job, event, arguments, on_success).handle)
         if on_success:
             return SyncJobHandle(self._add_child(run, job, read).handle)
         self._refuse_own(run, job)
@@ -109,14 +112,14 @@ class Emitter:
 
     async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
         """Check all items, then send them and wait for all."""
-        if self._captured is not None:
+        if self._captures:
             return self._capture_all(items)
         return await self._confirm_all(self._checked(items))
 
     def emit_many_sync(self, items: Iterable[Item]) -> list[SyncJobHandle]:
         """Do what emit_many does and block until all are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
-        if self._captured is not None:
+        if self._captures:
             return [SyncJobHandle(handle) for handle in self._capture_all(items)]
         jobs = self._checked(items)
         handles = self._block(_run_here(), self._confirm_all(jobs))
@@ -125,11 +128,15 @@ class Emitter:
     @contextlib.contextmanager
     def capturing(self) -> Iterator[list[CapturedJob]]:
         """Collect jobs, checked, and send none; see EmitFace.capture."""
-        before, self._captured = self._captured, []
+        mine: list[CapturedJob] = []
+        with self._guard:
+            self._captures = [*self._captures, mine]
         try:
-            yield self._captured
+            yield mine
         finally:
-            self._captured = before
+            # Of several, in threads or tasks, any may end first.
+            with self._guard:
+                self._captures = [it for it in self._captures if it is not mine]
 
     def _prepared(
         self, event: Any, arguments: Mapping[str, Any], way: Way | None
@@ -143,19 +150,27 @@ class Emitter:
         return run, job, way.read
 
     def _capture(
-        self, wanted: NewJob | Schedule, given: Mapping[str, Any], on_success: bool
+        self,
+        wanted: NewJob | Schedule,
+        event: object,
+        arguments: Mapping[str, Any],
+        on_success: bool,
     ) -> Emission[Any]:
-        assert self._captured is not None
-        job = _job_of(wanted)
-        self._captured.append(CapturedJob.of(job, given, on_success=on_success))
-        return unsent(job, on_success=on_success)
+        if on_success:
+            _refuse_schedule(wanted)
+        given = event if isinstance(event, Mapping) else arguments
+        captured = CapturedJob.of(wanted, given, on_success=on_success)
+        # The one that this is for may have ended in another thread just now.
+        for latest in self._captures[-1:]:
+            latest.append(captured)
+        return unsent(captured)
 
     def _capture_all(self, items: Iterable[Item]) -> list[JobHandle]:
         given = list(items) if isinstance(items, Iterable) else items
         jobs = self._checked(given).jobs
         arguments = (it.arguments if isinstance(it, Prepared) else it for it in given)
         pairs = zip(jobs, arguments, strict=True)
-        return [self._capture(job, its, on_success=False).handle for job, its in pairs]
+        return [self._capture(job, job.event, its, on_success=False).handle for job, its in pairs]
 
     def _by_function(
         self, function: Any, arguments: Mapping[str, Any]
@@ -164,6 +179,9 @@ class Emitter:
 
         A dict of all stays as it is, and so does what is neither: the check of names refuses it.
         """
+        if isinstance(function, Prepared):
+            allowed = "it is a call that was bound: give it to emit_many"
+            raise InvalidOption("event", function, allowed)
         if not callable(function):
             return function, arguments, None
         queue, event = named_by(function, self._known.names_of(function), arguments.get("queue"))
@@ -183,7 +201,7 @@ class Emitter:
         read: Read | None,
     ) -> Emission[Any]:
         future = self._submit(job)
-        emission: Emission[Any] = Emission(_job_of(job), future, self._jobs, read=read)
+        emission = self._emission(job, future, read)
         # A handler may run a loop of its own in its thread; the executor cannot
         # await what belongs to that one.
         if run is None or run.loop is not loop:
@@ -195,7 +213,13 @@ class Emitter:
         return portal.run(work) if run is None else wait_on(run.loop, work)
 
     async def _confirm(self, job: NewJob | Schedule, read: Read | None) -> JobHandle:
-        return await Emission(_job_of(job), self._submit(job), self._jobs, read=read)
+        return await self._emission(job, self._submit(job), read)
+
+    def _emission(
+        self, wanted: NewJob | Schedule, future: asyncio.Future[Emitted], read: Read | None
+    ) -> Emission[Any]:
+        job = _job_of(wanted)
+        return Emission(job.id, job.lane.queue, future, self._jobs, read=read)
 
     async def _confirm_all(self, checked: Checked) -> list[JobHandle]:
         jobs, reads = checked
@@ -219,7 +243,7 @@ class Emitter:
 
     def _checked(self, items: object) -> Checked:
         run = _run_here()
-        checked = new_jobs(items, inherited=_correlation_id(run), known=self._known)
+        checked = new_jobs(items, inherited=_correlation_id(run), known=self._known, owner=self)
         for job in checked.jobs:
             self._refuse_own(run, job)
         return checked
@@ -227,13 +251,12 @@ class Emitter:
     def _add_child(
         self, run: Run | None, job: NewJob | Schedule, read: Read | None
     ) -> Emission[Any]:
-        if isinstance(job, Schedule):
-            raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+        job = _refuse_schedule(job)
         run = self._own(run)
         _refuse_too_many(run.job, job)
         run.job.on_success.append(job)
         handle: JobHandle = JobHandle(job.id, job.lane.queue, None, jobs=self._jobs, read=read)
-        return Emission.confirmed(job, handle)
+        return Emission.confirmed(handle)
 
     def _own(self, run: Run | None) -> Run:
         """Return the run, which must be one of this task manager."""
@@ -247,6 +270,12 @@ class Emitter:
             return
         if job.id == run.job.id and job.lane.queue == run.job.queue:
             raise OwnJob(job.id)
+
+
+def _refuse_schedule(wanted: NewJob | Schedule) -> NewJob:
+    if isinstance(wanted, Schedule):
+        raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+    return wanted
 
 
 def _job_of(wanted: NewJob | Schedule) -> NewJob:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from consumers.jobs.names import check_name
@@ -54,8 +55,8 @@ class KnownHandler:
         return handler if self.payload is None else replace(handler, decode=self.payload.decode)
 
     def refuse_other(self, before: Callable[..., Any], queue: str, event: str) -> None:
-        """Raise InvalidOption unless this is the same function, imported anew."""
-        if origin_of(before) != origin_of(self.call):
+        """Raise InvalidOption unless this is the same function, or that function imported anew."""
+        if before != self.call and not is_reloaded(before, self.call):
             raise InvalidOption(
                 "event",
                 event,
@@ -167,10 +168,14 @@ class Registry:
         """
         known = self._handlers.get((queue, event))
         if known is None:
-            if self._handlers:
-                self.unhandled.emitted(queue, event)
+            self.say_unhandled(queue, event)
         else:
             known.check(queue, event, data)
+
+    def say_unhandled(self, queue: str, event: str) -> None:
+        """Warn of an emit without a handler here, if there are others for its queue."""
+        if self._handlers and (queue, event) not in self._handlers:
+            self.unhandled.emitted(queue, event)
 
     def add_middleware(self, middleware: M) -> M:
         """Have every handler called through it; the first added is the outermost."""
@@ -190,14 +195,28 @@ class Registry:
         self._check(values)
         return lambda handler: self._add(handler, values)
 
-    def add_task(self, queue: str, event: str, task: KnownHandler, repeat: Any) -> None:
-        """Register a task; raises InvalidOption when another function has its event."""
+    def add_tasks(self, tasks: Mapping[tuple[str, str], tuple[KnownHandler, Any]]) -> None:
+        """Register tasks with their repeat=, by (queue, event); all of them or none.
+
+        Raises InvalidOption when another function has an event of theirs.
+        """
+        before = dict(self._handlers)
+        try:
+            for (queue, event), (task, repeat) in tasks.items():
+                self._add_task(queue, event, task, repeat)
+        except BaseException:
+            self._handlers.clear()
+            self._handlers.update(before)
+            raise
+        finally:
+            self._names_by_function = None
+
+    def _add_task(self, queue: str, event: str, task: KnownHandler, repeat: Any) -> None:
         if self.frozen:
             raise AlreadyStarted(f"the task of {event!r} in queue {queue!r}")
         if (before := self._handlers.get((queue, event))) is not None:
             task.refuse_other(before.call, queue, event)
         schedule = self._schedule(queue, event, repeat, None)
-        self._names_by_function = None
         self._handlers[queue, event] = replace(task, schedule=schedule)
 
     def _add(self, handler: Any, values: Mapping[str, Any]) -> Any:
@@ -243,7 +262,27 @@ class Registry:
         return queue, event
 
 
-def origin_of(function: Callable[..., Any]) -> str:
+def is_reloaded(before: Callable[..., Any], now: Callable[..., Any]) -> bool:
+    """Whether two functions are one that was compiled twice, by a reload of its module.
+
+    Two closures, or two objects with the same method, share their code: they are two.
+    """
+    codes = code_of(before), code_of(now)
+    return origin_of(before) == origin_of(now) and None not in codes and codes[0] is not codes[1]
+
+
+def code_of(function: Any) -> object:
+    """Return the code that runs when something is called, None for what is written in C."""
+    while isinstance(function, partial):
+        function = function.func
+    if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def origin_of(function: Any) -> str:
     """Return where a function was written; a module that is imported anew has the same."""
-    name = getattr(function, "__qualname__", None) or repr(function)
-    return f"{getattr(function, '__module__', '?')}.{name}"
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -94,4 +94,8 @@ def _in_a_line(letter: DeadLetter) -> str:
     said = [line for line in letter.error.strip().splitlines() if _URL not in line]
     if letter.reason == "bad_payload" and not letter.error.startswith("Traceback"):
         return "; ".join(said[:_FAULTS_SHOWN])
+    # A traceback ends with the notes of its error.
+    last = letter.errors[-1] if letter.reason == "failed" and letter.errors else {}
+    if isinstance(last, dict) and (line := last.get("error")):
+        return str(line)
     return said[-1].strip() if said else "no error is kept"

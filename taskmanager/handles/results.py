@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
 from typing import Any
 
@@ -32,19 +32,25 @@ class ResultReader:
         """Return the result in its JSON; raises InvalidResult when the annotation refuses it."""
         try:
             validator = self._validator
-        except Exception as error:
-            raise InvalidResult(job_id, self._text, str(error), from_json(stored)) from error
-        try:
             return from_json(stored) if validator is None else read_again(validator, stored)
         except ValidationError as error:
             raise InvalidResult(job_id, self._text, faults_in(error), from_json(stored)) from None
+        except Exception as error:
+            # The annotation cannot be read here, or a validator raised what pydantic does not know.
+            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise InvalidResult(job_id, self._text, why, from_json(stored)) from error
+
+    def check_readable(self) -> None:
+        """Raise whatever comes up when the annotation is evaluated."""
+        if self._annotation is not inspect.Signature.empty:
+            evaluated(self._function, self._annotation)
 
     @cached_property
     def _validator(self) -> Any:
         """What reads a result; None when JSON gives it as it was."""
         if self._annotation is inspect.Signature.empty:
             return None
-        wanted = evaluated(self._function, self._annotation)
+        wanted = _returned(evaluated(self._function, self._annotation))
         if _is_plain(wanted):
             return None
         # Imported here: who returns plain values does not wait for all of pydantic.
@@ -58,7 +64,16 @@ class ResultReader:
 
     @property
     def _text(self) -> str:
-        return text_of(self._annotation)
+        wanted = self._annotation
+        is_bare = isinstance(wanted, type) and not typing.get_args(wanted)
+        return wanted.__qualname__ if is_bare else text_of(wanted)
+
+
+def _returned(wanted: Any) -> Any:
+    """Return what is awaited of a plain function that returns a coroutine."""
+    while typing.get_origin(wanted) in (Coroutine, Awaitable):
+        wanted = typing.get_args(wanted)[-1]
+    return wanted
 
 
 def _is_plain(wanted: Any) -> bool:

@@ -6,6 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,10 @@ def evaluated(function: Callable[..., Any], annotation: Any) -> Any:
     comes up while that is evaluated, NameError mostly.
     """
     holder = SimpleNamespace(__annotations__={"it": annotation})
-    return typing.get_type_hints(holder, globalns=_globals(function), include_extras=True)["it"]
+    # Of def f[T](...), from Python 3.12 on.
+    parameters = {it.__name__: it for it in getattr(function, "__type_params__", ())}
+    found = typing.get_type_hints(holder, _globals(function), parameters, include_extras=True)
+    return found["it"]
 
 
 def text_of(annotation: Any) -> str:
@@ -28,12 +32,13 @@ def text_of(annotation: Any) -> str:
     if isinstance(annotation, typing.ForwardRef):
         return annotation.__forward_arg__
     text = annotation if isinstance(annotation, str) else repr(annotation)
-    return _FORWARD.sub(r"\g<name>", text).strip()
+    # Quotes as well as "from __future__ import annotations" give text within text.
+    return _FORWARD.sub(r"\g<name>", text).strip().strip("'\"")
 
 
 def _globals(function: Any) -> dict[str, Any]:
     function = inspect.unwrap(function)
-    while hasattr(function, "func"):
+    while isinstance(function, partial):
         function = inspect.unwrap(function.func)
     if not hasattr(function, "__globals__"):
         function = getattr(function, "__func__", None) or type(function).__call__

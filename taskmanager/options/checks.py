@@ -78,3 +78,10 @@ def _seconds(name: str, value: object, allowed: str, *, lowest: float) -> float:
     ):
         raise InvalidOption(name, value, f"give seconds or a timedelta {allowed}")
     return float(seconds)
+
+
+def flag(name: str, given: object) -> bool:
+    """Return given when it is True or False, else raise InvalidOption."""
+    if type(given) is not bool:
+        raise InvalidOption(name, given, "give True or False")
+    return given

@@ -20,7 +20,7 @@ from taskmanager.options.arguments import (
     OTHER_NAMES,
     refuse_unknown,
 )
-from taskmanager.options.checks import YEAR_S, delay_ms, moment_ms, text
+from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
 from taskmanager.options.debounce import emit_debounce, group_of
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
 from taskmanager.options.repeat import emit_schedule
@@ -63,18 +63,26 @@ class Prepared:
     """A job that is not emitted yet; what a task's bind returns.
 
     event and arguments are what emit is given, way is how they are checked, on_success
-    whether it is to be added with the completion of the job that emits it.
+    whether it is to be added with the completion of the job that emits it. owner returns the
+    emitter that it is for.
     """
 
-    __slots__ = ("arguments", "event", "on_success", "way")
+    __slots__ = ("arguments", "event", "on_success", "owner", "way")
 
     def __init__(
-        self, event: str, arguments: Mapping[str, Any], way: Way, *, on_success: bool = False
+        self,
+        event: str,
+        arguments: Mapping[str, Any],
+        way: Way,
+        *,
+        owner: Callable[[], object],
+        on_success: bool = False,
     ) -> None:
         self.event = event
         self.arguments = arguments
         self.way = way
         self.on_success = on_success
+        self.owner = owner
 
     def __repr__(self) -> str:
         return f"<call of {self.event!r}, not emitted>"
@@ -130,10 +138,17 @@ def requested(
     return _checked(_new_job(name, queue, data, given, inherited, known), known)
 
 
-def new_jobs(items: object, *, inherited: str | None = None, known: Known | None = None) -> Checked:
+def new_jobs(
+    items: object,
+    *,
+    inherited: str | None = None,
+    known: Known | None = None,
+    owner: object = None,
+) -> Checked:
     """Return the jobs of what emit_many was given, or raise for the first that is not allowed.
 
-    The error's note says which item it was.
+    The error's note says which item it was. owner is the emitter that is asked: calls that were
+    bound must be for it.
     """
     if isinstance(items, Mapping | str | bytes) or not isinstance(items, Iterable):
         raise InvalidOption("the argument of emit_many", items, "give a list of dicts")
@@ -142,7 +157,7 @@ def new_jobs(items: object, *, inherited: str | None = None, known: Known | None
     for position, item in enumerate(items):
         try:
             if isinstance(item, Prepared):
-                jobs.append(_of_prepared(item, inherited))
+                jobs.append(_of_prepared(item, inherited, owner))
                 if item.way.read is not None:
                     reads[position] = item.way.read
             else:
@@ -153,7 +168,9 @@ def new_jobs(items: object, *, inherited: str | None = None, known: Known | None
     return Checked(jobs, reads)
 
 
-def _of_prepared(call: Prepared, inherited: str | None) -> NewJob:
+def _of_prepared(call: Prepared, inherited: str | None, owner: object) -> NewJob:
+    if call.owner() is not owner:
+        raise InvalidOption("call", call, "its task belongs to another TaskManager")
     if call.on_success:
         raise InvalidOption("on_success", True, "emit_many adds nothing to a completion: emit it")
     job = requested(call.event, call.arguments, inherited=inherited, known=call.way.known)
@@ -259,11 +276,10 @@ def _identity(
 
 
 def _job_id(job_id: object, deduplicate: object) -> str | None:
-    if type(deduplicate) is not bool:
-        raise InvalidOption("deduplicate", deduplicate, "give True or False")
+    is_one = flag("deduplicate", deduplicate)
     if job_id is None:
-        return None if deduplicate else fresh_id()
-    if not deduplicate:
+        return None if is_one else fresh_id()
+    if not is_one:
         raise ConflictingOptions("id", "deduplicate=False", EMIT.where)
     return check_job_id(job_id)
 

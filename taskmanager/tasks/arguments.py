@@ -45,9 +45,8 @@ class Binder:
         rest = self._parameters.rest
         if rest is not None:
             return {rest: list(args[self._most :])}
-        filled = (*self._parameters.contexts, *self._parameters.jobs)
-        if filled:
-            raise self._not_given(filled[0])
+        if self._parameters.filled_by_position:
+            raise self._not_given(self._parameters.filled_by_position[0])
         raise self._refused(f"it takes {self._most} positional arguments and was given {len(args)}")
 
     def _check_keywords(self, data: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
@@ -58,7 +57,7 @@ class Binder:
             if name in self._keywords:
                 if name in data:
                     raise self._refused(f"{name!r} was given twice")
-            elif known.more is None:
+            elif known.more is None or name in known.given:
                 raise self._refused(self._unknown(name))
             elif name in known.taken:
                 raise self._refused(

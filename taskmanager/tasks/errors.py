@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.errors import InvalidInput, TaskManagerError
+from processors.retries.newer import shown
 from taskmanager.errors import InvalidPayload
 
 
@@ -39,7 +40,7 @@ class UnknownParameters(InvalidPayload):
         takes = f"its parameters: {', '.join(parameters)}" if parameters else "it takes none"
         InvalidInput.__init__(
             self,
-            f"the data of {event!r} names {', '.join(names)}, which its task in queue {queue!r} "
+            f"the data of {event!r} names {shown(names)}, which its task in queue {queue!r} "
             f"does not take; {takes}; nothing was sent",
         )
         self.errors = [

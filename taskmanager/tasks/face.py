@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from taskmanager.handlers.face import HandlerFace
+from taskmanager.tasks.includers import remember
 from taskmanager.tasks.task import Home
 from taskmanager.tasks.tasks import StubDecorator, TaskDecorator, Tasks
 
@@ -63,8 +64,9 @@ class TaskFace(HandlerFace):
         self._tasks = Tasks()
         self._tasks.join(home)
         self._modules.on_import = self._take_tasks
+        remember(self)
 
     def _take_tasks(self, module: ModuleType) -> None:
         for value in list(vars(module).values()):
-            if isinstance(value, Tasks) and value.home is None:
+            if isinstance(value, Tasks):
                 value.join(self.task_home)

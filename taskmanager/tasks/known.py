@@ -29,6 +29,7 @@ class KnownTask(KnownHandler):
         if self.schedule is not None:
             # Not when it was registered: an annotation may have named what came later.
             self.check(self.schedule.lane.queue, self.event, self.schedule.data)
+        signature.check_result()
         return Handler(
             signature.call,
             (context,) if signature.parameters.contexts else (),

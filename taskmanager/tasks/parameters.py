@@ -11,15 +11,20 @@ from functools import partial
 from inspect import Parameter
 from typing import Any
 
+from typing_extensions import TypeAliasType
+
 from consumers.jobs.job import Job
 from taskmanager.errors import InvalidHandler
 from taskmanager.handlers.context import Context
 from taskmanager.options.annotations import evaluated, text_of
+from taskmanager.options.request import EmitsItself
 from taskmanager.options.signatures import wrapped_signature_of
 from taskmanager.tasks.injected import Injected
 
 # An annotation that cannot be evaluated, because it is imported for type checkers only.
-_INJECTED = re.compile(r"(?:\w+\.)*(?P<kind>Context|Job)(?:\[.*\])?", re.DOTALL)
+# By its bare name, or the package's: an application may have a Job of its own in a module.
+_INJECTED = re.compile(r"(?:taskmanager\.)?(?P<kind>Context|Job)(?:\[.*\])?", re.DOTALL)
+_UNREAD = "cannot be read ({}): import it outside `if TYPE_CHECKING`, and define it at module level"
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _KINDS: dict[str, type] = {"Context": Context, "Job": Job}
 
@@ -30,12 +35,14 @@ class Parameters:
 
     given are those that emit may give, by name, without *args and **kwargs, whose names
     are in rest and more. hints has what each of them must be, *args and **kwargs each item.
-    contexts and jobs are the names that the worker fills.
+    contexts and jobs are the names that the worker fills, filled_by_position those of them
+    that a call could give by position.
     """
 
     given: dict[str, Parameter]
     contexts: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
+    filled_by_position: tuple[str, ...] = ()
     rest: str | None = None
     more: str | None = None
     hints: dict[str, Any] = field(default_factory=dict)
@@ -65,12 +72,15 @@ def read_parameters(function: Callable[..., Any]) -> Parameters:
     given: dict[str, Parameter] = {}
     contexts: list[str] = []
     jobs: list[str] = []
+    by_position: list[str] = []
     hints: dict[str, Any] = {}
     rest = more = None
     for name, it in wrapped_signature_of(function).parameters.items():
         kind = _injection(function, it)
         if kind is not None:
             (contexts if kind is Context else jobs).append(name)
+            if it.kind in _POSITIONAL:
+                by_position.append(name)
             continue
         hints[name] = _hint(function, it)
         if it.kind is Parameter.VAR_POSITIONAL:
@@ -79,11 +89,19 @@ def read_parameters(function: Callable[..., Any]) -> Parameters:
             more = name
         else:
             given[name] = it
-    return Parameters(given, tuple(contexts), tuple(jobs), rest, more, hints)
+    return Parameters(given, tuple(contexts), tuple(jobs), tuple(by_position), rest, more, hints)
 
 
 def form_of(function: Callable[..., Any]) -> str:
     """Return how a task is called, for people: greet(name: str, times: int = 1) -> str."""
+    try:
+        return _form(function)
+    except Exception:
+        # A default may have a text of its own, which may raise anything.
+        return f"{_name(function)}(...)"
+
+
+def _form(function: Callable[..., Any]) -> str:
     signature = wrapped_signature_of(function)
     shown = [_unquoted(it) for it in signature.parameters.values() if not _is_injected(it)]
     returned = signature.return_annotation
@@ -98,6 +116,8 @@ def refuse_unfit(function: object) -> Callable[..., Any]:
     Raises InvalidHandler for a class, a generator, a method in a class body, and what is
     not callable.
     """
+    if isinstance(function, EmitsItself):
+        raise _unfit(function, "it is a task already: give its .function")
     if inspect.isclass(function) or not callable(function):
         raise _unfit(function, "it is not a function")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -128,6 +148,12 @@ def unfit_parameter(function: Callable[..., Any], name: str, why: str) -> Invali
     return _unfit(function, f"its parameter {name!r} {why}")
 
 
+def unreadable_result(function: Callable[..., Any], error: Exception) -> InvalidHandler:
+    """Return the error of a return annotation that cannot be read."""
+    text = text_of(wrapped_signature_of(function).return_annotation)
+    return _unfit(function, f"the annotation {text!r} of what it returns {_UNREAD.format(error)}")
+
+
 def _unfit(function: object, reason: str) -> InvalidHandler:
     return InvalidHandler(
         function, reason, what="a task", form="@tm.task above def {name}(...) or async def"
@@ -154,21 +180,36 @@ def _kind(function: Callable[..., Any], it: Parameter) -> type | None:
     except Exception:
         match = _INJECTED.fullmatch(text_of(it.annotation))
         return None if match is None else _KINDS[match["kind"]]
-    origin = typing.get_origin(wanted) or wanted
-    return origin if origin in (Context, Job) else None
+    origin = _origin(wanted)
+    return origin if origin is Context or origin is Job else None
+
+
+def _origin(wanted: Any) -> Any:
+    """Return the class behind an annotation: behind its arguments, an alias, and Annotated."""
+    while True:
+        origin = typing.get_origin(wanted) or wanted
+        if origin is typing.Annotated:
+            wanted = typing.get_args(wanted)[0]
+        elif isinstance(origin, TypeAliasType):
+            wanted = origin.__value__
+        else:
+            return origin
 
 
 def _hint(function: Callable[..., Any], it: Parameter) -> Any:
     if it.annotation is Parameter.empty:
         return Any
+    if type(it.default).__module__ == "pydantic.fields":
+        raise unfit_parameter(
+            function, it.name, "has a Field for its default: write Annotated[..., Field(...)] = ..."
+        )
     try:
         return evaluated(function, it.annotation)
     except Exception as error:
         text = text_of(it.annotation)
         raise _unfit(
             function,
-            f"the annotation {text!r} of {it.name!r} cannot be read ({error}): import it outside "
-            "`if TYPE_CHECKING`, and define it at module level",
+            f"the annotation {text!r} of {it.name!r} {_UNREAD.format(error)}",
         ) from None
 
 

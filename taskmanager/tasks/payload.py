@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NotRequired, Required
 
 import typing_extensions
-from pydantic_core import ValidationError
+from pydantic_core import SchemaValidator, ValidationError
 
 from consumers.jobs.texts import duration
 from processors.retries.newer import NewerData
-from taskmanager.errors import InvalidPayload
+from taskmanager.errors import InvalidHandler, InvalidPayload
 from taskmanager.handlers.payloads import readable
 from taskmanager.options.losses import read_again
 from taskmanager.tasks.errors import UnknownParameters
@@ -27,20 +27,28 @@ _UNKNOWN = "extra_forbidden"
 _MOST_WARNED = 20
 
 
+class _Taken(ValueError):
+    """Raised for a key of **kwargs that is the name of a parameter."""
+
+
 class TaskPayload:
     """The data of one task; it is an object made of the parameters' names and types."""
 
     def __init__(self, function: Callable[..., Any], parameters: Parameters) -> None:
         self._parameters = parameters
-        self._validator = _object_of(function, parameters).validator
-        self._more = _adapter_of_more(parameters)
+        try:
+            self._validator = _validator_of(parameters)
+            self._more = _adapter_of_more(parameters)
+        except Exception as error:
+            # pydantic has errors of its own for some types, and types may raise anything.
+            raise _culprit(function, parameters, error) from error
         self._warned: set[str] = set()
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Return the arguments in JSON, as the function takes them.
 
-        Raises pydantic's ValidationError, and KeyError for a key of **kwargs that the worker
-        gives itself.
+        Raises pydantic's ValidationError, and ValueError for a key of **kwargs that is the
+        name of a parameter.
         """
         read: dict[str, Any] = read_again(self._validator, data)
         return read if self._more is None else self._with_more(read, self._more)
@@ -56,6 +64,20 @@ class TaskPayload:
             self._warn(newer)
             raise newer from None
 
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload unless the JSON is what the task takes."""
+        try:
+            self.decode(data)
+        except ValidationError as error:
+            names = _unknown(error)
+            if not names:
+                raise InvalidPayload(queue, event, error) from None
+        except _Taken as taken:
+            names = list(taken.args)
+        else:
+            return
+        raise UnknownParameters(queue, event, names, list(names_in(self._parameters)))
+
     def _warn(self, newer: NewerData) -> None:
         if newer.names in self._warned or len(self._warned) >= _MOST_WARNED:
             return
@@ -66,26 +88,12 @@ class TaskPayload:
             newer, duration(newer.deadline),
         )  # fmt: skip
 
-    def check(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload unless the JSON is what the task takes."""
-        try:
-            self.decode(data)
-        except ValidationError as error:
-            names = _unknown(error)
-            if not names:
-                raise InvalidPayload(queue, event, error) from None
-        except KeyError as error:
-            names = list(error.args)
-        else:
-            return
-        raise UnknownParameters(queue, event, names, list(names_in(self._parameters)))
-
     def _with_more(self, read: dict[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
         own = set(names_in(self._parameters))
         more = {name: value for name, value in read.items() if name not in own}
         for name in more:
             if name in self._parameters.taken:
-                raise KeyError(name)
+                raise _Taken(name)
         return {**read, **adapter.validate_python(more)}
 
 
@@ -98,19 +106,25 @@ def _unknown(error: ValidationError) -> list[str]:
     ]
 
 
-def _object_of(function: Callable[..., Any], parameters: Parameters) -> TypeAdapter[Any]:
-    """Return the adapter of the object; raises InvalidHandler where a type has no JSON form."""
+def _validator_of(parameters: Parameters) -> Any:
     # Imported here: who emits nothing and runs nothing does not wait for all of pydantic.
-    from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+    from pydantic import TypeAdapter
 
     # Not a model, in which a parameter could not be called json or model_config.
     typed_dict: Any = typing_extensions.TypedDict
-    made = typed_dict("data", _fields(parameters))
-    made.__pydantic_config__ = ConfigDict(extra="forbid" if parameters.more is None else "allow")
-    try:
-        return TypeAdapter(made)
-    except (PydanticSchemaGenerationError, PydanticUserError, TypeError, NameError) as error:
-        raise _culprit(function, parameters, error) from error
+    schema: Any = TypeAdapter(typed_dict("data", _fields(parameters))).core_schema
+    return SchemaValidator(_at_the_top(schema, "forbid" if parameters.more is None else "allow"))
+
+
+def _at_the_top(schema: Mapping[str, Any], extra: str) -> Any:
+    """Return a schema that says of its own object, and of none within, what further keys are.
+
+    As a configuration it would hold for dataclasses and TypedDicts within as well.
+    """
+    if schema["type"] == "definitions":
+        return {**schema, "schema": _at_the_top(schema["schema"], extra)}
+    assert schema["type"] == "typed-dict", schema["type"]
+    return {**schema, "extra_behavior": extra}
 
 
 def _fields(parameters: Parameters) -> dict[str, Any]:
@@ -134,13 +148,15 @@ def _adapter_of_more(parameters: Parameters) -> TypeAdapter[Any] | None:
     return TypeAdapter(more)
 
 
-def _culprit(function: Callable[..., Any], parameters: Parameters, error: Exception) -> Exception:
+def _culprit(
+    function: Callable[..., Any], parameters: Parameters, error: Exception
+) -> InvalidHandler:
     """Return the error that names the parameter whose type has no JSON form."""
     from pydantic import TypeAdapter
 
-    for name in names_in(parameters):
+    for name, hint in parameters.hints.items():
         try:
-            TypeAdapter(readable(parameters.hints[name]))
+            TypeAdapter(readable(hint))
         except Exception as its:
             first = str(its).partition("\n")[0]
             return unfit_parameter(function, name, f"has no JSON form ({first})")

@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from taskmanager.handles.results import ResultReader
 from taskmanager.tasks.arguments import Binder
 from taskmanager.tasks.calling import caller
-from taskmanager.tasks.parameters import Parameters, form_of, read_parameters
+from taskmanager.tasks.parameters import (
+    Parameters,
+    form_of,
+    read_parameters,
+    unreadable_result,
+)
 from taskmanager.tasks.payload import TaskPayload
 
 
@@ -17,7 +23,15 @@ class TaskSignature:
 
     def __init__(self, function: Callable[..., Any], *, name: str) -> None:
         self.function = function
+        self.read_result = ResultReader(function)
         self._name = name
+
+    def check_result(self) -> None:
+        """Raise InvalidHandler when the return annotation cannot be read."""
+        try:
+            self.read_result.check_readable()
+        except Exception as error:
+            raise unreadable_result(self.function, error) from None
 
     @cached_property
     def parameters(self) -> Parameters:

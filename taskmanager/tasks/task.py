@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, Unpack
 
 from consumers.errors import UnknownOption
+from consumers.jobs.names import check_name
 from processors.debounce import DebounceManager
 from taskmanager.admin.jobs import Jobs
 from taskmanager.emit.emission import Emission
@@ -15,9 +16,9 @@ from taskmanager.emit.emitter import Emitter
 from taskmanager.errors import InvalidOption
 from taskmanager.handlers.registry import Registry
 from taskmanager.handles.handle import JobHandle
-from taskmanager.handles.results import ResultReader
 from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.arguments import CallOptions
+from taskmanager.options.checks import flag
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS
 from taskmanager.options.request import EmitsItself, Prepared, Way
 from taskmanager.tasks.signature import TaskSignature
@@ -77,7 +78,7 @@ class Task(EmitsItself, Generic[P, R]):
         self._debounce = debounce
         self._options: dict[str, Any] = {}
         self._on_success = False
-        self._way = Way(_Checks(self.signature, debounce), ResultReader(function))
+        self._way = Way(_Checks(self.signature, debounce), self.signature.read_result)
 
     def emit(self, /, *args: P.args, **kwargs: P.kwargs) -> Emission[R]:
         """Emit a job that calls the function with these arguments; await its JobHandle.
@@ -108,7 +109,13 @@ class Task(EmitsItself, Generic[P, R]):
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Return the call without emitting it, for emit_many; raises InvalidArguments."""
         arguments = self._arguments(args, kwargs)
-        return Call(self.event, arguments, self._way, on_success=self._on_success)
+        return Call(
+            self.event,
+            arguments,
+            self._way,
+            owner=lambda: self._at_home.emitter,
+            on_success=self._on_success,
+        )
 
     async def emit_many(self, calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
         """Emit many calls, of this task or others of its TaskManager; see its emit_many.
@@ -132,14 +139,27 @@ class Task(EmitsItself, Generic[P, R]):
         _refuse_unknown(self.__name__, options)
         made = copy.copy(self)
         made._options = {**self._options, **options}
-        made._on_success = bool(made._options.pop("on_success", self._on_success))
-        made.queue = made._options.pop("queue", self.queue)
-        made.deduplicate = made._options.pop("deduplicate", self.deduplicate)
+        made._on_success = flag("on_success", made._options.pop("on_success", self._on_success))
+        made.deduplicate = flag("deduplicate", made._options.pop("deduplicate", self.deduplicate))
+        if (queue := made._options.pop("queue", None)) is not None:
+            made.queue = check_name("queue", queue)
+            if not self._is_stub:
+                # A queue that is misspelt has no worker that runs it.
+                made._way = Way(
+                    _Checks(self.signature, self._debounce, self._say_unhandled), self._way.read
+                )
         return made
 
     def handle(self, id: str) -> JobHandle[R]:
         """Return a handle of a job of this task by its id, whose result is of its type."""
         return JobHandle(id, self.queue, None, jobs=self._at_home.jobs, read=self._way.read)
+
+    @property
+    def _is_stub(self) -> bool:
+        return type(self) is Task
+
+    def _say_unhandled(self, queue: str, event: str) -> None:
+        self._at_home.registry.say_unhandled(queue, event)
 
     @property
     def _at_home(self) -> Home:
@@ -176,10 +196,10 @@ class Task(EmitsItself, Generic[P, R]):
 class AsyncTask(Task[P, R]):
     """A task of a coroutine function; called, it is that function."""
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function: nothing is checked, injected or emitted."""
-        made: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
-        return made
+        returned: R = await self.function(*args, **kwargs)
+        return returned
 
 
 class SyncTask(Task[P, R]):
@@ -192,11 +212,20 @@ class SyncTask(Task[P, R]):
 
 
 class _Checks:
-    """What is known of a task wherever it is emitted, registered there or not."""
+    """What is known of a task wherever it is emitted, registered there or not.
 
-    def __init__(self, signature: TaskSignature, debounce: DebounceManager | None) -> None:
+    on_emit is called with queue and event of each emit that is checked.
+    """
+
+    def __init__(
+        self,
+        signature: TaskSignature,
+        debounce: DebounceManager | None,
+        on_emit: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._signature = signature
         self._debounce = debounce
+        self._on_emit = on_emit
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
         """Return nothing: a task is emitted by itself."""
@@ -205,6 +234,8 @@ class _Checks:
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload when the data is not what the function takes."""
         self._signature.payload.check(queue, event, data)
+        if self._on_emit is not None:
+            self._on_emit(queue, event)
 
     def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
         """Return how its emits are debounced; None when they are not."""
@@ -212,6 +243,8 @@ class _Checks:
 
 
 def _calls(calls: Iterable[Call[Any]]) -> list[Call[Any]]:
+    if isinstance(calls, Call):
+        raise InvalidOption("calls", calls, "give a list of what bind returns, or await its emit")
     found = list(calls)
     for it in found:
         if not isinstance(it, Call):

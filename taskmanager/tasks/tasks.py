@@ -12,9 +12,11 @@ from consumers.jobs.names import check_name
 from consumers.policy import is_coroutine_function
 from taskmanager.errors import InvalidOption
 from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions
+from taskmanager.options.checks import flag
 from taskmanager.options.handler import handler_options
 from taskmanager.options.tables import STUB, TASK, Table
 from taskmanager.tasks.errors import NotIncluded
+from taskmanager.tasks.includers import homes_of
 from taskmanager.tasks.known import KnownTask
 from taskmanager.tasks.parameters import default_event, refuse_unfit
 from taskmanager.tasks.task import AsyncTask, Home, SyncTask, Task
@@ -136,8 +138,7 @@ class Tasks:
                 allowed = "it belongs to another TaskManager: make a Tasks() for each"
                 raise InvalidOption("include", self, allowed)
             if self._home is None and register:
-                for (queue, event), (known, repeat) in self._declared.items():
-                    home.registry.add_task(queue, event, known, repeat)
+                home.registry.add_tasks(self._declared)
             self._home = home
 
     def _task(self, function: Any = None, /, **options: Any) -> Any:
@@ -169,7 +170,7 @@ class Tasks:
         self, kind: type[Task[Any, Any]], function: Any, options: Mapping[str, Any], **more: Any
     ) -> Task[Any, Any]:
         function = refuse_unfit(function)
-        event = options.get("event")
+        event, queue = options.get("event"), options.get("queue")
         if event is None:
             event = default_event(function)
         return kind(
@@ -177,9 +178,9 @@ class Tasks:
             event=check_name(
                 "event", f"{self._prefix}{event}" if isinstance(event, str) else event
             ),
-            queue=check_name("queue", options.get("queue", self._queue)),
+            queue=check_name("queue", self._queue if queue is None else queue),
             home=self._found_home,
-            deduplicate=_flag(options.get("deduplicate", False)),
+            deduplicate=flag("deduplicate", options.get("deduplicate", False)),
             **more,
         )
 
@@ -189,17 +190,17 @@ class Tasks:
             if before is not None:
                 known.refuse_other(before[0].call, queue, event)
             if self._home is not None:
-                self._home.registry.add_task(queue, event, known, repeat)
+                self._home.registry.add_tasks({(queue, event): (known, repeat)})
             self._declared[queue, event] = known, repeat
 
     def _found_home(self, task: str) -> Home:
-        if self._home is None and self._app is not None:
-            # Here, because importing this package must not import the manager.
-            home = _home_of(self._app)
-            self.join(home, register=not home.registry.frozen)
-        if self._home is None:
+        if self._home is not None:
+            return self._home
+        homes = homes_of(self) if self._app is None else [_home_of(self._app)]
+        if len(homes) != 1:
             raise NotIncluded(task)
-        return self._home
+        self.join(homes[0], register=not homes[0].registry.frozen)
+        return homes[0]
 
     def __repr__(self) -> str:
         names = ", ".join(event for _, event in self._declared)
@@ -218,12 +219,6 @@ def _home_of(app: str) -> Home:
     if not isinstance(home, Home):
         raise InvalidOption("app", app, f"there is no TaskManager, but {found!r}")
     return home
-
-
-def _flag(given: object) -> bool:
-    if type(given) is not bool:
-        raise InvalidOption("deduplicate", given, "give True or False")
-    return given
 
 
 def _refuse_unknown(table: Table, options: Mapping[str, Any]) -> None:

@@ -120,9 +120,7 @@ def _let_the_loop_end_bury() -> None:
 def _catch_few_errors_of_validators() -> None:
     refused = admission.Admission._refused
 
-    def refuse_some(
-        self: admission.Admission, delivery: Delivery, error: BaseException
-    ) -> Outcome:
+    def refuse_some(self: admission.Admission, delivery: Delivery, error: BaseException) -> Outcome:
         if not isinstance(error, ValueError):
             raise error
         return refused(self, delivery, error)

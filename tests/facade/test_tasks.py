@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import redis as redis_py
+from pydantic import AfterValidator, Field
 
 from taskmanager import (
+    ConflictingOptions,
     Context,
     InvalidHandler,
     InvalidOption,
@@ -29,6 +31,8 @@ from taskmanager import (
     injected,
 )
 from tests.support.facade import KEYS, letters, run_all
+
+CODES = {"de": "Germany"}
 
 
 class Size(Enum):
@@ -125,6 +129,9 @@ async def test_each_emit_is_a_job_of_its_own_unless_something_says_otherwise(
         assert await created(task.emit(), task.emit()) == [True, False], option
     with pytest.raises(UnknownOption, match="unknown option 'dealy' in tidy"):
         tidy.options(dealy=3)  # type: ignore[call-arg]
+    for name in ("deduplicate", "on_success"):
+        with pytest.raises(InvalidOption, match=f"{name} 'no' is not allowed: give True or False"):
+            tidy.options(**{name: "no"})  # type: ignore[typeddict-item]
 
 
 async def test_many_calls_are_emitted_at_once_beside_dicts(tm: TaskManager) -> None:
@@ -146,6 +153,12 @@ async def test_many_calls_are_emitted_at_once_beside_dicts(tm: TaskManager) -> N
     assert [await it.result(10) for it in mixed] == [Order(1, date(2026, 1, 1)), 10, 12]
     with pytest.raises(InvalidOption, match=r"give what bind returns"):
         await double.emit_many([1])  # type: ignore[list-item]
+    with pytest.raises(InvalidOption, match="give a list of what bind returns"):
+        await double.emit_many(double.bind(1))  # type: ignore[arg-type]
+    with pytest.raises(InvalidOption, match="it is a call that was bound: give it to emit_many"):
+        await tm.emit(double.bind(1))  # type: ignore[call-overload]
+    with pytest.raises(InvalidOption, match="its task belongs to another TaskManager"):
+        await TaskManager("redis://nowhere:1/0").emit_many([double.bind(1)])
     with pytest.raises(InvalidOption, match="emit_many adds nothing to a completion"):
         await tm.emit_many([double.options(on_success=True).bind(1)])
 
@@ -164,13 +177,13 @@ async def test_data_that_a_task_does_not_take_is_refused_before_it_is_sent(
         (NotSerializable, "a set, which has no order", lambda: greet.emit({1})),  # type: ignore[arg-type]
         (
             UnknownParameters,
-            "the data of 'greet' names tiems, which its task in queue 'default' does not take; "
+            "the data of 'greet' names 'tiems', which its task in queue 'default' does not take; "
             "its parameters: name, times; nothing was sent",
             lambda: tm.emit("greet", data={"name": "x", "tiems": 2}),
         ),
         (InvalidPayload, "name: Field required", lambda: tm.emit("greet")),
         (InvalidPayload, "should be an object", lambda: tm.emit("greet", data=[1])),
-        (UnknownParameters, "names ctx", lambda: tm.emit("collect", data={"a": 1, "ctx": 2})),
+        (UnknownParameters, "names 'ctx'", lambda: tm.emit("collect", data={"a": 1, "ctx": 2})),
         (InvalidPayload, "x: Input", lambda: tm.emit("collect", data={"a": 1, "x": "y"})),
         (InvalidOption, r"it is a task: await greet.emit\(\.\.\.\)", lambda: tm.emit(greet)),  # type: ignore[call-overload]
     ]
@@ -216,46 +229,130 @@ async def test_a_task_in_a_handler_is_a_child_of_its_job(tm: TaskManager) -> Non
 async def test_two_functions_of_one_event_are_refused_and_a_reload_replaces(
     tm: TaskManager,
 ) -> None:
-    def make(value: int) -> Callable[[], Any]:
-        async def greet() -> int:
-            return value
+    def imported(value: int) -> Any:
+        """The function of a module that is imported anew: compiled again."""
+        names: dict[str, Any] = {"__name__": "shop"}
+        exec(f"async def greet() -> int:\n    return {value}", names)
+        return names["greet"]
+
+    def closure() -> Any:
+        async def greet() -> None: ...
 
         return greet
 
-    tm.task(make(1))
-    again = tm.task(make(2))
+    class Service:
+        def run(self) -> None: ...
 
-    async def another() -> None: ...
-
-    with pytest.raises(
-        InvalidOption, match=r"in queue 'default' it has .*greet already, so .*another"
-    ):
-        tm.task(event="greet")(another)
+    first = imported(1)
+    tm.task(first)
+    tm.task(first)
+    again = tm.task(imported(2))
+    tm.task(event="closure")(closure())
+    tm.task(event="method")(Service().run)
+    for other, event in [(closure(), "greet"), (closure(), "closure"), (Service().run, "method")]:
+        with pytest.raises(InvalidOption, match=r"in queue 'default' it has .* already, so .*"):
+            tm.task(event=event)(other)
     with pytest.raises(InvalidHandler, match="it is a task, which needs no other registration"):
         tm.registerHandler(again, event="x")  # type: ignore[call-overload]
     with pytest.raises(InvalidOption, match="needs another: give event="):
         tm.registerHandler(lambda job: None, event="old")
-        tm.task(event="old")(another)
+        tm.task(event="old")(closure())
     await run_all(tm)
 
     assert await (await again.emit()).result(10) == 2
 
 
 async def test_a_worker_does_not_start_with_a_task_that_it_cannot_read(
+    make: Callable[..., TaskManager],
+) -> None:
+    async def bad(x: Undefined) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+    async def returns(x: int) -> Undefined: ...  # type: ignore[name-defined]  # noqa: F821
+    async def pattern(x: Annotated[str, Field(pattern="(")]) -> None: ...
+    async def more(**what: TaskManager) -> None: ...
+
+    for function, message in [
+        (bad, "the annotation 'Undefined' of 'x' cannot be read"),
+        (returns, "the annotation 'Undefined' of what it returns cannot be read"),
+        (pattern, "its parameter .* has no JSON form"),
+        (more, "its parameter 'what' has no JSON form"),
+    ]:
+        tm = make()
+        tm.task(function)
+        with pytest.raises(InvalidHandler, match=message):
+            await tm.start()
+
+
+async def test_what_an_object_within_the_data_ignores_does_not_wait_for_another_version(
     tm: TaskManager,
 ) -> None:
     @tm.task
-    async def bad(x: Undefined) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+    async def ship(order: Order) -> int:
+        return order.id
 
-    with pytest.raises(TaskManagerError, match="the annotation 'Undefined' of 'x' cannot be read"):
-        await tm.start()
+    await run_all(tm)
+    data = {"order": {"id": 7, "on": "2026-01-01", "new": 1}}
+
+    assert await (await tm.emit("ship", data=data)).result(10) == 7
+
+
+async def test_a_validator_may_raise_what_pydantic_does_not_expect(tm: TaskManager) -> None:
+    @tm.task
+    async def look_up(code: Annotated[Any, AfterValidator(lambda it: CODES[it])]) -> str:
+        return str(code)
+
+    with pytest.raises(KeyError):
+        await look_up.emit("fr")
+    await run_all(tm)
+    assert await (await look_up.emit("de")).result(10) == "Germany"
+
+
+async def test_a_plain_function_may_return_a_coroutine(tm: TaskManager) -> None:
+    async def later(x: int) -> Order:
+        return Order(x, date(2026, 1, 1))
+
+    @tm.task
+    def ship(x: int) -> Coroutine[Any, Any, Order]:
+        return later(x)
+
+    await run_all(tm)
+
+    assert await (await ship.emit(7)).result(10) == Order(7, date(2026, 1, 1))
+
+
+async def test_a_queue_without_a_handler_for_the_task_is_said(
+    tm: TaskManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tm.task
+    async def greet() -> None: ...
+
+    @tm.task(queue="mail", event="hello")
+    async def mailed() -> None: ...
+
+    await greet.options(queue="default").emit()
+    assert caplog.messages == []
+    await greet.options(queue="mail").emit()
+
+    assert "event 'greet' is emitted to queue 'mail', and no handler" in caplog.messages[0]
+
+
+async def test_why_a_job_failed_is_its_error_not_the_note_below_it(tm: TaskManager) -> None:
+    @tm.task
+    async def noted() -> None:
+        error = ValueError("sold out")
+        error.add_note("in item 0")
+        raise error
+
+    await run_all(tm)
+
+    with pytest.raises(JobFailed, match=r"is dead, failed: ValueError: sold out$"):
+        await (await noted.emit()).result(10)
 
 
 async def test_a_schedule_of_a_task_is_checked_when_its_worker_starts(tm: TaskManager) -> None:
     @tm.task(repeat={"pattern": "@daily", "data": {"times": 2}})
     async def report(name: str) -> None: ...
 
-    with pytest.raises(UnknownParameters, match="names times"):
+    with pytest.raises(UnknownParameters, match="names 'times'"):
         await tm.start()
 
 
@@ -328,6 +425,36 @@ async def test_a_fake_context_keeps_what_is_emitted_with_it() -> None:
     ]
     with pytest.raises(AttributeError, match=r"called directly has no 'emit'.*Context.fake"):
         await sell(1)
+
+
+async def test_captures_of_several_tasks_are_apart_and_end_in_any_order() -> None:
+    tm = TaskManager("redis://nowhere:1/0")
+    first, second, emitted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def outer() -> list[str]:
+        with tm.capture() as jobs:
+            first.set()
+            await second.wait()
+        # The inner one has begun later and is still there.
+        tm.emit("inner")
+        emitted.set()
+        return [it.event for it in jobs]
+
+    async def inner() -> list[str]:
+        await first.wait()
+        with tm.capture() as jobs:
+            second.set()
+            await emitted.wait()
+        return [it.event for it in jobs]
+
+    assert await asyncio.gather(outer(), inner()) == [[], ["inner"]]
+    with tm.capture() as jobs:
+        tm.emit({"event": "x", "priority": 5, "options": {"delay": 2}})
+        tm.emit("tick", repeat="@yearly")
+        with pytest.raises(ConflictingOptions):
+            tm.get_context().emit("tick", repeat="@yearly", on_success=True)
+    assert (jobs[0].options, jobs[0].delay) == ({"priority": 5, "delay": 2}, 2.0)
+    assert jobs[1].delay > 0
 
 
 async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(

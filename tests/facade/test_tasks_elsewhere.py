@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -22,11 +23,13 @@ from taskmanager import (
 )
 from tests.support.facade import run_all
 
+_numbers = itertools.count()
+
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module that declares tasks, as an application's does."""
-    made = ModuleType("shop_tasks")
+    """A module that declares tasks, as an application's does; no other manager includes it."""
+    made = ModuleType(f"shop_tasks_{next(_numbers)}")
     made.tasks = tasks = Tasks(prefix="shop.")  # type: ignore[attr-defined]
 
     @tasks.task
@@ -34,7 +37,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         return 2 * x
 
     made.double = double  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "shop_tasks", made)
+    monkeypatch.setitem(sys.modules, made.__name__, made)
     return made
 
 
@@ -67,20 +70,53 @@ async def test_tasks_are_declared_first_and_included_later(tm: TaskManager) -> N
 async def test_the_tasks_of_an_included_module_are_taken_at_its_import(
     make: Callable[..., TaskManager], module: ModuleType
 ) -> None:
-    tm = make(include=["shop_tasks"])
+    tm = make(include=[module.__name__])
     await run_all(tm)
 
     assert await (await module.double.emit(2)).result(10) == 4
     assert ("default", "shop.double") in tm.handlers
 
 
-async def test_tasks_belong_to_one_manager(make: Callable[..., TaskManager]) -> None:
-    tasks, one, other = Tasks(), make(), make()
-    one.include(tasks)
-    one.include(tasks)
+async def test_tasks_belong_to_one_manager(
+    make: Callable[..., TaskManager], module: ModuleType
+) -> None:
+    one, other = make(), make(include=[module.__name__])
+    one.include(module.tasks)
+    one.include(module.tasks)
 
     with pytest.raises(InvalidOption, match="it belongs to another TaskManager"):
-        other.include(tasks)
+        other.include(module.tasks)
+    with pytest.raises(InvalidOption, match="it belongs to another TaskManager"):
+        await other.start()
+
+
+async def test_a_program_that_only_emits_finds_the_manager_that_includes_the_tasks(
+    make: Callable[..., TaskManager], module: ModuleType
+) -> None:
+    tm = make(include=[module.__name__])
+
+    handle = await module.double.emit(2)
+    await run_all(tm)
+
+    assert await handle.result(10) == 4
+
+
+async def test_tasks_that_cannot_all_be_included_are_not_included(tm: TaskManager) -> None:
+    tasks = Tasks()
+
+    @tasks.task
+    async def fine() -> None: ...
+
+    @tasks.task
+    async def taken() -> None: ...
+
+    tm.registerHandler(lambda job: None, event="taken")
+
+    with pytest.raises(InvalidOption, match="in queue 'default' it has"):
+        tm.include(tasks)
+    assert tm.handlers == [("default", "taken")]
+    with pytest.raises(NotIncluded):
+        await fine.emit()
 
 
 async def test_a_task_finds_its_app_at_the_first_emit(

@@ -2,14 +2,17 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from taskmanager import Context, InvalidHandler, Job, Tasks, injected
 from taskmanager.tasks.parameters import read_parameters
 from taskmanager.tasks.signature import TaskSignature
 from tests.unit.taskmanager.tasks import later
+
+Ctx = TypeAliasType("Ctx", Context[dict[str, int]])
 
 
 def plain(a: int, ctx: Context = injected) -> None: ...
@@ -18,6 +21,8 @@ def quoted(a: int, ctx: "Context[dict[str, int]]" = injected) -> None: ...
 def first(ctx: Context, a: int) -> None: ...
 def named(a: int, *, ctx: Context) -> None: ...
 def any_job(a: int, it: Job[Any] = injected) -> None: ...
+def aliased(a: int, ctx: Ctx = injected) -> None: ...
+def annotated(a: int, ctx: Annotated[Context, "mine"] = injected) -> None: ...
 def both(a: int, job: Job = injected, ctx: Context = injected) -> None: ...
 
 
@@ -34,6 +39,9 @@ def both(a: int, job: Job = injected, ctx: Context = injected) -> None: ...
         (later.imported_for_checkers_only, ("ctx",), ()),
         (later.job_for_checkers_only, (), ("it",)),
         (later.by_module, ("ctx",), ()),
+        (later.in_quotes, ("ctx",), ()),
+        (aliased, ("ctx",), ()),
+        (annotated, ("ctx",), ()),
     ],
 )
 def test_contexts_and_jobs_are_found_by_annotation(
@@ -53,6 +61,10 @@ def not_typed(a: int, ctx=injected) -> None: ...  # type: ignore[no-untyped-def]
     [
         (collected, "its parameter 'ctx' collects arguments: one context is injected"),
         (not_typed, "'ctx' is injected, and its annotation is neither Context nor Job"),
+        (
+            later.job_of_another_module,
+            r"the annotation 'models\.Job' of 'job' cannot be read",
+        ),
         (
             later.unreadable,
             r"annotation 'Decimal' of 'x' cannot be read \(name 'Decimal' is not defined\): import "
