@@ -71,7 +71,7 @@ class Parts:
         self.wire = Wire(connector, name=f"writer-{terms.id}")
         self.leases = Leases()
         self.pauses = Pauses()
-        self.clock = ServerClock()
+        self.clock = ServerClock() if archive is None else archive.clock
         self.auditor = Auditor(self.wire, terms.queues)
         self._make_runs(connector, policy, on_settled, on_broken)
         self._make_reads(connector, policy)
@@ -201,7 +201,7 @@ class Parts:
         return [
             identity(name=terms.name, type=terms.type, slots=terms.slots),
             lambda: {"queues": names, "events": {it: sorted(policy.events(it)) for it in names}},
-            lambda: {"started": self.executor.jobs()},
+            lambda: {"started": self.executor.started()},
             lambda: {"pauses": self.pauses.numbers()},
         ]
 

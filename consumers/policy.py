@@ -37,7 +37,7 @@ class Handler:
     decode turns the payload's JSON into the job's data; it raises pydantic's
     ValidationError when the payload is not what the handler takes, or a Misfit. around, when
     given, is called in its place and calls it. owner is for the floor above: its
-    runs carry it.
+    runs carry it. keeps_data has the data of its jobs kept with their ends.
     """
 
     call: Callable[..., Any]
@@ -46,6 +46,7 @@ class Handler:
     decode: Callable[[bytes], Any] = from_json
     around: Around | None = None
     owner: object = None
+    keeps_data: bool = False
 
     @classmethod
     def of(cls, call: Callable[..., Any], *extra: Any, owner: object = None) -> Handler:

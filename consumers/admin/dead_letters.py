@@ -24,6 +24,8 @@ from consumers.store.steps import BATCH_ITEMS, words
 # The reasons of letters that are the outcome of a run; the others never ran, or crashed.
 _AFTER_A_RUN = ("failed", "bad_result")
 _AGAIN = "A"
+# The end of the year 9999.
+_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,14 @@ class DeadLetter:
     """A job that was given up, or an entry that was none.
 
     event, queue and data are those of the job, died_at is when it was given up. reason is a
-    short word; error is text with a traceback where there is one;
-    errors are the last 10, each {"at": ms since 1970, "attempt", "delivery",
-    "error"}. attempts counts runs that were recorded, deliveries also those
-    that were not; run is the one that died. A foreign entry has the id
-    ``foreign:<entry>``, no data, and its bytes in raw. entry is where the letter stands in
-    its stream.
+    short word; error is text with a traceback where there is one.
+    errors are the last 10, oldest first, each with "at" and "started" (when the run failed and
+    began, in ms since 1970), "attempt", "delivery", "worker" (its name), "type" (of the
+    error, as "builtins.ValueError") and "error", a line of text. attempts counts runs
+    that were recorded, deliveries also those that were not; run is the one that died. A
+    foreign entry has the id ``foreign:<entry>``, no data, and its bytes in raw. entry is where
+    the letter stands in its stream. created_at is when the job was emitted, started_at when
+    its first attempt began, None where that is not known; all times are in UTC, by Redis' clock.
     """
 
     id: str
@@ -52,6 +56,8 @@ class DeadLetter:
     died_at: datetime
     run: int = field(repr=False)
     entry: str = field(repr=False)
+    created_at: datetime | None = field(default=None, repr=False)
+    started_at: datetime | None = field(default=None, repr=False)
 
 
 class DeadLetters:
@@ -128,8 +134,10 @@ def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
         error=facts.get(b"error", b"").decode("utf-8", "replace"),
         errors=facts.get(b"errors", b""),
         failures=0 if head is None else head.failures,
+        created_at=None if head is None else _moment(head.created_at),
+        first_started=0 if head is None else head.first_started,
         deliveries=(0 if head is None else head.deliveries) + int(facts.get(b"delivered", b"0")),
-        died_at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
+        died_at=_moment(int(entry.split("-")[0])),
         run=0 if head is None else head.generation,
         entry=entry,
     )
@@ -151,6 +159,8 @@ def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
         error=buried.error,
         errors=buried.errors or envelope.errors,
         failures=envelope.failures,
+        created_at=_moment(envelope.created_at) if envelope.version else None,
+        first_started=delivery.first_started,
         deliveries=envelope.deliveries + delivery.count,
         died_at=datetime.now(UTC),
         run=envelope.generation,
@@ -159,17 +169,41 @@ def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
 
 
 def _letter(
-    *, data: bytes, raw: bytes | None, reason: str, errors: bytes, failures: int, **known: Any
+    *,
+    data: bytes,
+    raw: bytes | None,
+    reason: str,
+    errors: bytes,
+    failures: int,
+    first_started: int,
+    **known: Any,
 ) -> DeadLetter:
-    """Return a letter; data and errors are JSON, failures the runs that had failed before."""
+    """Return a letter; data and errors are JSON, failures the runs that had failed before.
+
+    first_started is in ms, up to 1 where it is not known.
+    """
+    listed = _data(errors) or []
     return DeadLetter(
         data=None if raw is not None else _data(data),
         raw=raw,
         reason=reason,
-        errors=_data(errors) or [],
+        errors=listed,
         attempts=failures + (reason in _AFTER_A_RUN),
+        started_at=_moment(first_started) if first_started > 1 else _first_start(listed),
         **known,
     )
+
+
+def _first_start(errors: Any) -> datetime | None:
+    """Return when a job that failed no more than once began."""
+    first = errors[0] if isinstance(errors, list) and errors else None
+    started = first.get("started") if isinstance(first, dict) else None
+    return _moment(started) if isinstance(started, int) else None
+
+
+def _moment(ms: int) -> datetime:
+    # Whatever stands there, letters can be listed.
+    return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def _data(stored: bytes) -> Any:

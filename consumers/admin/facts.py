@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic_core import from_json
@@ -19,30 +19,37 @@ State = Literal[
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run ended: state is completed, dead or cancelled; value its JSON, letter or reason."""
+    """How a run ended: state is completed, dead or cancelled; value its JSON, letter or reason.
+
+    kept is what else is kept of the run, see run_facts; those who wait are not told that.
+    """
 
     generation: int
     state: str
     value: bytes
+    kept: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that is known of a job id.
 
-    generation and envelope are those of the live job, lane the name of where it is,
-    due_ms when it is due if it is put off; consumer holds it and delivered
-    counts hand-outs of this entry. end is how the last run that is remembered
+    generation and envelope are those of the live job, place the name of where it is, entry
+    that of its lane, due_ms when it is due if it is put off; consumer holds it and delivered
+    counts hand-outs of this entry; held_since_ms is when it was handed out, or renewed
+    last if it has been since, 0 when nobody has it. end is how the last run that is remembered
     ended, letter its dead letter.
     """
 
     id: str
     generation: int | None
     place: str
+    entry: str
     due_ms: int | None
     envelope: Envelope | None
     consumer: str
     delivered: int
+    held_since_ms: int
     end: End | None
     letter: DeadLetter | None
 
@@ -51,9 +58,19 @@ class Facts:
         """The state of the live job, else of the last one."""
         if self.generation is not None:
             return self._live_state
-        if self.letter is not None and (self.end is None or self.end.state == "dead"):
-            return "dead"
-        return self.end.state if self.end is not None else "unknown"  # type: ignore[return-value]
+        end, letter = self.past(None)
+        if end is None:
+            return "unknown" if letter is None else "dead"
+        return end.state  # type: ignore[return-value]
+
+    def past(self, run: int | None) -> tuple[End | None, DeadLetter | None]:
+        """Return how one run ended, and its letter; None stands for the latest that ended."""
+        end = self.end if self.end is not None and run in (None, self.end.generation) else None
+        letter = self.letter if self.letter is not None and run in (None, self.letter.run) else None
+        if end is not None and letter is not None and end.generation != letter.run:
+            # The letter of one run is still there when a later one of its id has ended.
+            return (end, None) if end.generation > letter.run else (None, letter)
+        return end, letter
 
     @property
     def _live_state(self) -> State:
@@ -67,8 +84,9 @@ class Facts:
 
 def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
     """Return the facts in an answer of inspect.lua."""
-    pointer, fields, consumer, delivered, result, letter, entry = answer
+    pointer, fields, consumer, delivered, since, result, letter, entry = answer
     generation = place = due = None
+    at = ""
     if pointer:
         number, _, where, at = pointer.decode().split(" ")
         generation, place = int(number), where
@@ -77,22 +95,22 @@ def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
         id=job_id,
         generation=generation,
         place=place or "",
+        entry=at if due is None else "",
         due_ms=due,
         envelope=read_envelope(fields) if fields else None,
         consumer=consumer.decode(),
         delivered=delivered,
+        held_since_ms=since,
         end=end_of(result) if result else None,
         letter=letter_of(queue, entry.decode(), letter) if letter else None,
     )
 
 
 def end_of(stored: bytes) -> End:
-    """Return the end in a stored result: "<generation> <state>[;<facts>] <value>".
-
-    The facts of the run are a newer version's.
-    """
-    generation, state, value = stored.split(b" ", 2)
-    return End(int(generation), state.partition(b";")[0].decode(), value)
+    """Return the end in a stored result: "<generation> <state>[;<facts>] <value>"."""
+    generation, said, value = stored.split(b" ", 2)
+    state, _, kept = said.partition(b";")
+    return End(int(generation), state.decode(), value, kept)
 
 
 def archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
@@ -101,7 +119,9 @@ def archived_end(stored: bytes | None, letter: DeadLetter | None) -> End | None:
     A worker archives it before it settles, and may have lost the job by then.
     """
     end = end_of(stored) if stored else None
-    if end is not None and letter is not None and letter.run == end.generation:
+    if end is None or letter is None or end.state == "dead":
+        return end
+    if letter.run == end.generation:
         return None
     return end
 

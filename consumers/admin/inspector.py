@@ -14,12 +14,15 @@ from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.store.asking import inspect
-from consumers.store.entries import oldest_waiting_ms
+from consumers.store.entries import added_ms, oldest_waiting_ms
+from consumers.store.fleet import started_ms
 from consumers.store.keys import Fleet, Keys
 from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
 
 # What HINCRBY takes for a number.
+# By how much a worker may be wrong about the time of Redis.
+_CLOCKS_APART_MS = 1000
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 
 
@@ -40,6 +43,17 @@ class Inspector:
             return facts
         result = await self._archive.send("GET", self._keys.result(job_id))
         return replace(facts, end=archived_end(result, facts.letter))
+
+    async def started_ms(self, facts: Facts) -> int:
+        """Return when a job that somebody has began, as well as that is known: ms since 1970.
+
+        That is when it was handed out; once its lease was renewed, what its worker last said.
+        """
+        fleet = Fleet(self._keys.namespace)
+        told = await started_ms(self._wire, fleet, facts.consumer, self._keys.queue, facts.id)
+        # What began before this entry was there is an earlier run of the id.
+        is_this_run = told + _CLOCKS_APART_MS >= added_ms(facts.entry)
+        return told if told and is_this_run else facts.held_since_ms
 
     async def logs(self, job_id: str) -> list[tuple[int, str]]:
         """Return the lines of a job's log, each with its time in ms; the last 1,000."""

@@ -15,7 +15,7 @@ from consumers.store.archiving import archive_cancelled
 from consumers.store.changing import MAX_PAUSED_EVENTS, cancel, pause
 from consumers.store.fleet import live_workers
 from consumers.store.keys import Fleet, Keys
-from consumers.store.scripts import call
+from consumers.store.scripts import Call, call
 
 logger = logging.getLogger("taskmanager.results")
 
@@ -47,10 +47,11 @@ class Operator:
         """Cancel the job of this generation, None: the live one, unless it has ended."""
         ttl_ms = 0 if self._archive is not None else result_ttl_ms
         step = cancel(self._keys, job_id, generation, ttl_ms)
-        word, number = await call(self._wire, step)
+        word, number, *facts = await call(self._wire, step)
         done = Cancel(word.decode(), int(number))
-        if self._archive is not None and done.word == "cancelled" and result_ttl_ms:
-            await self._archive_end(self._archive, job_id, done.generation, result_ttl_ms)
+        if self._archive is not None and facts and result_ttl_ms:
+            end = archive_cancelled(self._keys, job_id, done.generation, facts[0], result_ttl_ms)
+            await self._archive_end(self._archive, job_id, end)
         return done
 
     async def pause(self, event: str | None = None) -> int:
@@ -88,9 +89,9 @@ class Operator:
         number: int = await call(self._wire, step)
         return number
 
-    async def _archive_end(self, archive: Wire, job_id: str, generation: int, ttl_ms: int) -> None:
+    async def _archive_end(self, archive: Wire, job_id: str, end: Call) -> None:
         try:
-            await call(archive, archive_cancelled(self._keys, job_id, generation, ttl_ms))
+            await call(archive, end)
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
             logger.error("the end of job %s is not kept: %s", job_id, error)

@@ -20,14 +20,17 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self._told_ms = time.time() * 1000
-        self._at = time.monotonic()
+        # What Redis' clock showed when the monotonic one was at 0, in ms.
+        self.ahead_ms = (time.time() - time.monotonic()) * 1000
 
     def now_ms(self) -> int:
         """Return the time in ms since 1970."""
-        return round(self._told_ms + (time.monotonic() - self._at) * 1000)
+        return self.at(time.monotonic())
+
+    def at(self, moment: float) -> int:
+        """Return a moment of the monotonic clock (s) in ms since 1970."""
+        return int(self.ahead_ms + moment * 1000)
 
     def told(self, seconds: int, micros: int) -> None:
         """Take over what TIME answered just now."""
-        self._told_ms = seconds * 1000 + micros / 1000
-        self._at = time.monotonic()
+        self.ahead_ms = seconds * 1000 + micros / 1000 - time.monotonic() * 1000

@@ -91,12 +91,16 @@ class Admission:
         handler = self.executor.policy.handler(queue, envelope.event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
             return _passed_on(delivery)
+        if handler.keeps_data:
+            delivery.keeps_data = True
         try:
             job = self._job(delivery, handler.decode)
         except BaseException as error:
             return self._refused(delivery, error)
         outcome = self.executor.policy.prepare(job, self._clock.now_ms)
-        return Run(job, delivery, handler, self._loop) if outcome is None else outcome
+        if outcome is not None:
+            return outcome
+        return Run(job, delivery, handler, self._loop, self._clock)
 
     def _refused(self, delivery: Delivery, error: BaseException) -> Outcome:
         """Return what becomes of a job that its handler does not take, or nobody can read."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 # Six numbers; a newer version may add more behind them. Scripts read the same
 # digits, so what int() takes besides them is foreign.
 _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
-# Written when a job that has begun is snoozed, handed back or replayed.
-_BEGUN = re.compile(rb":r=1(?::|$)")
+# Written when a job that has begun goes back, and when it is replayed.
+_BEGUN = re.compile(rb":r=(\d{1,15})(?::|$)")
 # What whoever ends the job must know: flow, ordered key and idempotency key. A job with one of
 # the first two has a version that this one leaves to newer workers.
 _OF_THE_END = re.compile(rb":[foi]=[^:]+")
 _IDEMPOTENCY = re.compile(r":i=([\w-]+)", re.ASCII)
-_NO_CLAUSES = ("", False)
+_NO_CLAUSES = ("", 0)
 # Mostly of 0 or 1, and every head has four of these.
 _count = lru_cache(maxsize=64)(int)
 
@@ -42,7 +42,8 @@ class Head(NamedTuple):
     crashes: int
     # The clauses that an end must know.
     tail: str
-    begun: bool
+    # When it began first (ms), 1 where nobody knows that, 0 before it has begun.
+    first_started: int
 
 
 def read_head(text: bytes) -> Head | None:
@@ -51,16 +52,17 @@ def read_head(text: bytes) -> Head | None:
     if head is None:
         return None
     version, generation, created_at, failures, deliveries, crashes, more = head.groups()
-    tail, begun = _NO_CLAUSES if more is None else _said_in(more)
+    tail, first_started = _NO_CLAUSES if more is None else _said_in(more)
     return Head(
         _count(version), int(generation), int(created_at),
-        _count(failures), _count(deliveries), _count(crashes), tail, begun,
+        _count(failures), _count(deliveries), _count(crashes), tail, first_started,
     )  # fmt: skip
 
 
-def _said_in(more: bytes) -> tuple[str, bool]:
+def _said_in(more: bytes) -> tuple[str, int]:
     tail = b"".join(_OF_THE_END.findall(more))
-    return tail.decode(errors="replace"), _BEGUN.search(more) is not None
+    begun = _BEGUN.search(more)
+    return tail.decode(errors="replace"), 0 if begun is None else int(begun[1])
 
 
 def idempotency_in(tail: str) -> str:

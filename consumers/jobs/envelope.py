@@ -62,8 +62,9 @@ class Envelope(NamedTuple):
     errors: bytes = b""
     # The clauses of its head that an end must know, see clauses.
     tail: str = ""
-    # Whether it began before this entry was added; what failed or crashed did in any case.
-    begun: bool = False
+    # When it began first, if it did before this entry was added: ms, 1 where nobody knows
+    # that. What failed or crashed has begun in any case.
+    first_started: int = 0
 
     @property
     def idempotency(self) -> str:
@@ -91,9 +92,9 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
         errors = fields[11] if len(fields) == 12 and fields[10] == _ERRORS else b""
         if head.version <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
             return None
-    *numbers, tail, begun = head
+    *numbers, tail, first_started = head
     return Envelope._make((
-        job_id, event, fields[7], fields[9], *numbers, errors, tail, begun,
+        job_id, event, fields[7], fields[9], *numbers, errors, tail, first_started,
     ))  # fmt: skip
 
 

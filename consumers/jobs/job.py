@@ -33,8 +33,16 @@ def read_options(stored: bytes) -> dict[str, Any]:
     return options
 
 
+class HandedOut(Protocol):
+    """A delivery of the job; started_ms is when its handler was called, 0 before."""
+
+    started_ms: int
+
+
 class Notes(Protocol):
-    """Where a running job writes its log and progress."""
+    """Where a running job writes its log and progress; worker is the name of who does."""
+
+    worker: str
 
     def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
         """Append a line to the log of a delivery's job."""
@@ -94,7 +102,7 @@ class Job(Generic[D_co]):
         delivered: int,
         epoch: int,
         notes: Notes,
-        delivery: object = None,
+        delivery: HandedOut | None = None,
         decode: Callable[[bytes], Any] = from_json,
     ) -> None:
         self.id = envelope.id
@@ -119,7 +127,7 @@ class Job(Generic[D_co]):
         self.fence = (run << _DELIVERY_BITS) + self.delivery
         self._envelope = envelope
         self._notes = notes
-        # What the notes know it by.
+        # What the notes know it by, and what knows when it began.
         self._delivery = delivery
 
     @property
@@ -133,8 +141,19 @@ class Job(Generic[D_co]):
         return datetime.fromtimestamp(self._envelope.created_at / 1000, UTC)
 
     @property
+    def started_at(self) -> datetime | None:
+        """When the handler of this run was called, in UTC, by Redis' clock; None before."""
+        started = 0 if self._delivery is None else self._delivery.started_ms
+        return datetime.fromtimestamp(started / 1000, UTC) if started else None
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker that runs the job."""
+        return self._notes.worker
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
-        """The job's last 10 errors, oldest first: at (ms since 1970), attempt, delivery, error."""
+        """The job's last 10 errors, oldest first; DeadLetter says what each has."""
         return from_json(self._envelope.errors) if self._envelope.errors else []
 
     @property
@@ -155,7 +174,7 @@ class Job(Generic[D_co]):
     def _has_begun(self) -> bool:
         it = self._envelope
         delivered = self.delivery - it.deliveries
-        return it.begun or it.failures + it.crashes > 0 or delivered > 1
+        return it.first_started > 0 or it.failures + it.crashes > 0 or delivered > 1
 
     @property
     def is_last_attempt(self) -> bool:
@@ -229,6 +248,8 @@ class FakeJob(Job[D_co]):
 
 class _Recorded:
     """The notes of a fake job."""
+
+    worker = "fake"
 
     def __init__(self) -> None:
         self.logged: list[Any] = []

@@ -7,6 +7,8 @@ import re
 from consumers.errors import InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# What each start of a worker has behind its name.
+_BOOT = re.compile(r"\.[0-9a-f]+$")
 _JOB_ID = re.compile(r"[\x21-\x7e]{1,256}")
 # The lane of a single event is "event.<event>" where other lanes have their type.
 _EVENT_LANE = "event."
@@ -29,6 +31,16 @@ def check_name(kind: str, value: object) -> str:
     if kind == "type" and value.startswith(_EVENT_LANE):
         raise InvalidName(kind, value, _TYPE_RULE)
     return value
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be a name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def worker_of(consumer: str) -> str:
+    """Return the name of the worker that Redis knows, at this start of it, as a consumer."""
+    return _BOOT.sub("", consumer)
 
 
 def check_job_id(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,8 +107,3 @@ class Ran(NamedTuple):
     attempt: int
     max_retries: int
     error: BaseException | None
-
-    @property
-    def began_at(self) -> float:
-        """When it began, in seconds since 1970, by this machine's clock as it goes now."""
-        return time.time() - (time.monotonic() - self.began)

@@ -7,6 +7,7 @@ import traceback
 # A text longer than this keeps its head and, since the cause of an error stands at the end,
 # three times as much of its tail.
 ERROR_LIMIT = 16 * 1024
+_TYPE_LIMIT = 200
 _GAP = "\n... shortened ...\n"
 _HOUR = 3600.0
 
@@ -27,6 +28,15 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except BaseException:
         return "(its text cannot be shown)"
+
+
+def type_of(error: BaseException) -> str:
+    """Return an error's class as "module.Class", in at most 200 bytes: builtins.ValueError."""
+    kind = type(error)
+    try:
+        return shortened(f"{kind.__module__}.{kind.__qualname__}", _TYPE_LIMIT)
+    except BaseException:
+        return kind.__name__
 
 
 def named(error: BaseException) -> str:

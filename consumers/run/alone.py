@@ -66,7 +66,7 @@ class _Kept:
 async def _run(job: Job[Any], handler: Handler, policy: Policy) -> Outcome:
     kept = _Kept()
     executor = _executor_for(job, policy, kept)
-    run = Run(job, _delivery_of(job), handler, asyncio.get_running_loop())
+    run = Run(job, _delivery_of(job), handler, asyncio.get_running_loop(), ServerClock())
     try:
         executor.start(run, copy_context())
         await executor.drained()

@@ -87,7 +87,8 @@ class Caller:
         delivery = run.delivery
         if run.job.cancelled or delivery.given_up or self.loop_end.has_come():
             return False
-        if delivery.begun:
+        # What begun says; this is asked for every job.
+        if delivery.started_ms:
             return self._may_go_on(run)
         queue, event = delivery.stream.lane.queue, delivery.envelope.event
         return self._pauses.permit(queue, event) and not self._leases.has_expired(delivery)

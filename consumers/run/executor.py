@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Protocol
@@ -95,9 +96,14 @@ class Executor:
         """How many runs went on after their timeout and have not ended yet."""
         return len(self._left_behind)
 
-    def jobs(self) -> list[str]:
-        """Return the ids of the jobs that are running."""
-        return [delivery.envelope.id for delivery in list(self._runs)]
+    def started(self) -> dict[str, dict[str, int]]:
+        """Return when each job that is running began, in ms since 1970, by queue and id."""
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for delivery in list(self._runs):
+            if delivery.begun:
+                queue, job_id = delivery.stream.lane.queue, delivery.envelope.id
+                found[queue][job_id] = delivery.started_ms
+        return found
 
     def runs(self) -> list[Run]:
         """Return the runs that take the slots."""

@@ -13,6 +13,7 @@ from consumers.connections.backoff import pause_before
 from consumers.connections.not_now import is_for_now
 from consumers.connections.wire import Wire
 from consumers.errors import LeaseLost
+from consumers.jobs.names import worker_of
 from consumers.run.run import current_run
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
@@ -23,7 +24,7 @@ LINE_LIMIT = 4096
 
 
 class NoteWriter:
-    """The notes of all deliveries of a consumer."""
+    """The notes of all deliveries of a consumer, of the worker of this name."""
 
     def __init__(
         self, wire: Wire, consumer: str, ttl_ms: int, archive: Archive | None = None
@@ -31,6 +32,7 @@ class NoteWriter:
         self._archive = archive
         self._wire = wire if archive is None else archive.wire
         self._consumer = consumer
+        self.worker = worker_of(consumer)
         self._ttl_ms = ttl_ms
 
     def log(self, delivery: Delivery, message: str | object) -> Awaitable[None]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from consumers.connections.clock import ServerClock
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Ended, Raised, Ran
 from consumers.policy import Handler
@@ -30,7 +31,7 @@ class Run:
     """
 
     __slots__ = (
-        "_began", "_failed_children", "_prune_at", "awaited", "delivery",
+        "_began", "_clock", "_failed_children", "_prune_at", "awaited", "delivery",
         "ended", "handler", "job", "loop", "pending", "refused", "task", "timed_out",
     )  # fmt: skip
 
@@ -42,11 +43,13 @@ class Run:
         delivery: Delivery,
         handler: Handler,
         loop: asyncio.AbstractEventLoop,
+        clock: ServerClock,
     ) -> None:
         self.job = job
         self.delivery = delivery
         self.handler = handler
         self.loop = loop
+        self._clock = clock
         self.timed_out = False
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
@@ -69,9 +72,10 @@ class Run:
 
     def begin(self) -> None:
         """Take note that the handler is called; middleware may do that more than once."""
-        self.delivery.begun = True
         if not self._began:
-            self._began = time.monotonic()
+            self._began = began = time.monotonic()
+            # As clock.at() does: this is done for every job.
+            self.delivery.started_ms = int(self._clock.ahead_ms + began * 1000)
 
     def ran(self, ended: Ended | None) -> Ran | None:
         """Return how it went until now; None when its handler was not called."""

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from consumers.connections.backoff import pause_before
+from consumers.connections.clock import ServerClock
 from consumers.connections.connector import Connector
 from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
+from consumers.jobs.names import worker_of
 from consumers.jobs.outcome import Buried, Cancelled, Completed
 from consumers.store.archiving import archive_end, archive_note
 from consumers.store.delivery import Delivery
+from consumers.store.facts import facts_of, written
 from consumers.store.noting import LOG_LINES
 from consumers.store.scripts import Call, call
 from consumers.store.settling import Settlement
@@ -36,6 +39,9 @@ class Archive:
     ) -> None:
         self.wire = Wire(connector, name=f"archive-{consumer}")
         self.patience = patience
+        # That of the queue, which times all that is known of a job.
+        self.clock = ServerClock()
+        self._worker = worker_of(consumer)
         # How many results were given up since the start.
         self.dropped = 0
         self._where = connector.where
@@ -90,4 +96,5 @@ class Archive:
             state, value = "dead", b""
         else:
             return None
-        return archive_end(delivery, state, value, self._result_ttl_ms)
+        facts = written(self._worker, facts_of(delivery, outcome), self.clock.now_ms())
+        return archive_end(delivery, state, facts, value, self._result_ttl_ms)

@@ -13,16 +13,20 @@ ARCHIVE_END, ARCHIVE_NOTE = load("archive_end"), load("archive_note")
 _AFTER_ALL_DELIVERIES = 2**53 - 1
 
 
-def archive_end(delivery: Delivery, state: str, value: bytes, ttl_ms: int) -> Call:
-    """Return the keeping of how a run ended, unless a later run or delivery has written."""
+def archive_end(delivery: Delivery, state: str, facts: bytes, value: bytes, ttl_ms: int) -> Call:
+    """Return the keeping of how a run ended, unless a later run or delivery has written.
+
+    facts is what is kept beside the state, see run_facts.
+    """
     keys, job_id = delivery.stream.keys, delivery.envelope.id
     generation, delivered = _fence(delivery)
-    return _end(keys, job_id, generation, delivered, state, value, ttl_ms)
+    return _end(keys, job_id, generation, delivered, state.encode() + facts, value, ttl_ms)
 
 
-def archive_cancelled(keys: Keys, job_id: str, generation: int, ttl_ms: int) -> Call:
+def archive_cancelled(keys: Keys, job_id: str, generation: int, facts: bytes, ttl_ms: int) -> Call:
     """Return the keeping of a run's end as cancelled, whatever its deliveries keep."""
-    return _end(keys, job_id, generation, _AFTER_ALL_DELIVERIES, "cancelled", b"cancelled", ttl_ms)
+    state = b"cancelled" + facts
+    return _end(keys, job_id, generation, _AFTER_ALL_DELIVERIES, state, b"cancelled", ttl_ms)
 
 
 def archive_note(
@@ -38,12 +42,12 @@ def _end(
     job_id: str,
     generation: int,
     delivered: int,
-    state: str,
+    state: bytes,
     value: bytes,
     ttl_ms: int,
 ) -> Call:
     names = [keys.result(job_id), keys.fence("result", job_id)]
-    stored = f"{generation} {state} ".encode() + value
+    stored = b"%d %b %b" % (generation, state, value)
     return Call(ARCHIVE_END, names, [generation, delivered, stored, ttl_ms])
 
 

@@ -40,8 +40,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "begun", "cancelled", "count", "entry", "envelope", "given_up", "key", "renewed_at", "solo",
-        "stream",
+        "cancelled", "count", "entry", "envelope", "given_up", "keeps_data", "key", "renewed_at",
+        "solo", "started_ms", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -55,12 +55,25 @@ class Delivery:
         # What identifies the entry in the whole of Redis.
         self.key = (stream.key, entry)
         self.solo = False
-        # Set before the handler is called; middleware may call it again.
-        self.begun = False
+        # Set before the handler is called; middleware may call it again. By Redis' clock.
+        self.started_ms = 0
+        # Whether the job's data are kept with its end.
+        self.keeps_data = False
         # Set when somebody cancelled the job: whatever is recorded, it ends as cancelled.
         self.cancelled = False
         # Set when this run no longer decides the outcome: lost, or already released.
         self.given_up = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether its handler was called."""
+        return self.started_ms > 0
+
+    @property
+    def first_started(self) -> int:
+        """When the job began first: ms, 1 where nobody knows that, 0 before it has begun."""
+        known = self.envelope.first_started
+        return known if known > 1 else self.started_ms or known
 
     @property
     def crashes(self) -> int:

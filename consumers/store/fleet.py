@@ -37,6 +37,17 @@ async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes
     )
 
 
+async def started_ms(wire: Wire, fleet: Fleet, consumer: str, queue: str, job_id: str) -> int:
+    """Return when a worker's job began (ms), by its last heartbeat; 0 when that does not say."""
+    told = await wire.send("HGET", fleet.worker(consumer), "started")
+    try:
+        found = json.loads(told or b"{}").get(queue, {}).get(job_id, 0)
+    except (ValueError, AttributeError):
+        # Somebody else wrote there.
+        return 0
+    return found if type(found) is int else 0
+
+
 async def live_count(wire: Wire, fleet: Fleet) -> int:
     """Return how many workers were heard of within the last minute."""
     since = await server_ms(wire) - FORGET_AFTER_MS

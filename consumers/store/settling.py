@@ -9,9 +9,10 @@ from consumers.connections.link import Argument
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope, NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
-from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, Released, RetryAt
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, RetryAt
 from consumers.store.delivery import Delivery
 from consumers.store.emitting import job_fields
+from consumers.store.facts import facts_of
 from consumers.store.keys import Keys, bucket
 from consumers.store.scripts import Call, load
 from consumers.store.steps import Streams
@@ -44,12 +45,17 @@ class Settled(NamedTuple):
 
 def bytes_of(settlement: Settlement) -> int:
     """Return how many bytes Redis has to move for it, about."""
-    outcome = settlement.outcome
+    delivery, outcome, children, _ = settlement
+    envelope = delivery.envelope
     if isinstance(outcome, Completed):
-        return len(outcome.result) + sum(len(child.data) for child in settlement.children)
+        size = len(outcome.result) + len(envelope.errors)
+        if children:
+            size += sum(len(child.data) for child in children)
+        return size + len(envelope.data) if delivery.keeps_data else size
     if isinstance(outcome, Cancelled):
-        return len(outcome.reason)
-    size = len(settlement.delivery.envelope.data)
+        size = len(outcome.reason) + len(envelope.errors)
+        return size + len(envelope.data) if delivery.keeps_data else size
+    size = len(envelope.data)
     if isinstance(outcome, RetryAt):
         size += len(outcome.errors)
     if isinstance(outcome, Buried):
@@ -71,35 +77,51 @@ def settle_items(
         MAX_LANES, MAX_EVENT_LANES,
     ]  # fmt: skip
     for settlement in settlements:
-        args.extend(_settlement(keys, streams, settlement))
+        delivery, outcome, children, _ = settlement
+        stream, envelope = delivery.stream, delivery.envelope
+        # Most are plain.
+        result = outcome.result if isinstance(outcome, Completed) and not children else None
+        args += (
+            _kind(outcome) if result is None else "plain", streams.index(stream.key), stream.group,
+            delivery.entry, delivery.count, bucket(envelope.id), envelope.id,
+            f"{envelope.generation}{envelope.tail}" if envelope.tail else envelope.generation,
+            facts_of(delivery, outcome) if result_ttl_ms else "",
+        )  # fmt: skip
+        if result is None:
+            args += _more(keys, streams, settlement)
+        else:
+            args.append(result)
     return Call(SETTLE, streams.keys, args)
 
 
-def _settlement(keys: Keys, streams: Streams, settlement: Settlement) -> list[Argument]:
-    delivery, outcome = settlement.delivery, settlement.outcome
-    stream, envelope = delivery.stream, delivery.envelope
-    run: Argument = envelope.generation
-    if envelope.tail:
-        run = f"{envelope.generation}{envelope.tail}"
-    token: list[Argument] = [
-        streams.index(stream.key), stream.group, delivery.entry, delivery.count,
-        bucket(envelope.id), envelope.id, run,
-    ]  # fmt: skip
+def _more(keys: Keys, streams: Streams, settlement: Settlement) -> list[Argument]:
+    """Return what an outcome has behind that which all have."""
+    delivery, outcome, children, _ = settlement
+    envelope, lane = delivery.envelope, delivery.stream.lane
     if isinstance(outcome, Completed):
-        children = settlement.children
-        born = _children(keys, streams, children) if children else _NO_CHILDREN
-        return ["complete", *token, outcome.result, *born]
+        return [outcome.result, *_children(keys, streams, children)]
     if isinstance(outcome, Buried):
         errors = outcome.errors or envelope.errors
-        return ["bury", *token, outcome.reason, outcome.error, _raw(outcome, envelope), errors]
+        return [outcome.reason, outcome.error, _raw(outcome, envelope), errors]
     if isinstance(outcome, Cancelled):
-        return ["cancel", *token, outcome.reason]
+        return [outcome.reason]
     if isinstance(outcome, RetryAt):
-        where = streams.index(keys.lane(stream.lane))
-        delay = f"+{max(0, outcome.delay_ms)}"
-        uses = 1 if outcome.uses_attempt else 0 if delivery.begun else _NEITHER
-        return ["retry", *token, where, delay, uses, outcome.errors]
-    return _release(keys, streams, delivery, outcome, token)
+        where = streams.index(keys.lane(lane))
+        delay, uses = f"+{max(0, outcome.delay_ms)}", int(outcome.uses_attempt)
+        return [where, delay, uses, outcome.errors, delivery.first_started]
+    where = streams.index(keys.lane(released_to(delivery, outcome.event)))
+    return [where, int(delivery.solo), delivery.first_started]
+
+
+def _kind(outcome: Outcome) -> str:
+    """Return the name of the file in include/outcomes that writes an outcome."""
+    if isinstance(outcome, Completed):
+        return "complete"
+    if isinstance(outcome, Buried):
+        return "bury"
+    if isinstance(outcome, Cancelled):
+        return "cancel"
+    return "retry" if isinstance(outcome, RetryAt) else "release"
 
 
 def _raw(outcome: Buried, envelope: Envelope) -> bytes:
@@ -107,12 +129,6 @@ def _raw(outcome: Buried, envelope: Envelope) -> bytes:
     if outcome.raw is None and envelope.version == 0:
         return envelope.data
     return outcome.raw or b""
-
-
-# A retry that uses no attempt, of a job whose handler was not called.
-_NEITHER = 2
-# Of this queue and of others.
-_NO_CHILDREN: tuple[Argument, ...] = (0, 0)
 
 
 def _children(keys: Keys, streams: Streams, jobs: Sequence[NewJob]) -> list[Argument]:
@@ -126,14 +142,6 @@ def _children(keys: Keys, streams: Streams, jobs: Sequence[NewJob]) -> list[Argu
         args += [job.lane.queue, job.lane.name, bucket(job.id)]
         args += [job.id, job.event, job.data, job.options, job.due, job.guard]
     return args
-
-
-def _release(
-    keys: Keys, streams: Streams, delivery: Delivery, outcome: Released, token: list[Argument]
-) -> list[Argument]:
-    lane = released_to(delivery, outcome.event)
-    where = streams.index(keys.lane(lane))
-    return ["release", *token, where, int(delivery.solo), int(delivery.begun)]
 
 
 def released_to(delivery: Delivery, event: str | None) -> Lane:

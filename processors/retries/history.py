@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from consumers.jobs.job import Job
-from consumers.jobs.texts import message_of
+from consumers.jobs.texts import message_of, type_of
 from processors.retries.groups import members
 
 MOST_ERRORS = 10
@@ -20,14 +20,17 @@ _MEMBERS_NAMED = 5
 def with_error(job: Job[Any], error: BaseException) -> bytes:
     """Return the JSON list of the job's last 10 errors, this one the last.
 
-    Each is {"at": ms since 1970, "attempt", "delivery", "error"}; error is one
-    line of at most 2 KiB.
+    Each is {"at", "started", "attempt", "delivery", "worker", "type", "error"}, see DeadLetter;
+    error is one line of at most 2 KiB.
     """
-    line = " ".join(line_of(error).split())
+    line, started = " ".join(line_of(error).split()), job.started_at
     entry = {
         "at": int(time.time() * 1000),
+        "started": round(started.timestamp() * 1000) if started else None,
         "attempt": job.attempt,
         "delivery": job.delivery,
+        "worker": job.worker,
+        "type": type_of(error),
         "error": line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore"),
     }
     return to_json([*job.errors, entry][-MOST_ERRORS:])

@@ -11,6 +11,7 @@ from typing import Any
 
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Ran, Released, RetryAt
 from consumers.jobs.texts import describe, message_of, shortened
+from consumers.store.delivery import Delivery
 from consumers.store.entries import added_ms
 from consumers.store.settling import Settled, Settlement
 from processors.retries.groups import signal_of
@@ -184,7 +185,7 @@ def _facts(settlement: Settlement) -> dict[str, Any]:
     if ran is not None:
         facts["attempt"] = ran.attempt
         facts["took"] = round(ran.seconds, 4)
-        facts["waited"] = round(_waited(ran, delivery.entry), 4)
+        facts["waited"] = round(_waited(delivery), 4)
     return facts
 
 
@@ -198,9 +199,9 @@ def _outcome(settlement: Settlement) -> str:
             return _WORDS[type(outcome)].replace(" ", "_")
 
 
-def _waited(ran: Ran, entry: str) -> float:
-    """Return how long (s) the job was in its lane; never less than 0, though clocks differ."""
-    return max(0.0, ran.began_at - added_ms(entry) / 1000)
+def _waited(delivery: Delivery) -> float:
+    """Return how long (s) the job was in its lane; never less than 0."""
+    return max(0, delivery.started_ms - added_ms(delivery.entry)) / 1000
 
 
 def _line(error: BaseException) -> str:

@@ -96,7 +96,8 @@ def _results(client: redis_py.Redis, names: list[str]) -> list[End]:
 
 def _result(name: str, value: str) -> End:
     queue = name.partition("{")[2].partition("}")[0]
-    generation, state, told = value.split(" ", 2)
+    generation, said, told = value.split(" ", 2)
+    state = said.partition(";")[0]
     held = json.loads(told) if state == "completed" else told
     return End(queue, name.partition("}:result:")[2], int(generation), state, held)
 

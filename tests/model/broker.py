@@ -33,7 +33,7 @@ from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.scripts import Call
 from consumers.store.settling import Settlement
-from tests.model.state import GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
+from tests.model.state import BEGINS_AFTER_MS, GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
 from tests.support.queue import Queue
 
 LEASE_MS = 600_000
@@ -332,6 +332,7 @@ class Broker:
         stream = _stream(keys, token.place)
         delivery = Delivery(stream, token.entry, token.count, token.envelope, time.monotonic())
         delivery.solo = token.was_solo
+        delivery.started_ms = token.envelope.created_at + BEGINS_AFTER_MS
         return delivery
 
 

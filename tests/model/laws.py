@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from consumers.admin.facts import End, end_of
+from consumers.jobs.run_facts import read_facts
 from consumers.store.keys import Keys
 from tests.model.broker import Seen, SeenQueue
 from tests.model.model import Model
-from tests.model.state import GROUP, OUTBOX_EPOCH, PUT_OFF, Key, Letter, Plan, Run
+from tests.model.state import BEGINS_AFTER_MS, GROUP, OUTBOX_EPOCH, PUT_OFF, Key, Letter, Plan, Run
 
 _DAY_MS = 86_400_000
 # Keys that may stay for ever, once the model says that they are there; all others must expire.
@@ -156,13 +158,39 @@ def letters_are_kept_and_indexed(it: Moment) -> None:
 
 
 def results_are_those_of_the_last_ends(it: Moment) -> None:
-    found = {name: it.queue.contents[f"result:{name}"] for name in it.queue.names("result:")}
-    expected = {}
-    for job_id, (generation, state, value) in it.model.results.items():
+    stored = {name: it.queue.contents[f"result:{name}"] for name in it.queue.names("result:")}
+    found, expected = {name: end_of(it) for name, it in stored.items()}, {}
+    for job_id, (run, state, value) in it.model.results.items():
         if isinstance(value, Letter):
             value = (value.entry or "never seen").encode()
-        expected[job_id] = b"%d %s %s" % (generation, state.encode(), value)
+        expected[job_id] = End(run.generation, state, value)
     _same(found, expected, "results")
+    for job_id, (run, *_) in it.model.results.items():
+        _check_facts(run, found[job_id])
+
+
+def _check_facts(run: Run, end: End) -> None:
+    """See that what is kept beside an end is of its run."""
+    facts = read_facts(end.kept)
+    assert facts is not None, f"of {run} nothing is kept beside {end}"
+    run.created = run.created or facts.created_at
+    told = (facts.event, facts.created_at, facts.errors)
+    _same(told, (run.event, run.created, _errors_kept(run, end)), "facts")
+    starts: tuple[int | None, int | None, int] = (_known(run.started), None, run.failures)
+    if facts.last_started is not None:
+        # It was not cancelled while it waited.
+        starts = (run.first_start, run.created + BEGINS_AFTER_MS, run.failures + 1)
+    _same((facts.first_started, facts.last_started, facts.attempts), starts, "starts")
+    assert facts.finished_at >= run.created
+
+
+def _known(started: int) -> int | None:
+    return started if started > 1 else None
+
+
+def _errors_kept(run: Run, end: End) -> bytes:
+    # Of a dead job its letter has them.
+    return b"" if end.state == "dead" else run.errors
 
 
 def a_key_lasts_as_long_as_its_job(it: Moment) -> None:

@@ -54,7 +54,7 @@ class Model:
     named: bool = False
     letters: list[Letter] = field(default_factory=list)
     letter_of: dict[str, Letter] = field(default_factory=dict)
-    results: dict[str, tuple[int, str, bytes | Letter]] = field(default_factory=dict)
+    results: dict[str, tuple[Run, str, bytes | Letter]] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     storms: dict[str, Key] = field(default_factory=dict)
     outbox: list[Posted] = field(default_factory=list)
@@ -244,7 +244,7 @@ class Model:
         self._commit(run, outcome)
         if self.is_listed(run):
             del self.live[run.id]
-        self.results[run.id] = (run.generation, outcome, value)
+        self.results[run.id] = (run, outcome, value)
         self.waiters.pop(run.id, None)
         self._let_key_end(run)
 
@@ -377,7 +377,7 @@ class Model:
     def _retry(self, run: Run, outcome: RetryAt) -> None:
         self._recount(run)
         run.failures += outcome.uses_attempt
-        run.begun = run.begun or not outcome.uses_attempt
+        run.started = run.first_start
         run.errors = outcome.errors or run.errors
         run.lane = run.place.removesuffix(":front")
         if outcome.delay_ms > 0:
@@ -416,6 +416,7 @@ class Model:
             return "L"
         self._take(run)
         self._recount(run)
+        run.started = run.first_start
         self._open(lane)
         run.lane = lane
         self._enter(run, f"{lane}:front")
@@ -460,7 +461,7 @@ class Model:
         self.generation += 1
         was = letter.run
         run = Run(was.id, self.generation, was.event, was.data, was.lane, was.key)
-        run.begun = True
+        run.started = 1
         self._open(run.lane)
         self.runs[run.generation] = run
         self._enter(run, run.lane)

@@ -16,6 +16,8 @@ MOST_LETTERS = 3
 OUTBOX_EPOCH = "1"
 PUT_OFF = ("delayed", "debounced", "retrying")
 UNREGISTERED = "unregistered"
+# Each run's handler is called so long after its job was created.
+BEGINS_AFTER_MS = 5
 _GUARD = re.compile(r"([itl]) (\S+)(?: (\d+) (\d+))?")
 
 
@@ -39,7 +41,8 @@ class Run:
     crashes: int = 0
     errors: bytes = b""
     created: int | None = None
-    begun: bool = False
+    # When it began first, 1 where nobody knows that; as far as its head says.
+    started: int = 0
     place: str = ""
     entry: str | None = None
     holder: tuple[str, int] | None = None
@@ -58,11 +61,17 @@ class Run:
         return self.made_due or self.due or 0
 
     @property
+    def first_start(self) -> int:
+        """When it began first, now that a handler was called."""
+        assert self.created is not None
+        return self.started if self.started > 1 else self.created + BEGINS_AFTER_MS
+
+    @property
     def fields(self) -> list[bytes]:
         """The fields of its entry."""
         counts = f"{self.failures}:{self.deliveries}:{self.crashes}"
         head = f"1:{self.generation}:{self.created}:{counts}"
-        head += (":r=1" if self.begun else "") + (self.key and f":i={self.key}")
+        head += (f":r={self.started}" if self.started else "") + (self.key and f":i={self.key}")
         texts = ("head", head, "id", self.id, "event", self.event)
         fields = [*(text.encode() for text in texts), b"data", self.data, b"options", b""]
         return [*fields, b"errors", self.errors] if self.errors else fields

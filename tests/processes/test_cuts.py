@@ -120,7 +120,7 @@ def stored_end(queue: Queue, job_id: str = "job") -> tuple[str, str]:
     """Return the state that is stored for those who ask, and its value; empty when none is."""
     stored = queue.redis.get(queue.keys.result(job_id)) or b"0  "
     _, state, value = stored.decode().split(" ", 2)
-    return state, value
+    return state.partition(";")[0], value
 
 
 def children(queue: Queue) -> list[str]:

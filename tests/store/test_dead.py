@@ -113,7 +113,7 @@ def test_a_bound_of_none_keeps_no_letter_and_counts_the_death(queue: Queue) -> N
     bury(queue, "a", bounds=DeadLetterBounds(most=0))
 
     assert (ids(queue), index(queue), queue.stat("dead")) == ([], {}, 1)
-    assert queue.redis.get(queue.keys.result("a")) == b"1 dead "
+    assert queue.end() == b"1 dead "
     assert queue.pointer() is None
 
 
@@ -171,7 +171,7 @@ def test_a_replayed_job_comes_back_with_a_new_generation_and_a_fresh_budget(queu
     assert (envelope.failures, envelope.deliveries, envelope.crashes) == (0, 0, 0)
     assert envelope.errors == b""
     assert envelope.created_at >= delivery.envelope.created_at
-    assert envelope.begun
+    assert envelope.first_started == 1
     assert envelope.generation == 2
     assert queue.pointer() == f"2 0 workers:default:4 {back.entry}"
     assert (ids(queue), index(queue), queue.stat("replayed")) == ([], {}, 1)

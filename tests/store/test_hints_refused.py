@@ -71,7 +71,7 @@ def test_a_waiting_job_that_is_waited_for_is_cancelled_and_marked(mute: Queue) -
     assert mute.cancel() == ("cancelled", 1)
 
     assert len(mute.marks()[0]) == 1
-    assert mute.redis.get(mute.keys.result("a")) == b"1 cancelled cancelled"
+    assert mute.end() == b"1 cancelled cancelled"
 
 
 def test_a_running_job_is_marked_as_cancelled(mute: Queue) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import redis as redis_py
 
+from consumers.admin.facts import end_of
 from consumers.connections.connector import Connector
 from consumers.consumer import Consumer
 from consumers.emit.batches import Emitted
@@ -231,7 +232,7 @@ class QueueView:
     def has_result(self, job_id: str) -> bool:
         """Whether the result of a completed run is stored."""
         stored = cast("bytes | None", self.redis.get(self.keys.result(job_id)))
-        return stored is not None and stored.split(b" ", 2)[1] == b"completed"
+        return stored is not None and end_of(stored).state == "completed"
 
     def pending(self) -> list[tuple[str, str, str, int]]:
         """Return stream, entry, consumer and delivery count of everything delivered."""

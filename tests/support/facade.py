@@ -11,6 +11,7 @@ import redis as redis_py
 
 from consumers.store.keys import Keys
 from taskmanager import TaskManager
+from tests.support.queue import without_facts
 from tests.support.servers import RedisServer
 from tests.support.waiting import PATIENCE
 
@@ -25,9 +26,9 @@ def letters(redis: redis_py.Redis) -> list[str]:
 
 
 def result(redis: redis_py.Redis, job_id: str) -> bytes:
-    """Return the stored result of a job, empty without one."""
+    """Return how a job ended as it is stored, without the facts of its run; empty without one."""
     stored: Any = redis.get(KEYS.result(job_id))
-    return bytes(stored or b"")
+    return without_facts(stored) if stored else b""
 
 
 def waiting(redis: redis_py.Redis, queue: str = "default") -> int:

@@ -12,10 +12,12 @@ from typing import Any
 import redis as redis_py
 from redis.exceptions import NoScriptError, ResponseError
 
+from consumers.admin.facts import end_of
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob, read_envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Outcome
+from consumers.jobs.run_facts import RunFacts, read_facts
 from consumers.store import changing, emitting, replaying, scheduling, settling, steps, tending
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
@@ -106,8 +108,19 @@ class Queue:
         self, job_id: str = "a", run: int | None = None, result_ttl_ms: int = RESULT_TTL_MS
     ) -> tuple[str, int]:
         """Cancel a job; return the word and the run."""
-        word, generation = self.run(changing.cancel(self.keys, job_id, run, result_ttl_ms))
+        word, generation, *_ = self.run(changing.cancel(self.keys, job_id, run, result_ttl_ms))
         return word.decode(), generation
+
+    def end(self, job_id: str = "a") -> bytes | None:
+        """Return what is kept of how a job ended, without the facts of its run."""
+        stored = self.redis.get(self.keys.result(job_id))
+        return None if stored is None else without_facts(stored)
+
+    def facts(self, job_id: str = "a") -> RunFacts:
+        """Return the facts that are kept of a job's last run."""
+        found = read_facts(end_of(self.redis.get(self.keys.result(job_id))).kept)
+        assert found is not None
+        return found
 
     def marks(self) -> tuple[set[str], set[str]]:
         """Return the entries that are cancelled: those that waited, those that somebody had."""
@@ -335,6 +348,12 @@ def listening(redis: redis_py.Redis, channel: str) -> Iterator[list[str]]:
         # What it publishes itself comes after everything that was published before.
         redis.publish(channel, _LAST)
         heard += _messages(listener, "message")
+
+
+def without_facts(stored: bytes) -> bytes:
+    """Return a kept end without what is kept of the run beside it."""
+    end = end_of(stored)
+    return b"%d %b %b" % (end.generation, end.state.encode(), end.value)
 
 
 def _messages(listener: Any, until: str) -> list[str]:

@@ -345,7 +345,8 @@ def test_the_inspector_asks_only() -> None:
     steps = {it for it in imported(tree) if it.startswith("consumers.store.")}
 
     assert steps <= {
-        f"consumers.store.{it}" for it in ("asking", "entries", "keys", "pause_state", "scripts")
+        f"consumers.store.{it}"
+        for it in ("asking", "entries", "fleet", "keys", "pause_state", "scripts")
     }
     commands = {it for it in _texts(tree) if re.fullmatch(r"[A-Z]{3,}", it)}
     assert commands == {

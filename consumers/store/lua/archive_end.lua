@@ -4,7 +4,7 @@
 -- KEYS[2]  the generation and delivery that wrote it
 -- ARGV[1]  generation
 -- ARGV[2]  delivery
--- ARGV[3]  "<generation> <state> <value>"
+-- ARGV[3]  "<generation> <state>[;<facts>] <value>", see include/facts.lua
 -- ARGV[4]  how long it is kept (ms)
 --
 -- Returns 1 when kept, 0 when a later generation or delivery has written already.

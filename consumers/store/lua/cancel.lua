@@ -7,7 +7,7 @@
 -- ARGV[3]  the generation that is meant; empty for whichever lives
 -- ARGV[4]  how long its end is kept (ms), 0 for not at all
 --
--- Returns a word and the generation:
+-- Returns a word, the generation, and for cancelled what is kept of the run beside its end:
 --   cancelled  nobody had it: it will not run any more
 --   requested  a worker has it: it is told, and the job can only end as cancelled
 --   too_late   it has ended, or there is none; the generation is 0 then
@@ -26,6 +26,7 @@
 -- include cancelled
 -- include delayed
 -- include guard
+-- include facts
 -- include ending
 -- include holder
 local bucket, stats = KEYS[1], KEYS[2]
@@ -43,12 +44,29 @@ end
 
 local counts = {}
 
+-- What is told of the run of a job that nobody has, by the fields of its entry.
+local function told_of(fields)
+  local said = clauses().read(fields[2])
+  if not said then return '' end
+  local first, starts, about = tonumber(clauses().value(said.rest, 'r') or ''), '', ''
+  local is_known = first and first > 1
+  if is_known or tonumber(said.failures) > 0 then
+    starts = (is_known and math.max(0, first - said.created) or '') .. '//' .. said.failures
+  end
+  if fields[5] == 'event' and string.find(fields[6], '^%w[%w._-]*$') then about = fields[6] end
+  if fields[11] == 'errors' then about = about .. '\30e' .. string.gsub(fields[12], ' ', '\31') end
+  return said.created .. ',' .. starts .. ',' .. about
+end
+
 -- The job has ended for everybody who asks.
-local function record_end(head, counted)
+local function record_end(fields, counted)
   local run = { bucket = bucket, id = id, generation = generation, pointer = pointer,
-    idempotency = clauses().idempotency_of(head) }
-  ending().record(base, run, 'cancelled', 'cancelled', { ttl = result_ttl, anybody_waits = true })
+    idempotency = clauses().idempotency_of(fields[2]) }
+  local told, kept = told_of(fields), { ttl = result_ttl, anybody_waits = true }
+  kept.facts = facts_now('')
+  ending().record(base, run, 'cancelled', 'cancelled', kept, told)
   if not counted then counts.cancelled = 1 end
+  return { 'cancelled', tonumber(generation), told == '' and '' or kept.facts .. told }
 end
 
 local function cancel_put_off()
@@ -58,8 +76,7 @@ local function cancel_put_off()
   if not packed then return { 'too_late', 0 } end
   local job = delayed().envelope_of(base, packed)
   delayed().take_up(base, id, job and job.lane)
-  record_end(job and job.fields[2])
-  return { 'cancelled', tonumber(generation) }
+  return record_end(job and job.fields or {})
 end
 
 local function cancel_entry()
@@ -71,9 +88,9 @@ local function cancel_entry()
   if holder(base, stream, entry) == '' then
     -- It may have been asked for while somebody had it: then it is counted already.
     local counted = redis.call('SREM', base .. 'cancelling', mark) == 1
-    record_end(found[2][2], counted)
+    local ended = record_end(found[2], counted)
     redis.call('SADD', base .. 'cancelled', mark)
-    return { 'cancelled', tonumber(generation) }
+    return ended
   end
   -- Full memory refuses a first write that adds; this one removes nothing.
   redis.call('SREM', base .. 'cancelled', mark)

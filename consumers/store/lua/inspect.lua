@@ -9,10 +9,11 @@
 -- ARGV[3]  when somebody will wait for its end: the channel to tell, else empty
 -- ARGV[4]  how long a waiter is remembered (ms)
 --
--- Returns the pointer, the fields of its entry, who holds it and how often it was
--- delivered (empty when it waits), its result, the fields of its dead letter and the letter's
--- entry; an empty string or list for what there is not.
+-- Returns the pointer, the fields of its entry, who holds it, how often it was delivered and when
+-- (ms, that of its last renewal if there was one; empty and 0 when it waits), its result, the
+-- fields of its dead letter and the letter's entry; an empty string or list for what there is not.
 -- Errors: WRONGTYPE; nobody waits then.
+-- include clock
 -- include live
 -- include tell
 -- include lane
@@ -28,7 +29,7 @@ local function put_off_fields()
   return job and job.fields or {}
 end
 
-local fields, consumer, delivered = {}, '', 0
+local fields, consumer, delivered, since = {}, '', 0, 0
 local generation, _, place, entry = live().parse(pointer)
 if generation and live().is_put_off(place) then
   fields = put_off_fields()
@@ -37,7 +38,9 @@ elseif generation then
   local found = redis.pcall('XRANGE', stream, entry, entry)
   if not found.err and found[1] then
     fields = found[1][2]
-    consumer, delivered = holder(base, stream, entry)
+    local idle
+    consumer, delivered, idle = holder(base, stream, entry)
+    if consumer ~= '' then since = server_ms() - idle end
   end
 end
 -- What a newer version has in a place of its own is live, and nothing else is known of it.
@@ -68,5 +71,5 @@ if pointer ~= '' and channel ~= '' then
   end
 end
 
-return { pointer, fields, consumer, delivered, result,
+return { pointer, fields, consumer, delivered, since, result,
   letter and letter[2] or {}, letter and letter_entry or '' }

@@ -63,7 +63,8 @@ local function revived(letter)
   end
   said.generation, said.created = string.format('%.0f', generation + 1), now_ms()
   said.failures, said.deliveries, said.crashes = 0, 0, 0
-  clauses().begin(said)
+  -- As another run, of which no worker has measured anything yet.
+  clauses().begin(said, '1')
   local entry = { 'head', clauses().head_of(said) }
   for at = first + 2, #fields do entry[#entry + 1] = fields[at] end
   return facts.lane, facts.group, entry

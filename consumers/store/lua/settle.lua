@@ -17,10 +17,11 @@
 -- ARGV[8]  how long dead letters are kept (ms)
 -- ARGV[9]  most lanes
 -- ARGV[10] most lanes of single events
--- ARGV[11…] eight a delivery: kind, index of its stream, group, entry, delivery count,
+-- ARGV[11…] nine a delivery: kind, index of its stream, group, entry, delivery count,
 --          live bucket, id, generation and behind it the clauses of its head that an end must
---          know; then by kind what include/outcomes/<kind>.lua takes: complete, bury, release,
---          retry, cancel
+--          know, what is told of the run to be kept with its end, see include/facts.lua;
+--          then by kind what include/outcomes/<kind>.lua takes: complete, bury, release,
+--          retry, cancel; plain is to complete without children, and takes the result
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
@@ -48,6 +49,7 @@
 -- include dead
 -- include guard
 -- include admit
+-- include facts
 -- include ending
 local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -65,6 +67,8 @@ local kept = { ttl = result_ttl, anybody_waits = redis.call('HLEN', base .. 'wai
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
 end
+-- By the worker's name: what is behind that is another one at each of its starts.
+if result_ttl ~= '0' then kept.facts = facts_now((string.gsub(consumer, '%.%x+$', ''))) end
 
 local counted = {}
 
@@ -103,7 +107,7 @@ local deliveries, at = {}, 11
 while at <= #ARGV do
   local delivery = delivery_at(at)
   deliveries[#deliveries + 1] = delivery
-  at = delivery.at + (delivery.plain and 3 or outcome(delivery.kind).step(delivery.at))
+  at = delivery.at + (delivery.plain and 1 or outcome(delivery.kind).step(delivery.at))
 end
 look_up(consumer)
 

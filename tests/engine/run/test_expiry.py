@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.admin import facts
 from consumers.admin.dead_letters import DeadLetters
 from consumers.consumer import Consumer
 from consumers.jobs.job import Job
@@ -45,7 +46,7 @@ async def end_of(redis: redis_py.Redis, job_id: str = "a") -> str:
     queue = QueueView(redis)
     await aeventually(lambda: queue.live(job_id) is None, 30)
     stored: Any = redis.get(queue.keys.result(job_id))
-    return bytes(stored).split(b" ")[1].decode()
+    return facts.end_of(stored).state
 
 
 @each_expiry

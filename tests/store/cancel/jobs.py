@@ -44,8 +44,7 @@ def settlement(delivery: Delivery, kind: str) -> Settlement:
 
 
 def result(queue: Queue, job_id: str = "a") -> bytes | None:
-    found: bytes | None = queue.redis.get(queue.keys.result(job_id))
-    return found
+    return queue.end(job_id)
 
 
 def wait_for_its_end(queue: Queue, job_id: str = "a") -> None:

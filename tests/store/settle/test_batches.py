@@ -21,7 +21,7 @@ def test_a_batch_of_500_settles_each_item(queue: Queue) -> None:
 
     assert words == ["1"] * steps.BATCH_ITEMS
     assert (queue.ids(), queue.stat("completed")) == ([], steps.BATCH_ITEMS)
-    assert queue.redis.get(queue.keys.result("job-499")) == b"500 completed 1"
+    assert queue.end("job-499") == b"500 completed 1"
 
 
 def test_a_batch_of_500_with_every_kind_of_answer_keeps_them_apart(queue: Queue) -> None:

@@ -34,7 +34,7 @@ def test_a_buried_job_keeps_every_field_and_is_found_by_its_id(queue: Queue) -> 
     assert list(letter)[:4] == [b"job", b"size", b"lane", b"group"]
     assert (queue.pointer(), queue.stat("dead")) == (None, 1)
     assert queue.stat("dead_bytes") == size_of(letter)
-    assert queue.redis.get(queue.keys.result("a")) == b"1 dead " + entry
+    assert queue.end() == b"1 dead " + entry
 
 
 def size_of(letter: dict[bytes, bytes]) -> int:

@@ -20,7 +20,7 @@ def test_g3_a_completed_job_leaves_its_lane_and_the_index_and_its_result_appears
 
     assert queue.settle((delivery, Completed(b'{"n":1}'))) == ["1"]
 
-    assert queue.redis.get(queue.keys.result("a")) == b'1 completed {"n":1}'
+    assert queue.end() == b'1 completed {"n":1}'
     assert 0 < queue.redis.pttl(queue.keys.result("a")) <= RESULT_TTL_MS
     assert queue.pending(delivery) is None
     assert queue.ids() == []
@@ -42,7 +42,7 @@ def test_a_foreign_value_in_place_of_a_result_is_replaced(queue: Queue) -> None:
 
     assert queue.settle((delivery, Completed(b"1"))) == ["1"]
 
-    assert queue.redis.get(queue.keys.result("a")) == b"1 completed 1"
+    assert queue.end() == b"1 completed 1"
 
 
 @pytest.mark.parametrize("ttl", [9_300_000_000_000_000, -1, 10**30])
@@ -103,7 +103,7 @@ def test_a_child_may_have_its_parents_id(queue: Queue) -> None:
     (again,) = queue.deliver()
     assert (again.envelope.id, again.envelope.data) == ("a", b"2")
     assert queue.pointer() == f"2 0 workers:default:0 {again.entry}"
-    assert queue.redis.get(queue.keys.result("a")) == b"1 completed null"
+    assert queue.end() == b"1 completed null"
 
 
 def test_a_child_whose_id_lives_is_not_doubled(queue: Queue) -> None:

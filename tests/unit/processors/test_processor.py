@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consumers.jobs.envelope import Envelope
-from consumers.jobs.job import Job
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Completed, Raised, Returned
 from consumers.jobs.texts import ERROR_LIMIT, describe
@@ -26,7 +26,7 @@ def handle(job: object, ctx: object) -> None:
 
 def a_job() -> Job[Any]:
     envelope = Envelope("7", "resize", b"{}", b"", 1, 1, 0, 0, 0, 0)
-    notes: Any = None
+    notes = FakeJob(None)._notes
     return Job(envelope, Lane("images"), type="workers", delivered=1, epoch=1, notes=notes)
 
 

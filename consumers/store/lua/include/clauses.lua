@@ -2,7 +2,8 @@
 --
 -- In the head of an entry they stand behind six numbers, each as ":<letter>=<value>":
 --   <version>:<generation>:<created (ms)>:<failures>:<deliveries>:<crashes>
---   r  it has begun          i  the hash of its idempotency key, always last
+--   r  when it began first (ms), 1 where nobody knows that; there is none before it has begun
+--   i  the hash of its idempotency key, always last
 -- Those that this version does not know are a newer one's, and stay as they are.
 --
 -- The eighth field of a job has them joined by ";", each a letter and words:
@@ -37,10 +38,11 @@ local function clauses()
   -- Returns the value of one of the clauses of a head, nil when there is none.
   local function value(rest, letter) return string.match(rest .. ':', ':' .. letter .. '=([^:]*):') end
 
-  -- The job has begun: it does not expire any more. Its counts do not say that after a snooze, a
-  -- release or a replay.
-  local function begin(said)
-    if value(said.rest, 'r') ~= '1' then said.rest = ':r=1' .. said.rest end
+  -- The job has begun, at a time (a text, see r): it does not expire any more.
+  local function begin(said, started)
+    local clause = ':r=' .. started
+    local rest, found = string.gsub(said.rest, ':r=[^:]*', clause)
+    said.rest = found == 0 and clause .. rest or rest
   end
 
   -- This delivery, of which so many were made, is a delivery and no crash.

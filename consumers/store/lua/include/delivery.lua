@@ -4,15 +4,18 @@
 local function delivery_at(at)
   local stream, group, entry, asked = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
   local share, tail = share_of(stream, group), string.find(asked, ':', 1, true)
+  local is_plain = ARGV[at] == 'plain'
   share.entries[#share.entries + 1] = entry
   return {
-    kind = ARGV[at], stream = stream, group = group, entry = entry, share = share,
+    kind = is_plain and 'complete' or ARGV[at], stream = stream, group = group, entry = entry, share = share,
     count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
     generation = tail and string.sub(asked, 1, tail - 1) or asked,
-    idempotency = tail and clauses().value(string.sub(asked, tail), 'i'), at = at + 8,
-    plain = ARGV[at] == 'complete' and ARGV[at + 9] == '0' and ARGV[at + 10] == '0',
+    idempotency = tail and clauses().value(string.sub(asked, tail), 'i'), at = at + 9, plain = is_plain,
   }
 end
+
+-- What is told of its run, to be kept with its end.
+local function told_of(delivery) return ARGV[delivery.at - 1] end
 
 local marked = any_cancelled(base)
 

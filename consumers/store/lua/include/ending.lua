@@ -25,13 +25,15 @@ local function ending()
 
   -- Takes a run out of the index, if that leads to it, and keeps how it ended for those who
   -- ask; the generation tells runs of one id apart. kept says how long (ttl in ms, '0' for not
-  -- at all) and whether anybody waits for any end. HDEL is first: full memory allows it.
-  local function record(base, run, state, value, kept)
+  -- at all), whether anybody waits for any end, and what is kept before what is told of the run.
+  -- HDEL is first: full memory allows it.
+  local function record(base, run, state, value, kept, told)
     if is_listed(run) then redis.call('HDEL', run.bucket, run.id) end
     if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
     if kept.anybody_waits then tell_waiters(base, run, state, value) end
     if kept.ttl == '0' then return end
-    redis.call('SET', base .. 'result:' .. run.id, run.generation .. ' ' .. state .. ' ' .. value,
+    redis.call('SET', base .. 'result:' .. run.id,
+      run.generation .. ' ' .. state .. (told == '' and '' or kept.facts) .. told .. ' ' .. value,
       'PX', kept.ttl)
   end
 

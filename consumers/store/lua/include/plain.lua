@@ -14,7 +14,7 @@ local function complete_all(deliveries)
   end
   local record = ending().record
   for _, delivery in ipairs(deliveries) do
-    record(base, delivery, 'completed', ARGV[delivery.at], kept)
+    record(base, delivery, 'completed', ARGV[delivery.at], kept, told_of(delivery))
   end
   count('completed', #deliveries)
 end

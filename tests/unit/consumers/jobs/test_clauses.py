@@ -10,7 +10,7 @@ from consumers.jobs.clauses import Head, idempotency_in, is_known, read_head
 
 def test_a_head_is_six_numbers_and_what_its_clauses_say() -> None:
     assert read_head(b"1:7:1700:2:3:4") == Head(1, 7, 1700, 2, 3, 4, "", False)
-    assert read_head(b"1:7:1700:0:0:0:r=1:i=ab") == Head(1, 7, 1700, 0, 0, 0, ":i=ab", True)
+    assert read_head(b"1:7:1700:0:0:0:r=1:i=ab") == Head(1, 7, 1700, 0, 0, 0, ":i=ab", 1)
 
 
 @pytest.mark.parametrize("text", [b"", b"1:2", b"0:1:1:0:0:0", b"1:1:1:0:0:x", b"1:1:1:0:0:0i=a"])

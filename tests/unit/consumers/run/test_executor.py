@@ -19,7 +19,7 @@ from consumers.connections.clock import ServerClock
 from consumers.fetch.admission import Admission
 from consumers.fetch.solo import SoloGate
 from consumers.jobs.envelope import Envelope
-from consumers.jobs.job import Job
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
 from consumers.lease.leases import Leases
@@ -111,7 +111,7 @@ class Stage:
     def start(self) -> None:
         """Let the job begin, or be settled."""
         gate = SoloGate(self._settled.wire, consumer="me", max_deliveries=5)
-        notes: Any = None
+        notes = FakeJob(None)._notes
         clock = ServerClock()
         Admission(self.open(), gate, notes=notes, epochs={}, clock=clock).start(self.delivery)
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic_core import from_json
 
 from consumers.jobs.envelope import Envelope
-from consumers.jobs.job import Job
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Outcome, Raised, RetryAt
 from consumers.policy import Handler
@@ -27,14 +27,14 @@ def group(*errors: Exception) -> ExceptionGroup[Exception]:
 def after(error: BaseException, retry: Any = None, *, max_retries: int = 3) -> Outcome:
     handler = Handler.of(lambda job: None)
     policy = Processor({("q", "e"): Registration(handler, max_retries=max_retries, retry=retry)})
-    envelope, notes = Envelope("7", "e", b"{}", b"", 1, 1, 0, 0, 0, 0), None
+    envelope, notes = Envelope("7", "e", b"{}", b"", 1, 1, 0, 0, 0, 0), FakeJob(None)._notes
     job: Job[Any] = Job(
         envelope,
         Lane("q"),
         type="workers",
         delivered=1,
         epoch=1,
-        notes=notes,  # type: ignore[arg-type]
+        notes=notes,
     )
     policy.prepare(job, 0)
     return policy.decide(job, Raised(error))

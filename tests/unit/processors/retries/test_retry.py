@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from consumers.errors import InvalidInput, JobTimeout
 from consumers.jobs.envelope import Envelope
-from consumers.jobs.job import Job
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Raised, RetryAt, Returned
 from consumers.policy import Handler
@@ -25,7 +25,7 @@ def a_job(*, failures: int = 0, errors: bytes = b"", **options: Any) -> Job[Any]
     envelope = Envelope(
         "7", "x", b"{}", to_json(options) if options else b"", 1, 1, 1_000, failures, 0, 0, errors
     )
-    notes: Any = None
+    notes = FakeJob(None)._notes
     return Job(envelope, Lane("default"), type="workers", delivered=1, epoch=1, notes=notes)
 
 

@@ -118,7 +118,7 @@ def test_a_letter_is_one_object_with_the_times_of_its_errors_as_text() -> None:
         "id": "7", "event": "send", "queue": "mail", "data": {"to": "ada"}, "raw": None,
         "reason": "failed", "error": "Traceback\nOSError: full", "attempts": 2, "deliveries": 3,
         "errors": [{"at": "1970-01-01T00:00:01.000Z", **error}],
-        "died_at": "2026-03-01T12:00:00.250Z", "run": 4,
+        "died_at": "2026-03-01T12:00:00.250Z", "run": 4, "created_at": None, "started_at": None,
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from consumers.errors import InvalidInput
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.ids import default_id
-from consumers.jobs.job import Job
+from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.outcome import Buried, Raised, RetryAt
 from consumers.policy import Handler
 from processors import Processor, RetryPolicy
@@ -116,7 +116,7 @@ def prepared(
 ) -> tuple[Processor, Job[Any]]:
     new = requested("event", arguments)
     envelope = Envelope(new.id, new.event, new.data, new.options, 1, 1, 0, failures, 0, 0)
-    notes: Any = None
+    notes = FakeJob(None)._notes
     job: Job[Any] = Job(envelope, new.lane, type="workers", delivered=1, epoch=1, notes=notes)
     retry = read_processor(processor).retry
     policy = Processor({("default", "event"): Handler.of(print)}, retry=retry)

@@ -20,6 +20,7 @@ from taskmanager.worker.job_log import MOST_LINES, JobLog
 
 # Of Redis' clock, which may be behind or ahead of ours.
 ADDED_MS = int(time.time() * 1000) - 60_000
+STARTED_MS = ADDED_MS + 51_000
 
 
 def settled(
@@ -34,6 +35,7 @@ def settled(
     envelope = Envelope("job-1", "greet", b"{}", b"", 1, 1, ADDED_MS, attempt - 1, 0, 0)
     stream = Stream(Keys("mail"), lane, "workers", front=False)
     delivery = Delivery(stream, f"{ADDED_MS}-0", 1, envelope, 0.0)
+    delivery.started_ms = STARTED_MS if ran else 0
     how = Ran(time.monotonic() - 0.012, 0.012, attempt, 3, error) if ran else None
     return Settled(Settlement(delivery, outcome, ran=how), recorded)
 

@@ -11,7 +11,7 @@ function outcomes.bury()
   function it.refusal() return letters().burial_refusal(base) end
 
   -- The facts of a letter: what went wrong, and the entry as it was.
-  local function facts_of(delivery, at)
+  local function letter_of(delivery, at)
     local facts = { 'reason', ARGV[at], 'error', ARGV[at + 1], 'errors', ARGV[at + 3],
       'delivered', delivery.count }
     if ARGV[at + 2] ~= '' then
@@ -28,13 +28,13 @@ function outcomes.bury()
   end
 
   function it.write(delivery, at)
-    local facts, entry = facts_of(delivery, at), ''
+    local facts, entry = letter_of(delivery, at), ''
     take(delivery)
     if most_dead > 0 then
       local lane = string.gsub(lane_name(base, delivery.stream), ':front$', '')
       entry = letters().add(base, delivery.id, lane, delivery.group, facts)
     end
-    ending().record(base, delivery, 'dead', entry, kept)
+    ending().record(base, delivery, 'dead', entry, kept, told_of(delivery))
     count('dead', 1)
   end
 

@@ -9,7 +9,7 @@ function outcomes.cancel()
 
   function it.write(delivery, at)
     take(delivery)
-    ending().record(base, delivery, 'cancelled', ARGV[at], kept)
+    ending().record(base, delivery, 'cancelled', ARGV[at], kept, told_of(delivery))
     count('cancelled', 1)
   end
 
@@ -18,7 +18,7 @@ function outcomes.cancel()
     take(delivery)
     cancelled().unmark(base, lane_name(base, delivery.stream), delivery.entry)
     if ending().is_listed(delivery) then
-      ending().record(base, delivery, 'cancelled', 'cancelled', kept)
+      ending().record(base, delivery, 'cancelled', 'cancelled', kept, told_of(delivery))
     else
       ending().pass_over(base, delivery, kept)
     end

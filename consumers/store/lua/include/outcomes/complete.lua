@@ -33,6 +33,7 @@ function outcomes.complete()
   end
 
   function it.refusal(delivery, at)
+    if delivery.plain then return nil end
     local opening, first, number = { checked = {} }, children_at(at)
     for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
       local refusal = child_refusal(delivery, admission().job_at(child), opening)
@@ -85,10 +86,11 @@ function outcomes.complete()
 
   function it.write(delivery, at)
     take(delivery)
-    ending().record(base, delivery, 'completed', ARGV[at], kept)
+    ending().record(base, delivery, 'completed', ARGV[at], kept, told_of(delivery))
+    count('completed', 1)
+    if delivery.plain then return end
     add_children(at)
     post_children(at)
-    count('completed', 1)
   end
 
   return it

@@ -2,7 +2,7 @@
 --
 -- ARGV  index of the stream it goes to
 --       1 when it was to run solo, else 0
---       1 when its handler had begun, else 0
+--       when its handler was called first (ms), 1 where nobody knows that, 0 when it was not
 
 function outcomes.release()
   local it = { step = function() return 3 end }
@@ -17,7 +17,7 @@ function outcomes.release()
   function it.write(delivery, at)
     local target, fields = KEYS[tonumber(ARGV[at])], delivery.fields
     clauses().recount(delivery.said, delivery.count)
-    if ARGV[at + 2] == '1' then clauses().begin(delivery.said) end
+    if ARGV[at + 2] ~= '0' then clauses().begin(delivery.said, ARGV[at + 2]) end
     fields[2] = clauses().head_of(delivery.said)
     take(delivery)
     lanes().open(base, listed, target, delivery.group)

@@ -2,11 +2,12 @@
 --
 -- ARGV  index of its lane's stream
 --       when it is due: "+<ms>" from now
---       1 when an attempt is used up, 0 when its handler had begun all the same, else 2
+--       1 when an attempt is used up, else 0
 --       its errors so far (JSON), empty to leave them as they are
+--       when its handler was called first (ms), 1 where nobody knows that, 0 when it was not
 
 function outcomes.retry()
-  local it = { step = function() return 4 end }
+  local it = { step = function() return 5 end }
 
   function it.refusal(delivery, at)
     if not read_entry(delivery) then return 'M' end
@@ -19,9 +20,8 @@ function outcomes.retry()
   local function next_fields(delivery, at)
     local fields, said = delivery.fields, delivery.said
     clauses().recount(said, delivery.count)
-    -- Failures say by themselves that it has begun.
-    if ARGV[at + 2] == '1' then said.failures = said.failures + 1 end
-    if ARGV[at + 2] == '0' then clauses().begin(said) end
+    said.failures = said.failures + ARGV[at + 2]
+    if ARGV[at + 4] ~= '0' then clauses().begin(said, ARGV[at + 4]) end
     fields[2] = clauses().head_of(said)
     if ARGV[at + 3] ~= '' then fields[11], fields[12] = 'errors', ARGV[at + 3] end
     return fields

@@ -1,0 +1,59 @@
+"""What a worker tells of a run that it settles, to be kept beside its end: see facts.lua."""
+
+from __future__ import annotations
+
+from pydantic_core import from_json
+
+from consumers.jobs.names import is_name
+from consumers.jobs.outcome import Buried, Outcome, Released, RetryAt
+from consumers.jobs.run_facts import LAYOUT, part, starts
+from consumers.store.delivery import Delivery
+
+# "<created>,<starts>,<event><more>"; empty where nothing is to be kept.
+Told = str | bytes
+
+
+def facts_of(delivery: Delivery, outcome: Outcome) -> Told:
+    """Return what is told of a run with its outcome."""
+    envelope, last = delivery.envelope, delivery.started_ms
+    created, event = envelope.created_at, envelope.event
+    is_long = envelope.first_started or envelope.errors or delivery.keeps_data
+    if last and not is_long and not isinstance(outcome, Buried):
+        # Most run once and are done.
+        return f"{created},{last - created if last > created else 0},{event}"
+    if envelope.version == 0:
+        # A foreign entry.
+        return ""
+    if not last and not is_name(event):
+        # What has a handler is a name; anything else may be what somebody made up.
+        event = ""
+    began = starts(created, delivery.first_started, last, envelope.failures + (last > 0))
+    return f"{created},{began},{event}".encode() + _more(delivery, outcome)
+
+
+def written(worker: str, told: Told, now_ms: int) -> bytes:
+    """Return the facts of a run that ends now as they are kept: what facts.lua does elsewhere."""
+    if not told:
+        return b""
+    text = told if isinstance(told, bytes) else told.encode()
+    return f";{LAYOUT},{worker},{now_ms},".encode() + text
+
+
+def _more(delivery: Delivery, outcome: Outcome) -> bytes:
+    envelope, kept = delivery.envelope, b""
+    if isinstance(outcome, RetryAt | Released):
+        # It goes on, unless somebody cancelled it meanwhile.
+        return kept
+    if not isinstance(outcome, Buried):
+        kept = part("e", envelope.errors) if envelope.errors else kept
+    elif kind := _last_type(outcome.errors or envelope.errors):
+        # Its letter has the rest of them.
+        kept = part("t", kind)
+    return kept + part("d", envelope.data) if delivery.keeps_data else kept
+
+
+def _last_type(errors: bytes) -> bytes:
+    try:
+        return str(from_json(errors)[-1]["type"]).encode("utf-8", "backslashreplace")
+    except (ValueError, LookupError, TypeError):
+        return b""
