@@ -24,8 +24,8 @@ class Misfit(Exception):
     In place of bad_payload it says itself what becomes of the job.
     """
 
-    def outcome(self, deliveries: int) -> Outcome:
-        """Return the outcome of a job that was handed out so many times, this time included."""
+    def outcome(self, job: Job[Any]) -> Outcome:
+        """Return the outcome of the job, whose data is plain JSON."""
         raise NotImplementedError
 
 

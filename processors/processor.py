@@ -24,7 +24,7 @@ from consumers.jobs.texts import describe, named
 from consumers.policy import Handler
 from processors.retries.backoff import MAX_DELAY_MS
 from processors.retries.groups import lone, signal_of
-from processors.retries.history import with_error
+from processors.retries.history import with_error, with_reason
 from processors.retries.retry import (
     DEFAULT_MAX_RETRIES,
     DEFAULT_RETRY_DELAY_MS,
@@ -112,14 +112,14 @@ class Processor:
         if isinstance(signal, Discard):
             return Cancelled(signal.reason)
         if isinstance(signal, Snooze):
-            return RetryAt(_ms(signal.delay), uses_attempt=False)
+            return _put_off(job, signal)
         try:
             decision = signal if isinstance(signal, Retry) else self._decision(job, error)
         except BaseException as broken:
             why = f"{describe(error)}\nand its retry policy raised {named(broken)}"
             return Buried("failed", why, errors=with_error(job, error))
         if isinstance(decision, Snooze):
-            return RetryAt(_ms(decision.delay), uses_attempt=False)
+            return _put_off(job, decision)
         if isinstance(decision, Discard):
             return Cancelled(decision.reason)
         if not decision or job.attempt > job.max_retries:
@@ -171,6 +171,10 @@ def _prepare_as_asked(job: Job[Any], now_ms: Callable[[], int]) -> Outcome | Non
     job.max_retries = _first(job.options.get("max_retries"), job.max_retries)
     job.timeout = job.options.get("timeout", job.timeout)
     return None
+
+
+def _put_off(job: Job[Any], snooze: Snooze) -> RetryAt:
+    return RetryAt(_ms(snooze.delay), with_reason(job, snooze.reason), uses_attempt=False)
 
 
 def _ms(seconds: float) -> int:

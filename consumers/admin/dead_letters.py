@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from consumers.connections.wire import Wire
 from consumers.jobs.clauses import read_head
 from consumers.jobs.outcome import Buried
+from consumers.jobs.past import errors_in
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
@@ -183,6 +184,8 @@ def _letter(
     first_started is in ms, up to 1 where it is not known.
     """
     listed = _data(errors) or []
+    if isinstance(listed, list):
+        listed = errors_in(listed)
     return DeadLetter(
         data=None if raw is not None else _data(data),
         raw=raw,

@@ -111,7 +111,7 @@ class Admission:
         # It may wait for long, and expire meanwhile.
         job = self._job(delivery, from_json)
         expired = self.executor.policy.prepare(job, self._clock.now_ms)
-        return expired or error.outcome(job.delivery)
+        return expired or error.outcome(job)
 
     def _job(self, delivery: Delivery, decode: Callable[[bytes], Any]) -> Job[Any]:
         stream = delivery.stream

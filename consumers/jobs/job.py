@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from consumers.jobs.bounds import check_progress
 from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope, NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE, Lane
+from consumers.jobs.past import errors_in, noted
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True, default=Any)
@@ -154,7 +155,7 @@ class Job(Generic[D_co]):
     @property
     def errors(self) -> list[dict[str, Any]]:
         """The job's last 10 errors, oldest first; DeadLetter says what each has."""
-        return from_json(self._envelope.errors) if self._envelope.errors else []
+        return errors_in(noted(self._envelope.errors))
 
     @property
     def expires_at_ms(self) -> int | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic_core import from_json
-
 from consumers.jobs.names import is_name
 from consumers.jobs.outcome import Buried, Outcome, Released, RetryAt
+from consumers.jobs.past import errors_in, noted
 from consumers.jobs.run_facts import LAYOUT, part, starts
 from consumers.store.delivery import Delivery
 
@@ -45,7 +44,8 @@ def _more(delivery: Delivery, outcome: Outcome) -> bytes:
         # It goes on, unless somebody cancelled it meanwhile.
         return kept
     if not isinstance(outcome, Buried):
-        kept = part("e", envelope.errors) if envelope.errors else kept
+        # Without a failure there is no more than why it was put off.
+        kept = part("e", envelope.errors) if envelope.failures and envelope.errors else kept
     elif kind := _last_type(outcome.errors or envelope.errors):
         # Its letter has the rest of them.
         kept = part("t", kind)
@@ -54,6 +54,7 @@ def _more(delivery: Delivery, outcome: Outcome) -> bytes:
 
 def _last_type(errors: bytes) -> bytes:
     try:
-        return str(from_json(errors)[-1]["type"]).encode("utf-8", "backslashreplace")
+        last = errors_in(noted(errors))[-1]
+        return str(last["type"]).encode("utf-8", "backslashreplace")
     except (ValueError, LookupError, TypeError):
         return b""

@@ -1,4 +1,4 @@
-"""The history of a job: its last errors, as kept with it and in its dead letter."""
+"""The history of a job: its last errors, and why it was put off, as they are kept with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
     Each is {"at", "started", "attempt", "delivery", "worker", "type", "error"}, see DeadLetter;
     error is one line of at most 2 KiB.
     """
-    line, started = " ".join(line_of(error).split()), job.started_at
+    started = job.started_at
     entry = {
         "at": int(time.time() * 1000),
         "started": round(started.timestamp() * 1000) if started else None,
@@ -31,9 +31,31 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
         "delivery": job.delivery,
         "worker": job.worker,
         "type": type_of(error),
-        "error": line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore"),
+        "error": _in_a_line(line_of(error)),
     }
     return to_json([*job.errors, entry][-MOST_ERRORS:])
+
+
+def with_reason(job: Job[Any], reason: str) -> bytes:
+    """Return the JSON list of the job's last errors, and behind them why it is put off.
+
+    A reason stands for the one before, and is one line of at most 2 KiB; without one the list
+    is empty, which leaves what is kept as it is.
+    """
+    if not (line := _in_a_line(reason)):
+        return b""
+    entry = {
+        "at": int(time.time() * 1000),
+        "delivery": job.delivery,
+        "worker": job.worker,
+        "put_off": line,
+    }
+    return to_json([*job.errors, entry])
+
+
+def _in_a_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line.encode("utf-8", "backslashreplace")[:LINE_LIMIT].decode("utf-8", "ignore")
 
 
 def line_of(error: BaseException) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, repeat
+from typing import Any
 
+from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Outcome, RetryAt
 from consumers.jobs.texts import duration, shortened
 from consumers.policy import Misfit
+from processors.retries.history import with_reason
 
 # Seconds between hand-outs: a rolling deploy takes a minute or two, a forgotten one an hour.
 _FIRST, _SOON, _LATER = (1, 2, 4), 5, 60
@@ -30,11 +33,11 @@ class NewerData(Misfit):
         self.deadline = deadline
         super().__init__(f"this version of {event!r} does not take {self.names}")
 
-    def outcome(self, deliveries: int) -> Outcome:
+    def outcome(self, job: Job[Any]) -> Outcome:
         """Return when the job is handed out again, or its burial."""
-        delay = delay_after(deliveries, self.deadline)
+        delay = delay_after(job.delivery, self.deadline)
         if delay is not None:
-            return RetryAt(delay * 1000, uses_attempt=False)
+            return RetryAt(delay * 1000, with_reason(job, str(self)), uses_attempt=False)
         return Buried("bad_payload", self._said())
 
     def _said(self) -> str:

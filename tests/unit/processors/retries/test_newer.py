@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, RetryAt
+from consumers.jobs.past import noted, reason_in
 from processors.retries.newer import NewerData, delay_after
 
 
@@ -20,7 +22,9 @@ def test_it_is_put_back_soon_at_first_and_then_once_a_minute_for_an_hour() -> No
 
 @pytest.mark.parametrize(("deliveries", "deadline"), [(1, 0), (2, 1), (10**9, 3600)])
 def test_it_is_buried_when_it_has_waited_long_enough(deliveries: int, deadline: float) -> None:
-    outcome = NewerData("greet", ["loud", "x" * 500], deadline=deadline).outcome(deliveries)
+    outcome = NewerData("greet", ["loud", "x" * 500], deadline=deadline).outcome(
+        Job.fake(None, delivery=deliveries)
+    )
 
     assert isinstance(outcome, Buried)
     assert outcome.reason == "bad_payload"
@@ -29,4 +33,8 @@ def test_it_is_buried_when_it_has_waited_long_enough(deliveries: int, deadline: 
 
 
 def test_a_put_back_uses_no_attempt() -> None:
-    assert NewerData("greet", ["loud"], deadline=60).outcome(2) == RetryAt(2000, uses_attempt=False)
+    outcome = NewerData("greet", ["loud"], deadline=60).outcome(Job.fake(None, delivery=2))
+
+    assert isinstance(outcome, RetryAt)
+    assert (outcome.delay_ms, outcome.uses_attempt) == (2000, False)
+    assert reason_in(noted(outcome.errors)) == "this version of 'greet' does not take 'loud'"
