@@ -175,9 +175,9 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         """Return a handle of a job by its id; it stands for the live or latest run."""
         return JobHandle(id, queue, None, jobs=self._jobs)
 
-    async def get_job(self, queue: str, id: str) -> JobInfo | None:
+    async def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
         """Return what is known of a job; None when nothing is."""
-        return await self._jobs.info(queue, id)
+        return await self._jobs.known(queue, id)
 
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue."""

@@ -59,9 +59,9 @@ class Sync:
         """Return a handle of the live or latest job of an id, whose methods block."""
         return SyncJobHandle(JobHandle(id, queue, None, jobs=self._jobs))
 
-    def get_job(self, queue: str, id: str) -> JobInfo | None:
+    def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
         """Return what is known of a job; see TaskManager.get_job."""
-        return block("sync.get_job", lambda: self._jobs.info(queue, id))
+        return block("sync.get_job", lambda: self._jobs.known(queue, id))
 
     def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue; see TaskManager.stats."""

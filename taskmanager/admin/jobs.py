@@ -15,7 +15,14 @@ from consumers.store.schedule_record import Record
 from processors.schedules.schedule import fire_of
 from taskmanager.clients.answers import answering, changing
 from taskmanager.clients.clients import Clients
-from taskmanager.handles.errors import JobCancelled, JobFailed, ResultExpired, ResultTimeout
+from taskmanager.handles.errors import (
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    ResultExpired,
+    ResultTimeout,
+    ResultUnavailable,
+)
 from taskmanager.handles.handle import Read
 from taskmanager.handles.info import (
     CancelOutcome,
@@ -24,10 +31,9 @@ from taskmanager.handles.info import (
     LogLine,
     Progress,
     coming_info_of,
-    info_of,
     moment,
-    state_of,
 )
+from taskmanager.handles.known import info_of, state_of
 
 # How often a fire that is to come is looked for, and one that is late. Seconds.
 _FIRE_LOOK, _LATE_LOOK = 1.0, 0.2
@@ -67,13 +73,25 @@ class Jobs:
         # Asked first: a fire in between has made a job then.
         coming = await self._coming(queue, job_id) if run is None else None
         state = state_of(await self._facts(queue, job_id), run)
-        return "delayed" if coming is not None and state == "unknown" else state
+        return JobState.DELAYED if coming is not None and state is JobState.UNKNOWN else state
 
-    async def info(self, queue: str, job_id: str) -> JobInfo | None:
-        """Return what is known of a job id."""
-        coming = await self._coming(queue, job_id)
-        info = info_of(queue, await self._facts(queue, job_id))
+    async def known(self, queue: str, job_id: str, run: int | None = None) -> JobInfo | None:
+        """Return what is known of a run; None for run stands for the live or latest one."""
+        coming = await self._coming(queue, job_id) if run is None else None
+        facts, started_ms = await self._facts(queue, job_id), 0
+        if facts.consumer and run in (None, facts.generation):
+            client = self._clients.here()
+            with answering(client.where):
+                started_ms = await client.inspector(queue).started_ms(facts)
+        info = info_of(queue, facts, run, started_ms=started_ms)
         return coming_info_of(queue, job_id, coming) if info is None and coming else info
+
+    async def info(self, queue: str, job_id: str, run: int | None) -> JobInfo:
+        """Return what is known of a run, or raise what JobHandle.info does."""
+        info = await self.known(queue, job_id, run)
+        if info is None:
+            raise _nothing_known(queue, job_id, run)
+        return info
 
     async def logs(self, queue: str, job_id: str) -> list[LogLine]:
         """Return the last 1,000 lines of a job's log."""
@@ -139,7 +157,7 @@ class Jobs:
             await self._fired(queue, job_id)
         facts = await self._facts(queue, job_id)
         if facts.generation is None or facts.generation != (run or facts.generation):
-            return _end_of(facts, job_id, run)
+            return _end_of(facts, queue, run)
         client = self._clients.here()
         try:
             found = await client.results.wait(client.keys(queue), job_id, facts.generation)
@@ -147,7 +165,7 @@ class Jobs:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"
             ) from None
-        return found if isinstance(found, End) else _end_of(found, job_id, facts.generation)
+        return found if isinstance(found, End) else _end_of(found, queue, facts.generation)
 
     async def _value(self, queue: str, job_id: str, end: End, read: Read | None) -> Any:
         if end.state == "completed":
@@ -162,11 +180,16 @@ class Jobs:
         )
 
 
-def _end_of(facts: Facts, job_id: str, run: int | None) -> End:
-    """Return how a run ended that is not live; raises ResultExpired when nobody knows."""
-    end, letter = facts.end, facts.letter
-    if end is not None and run in (None, end.generation):
+def _end_of(facts: Facts, queue: str, run: int | None) -> End:
+    """Return how a run ended that is not live; raises what says that nobody knows."""
+    end, letter = facts.past(run)
+    if end is not None:
         return end
-    if letter is not None and run in (None, letter.run):
+    if letter is not None:
         return End(letter.run, "dead", letter.entry.encode())
-    raise ResultExpired(job_id)
+    raise _nothing_known(queue, facts.id, run)
+
+
+def _nothing_known(queue: str, job_id: str, run: int | None) -> ResultUnavailable:
+    # Of a handle that has a run an emit has told: the job was there.
+    return JobNotFound(job_id, queue) if run is None else ResultExpired(job_id)

@@ -59,13 +59,19 @@ def line_object(line: LogLine) -> dict[str, Any]:
 
 
 def error_object(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one of a job's last errors, its time as text instead of ms."""
-    return {**error, "at": iso(happened(error))}
+    """Return one of a job's last errors, its times as text instead of ms."""
+    started = error.get("started")
+    found = {**error, "at": iso(happened(error))}
+    return found if started is None else {**found, "started": iso(_moment(started))}
 
 
 def happened(error: Mapping[str, Any]) -> datetime:
     """Return when one of a job's last errors was."""
-    return datetime.fromtimestamp(error["at"] / 1000, UTC)
+    return _moment(error["at"])
+
+
+def _moment(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def iso(moment: datetime) -> str:
@@ -81,8 +87,6 @@ def plain(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {it.name: plain(getattr(value, it.name)) for it in dataclasses.fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
     if isinstance(value, Mapping):
         return {name: plain(it) for name, it in value.items()}
     return [plain(it) for it in value] if isinstance(value, list) else value

@@ -21,7 +21,8 @@ from consumers.emit.batches import Emitted
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.texts import duration
 from taskmanager.clients.clients import Client
-from taskmanager.handles.info import JobInfo, info_of, moment
+from taskmanager.handles.info import JobInfo, moment
+from taskmanager.handles.known import info_of
 
 logger = logging.getLogger("taskmanager.emit")
 

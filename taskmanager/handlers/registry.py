@@ -74,12 +74,14 @@ class KnownHandler:
         deadline: float = _HOUR,
     ) -> Registration:
         """Return what the engine calls, and how its jobs are treated."""
-        handler = self.handler(context, owner, deadline)
+        options, handler = dict(self.options), self.handler(context, owner, deadline)
+        if options.pop("keep_data", False):
+            handler = replace(handler, keeps_data=True)
         if middleware:
             handler = replace(handler, around=chain(middleware, context))
         if outermost is not None:
             handler = replace(handler, around=nested(outermost, handler.around))
-        return Registration(handler, **self.options)
+        return Registration(handler, **options)
 
 
 class Registry:

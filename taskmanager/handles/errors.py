@@ -4,7 +4,8 @@ TaskManagerError                      (consumers.errors)
 └── ResultUnavailable                 there is no result to return
     ├── JobFailed                     the job is dead; has its letter
     ├── JobCancelled                  the job ended without a result; has the reason
-    ├── ResultExpired                 nobody knows any more how the run ended
+    ├── ResultExpired                 how the run ended is not kept any more
+    ├── JobNotFound (LookupError)     nothing is known of such a job
     ├── ResultTimeout (TimeoutError)  the job did not end in time
     └── InvalidResult                 what it returned is not what its annotation says
 """
@@ -54,14 +55,29 @@ class JobCancelled(ResultUnavailable):
 
 
 class ResultExpired(ResultUnavailable):
-    """Raised when a run of job_id is not live and how it ended is not kept any more."""
+    """Raised when a run of job_id that was emitted has ended, and its end is not kept any more."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"nothing is kept of this run of job {job_id!r}: it ended more than result_ttl "
-            "seconds ago, a later run has ended since, or there never was such a job"
+            f"how this run of job {job_id!r} ended is not kept any more: it ended more than "
+            "result_ttl seconds ago (300 unless the worker's settings say more), or a later run "
+            "of the id has ended since; give its worker TaskManager(result_ttl=...) to keep ends "
+            "for longer"
         )
         self.job_id = job_id
+
+
+class JobNotFound(ResultUnavailable, LookupError):
+    """Raised when a job is asked for by job_id and queue alone, and nothing is known of one."""
+
+    def __init__(self, job_id: str, queue: str) -> None:
+        super().__init__(
+            f"nothing is known of a job {job_id!r} in queue {queue!r}: there was none, or it "
+            "ended more than result_ttl seconds ago (300 unless the worker's settings say "
+            "more); check the id, and the queue that it was emitted to"
+        )
+        self.job_id = job_id
+        self.queue = queue
 
 
 class ResultTimeout(ResultUnavailable, TimeoutError):

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol
 from typing_extensions import TypeVar
 
 from consumers.errors import TaskManagerError
-from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
+from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, Progress
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 
@@ -24,6 +24,7 @@ class Serves(Protocol):
         self, queue: str, job_id: str, run: int | None, timeout: float | None, read: Read | None
     ) -> Any: ...
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
+    async def info(self, queue: str, job_id: str, run: int | None) -> JobInfo: ...
     async def logs(self, queue: str, job_id: str) -> list[LogLine]: ...
     async def progress(self, queue: str, job_id: str) -> Progress | None: ...
     async def cancel(self, queue: str, job_id: str, run: int | None) -> CancelOutcome: ...
@@ -56,7 +57,8 @@ class JobHandle(Generic[R_co]):
         read as the function's return annotation says; everywhere else it is as JSON gives it.
         Raises JobFailed when it is dead, JobCancelled when it ended without a
         result, ResultTimeout after timeout seconds, and at once ResultExpired when
-        this run is not live and its end is not kept: never another run's result; InvalidResult
+        this run is not live and its end is not kept: never another run's result; JobNotFound
+        when nothing is known of the id and no emit has returned the handle; InvalidResult
         when it is not what the annotation takes.
         In a handler the slot stays taken meanwhile, and the other job needs one as well:
         with a single slot, and no other worker, this waits for ever.
@@ -67,6 +69,14 @@ class JobHandle(Generic[R_co]):
     async def status(self) -> JobState:
         """Return where the job is; "unknown" when nothing is kept of it."""
         return await self._served.status(self.queue, self.id, self.run)
+
+    async def info(self) -> JobInfo:
+        """Return what is known of the job: times, attempts, workers, errors, result.
+
+        Raises ResultExpired when nothing is kept of this run, and JobNotFound when nothing
+        is known of the id and no emit has returned the handle.
+        """
+        return await self._served.info(self.queue, self.id, self.run)
 
     async def logs(self) -> list[LogLine]:
         """Return what job.logger wrote, oldest first; the last 1,000 lines."""

@@ -5,25 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter
-from consumers.admin.facts import Facts, State
-from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.store.schedule_record import Record
 from processors.schedules.schedule import Schedule
 
-JobState = State
-
-# Why a job waits in its event's own lane.
-_PUT_ASIDE = (
-    "the worker that got it does not handle its event, or the event was paused: it waits for a "
-    "worker that takes it"
-)
 # How many fire times of a schedule are told.
 _NEXT_FIRES = 5
+# The end of the year 9999.
+_LATEST_MS = 253_402_300_799_999
+
+
+class JobState(StrEnum):
+    """Where a job is, or how it ended; each equals its text: JobState.DEAD == "dead".
+
+    waiting: it is in its lane, and nobody has it. delayed: its emit put it off, or its schedule
+    has still to emit it. debounced: it waits for the end of a storm of emits. parked: a newer
+    version has put it where this one does not look. running: a worker has it. retrying: it
+    failed or was snoozed, and waits for its next run. completed: its handler returned. dead: it
+    was given up. cancelled: it was cancelled, discarded, or had expired. unknown: nothing is
+    kept of it.
+    """
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    DEBOUNCED = "debounced"
+    PARKED = "parked"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
 
 class CancelOutcome(StrEnum):
@@ -44,14 +60,16 @@ class CancelOutcome(StrEnum):
         return self in (CancelOutcome.CANCELLED, CancelOutcome.REQUESTED)
 
 
-class LogLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LogLine:
     """A line of a job's log: the message, and when it was written (at), in UTC by Redis' clock."""
 
     at: datetime
     message: str
 
 
-class Progress(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Progress:
     """How far a job is: done of total, in the handler's unit, and a note, if there is one.
 
     at is when that was said, in UTC by Redis' clock.
@@ -67,13 +85,35 @@ class Progress(NamedTuple):
 class JobInfo:
     """What is known of a job; times are in UTC, by Redis' clock.
 
-    id, queue, event, data, partition, priority and options are what it was emitted with,
-    attempt, deliveries and errors as in Job. created_at is when it was emitted, due_at when a
-    delayed one may start. run tells apart the jobs of one id. worker is who holds it.
-    Of a job that has ended only id, queue, state and run are known, and while
-    they are kept the result of a completed one, the reason of a cancelled one,
-    and the letter of a dead one. Of one that waits, reason says why it was put aside, if it
-    was.
+    Of one that has ended they are known while its end is kept: for result_ttl (300 s), of a
+    dead one for as long as its letter. What is not known is None.
+
+    id, queue        what it is asked for by
+    state            where it is, or how it ended
+    run              tells apart the jobs that had this id, growing
+    event            its event
+    data             its payload; of one that has ended only where its handler has
+                     keep_data=True, or its letter is there
+    partition        the share of the queue that it is in, until it has ended
+    priority         -100 to 100, until it has ended
+    attempts         how often it was tried: the runs that failed, and the one that is under way
+                     or came to another end
+    deliveries       how often it was handed to a worker, crashes included
+    created_at       when it was emitted, or replayed
+    due_at           when it may run, if it was put off
+    started_at       when its first attempt began; a run that crashed is none. Of one that is
+                     running: when it was handed out, or its worker said that it had begun
+    last_started_at  when its latest attempt began
+    finished_at      when its end was recorded
+    worker           the name of the worker that has it, or that recorded its end
+    workers          the names of the workers of its attempts, oldest first: of the last 10 that
+                     failed, and of the one that is under way or came to another end
+    options          what its emit said beside event and data, until it has ended
+    errors           its last 10 errors, oldest first, each as DeadLetter says
+    error_type       the class of its last error, as "builtins.ValueError"
+    result           what the handler of a completed one returned
+    reason           why one was cancelled, or why one that waits was put aside
+    letter           the dead letter of a dead one
     """
 
     id: str
@@ -84,13 +124,18 @@ class JobInfo:
     data: Any = None
     partition: str | None = None
     priority: int | None = None
-    attempt: int | None = None
+    attempts: int | None = None
     deliveries: int | None = None
     created_at: datetime | None = None
     due_at: datetime | None = None
+    started_at: datetime | None = None
+    last_started_at: datetime | None = None
+    finished_at: datetime | None = None
     worker: str | None = None
+    workers: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    error_type: str | None = None
     result: Any = None
     reason: str | None = None
     letter: DeadLetter | None = None
@@ -129,27 +174,8 @@ class ScheduleInfo:
 
 
 def moment(ms: float) -> datetime:
-    """Return ms since 1970 as a datetime in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def state_of(facts: Facts, run: int | None) -> JobState:
-    """Return the state of one run; None stands for the live or latest one."""
-    if run is None or facts.generation == run:
-        return facts.state
-    if facts.end is not None and facts.end.generation == run:
-        return facts.end.state  # type: ignore[return-value]
-    return "dead" if facts.letter is not None and facts.letter.run == run else "unknown"
-
-
-def info_of(queue: str, facts: Facts) -> JobInfo | None:
-    """Return what is known of a job; None when nothing is."""
-    if facts.generation is not None and facts.envelope is not None:
-        return _live(queue, facts)
-    if facts.generation is not None and facts.state == "parked":
-        # A newer version has it, and its entry where this one cannot read it.
-        return JobInfo(facts.id, queue, "parked", facts.generation)
-    return None if facts.state == "unknown" else _ended(queue, facts)
+    """Return ms since 1970 as a datetime in UTC; what no datetime can be is the next that can."""
+    return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def coming_info_of(queue: str, job_id: str, record: Record) -> JobInfo:
@@ -157,14 +183,14 @@ def coming_info_of(queue: str, job_id: str, record: Record) -> JobInfo:
     schedule = _readable(queue, record)
     due_at = None if record.slot is None else moment(record.slot)
     if schedule is None:
-        return JobInfo(job_id, queue, "delayed", None, due_at=due_at)
+        return JobInfo(job_id, queue, JobState.DELAYED, None, due_at=due_at)
     return JobInfo(
         id=job_id,
         queue=queue,
-        state="delayed",
+        state=JobState.DELAYED,
         run=None,
         event=schedule.event,
-        data=_data(schedule.data),
+        data=data_of(schedule.data),
         partition=schedule.lane.partition,
         priority=schedule.lane.priority,
         due_at=due_at,
@@ -181,7 +207,7 @@ def schedule_info_of(queue: str, record: Record, now_ms: int) -> ScheduleInfo:
         event=schedule.event if schedule else "",
         pattern=schedule.spec.pattern if schedule else "",
         tz=schedule.spec.tz if schedule else "",
-        data=_data(schedule.data) if schedule else None,
+        data=data_of(schedule.data) if schedule else None,
         missed=schedule.missed if schedule else "",
         overlap=schedule.overlap if schedule else "",
         version=record.version,
@@ -211,54 +237,8 @@ def _next_fires(record: Record, schedule: Schedule | None, now_ms: int) -> list[
     return [moment(fire) for fire in schedule.spec.upcoming(after, _NEXT_FIRES)]
 
 
-def _live(queue: str, facts: Facts) -> JobInfo:
-    envelope = facts.envelope
-    assert envelope is not None, "only a live job has an envelope"
-    lane = _lane(queue, facts.place)
-    return JobInfo(
-        id=facts.id,
-        queue=queue,
-        state=facts.state,
-        run=facts.generation,
-        event=envelope.event,
-        data=_data(envelope.data),
-        partition=lane.partition if lane else None,
-        priority=lane.priority if lane else None,
-        attempt=envelope.failures + 1,
-        deliveries=envelope.deliveries + facts.delivered,
-        created_at=moment(envelope.created_at),
-        due_at=None if facts.due_ms is None else moment(facts.due_ms),
-        worker=facts.consumer or None,
-        options=from_json(envelope.options) if envelope.options else {},
-        errors=from_json(envelope.errors) if envelope.errors else [],
-        reason=_PUT_ASIDE if lane and lane.event and facts.state == "waiting" else None,
-    )
-
-
-def _ended(queue: str, facts: Facts) -> JobInfo:
-    end, letter = facts.end, facts.letter
-    state = facts.state
-    is_dead = state == "dead"
-    return JobInfo(
-        id=facts.id,
-        queue=queue,
-        state=state,
-        run=end.generation if end is not None else letter.run if letter is not None else None,
-        event=letter.event if is_dead and letter is not None else None,
-        data=letter.data if is_dead and letter is not None else None,
-        errors=letter.errors if is_dead and letter is not None else [],
-        result=from_json(end.value) if end is not None and state == "completed" else None,
-        reason=end.value.decode() if end is not None and state == "cancelled" else None,
-        letter=letter if is_dead else None,
-    )
-
-
-def _lane(queue: str, place: str) -> Lane | None:
-    found = listed_lanes(queue, [place.removesuffix(":front").encode()])
-    return found[0] if found else None
-
-
-def _data(stored: bytes) -> Any:
+def data_of(stored: bytes) -> Any:
+    """Return what JSON says; None for what is none."""
     try:
         return from_json(stored)
     except ValueError:

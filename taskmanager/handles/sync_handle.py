@@ -6,7 +6,7 @@ from typing import Generic
 
 from taskmanager.clients.portal import block
 from taskmanager.handles.handle import JobHandle, R_co
-from taskmanager.handles.info import CancelOutcome, JobState, LogLine, Progress
+from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, Progress
 
 
 class SyncJobHandle(Generic[R_co]):
@@ -44,6 +44,10 @@ class SyncJobHandle(Generic[R_co]):
     def status(self) -> JobState:
         """Return where the job is; see JobHandle.status."""
         return block("handle.status", self._handle.status)
+
+    def info(self) -> JobInfo:
+        """Return what is known of the job; see JobHandle.info."""
+        return block("handle.info", self._handle.info)
 
     def logs(self) -> list[LogLine]:
         """Return what job.logger wrote; see JobHandle.logs."""

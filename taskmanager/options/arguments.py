@@ -173,6 +173,8 @@ class HandlerOptions(TypedDict, total=False):
     repeat           a cron pattern, "@daily" for one, or a dict, see HandlerRepeat: the workers
                      of the queue emit a job at each fire time, exactly one in all. A process
                      that never starts a worker registers nothing
+    keep_data        True: a job's data are kept with its end for result_ttl, so that get_job and
+                     jobs show have them; False
     """
 
     options: Mapping[str, Any] | None
@@ -186,6 +188,7 @@ class HandlerOptions(TypedDict, total=False):
     debounce_max_wait: float | timedelta | None
     debounce_mode: Literal["trailing", "leading"] | None
     repeat: str | HandlerRepeat | None
+    keep_data: bool
 
 
 class RetryOptions(TypedDict, total=False):

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumers.errors import UnknownOption
 from taskmanager.errors import ConflictingOptions, InvalidOption
-from taskmanager.options.checks import positive_s, whole_ms, whole_number
+from taskmanager.options.checks import positive_s, truth, whole_ms, whole_number
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS, handler_debounce
 from taskmanager.options.processor import check_retry
 from taskmanager.options.tables import HANDLER, REGISTER
@@ -54,4 +54,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "retry": lambda _, given: check_retry(given),
     "payload": lambda _, given: given,
     "repeat": lambda _, given: given,
+    "keep_data": truth,
 }

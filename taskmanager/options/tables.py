@@ -165,7 +165,8 @@ _EMIT_OBJECT = (
 EMIT_OBJECT = Table("emit's dict", *_EMIT_OBJECT)
 EMIT_ITEM = Table("an item of emit_many", *_EMIT_OBJECT)
 _HANDLER_OPTIONS = (
-    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat")
+    *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat"),
+    Option("keep_data"),
 )  # fmt: skip
 # What registerHandler takes as keywords or in its dicts, and its options={}.
 REGISTER = Table(

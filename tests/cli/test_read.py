@@ -166,6 +166,15 @@ def test_a_completed_job_is_shown_with_its_result_and_progress(run: Run, work: W
     assert text.endswith('result\n  {"got": 1}\n')
     assert (found["state"], found["result"]) == ("completed", {"got": 1})
     assert found["progress"]["note"] == "half"
+    assert re.search(r"^event +note$", text, re.MULTILINE)
+    assert re.search(r"^attempts +1\nworker +\S+\ncreated at +\S+Z$", text, re.MULTILINE)
+    assert re.search(r"^finished at +\S+Z\ntook +[\d.]+m?s$", text, re.MULTILINE)
+    assert "last started at" not in text
+    assert "\ndata" not in text
+    times = [found[it] for it in ("created_at", "started_at", "last_started_at", "finished_at")]
+    assert all(map(ISO.fullmatch, times))
+    assert times == sorted(times)
+    assert (found["attempts"], found["workers"]) == (1, [found["worker"]])
 
 
 def test_a_dead_job_is_shown_with_its_letter(run: Run, work: Work) -> None:
@@ -177,6 +186,7 @@ def test_a_dead_job_is_shown_with_its_letter(run: Run, work: Work) -> None:
     assert "died of failed\n  Traceback" in text
     assert text.endswith("  OSError: cannot do x\n")
     assert (found["state"], found["letter"]["reason"]) == ("dead", "failed")
+    assert found["error_type"] == found["errors"][0]["type"] == "builtins.OSError"
 
 
 def test_a_job_prints_its_log(run: Run, work: Work) -> None:
@@ -262,10 +272,13 @@ def test_a_letter_is_shown_with_its_history_and_traceback(run: Run, work: Work) 
     found = json.loads(run("dlq", "show", "id-x", "--json").stdout)
 
     assert re.search(r"^reason +failed$", text, re.MULTILINE)
-    assert re.search(r"^  \S+Z  attempt 1, delivery 1  OSError: cannot do x$", text, re.MULTILINE)
+    assert re.search(
+        r"^  \S+Z  attempt 1, delivery 1 on \S+  OSError: cannot do x$", text, re.MULTILINE
+    )
     assert "\nerror\n  Traceback" in text
     assert found["errors"][0]["error"] == "OSError: cannot do x"
-    assert ISO.fullmatch(found["errors"][0]["at"])
+    assert found["errors"][0]["type"] == "builtins.OSError"
+    assert all(ISO.fullmatch(found["errors"][0][time]) for time in ("at", "started"))
 
 
 def test_a_foreign_entry_is_shown_and_cannot_be_replayed(

@@ -141,5 +141,5 @@ async def test_a_misspelt_event_is_said_at_the_emit_and_by_the_worker_and_shown_
 
 
 async def is_put_aside(tm: TaskManager[Any], job_id: str) -> bool:
-    info = await tm.get_job("default", job_id)
+    info = await tm.get_job(job_id)
     return info is not None and "does not handle its event" in (info.reason or "")

@@ -24,6 +24,7 @@ from taskmanager import (
     Job,
     JobCancelled,
     JobFailed,
+    JobNotFound,
     NotReplayable,
     RedisUnavailable,
     ResultExpired,
@@ -129,9 +130,9 @@ async def test_while_it_waits_for_its_retry_a_job_can_be_read(tm: TaskManager) -
     await aeventually(lambda: _has_status(handle, "retrying"))
     await tm.drain()
 
-    info = await tm.get_job("default", handle.id)
+    info = await tm.get_job(handle.id)
     assert info is not None
-    assert (info.event, info.data, info.attempt, info.run) == ("fails", [1], 2, handle.run)
+    assert (info.event, info.data, info.attempts, info.run) == ("fails", [1], 1, handle.run)
     assert info.due_at is not None
     assert info.due_at > datetime.now(UTC) + timedelta(seconds=20)
     assert info.options == {"correlation_id": "c"}
@@ -387,10 +388,11 @@ async def test_the_result_of_a_job_long_gone_is_an_error_at_once(
     handle = await tm.emit("a")
     await tm.drain()
 
-    for gone in (handle, tm.handle("never-there")):
-        with pytest.raises(ResultExpired, match="nothing is kept of this run"):
-            await gone.result()
-    assert await tm.get_job("default", handle.id) is None
+    for gone, error in ((handle, ResultExpired), (tm.handle("never-there"), JobNotFound)):
+        for ask in (gone.result, gone.info):
+            with pytest.raises(error, match="result_ttl"):
+                await ask()
+    assert await tm.get_job(handle.id) is None
 
 
 async def test_waiting_costs_no_polling(tm: TaskManager, redis: redis_py.Redis) -> None:
@@ -431,7 +433,7 @@ async def test_logs_and_progress_can_be_read(tm: TaskManager, redis: redis_py.Re
     assert before <= lines[0].at <= lines[1].at
     progress = await handle.progress()
     assert progress is not None
-    assert progress[1:] == (3.0, 4.0, "nearly")
+    assert (progress.done, progress.total, progress.note) == (3.0, 4.0, "nearly")
     assert await tm.handle("other").progress() is None
 
 
@@ -469,7 +471,7 @@ def test_a_script_reads_by_blocking(server: RedisServer) -> None:
         assert tm.sync.handle(handle.id).result(timeout=PATIENCE) == 1
         with pytest.raises(JobFailed, match="ZeroDivisionError"):
             tm.sync.emit("a", data=0, id="zero").result(timeout=PATIENCE)
-        info = tm.sync.get_job("default", "zero")
+        info = tm.sync.get_job("zero")
         assert info is not None
         assert info.state == "dead"
         assert [it.id for it in tm.sync.dlq.list()] == ["zero"]

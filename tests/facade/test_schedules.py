@@ -21,6 +21,7 @@ from taskmanager import (
     InvalidSchedule,
     Job,
     JobHandle,
+    JobNotFound,
     NoSuchSchedule,
     QueueFull,
     RedisUnavailable,
@@ -85,17 +86,17 @@ async def test_before_its_fire_time_the_job_is_delayed_and_its_result_waited_for
 
     assert await handle.status() == "delayed"
     assert await tm.handle(handle.id).status() == "delayed"
-    info = await tm.get_job("default", handle.id)
+    info = await tm.get_job(handle.id)
     assert info is not None
     assert (info.state, info.event, info.run, info.data) == ("delayed", "tick", None, {})
     assert info.due_at == (await only(tm)).next_fires[0]
     await aeventually(lambda: not waiting.done())
     # Once no schedule is going to emit it there is nothing to wait for.
     await tm.schedule("tick").remove()
-    with pytest.raises(ResultExpired):
+    with pytest.raises(JobNotFound):
         await waiting
     assert await handle.status() == "unknown"
-    assert await tm.get_job("default", handle.id) is None
+    assert await tm.get_job(handle.id) is None
 
 
 async def test_waiting_for_a_fire_outlasts_an_outage(server: RedisServer, make: Make) -> None:
@@ -109,7 +110,7 @@ async def test_waiting_for_a_fire_outlasts_an_outage(server: RedisServer, make: 
     await asyncio.sleep(1.2)  # longer than from one look to the next
     assert not waiting.done()
     server.start()
-    with pytest.raises(ResultExpired):
+    with pytest.raises(JobNotFound):
         await waiting
 
 

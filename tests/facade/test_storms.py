@@ -146,7 +146,7 @@ async def test_a_storms_job_is_debounced_until_it_is_due(tm: TaskManager) -> Non
     handle = await tm.emit("work", debounce=timedelta(minutes=1))
 
     assert await handle.status() == "debounced"
-    info = await tm.get_job("default", handle.id)
+    info = await tm.get_job(handle.id)
     assert info is not None
     assert info.due_at is not None
     left = info.due_at - info.created_at  # type: ignore[operator]
@@ -173,7 +173,7 @@ async def test_an_endless_storm_is_put_off_for_the_longest_wait_only(tm: TaskMan
         "options": {"debounceMaxWait": 60},
     }
     first = await tm.emit("work", data=0, **options)
-    info = await tm.get_job("default", first.id)
+    info = await tm.get_job(first.id)
     assert info is not None
     due_at = info.due_at
 
@@ -181,7 +181,7 @@ async def test_an_endless_storm_is_put_off_for_the_longest_wait_only(tm: TaskMan
         await tm.emit("work", data=n, **options)
         await asyncio.sleep(0.01)  # so that the window alone would put it off
 
-    info = await tm.get_job("default", first.id)
+    info = await tm.get_job(first.id)
     assert info is not None
     assert info.due_at == due_at
     assert info.data == 19
@@ -333,7 +333,7 @@ async def test_a_group_that_only_reads_along_keeps_no_job_from_being_cancelled(
     lane = KEYS.lane(Lane("default"))
     redis.xgroup_create(lane, group, "0")
     redis.xreadgroup(group, "somebody", {lane: ">"})
-    info = await tm.get_job("default", "7")
+    info = await tm.get_job("7")
 
     assert info is not None
     assert (info.state, info.worker) == ("waiting", None)

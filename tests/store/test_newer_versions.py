@@ -22,7 +22,7 @@ from consumers.store.keys import bucket
 from consumers.store.pause_state import PauseState
 from consumers.store.settling import Settlement
 from consumers.upkeep.relay import Relay
-from taskmanager.handles.info import info_of
+from taskmanager.handles.known import info_of
 from tests.support.queue import Queue, foreign_value, new_job
 from tests.support.servers import RedisServer
 

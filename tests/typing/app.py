@@ -263,8 +263,10 @@ async def parent(job: Job[Any], ctx: Context) -> None:
 
 async def read(handle: JobHandle) -> None:
     assert_type(await handle.status(), JobState)
+    assert_type(await handle.status() == "completed", bool)
+    assert_type(await handle.info(), JobInfo)
     assert_type(await handle.logs(), list[LogLine])
-    assert_type(await tm.get_job("default", handle.id), JobInfo | None)
+    assert_type(await tm.get_job(handle.id), JobInfo | None)
     assert_type(await tm.stats("default"), QueueStats)
     assert_type(await tm.dlq.list(), list[DeadLetter])
     assert_type(await tm.dlq.replay("7"), JobHandle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from taskmanager.cli import parameters
 from taskmanager.cli.exits import FAILURE, Exit
 from taskmanager.cli.objects import as_json, happened, job_object, line_object
-from taskmanager.cli.output import data, fields, section, time_of
+from taskmanager.cli.output import age_of, data, fields, section, time_of
 from taskmanager.cli.session import answer
 from taskmanager.escapes import escaped
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from taskmanager.manager import TaskManager
 
 _FIELDS = (
-    "id", "queue", "event", "state", "run", "priority", "partition", "attempt", "deliveries",
-    "created_at", "due_at", "worker", "reason",
+    "id", "queue", "event", "state", "reason", "run", "priority", "partition", "attempts",
+    "deliveries", "worker", "created_at", "due_at", "started_at", "last_started_at",
+    "finished_at",
 )  # fmt: skip
 
 
@@ -35,7 +37,11 @@ def jobs() -> None:
 @parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
-    """Show all that is known of a job: where it is, its data, errors, result and progress."""
+    """Show all that is known of a job: where it is, its times, data, errors, result, progress.
+
+    Of one that has ended that is known for result_ttl (300 s), of a dead one as long as its
+    letter. Its data are kept with its end where its handler has keep_data=True.
+    """
     info, progress = answer(context, lambda tm: _job(tm, queue, job_id))
     click.echo(as_json(job_object(info, progress)) if as_object else _shown(info, progress))
 
@@ -86,7 +92,7 @@ def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> 
 
 
 async def _job(tm: TaskManager[Any], queue: str, job_id: str) -> tuple[JobInfo, Progress | None]:
-    info = await tm.get_job(queue, job_id)
+    info = await tm.get_job(job_id, queue)
     if info is None:
         raise _no_job(job_id, queue)
     return info, await tm.handle(job_id, queue).progress()
@@ -95,7 +101,7 @@ async def _job(tm: TaskManager[Any], queue: str, job_id: str) -> tuple[JobInfo, 
 async def _lines(tm: TaskManager[Any], queue: str, job_id: str) -> Sequence[LogLine]:
     lines = await tm.handle(job_id, queue).logs()
     # A log outlives its job's result: no job is an error only without a log.
-    if not lines and await tm.get_job(queue, job_id) is None:
+    if not lines and await tm.get_job(job_id, queue) is None:
         raise _no_job(job_id, queue)
     return lines
 
@@ -110,12 +116,17 @@ def _no_job(job_id: str, queue: str) -> Exit:
 
 def _shown(info: JobInfo, progress: Progress | None) -> str:
     pairs: list[tuple[str, object]] = [(name, getattr(info, name)) for name in _FIELDS]
+    if info.last_started_at == info.started_at:
+        pairs = [it for it in pairs if it[0] != "last_started_at"]
+    pairs += [("took", _between(info.last_started_at, info.finished_at))]
+    if len(set(info.workers)) > 1:
+        pairs.append(("workers", ", ".join(info.workers)))
     if info.options:
         pairs.append(("options", data(info.options)))
     if progress is not None:
         pairs.append(("progress", _progress(progress)))
     shown = [fields(pairs)]
-    if info.event is not None:
+    if info.data is not None or (info.event is not None and info.finished_at is None):
         shown.append(section("data", data(info.data)))
     if info.errors:
         shown.append(section("errors", errors_of(info.errors)))
@@ -129,10 +140,23 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
 def errors_of(errors: Sequence[dict[str, Any]]) -> str:
     """Return a line an error of a job's history."""
     return "\n".join(
-        f"{time_of(happened(it))}  attempt {it['attempt']}, delivery {it['delivery']}  "
-        f"{escaped(it['error'])}"
+        f"{time_of(happened(it))}  attempt {it['attempt']}, delivery {it['delivery']}"
+        f"{_where(it)}  {escaped(it['error'])}"
         for it in errors
     )
+
+
+def _where(error: dict[str, Any]) -> str:
+    worker = error.get("worker")
+    return f" on {escaped(str(worker))}" if worker else ""
+
+
+def _between(start: datetime | None, end: datetime | None) -> str | None:
+    """Return how long the last run took, from its start to when its end was recorded."""
+    if start is None or end is None:
+        return None
+    ms = max(0, round((end - start).total_seconds() * 1000))
+    return f"{ms}ms" if ms < 1000 else age_of(ms)
 
 
 def _progress(progress: Progress) -> str:

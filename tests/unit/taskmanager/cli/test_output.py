@@ -16,7 +16,7 @@ from taskmanager.cli.objects import as_json, job_object, letter_object, plain
 from taskmanager.cli.output import age_of, brief, data, fields, section, table
 from taskmanager.cli.units import duration, milliseconds, rate
 from taskmanager.escapes import escaped
-from taskmanager.handles.info import JobInfo, LogLine, Progress
+from taskmanager.handles.info import JobInfo, JobState, LogLine, Progress
 
 NOWHERE = "redis://alice:s3cret@127.0.0.1:1/0"
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
@@ -123,7 +123,7 @@ def test_a_letter_is_one_object_with_the_times_of_its_errors_as_text() -> None:
 
 
 def test_a_job_is_one_object_with_its_letter_and_progress() -> None:
-    info = JobInfo("7", "mail", "dead", 4, letter=letter())
+    info = JobInfo("7", "mail", JobState.DEAD, 4, letter=letter())
 
     found = job_object(info, Progress(NOON, 1.0, None, "half"))
 
@@ -131,7 +131,7 @@ def test_a_job_is_one_object_with_its_letter_and_progress() -> None:
     assert found["progress"] == {
         "at": "2026-03-01T12:00:00.250Z", "done": 1.0, "total": None, "note": "half",
     }  # fmt: skip
-    assert job_object(JobInfo("7", "mail", "waiting", 4), None)["letter"] is None
+    assert job_object(JobInfo("7", "mail", JobState.WAITING, 4), None)["letter"] is None
 
 
 def test_json_holds_no_control_characters() -> None:
