@@ -50,7 +50,8 @@ def read_facts(kept: bytes) -> RunFacts | None:
         created_at=since,
         first_started=_at(since, only or first),
         last_started=_at(since, only or last),
-        finished_at=int(finished),
+        # The worker knows Redis' clock to some ms: none ends before it began.
+        finished_at=max(int(finished), _at(since, only or last) or since),
         attempts=int(attempts or bool(only)),
         error_type=known.get(b"t", b"").decode("utf-8", "replace"),
         errors=known.get(b"e", b""),

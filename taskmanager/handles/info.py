@@ -112,7 +112,7 @@ class JobInfo:
     errors           its last 10 errors, oldest first, each as DeadLetter says
     error_type       the class of its last error, as "builtins.ValueError"
     result           what the handler of a completed one returned
-    reason           why one was cancelled, or why one that waits was put aside
+    reason           why one was cancelled, or why one that waits was put off or aside
     letter           the dead letter of a dead one
     """
 

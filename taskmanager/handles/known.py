@@ -13,6 +13,7 @@ from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.facts import End, Facts
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.jobs.names import worker_of
+from consumers.jobs.past import errors_in, reason_in
 from consumers.jobs.run_facts import RunFacts, read_facts
 from taskmanager.handles.info import JobInfo, JobState, data_of, moment
 
@@ -79,8 +80,15 @@ def _live(queue: str, facts: Facts, started_ms: int) -> JobInfo:
         options=from_json(envelope.options) if envelope.options else {},
         errors=errors,
         error_type=_last(errors, "type", str),
-        reason=_PUT_ASIDE if lane and lane.event and state is JobState.WAITING else None,
+        reason=None if runs else _why_it_waits(envelope.errors, lane, state),
     )
+
+
+def _why_it_waits(noted: bytes, lane: Lane | None, state: JobState) -> str | None:
+    if lane and lane.event and state is JobState.WAITING:
+        return _PUT_ASIDE
+    listed = data_of(noted)
+    return reason_in(listed) if isinstance(listed, list) else None
 
 
 def _ended(queue: str, job_id: str, end: End | None, letter: DeadLetter | None) -> JobInfo:
@@ -173,7 +181,7 @@ def _workers(errors: Sequence[_Error]) -> list[str]:
 
 
 def _errors(stored: bytes) -> list[dict[str, Any]]:
-    return _dicts(data_of(stored)) if stored else []
+    return errors_in(_dicts(data_of(stored))) if stored else []
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

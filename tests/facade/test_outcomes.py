@@ -797,3 +797,25 @@ async def test_a_policy_function_that_raises_keeps_the_handlers_error(tm: TaskMa
     assert "the cause" in letter.error
     assert "no policy today" in letter.error
     assert "the cause" in letter.errors[-1]["error"]
+
+
+async def test_why_a_job_was_put_off_is_told_until_it_fails(tm: TaskManager) -> None:
+    @tm.registerHandler(event="x", max_retries=1, retry_delay_ms=60_000)
+    async def handler(job: Job[Any]) -> None:
+        if job.delivery == 1:
+            raise Snooze(1, "the shop\nis closed")
+        assert job.errors == []
+        assert (await tm.handle(job.id).info()).reason is None
+        raise ValueError("sold out")
+
+    handle = await tm.emit("x", data={"n": 1})
+    await tm.pause()
+    await tm.start()
+    await tm.resume()
+    seen = set()
+    while not (info := await handle.info()).errors:
+        seen.add(info.reason)
+        await asyncio.sleep(0.005)
+
+    assert "the shop is closed" in seen
+    assert (info.reason, info.errors[0]["error"]) == (None, "ValueError: sold out")

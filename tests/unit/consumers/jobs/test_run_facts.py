@@ -44,6 +44,7 @@ def test_starts_are_read_as_they_were_written(
     found = read_facts(stored[1:])
     assert found is not None
     assert (found.first_started, found.last_started, found.attempts) == expected
+    assert found.finished_at == max(FINISHED, found.last_started or 0)
 
 
 def test_parts_hold_no_space_and_come_back_as_they_were() -> None:
