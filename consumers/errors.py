@@ -111,7 +111,11 @@ def _hint(given: object, allowed: list[str]) -> str:
     snake = _HUMP.sub("_", str(given)).lower()
     name = _KNOWN_AS.get(snake, snake)
     if name not in allowed:
-        return ""
+        # Imported here, for errors only.
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, allowed, n=1)
+        return f" (did you mean {near[0]!r}?)" if near else ""
     return ", it is said in 'repeat'" if name == "repeat" else f", it is called {name!r}"
 
 

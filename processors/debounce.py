@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from redis.exceptions import RedisError
 
 from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
+from consumers.errors import InvalidInput
 from consumers.jobs.guards import Mode, debounced, digest_of
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Completed
@@ -43,6 +44,21 @@ class DebounceManager:
     window_ms: int
     longest_ms: int | None = None
     mode: Mode = "trailing"
+
+    def __post_init__(self) -> None:
+        for name in ("window_ms", "longest_ms"):
+            given = getattr(self, name)
+            if not (type(given) is int and given >= 1) and (
+                given is not None or name == "window_ms"
+            ):
+                raise InvalidInput(
+                    f"{name} {given!r} of a DebounceManager is not allowed: give whole "
+                    "milliseconds, at least 1"
+                )
+        if self.mode not in get_args(Mode):
+            raise InvalidInput(
+                f"mode {self.mode!r} is not allowed: give {' or '.join(get_args(Mode))}"
+            )
 
     def guard(self, event: str, partition: str, group: str) -> str:
         """Return the guard of an emit; emits of one group become one run."""

@@ -50,7 +50,7 @@ class ConflictingOptions(InvalidInput):
     """Raised when one option was given under two names, or in two places, and differs."""
 
     def __init__(self, first: str, second: str, where: str) -> None:
-        super().__init__(f"{first} and {second} of {where} say different things: give one of them")
+        super().__init__(f"{first} and {second} of {where} cannot be combined: give one of them")
 
 
 class InvalidHandler(InvalidInput):

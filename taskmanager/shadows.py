@@ -65,14 +65,22 @@ def _file_unless_ours(name: str, loaded: ModuleType) -> str | None:
 
 
 def _is_ours(name: str, places: Iterable[str]) -> bool:
-    if any(os.path.dirname(os.path.abspath(it)) == _HOME for it in places):
-        return True
     inside = list(places)
+    if any(os.path.dirname(os.path.abspath(it)) == _HOME for it in inside):
+        first = os.path.join(inside[0], _PACKAGES[name][0])
+        # Another distribution may have written over ours.
+        if os.path.exists(first) or os.path.exists(f"{first}.py"):
+            return True
     return all(PathFinder.find_spec(f"{name}.{it}", inside) for it in _PACKAGES[name])
 
 
 def _explained(name: str, file: str) -> str:
     ending = os.path.splitext(file)[1]
+    if os.path.abspath(file) == os.path.join(_HOME, name):
+        return (
+            f"{file} is not the package {name!r} that taskmanager brings: another distribution has "
+            "been installed over it. Uninstall that one, and install taskmanager anew"
+        )
     return (
         f"{file} has the name of the package {name!r} that taskmanager brings "
         f"({os.path.join(_HOME, name)}), and only one of them can be imported: rename yours, for "

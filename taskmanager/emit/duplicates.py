@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -34,20 +35,38 @@ _NONE = "none"
 
 
 class Pace:
-    """Gives out turns, one in so many seconds, to whatever threads ask."""
+    """Gives out turns, one in so many seconds, to whatever threads ask.
+
+    A client that closes cannot wait: it takes one of some spare turns, which come back as slowly.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._next = time.monotonic()
+        self._next = self._refilled = time.monotonic()
+        self._spare = float(_MOST_WAITING)
         self._lock = threading.Lock()
 
-    def take(self) -> float:
-        """Return the seconds until a turn, which nobody else gets."""
+    @property
+    def until_free(self) -> float:
+        """The seconds until there is a turn again."""
+        return max(0.0, self._next - time.monotonic())
+
+    def try_take(self, *, closing: bool) -> bool:
+        """Take a turn, if there is one now."""
         with self._lock:
             now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._seconds
-            return turn - now
+            if now >= self._next:
+                self._next = now + self._seconds
+                return True
+            return closing and self._take_spare(now)
+
+    def _take_spare(self, now: float) -> bool:
+        back = (now - self._refilled) / self._seconds
+        self._spare, self._refilled = min(_MOST_WAITING, self._spare + back), now
+        if self._spare < 1:
+            return False
+        self._spare -= 1
+        return True
 
 
 class Duplicates:
@@ -55,14 +74,14 @@ class Duplicates:
 
     In the background, one at each turn of the pace, which all clients share: of those that
     wait for that, one for each event and each way to ask for it, and the others are counted.
-    A client that closes has all of them compared at once.
+    A client that closes has them compared at once, as far as there are turns to spare.
     """
 
     def __init__(self, client: Client, pace: Pace) -> None:
         self._client = client
         self._pace = pace
         self._waiting: dict[tuple[object, ...], tuple[NewJob, Emitted]] = {}
-        self._looking = False
+        self._looking = self._has_said = False
         # Dropped, and not to be compared, since that was said last.
         self._others = 0
 
@@ -81,9 +100,15 @@ class Duplicates:
         try:
             while self._waiting:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._pace.take()):
+                    async with asyncio.timeout(self._pace.until_free):
                         await self._client.closing.wait()
-                await self._look_at(*self._waiting.pop(next(iter(self._waiting))))
+                closing = self._client.closing.is_set()
+                if self._pace.try_take(closing=closing):
+                    await self._look_at(*self._waiting.pop(next(iter(self._waiting))))
+                elif closing:
+                    self._others += len(self._waiting)
+                    self._waiting.clear()
+                    self._say_others()
         except Exception as error:
             # Redis may be away: that is no reason to hold up the end of a program.
             logger.debug("live jobs could not be looked at: %s", error)
@@ -103,23 +128,31 @@ class Duplicates:
             facts = await self._client.inspector(queue).job(job.id)
         return info_of(queue, facts) if facts.generation == live.run else None
 
+    def _say_others(self) -> None:
+        """Say how many were not compared, to a program that was told of one."""
+        others, self._others = self._others, 0
+        if others and self._has_said:
+            logger.warning("%s more emits were dropped and not compared", f"{others:,}")
+
     def _say(self, job: NewJob, differences: list[str]) -> None:
+        self._has_said = True
         others, self._others = self._others, 0
         more = f"; {others:,} more emits were dropped and not compared" if others else ""
         logger.warning(
             "an emit of event %r to queue %r added nothing: its id is that of live job %s, which "
-            "has other options: %s. For a job of its own give deduplicate=False, or another id%s",
+            "differs: %s. For a job of its own give deduplicate=False, or another id%s",
             job.event, job.lane.queue, job.id, ", ".join(differences), more,
         )  # fmt: skip
 
 
 def differing(job: NewJob, live: JobInfo) -> list[str]:
-    """Return which options of an emit differ from those of a live job, and how, in words.
+    """Return what of an emit differs from a live job, and how, in words.
 
-    Only what the emit could mean to change: when it runs, how soon, and for how long.
+    Only what the emit could mean to change: what runs, when, how soon, and for how long.
     """
     given = from_json(job.options) if job.options else {}
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
+        "event": (live.event, job.event),
         "delay": _delays(job, live),
         # It is not known of a job that is put off.
         "priority": (
@@ -129,11 +162,12 @@ def differing(job: NewJob, live: JobInfo) -> list[str]:
         "timeout": (_seconds(live.options.get("timeout")), _seconds(given.get("timeout"))),
         "expires": (_expiry(live.options), _expiry(given)),
     }
-    return [
-        f"{name} {there} there and {here} here"
+    found = [
+        f"{name} is {there} there, and {here} was asked for"
         for name, (there, here) in pairs.items()
         if there != here
     ]
+    return found if live.data == from_json(job.data) else [*found, "its data are others"]
 
 
 def _delays(job: NewJob, live: JobInfo) -> tuple[str, str]:
@@ -143,9 +177,12 @@ def _delays(job: NewJob, live: JobInfo) -> tuple[str, str]:
         until = moment(int(job.due))
         here = _time(until) if until.timestamp() > time.time() else _NONE
         return (_NONE if due is None else _time(due)), here
-    here = _seconds(int(job.due) / 1000 if job.due else None)
+    asked = int(job.due) / 1000 if job.due else 0.0
+    here = _seconds(asked or None)
     if due is None or live.created_at is None:
-        return _NONE, here
+        # It may have had a delay that is over; one that would not be over it had not.
+        since = time.time() - live.created_at.timestamp() if live.created_at else math.inf
+        return (_NONE, here) if asked > since else (here, here)
     return _seconds((due - live.created_at).total_seconds()), here
 
 

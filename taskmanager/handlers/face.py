@@ -21,6 +21,7 @@ class HandlerFace:
     def __init__(self, include: Iterable[str | ModuleType]) -> None:
         self._registry = Registry()
         self._modules = Modules(include)
+        self._registry.unhandled.may_come = lambda: not self._modules.are_imported
         self._alerts = Alerts()
 
     @overload

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
@@ -31,6 +32,11 @@ class Modules:
     def names(self) -> list[str]:
         """The names of the modules, in the order they were given."""
         return list(self._names)
+
+    @property
+    def are_imported(self) -> bool:
+        """Whether each of them is imported, by whomever."""
+        return all(name in sys.modules for name in self._names)
 
     def add(self, modules: Iterable[object]) -> None:
         """Include more modules, by import path or as modules."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 
 from consumers.jobs.texts import duration
@@ -12,24 +12,32 @@ logger = logging.getLogger("taskmanager.handlers")
 
 # Names come from whoever emits: beyond so many nobody reads the lines, and they take memory.
 _MOST_SAID = 1000
+# How near two names are is computed on the event loop, and takes as long as both together say.
+_MOST_NEAREST, _LONGEST, _MOST_COMPARED = 20, 64, 200
+# By how many letters a misspelt name is longer or shorter.
+_LETTERS = 3
 
 
 class Unhandled:
     """Warns of events that are emitted or handed on in a process that handles others.
 
-    handled are the (queue, event) of the handlers, as they are at each call.
+    handled are the (queue, event) of the handlers, as they are at each call. may_come says
+    whether more will be registered: then an emit says nothing about those that are not there.
     """
 
     def __init__(self, handled: Collection[tuple[str, str]]) -> None:
         self._handled = handled
         self._said: set[tuple[str, str, str]] = set()
+        self.may_come: Callable[[], bool] = lambda: False
 
     def emitted(self, queue: str, event: str) -> None:
         """Say that an emit has no handler here, if this process has others for its queue."""
-        if self._is_new("emitted", queue, event) and any(it == queue for it, _ in self._handled):
+        if not any(it == queue for it, _ in self._handled) or self.may_come():
+            return
+        if self._is_new("emitted", queue, event):
             logger.warning(
-                "event %r is emitted to queue %r, and no handler for it is registered here%s: "
-                "its jobs wait for a worker that has one",
+                "event %r is emitted to queue %r, and no handler for it is registered in this "
+                "process%s: its jobs wait for a worker that has one",
                 event, queue, self._nearest(queue, event),
             )  # fmt: skip
 
@@ -37,8 +45,8 @@ class Unhandled:
         """Say that this worker has no handler for a job, which waits deadline seconds for one."""
         if self._is_new("handed on", queue, event):
             logger.warning(
-                "no handler here for event %r in queue %r%s: its jobs wait up to %s for a worker "
-                "that has one, then they are dead letters",
+                "this worker has no handler for event %r in queue %r%s: its jobs wait up to %s for "
+                "a worker that has one, then they are dead letters",
                 event, queue, self._nearest(queue, event), duration(deadline),
             )  # fmt: skip
 
@@ -47,9 +55,20 @@ class Unhandled:
         if key in self._said or len(self._said) >= _MOST_SAID:
             return False
         self._said.add(key)
+        if len(self._said) == _MOST_SAID:
+            logger.warning(
+                "%s events without a handler were said: of further ones nothing is",
+                f"{_MOST_SAID:,}",
+            )
         return True
 
     def _nearest(self, queue: str, event: str) -> str:
-        names = [name for its, name in self._handled if its == queue]
-        found = get_close_matches(event, names, n=1)
+        if len(self._said) > _MOST_NEAREST or len(event) > _LONGEST:
+            return ""
+        names = [
+            name
+            for its, name in self._handled
+            if its == queue and abs(len(name) - len(event)) <= _LETTERS
+        ]
+        found = get_close_matches(event, names[:_MOST_COMPARED], n=1)
         return f" (did you mean {found[0]!r}?)" if found else ""

@@ -32,7 +32,12 @@ class ResultReader:
         """Return the result in its JSON; raises InvalidResult when the annotation refuses it."""
         try:
             validator = self._validator
-            return from_json(stored) if validator is None else read_again(validator, stored)
+            if validator is not None:
+                return read_again(validator, stored)
+            value = from_json(stored)
+            if not _fits(value, self._wanted):
+                raise TypeError(f"it is {type(value).__name__}")
+            return value
         except ValidationError as error:
             raise InvalidResult(job_id, self._text, faults_in(error), from_json(stored)) from None
         except Exception as error:
@@ -48,15 +53,19 @@ class ResultReader:
     @cached_property
     def _validator(self) -> Any:
         """What reads a result; None when JSON gives it as it was."""
-        if self._annotation is inspect.Signature.empty:
-            return None
-        wanted = _returned(evaluated(self._function, self._annotation))
-        if _is_plain(wanted):
+        if _is_plain(self._wanted):
             return None
         # Imported here: who returns plain values does not wait for all of pydantic.
         from pydantic import TypeAdapter
 
-        return TypeAdapter(wanted).validator
+        return TypeAdapter(self._wanted).validator
+
+    @cached_property
+    def _wanted(self) -> Any:
+        """The type of a result; Any where nothing says it."""
+        if self._annotation is inspect.Signature.empty:
+            return Any
+        return _returned(evaluated(self._function, self._annotation))
 
     @cached_property
     def _annotation(self) -> Any:
@@ -85,3 +94,22 @@ def _is_plain(wanted: Any) -> bool:
         return wanted in _AS_THEY_ARE or isinstance(wanted, typing.TypeVar)
     except TypeError:
         return False
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Whether a value out of JSON is of a plain type."""
+    origin, parts = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in _UNIONS:
+        return any(_fits(value, it) for it in parts)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(it, parts[0]) for it in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(it, parts[1]) for it in value.values())
+    if wanted in (Any, object) or isinstance(wanted, typing.TypeVar):
+        return True
+    if wanted in (None, type(None)):
+        return value is None
+    # True is an int to Python, and an int may stand for a float.
+    if isinstance(value, bool) or wanted is bool:
+        return wanted is bool and isinstance(value, bool)
+    return isinstance(value, (int, float) if wanted is float else wanted)

@@ -112,10 +112,11 @@ def named_by(handler: object, names: list[tuple[str, str]], queue: object) -> tu
         allowed = f"it is a task: await {name}.emit(...), or give its name {event!r}"
     elif names:
         places = ", ".join(f"{event!r} in queue {its!r}" for its, event in names)
-        where = "" if queue is None else f", none or several of them in queue {queue!r}"
+        number = "several" if fitting else "none"
+        where = "" if queue is None else f", {number} of them in queue {queue!r}"
         allowed = f"it handles {places}{where}: give the event's name"
     else:
-        allowed = "it is registered for no event here: register it, or give the event's name"
+        allowed = "it is not registered as a handler here: register it, or give the event's name"
     raise InvalidOption("event", handler, allowed)
 
 
@@ -224,7 +225,14 @@ def _read_object(
     for name in [name for name, value in read.items() if value is None and name != "data"]:
         # As if it was not given; but data may be null.
         del read[name]
-    return read.pop("event", None), *_merged(read)
+    event = read.pop("event", None)
+    if event is None:
+        raise InvalidOption("event", None, 'name it: {"event": "send-email"}')
+    if callable(event):
+        raise InvalidOption(
+            "event", event, "a function is emitted by itself: emit(function, data=...)"
+        )
+    return event, *_merged(read)
 
 
 def _merged(arguments: dict[str, Any]) -> tuple[str, object, dict[str, Any]]:

@@ -107,7 +107,7 @@ async def test_239_ignore_config_errors_makes_unknown_options_warnings(
 ) -> None:
     processor = {"retry": {"maxRetries": 1, "retryDelay": 5}, "dql": {}}
     with pytest.raises(
-        UnknownOption, match="unknown option 'dql' in processor; allowed: retry, dlq"
+        UnknownOption, match=r"unknown option 'dql' in processor.*; allowed: retry, dlq"
     ):
         make(processor=processor)
 
@@ -119,8 +119,8 @@ async def test_239_ignore_config_errors_makes_unknown_options_warnings(
 
     said = [it.getMessage() for it in caplog.records if "it is ignored" in it.getMessage()]
     assert [text.split(";")[0] for text in said] == [
-        "unknown option 'dql' in processor",
-        "unknown option 'retryDelay' in processor's retry",
+        "unknown option 'dql' in processor (did you mean 'dlq'?)",
+        "unknown option 'retryDelay' in processor's retry (did you mean 'retry_delay_ms'?)",
     ]
     assert len(ran) == 2
 

@@ -42,8 +42,8 @@ async def test_an_emit_that_asks_for_something_else_is_a_warning(
     assert [(it.name, it.levelname) for it in caplog.records] == [(LOGGER, "WARNING")]
     assert caplog.messages == [
         "an emit of event 'remind' to queue 'default' added nothing: its id is that of live job "
-        f"{first.id}, which has other options: delay 1 h there and 1 s here, timeout none there "
-        "and 5 s here. For a job of its own give deduplicate=False, or another id"
+        f"{first.id}, which differs: delay is 1 h there, and 1 s was asked for, timeout is none "
+        "there, and 5 s was asked for. For a job of its own give deduplicate=False, or another id"
     ]
 
 
@@ -58,13 +58,13 @@ async def test_many_are_compared_one_by_one_and_the_others_counted(
 
     # Leaving waits for no turn, and nobody had to await them.
     assert looks == ["a"] * 3
-    first, second = [it.partition("options: ")[2] for it in caplog.messages]
+    first, second = [it.partition("differs: ")[2] for it in caplog.messages]
     # Of a batch the higher priority is answered first.
     assert first == (
-        "priority 0 there and 2 here. For a job of its own give deduplicate=False, or another id; "
-        "51 more emits were dropped and not compared"
+        "priority is 0 there, and 2 was asked for. For a job of its own give deduplicate=False, or "
+        "another id; 51 more emits were dropped and not compared"
     )
-    assert second.startswith("priority 0 there and 1 here. ")
+    assert second.startswith("priority is 0 there, and 1 was asked for. ")
     assert second.endswith(" or another id")
 
 
@@ -108,4 +108,4 @@ def test_a_thread_without_an_event_loop_is_told_as_well(
     for expires in (None, 60):
         tm.emit_sync("mail", id="a", expires=expires)
 
-    eventually(lambda: "expires none there and 60 s here" in caplog.text)
+    eventually(lambda: "expires is none there, and 60 s was asked for" in caplog.text)

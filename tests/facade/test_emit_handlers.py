@@ -8,8 +8,10 @@ from datetime import date
 from typing import Any
 
 import pytest
+from pydantic_core import from_json, to_json
 
 from taskmanager import Context, InvalidOption, InvalidPayload, InvalidResult, Job, TaskManager
+from taskmanager.handles.results import ResultReader
 from tests.support.facade import run_all
 
 
@@ -81,9 +83,9 @@ async def test_a_result_that_is_not_what_its_function_says_is_an_error_with_the_
 @pytest.mark.parametrize(
     ("registered", "queue", "message"),
     [
-        ([], None, "it is registered for no event here"),
+        ([], None, "it is not registered as a handler here"),
         (["a", "b"], None, "it handles 'a' in queue 'default', 'b' in queue 'default': give"),
-        (["a"], "other", "none or several of them in queue 'other': give the event's name"),
+        (["a"], "other", "none of them in queue 'other': give the event's name"),
     ],
 )
 async def test_a_handler_whose_event_is_not_clear_is_refused(
@@ -110,3 +112,27 @@ async def test_an_emission_says_where_to_find_what_only_its_handle_has(tm: TaskM
     with pytest.raises(AttributeError, match="no 'result', its handle has: handle = await"):
         emission.result  # type: ignore[attr-defined]  # noqa: B018
     await emission
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "fits"),
+    [
+        (int, 1, True), (int, True, False), (int, "1", False), (float, 5, True), (bool, True, True),
+        (list[int], [1], True), (list[int], ["a"], False), (dict[str, int], {"a": None}, False),
+        (int | None, None, True), (None, None, True), (None, 1, False), (Any, object, True),
+    ],
+)  # fmt: skip
+def test_a_plain_result_is_compared_with_its_annotation(
+    annotation: Any, value: Any, fits: bool
+) -> None:
+    def returns() -> None: ...
+
+    returns.__annotations__["return"] = annotation
+    stored = b"{}" if value is object else to_json(value)
+    read = ResultReader(returns)
+
+    if fits:
+        assert read(stored, "7") == from_json(stored)
+    else:
+        with pytest.raises(InvalidResult, match="cannot be read as"):
+            read(stored, "7")

@@ -468,7 +468,7 @@ async def test_a_job_that_a_newer_version_emitted_waits_for_its_worker(
         ran.append(("old", name))
 
     @new.task(event="greet")
-    async def greet_new(name: str, loud: bool = False) -> str:
+    async def greet_new(name: str, loud: bool = False) -> str | None:
         ran.append(("new", name))
         return f"{name} {loud}"
 

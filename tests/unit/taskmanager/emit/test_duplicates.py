@@ -28,6 +28,7 @@ def until(moment: datetime) -> NewJob:
 
 def live(**fields: Any) -> JobInfo:
     known = {"state": "waiting", "run": 1, "created_at": ADDED, "priority": 0}
+    known |= {"event": "remind", "data": {}}
     return JobInfo("id", "default", **{**known, **fields})
 
 
@@ -48,29 +49,35 @@ AN_HOUR_ON = ADDED + timedelta(hours=1)
         (emitted(delay=0), live(), []),
         (emitted(delay=3600), delayed(3600), []),
         (emitted(delay=0.5), delayed(0.5), []),
-        (emitted(delay=1), delayed(3600), ["delay 1 h there and 1 s here"]),
-        (emitted(), delayed(90), ["delay 90 s there and none here"]),
-        (emitted(delay=60), live(state="running"), ["delay none there and 60 s here"]),
+        (emitted(delay=1), delayed(3600), ["delay is 1 h there, and 1 s was asked for"]),
+        (emitted(), delayed(90), ["delay is 90 s there, and none was asked for"]),
+        # Had it been given that delay, it would be over, or is not.
+        (emitted(delay=60), live(state="running", created_at=ADDED - timedelta(minutes=2)), []),
+        (emitted(delay=60), live(state="running"), ["delay is none there, and 60 s was asked for"]),
         (emitted(delay=60), live(state="retrying", due_at=AN_HOUR_ON),
-         ["delay none there and 60 s here"]),
+         ["delay is none there, and 60 s was asked for"]),
         (until(AN_HOUR_ON), delayed(3600), []),
         (until(ADDED - timedelta(days=1)), live(), []),
         (until(AN_HOUR_ON), delayed(60),
-         ["delay until 2030-01-01 12:01:00 UTC there and until 2030-01-01 13:00:00 UTC here"]),
+         ["delay is until 2030-01-01 12:01:00 UTC there, and until 2030-01-01 13:00:00 UTC was "
+          "asked for"]),
         (emitted(priority=7), live(priority=7), []),
-        (emitted(priority=100), live(), ["priority 0 there and 100 here"]),
-        (emitted(), live(priority=-5), ["priority -5 there and 0 here"]),
+        (emitted(priority=100), live(), ["priority is 0 there, and 100 was asked for"]),
+        (emitted(), live(priority=-5), ["priority is -5 there, and 0 was asked for"]),
         # Nobody knows it of a job that is put off.
         (emitted(priority=100, delay=60), delayed(60), []),
         (emitted(timeout=30), live(options={"timeout": 30.0}), []),
-        (emitted(timeout=30), live(), ["timeout none there and 30 s here"]),
-        (emitted(), live(options={"timeout": 30.0}), ["timeout 30 s there and none here"]),
+        (emitted(timeout=30), live(), ["timeout is none there, and 30 s was asked for"]),
+        (emitted(), live(options={"timeout": 30.0}),
+         ["timeout is 30 s there, and none was asked for"]),
+        (emitted(data=1), live(), ["its data are others"]),
+        (emitted(), live(event="other"), ["event is other there, and remind was asked for"]),
         (emitted(expires=60), live(options={"expires_ms": 60_000}), []),
-        (emitted(expires=60), live(), ["expires none there and 60 s here"]),
+        (emitted(expires=60), live(), ["expires is none there, and 60 s was asked for"]),
         (emitted(expires=AN_HOUR_ON), live(options={"expires_at": 1_893_502_800_000}), []),
         (emitted(expires=60, priority=1), live(options={"expires_at": 1_893_502_800_000}),
-         ["priority 0 there and 1 here",
-          "expires until 2030-01-01 13:00:00 UTC there and 60 s here"]),
+         ["priority is 0 there, and 1 was asked for",
+          "expires is until 2030-01-01 13:00:00 UTC there, and 60 s was asked for"]),
     ],
 )  # fmt: skip
 def test_what_differs_is_told_with_both_values(
@@ -86,8 +93,13 @@ def test_turns_are_given_out_one_in_so_many_seconds(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(duplicates.time, "monotonic", lambda: now[0])
     pace = Pace(2.0)
 
-    assert [pace.take() for _ in range(3)] == [0.0, 2.0, 4.0]
-    now[0] = 103.0
-    assert pace.take() == 3.0
-    now[0] = 200.0
-    assert [pace.take(), pace.take()] == [0.0, 2.0]
+    assert [pace.try_take(closing=False) for _ in range(3)] == [True, False, False]
+    assert pace.until_free == 2.0
+    now[0] = 102.0
+    assert (pace.until_free, pace.try_take(closing=False)) == (0.0, True)
+    # Clients that close share what is to spare, which comes back as slowly.
+    assert [pace.try_take(closing=True) for _ in range(22)] == [True] * 20 + [False] * 2
+    now[0] = 103.9
+    assert pace.try_take(closing=True) is False
+    now[0] = 105.9
+    assert [pace.try_take(closing=True) for _ in range(3)] == [True, True, False]

@@ -191,7 +191,11 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         ((full, {}), {}, "event None is not allowed"),
         ((full, {"event": "a b"}), {}, "event 'a b' is not allowed"),
         ((), {"event": "a", "queue": ""}, "queue '' is not allowed"),
-        ((), {"event": "a", "retires": 3}, "unknown option 'retires' in registerHandler; allowed"),
+        (
+            (),
+            {"event": "a", "retires": 3},
+            "unknown option 'retires' in registerHandler.*; allowed",
+        ),
         ((), {"event": "a", "retry": 3}, "retry 3 is not allowed: give a RetryPolicy"),
         ((), {"event": "a", "max_retries": -1}, "max_retries -1 is not allowed: give a whole"),
         ((), {"event": "a", "timeout": 0}, "timeout 0 is not allowed: give seconds or a timede"),
@@ -200,12 +204,12 @@ def test_what_cannot_be_called_with_a_job_is_refused(
         (
             (full, {"event": "a", "attempts": 3}),
             {"max_retries": 4},
-            "the keyword 'max_retries' and options of registerHandler say different things",
+            "the keyword 'max_retries' and options of registerHandler cannot be combined",
         ),
         (
             (),
             {"event": "a", "max_retries": 4, "options": {"attempts": 3}},
-            "the keyword 'max_retries' and options of registerHandler's options say different",
+            "the keyword 'max_retries' and options of registerHandler's options cannot be combined",
         ),
         ((full, {"event": "a", "delay": 3}), {}, "unknown option 'delay' in registerHandler"),
         ((full, {"event": "a"}, 3), {}, r"arguments of registerHandler \(3,\) is not allowed"),

@@ -21,8 +21,8 @@ def test_a_misspelt_emit_is_said_once_with_the_nearest_name(
     (line,) = caplog.records
     assert line.levelname == "WARNING"
     assert line.getMessage() == (
-        "event 'send-emial' is emitted to queue 'mail', and no handler for it is registered here "
-        "(did you mean 'send-email'?): its jobs wait for a worker that has one"
+        "event 'send-emial' is emitted to queue 'mail', and no handler for it is registered in "
+        "this process (did you mean 'send-email'?): its jobs wait for a worker that has one"
     )
 
 
@@ -38,8 +38,8 @@ def test_a_name_that_is_like_no_other_is_said_without_one(caplog: pytest.LogCapt
     Unhandled(HANDLED).handed_on("mail", "xyz", deadline=3600)
 
     assert caplog.messages == [
-        "no handler here for event 'xyz' in queue 'mail': its jobs wait up to 1 h for a worker "
-        "that has one, then they are dead letters"
+        "this worker has no handler for event 'xyz' in queue 'mail': its jobs wait up to 1 h for a "
+        "worker that has one, then they are dead letters"
     ]
 
 
@@ -52,4 +52,30 @@ def test_names_without_end_are_not_kept_without_end(
     for number in range(50):
         said.handed_on("mail", f"event-{number}", deadline=60)
 
-    assert len(caplog.records) == len(said._said) == 10
+    assert len(said._said) == 10
+    assert len(caplog.messages) == 11
+    assert "10 events without a handler were said: of further ones nothing is" in caplog.messages
+
+
+def test_queues_without_handlers_here_use_up_nothing_that_is_said_of_others(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unhandled, "_MOST_SAID", 10)
+    said = Unhandled(HANDLED)
+
+    for number in range(50):
+        said.emitted("elsewhere", f"event-{number}")
+    said.may_come = lambda: True
+    said.emitted("mail", "send-emial")
+    said.may_come = lambda: False
+    said.emitted("mail", "send-emial")
+
+    assert len(caplog.messages) == 1
+
+
+def test_the_nearest_of_many_long_names_is_not_looked_for(caplog: pytest.LogCaptureFixture) -> None:
+    names = [("mail", f"{'x' * 100}{number}") for number in range(300)]
+
+    Unhandled(names).emitted("mail", f"{'x' * 100}999")
+
+    assert "did you mean" not in caplog.text

@@ -115,11 +115,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"debounce": "1s"}, "debounce '1s' is not allowed: give a whole number of milliseconds"),
     ({"debounce": timedelta(days=366)}, "debounce .* is not allowed: give seconds or a timedelta"),
     ({"debounce_seconds": -1}, "debounce_seconds -1 is not allowed: give seconds or a timedelta"),
-    ({"debounce": 300, "debounce_ms": 301}, "'debounce' and 'debounce_ms' of emit say different"),
-    ({"debounce": 3, "debounce_seconds": 3}, "debounce and debounce_seconds of emit say different"),
+    (
+        {"debounce": 300, "debounce_ms": 301},
+        "'debounce' and 'debounce_ms' of emit cannot be combined",
+    ),
+    (
+        {"debounce": 3, "debounce_seconds": 3},
+        "debounce and debounce_seconds of emit cannot be combined",
+    ),
     (
         {"debounce": 300, "options": {"debounceMs": 301}},
-        "the keyword 'debounce' and options of emit say different things",
+        "the keyword 'debounce' and options of emit cannot be combined",
     ),
     ({"debounce": 300, "debounce_key": ""}, "debounce_key '' is not allowed: give a text of 1 to"),
     ({"debounce": 300, "debounce_key": 7}, "debounce_key 7 is not allowed: give a text of 1 to 1"),
@@ -137,25 +143,25 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"debounce": 300, "debounce_mode": "last"},
         "debounce_mode 'last' is not allowed: give trailing or leading",
     ),
-    ({"debounce": 300, "delay": 1}, "delay and debounce of emit say different things: give one"),
+    ({"debounce": 300, "delay": 1}, "delay and debounce of emit cannot be combined: give one"),
     (
         {"debounce": 300, "delay_until": datetime(2026, 1, 1, tzinfo=UTC)},
-        "delay_until and debounce of emit say different things",
+        "delay_until and debounce of emit cannot be combined",
     ),
     (
         {"debounce": 300, "idempotency_key": "k"},
-        "idempotency_key and debounce of emit say different things",
+        "idempotency_key and debounce of emit cannot be combined",
     ),
     (
         {"debounce": 300, "deduplicate": False},
-        "deduplicate=False and debounce of emit say different things",
+        "deduplicate=False and debounce of emit cannot be combined",
     ),
     ({"idempotency_key": ""}, "idempotency_key '' is not allowed: give a text of 1 to 1,024 char"),
     ({"idempotency_key": "k" * 1025}, "idempotency_key .* is not allowed: give a text of 1 to 1,"),
     ({"idempotency_key": 7}, "idempotency_key 7 is not allowed: give a text"),
     (
         {"idempotency_key": "k", "deduplicate": False},
-        "idempotency_key and deduplicate=False of emit say different things",
+        "idempotency_key and deduplicate=False of emit cannot be combined",
     ),
 ]
 
@@ -235,7 +241,9 @@ def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
     ],
 )
 def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(arguments: Any) -> None:
-    message = r"and the handler's debounce \(debounce=0 switches it off\) of emit say different"
+    message = (
+        r"and the handler's debounce \(debounce=0 switches it off\) of emit cannot be combined"
+    )
     with pytest.raises(InvalidInput, match=message):
         requested("x", arguments, known=HERE)
 
@@ -301,7 +309,10 @@ def test_the_processors_debounce_is_in_seconds(given: Any, ms: int | None) -> No
         ({"debounce": "5m"}, "debounce '5m' is not allowed: give seconds or a timedelta above 0"),
         ({"debounce_ms": 0}, "debounce_ms 0 is not allowed: give at least 1 millisecond"),
         ({"debounce_ms": 0.5}, "debounce_ms 0.5 is not allowed: give a whole number of millisec"),
-        ({"debounce": 300, "debounce_ms": 300}, "debounce and debounce_ms of processor say diff"),
+        (
+            {"debounce": 300, "debounce_ms": 300},
+            "debounce and debounce_ms of processor cannot be combined",
+        ),
         ({"debounce": 3, "debounceSeconds": 4}, "'debounce' and 'debounceSeconds' of processor"),
     ],
 )

@@ -70,7 +70,7 @@ def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
     ("given", "message"),
     [
         ([], r"processor \[\] is not allowed: give a dict"),
-        ({"retries": {}}, "unknown option 'retries' in processor; allowed: retry, dlq, ignore"),
+        ({"retries": {}}, "unknown option 'retries' in processor.*; allowed: retry, dlq, ignore"),
         ({"retry": 3}, "retry 3 is not allowed: give a dict; {} stands for the defaults"),
         ({"retry": {"times": 3}}, "unknown option 'times' in processor's retry; allowed: max_retr"),
         ({"retry": {"max_retries": -1}}, "max_retries -1 is not allowed: give a whole number"),
@@ -86,7 +86,7 @@ def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
         ({"dlq": {"max_age": "1d"}}, "max_age '1d' is not allowed: give seconds or a timedelta"),
         (
             {"dlq": {"steam": "x"}},
-            "unknown option 'steam' in processor's dlq; allowed: stream, enabled",
+            "unknown option 'steam' in processor's dlq.*; allowed: stream, enabled",
         ),
         ({"dlq": "a b"}, "stream of dead letters 'a b' is not allowed: use 1 to 128"),
         ({"dlq": {"stream": 7}}, "stream of dead letters 7 is not allowed: use 1 to 128"),

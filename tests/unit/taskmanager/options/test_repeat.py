@@ -157,7 +157,7 @@ EMITS: list[tuple[dict[str, Any], str]] = [
     ({"repeat": {"every": True}}, "every True is not allowed"),
     ({"repeat": {"every": "90"}}, "every '90' is not allowed: give seconds or a timedelta"),
     ({"repeat": {"every": timedelta(days=366)}}, "every .* is not allowed: .* 1 second to 1 year"),
-    ({"repeat": {**DAILY, "every": 90}}, "every and pattern of emit's repeat say different things"),
+    ({"repeat": {**DAILY, "every": 90}}, "every and pattern of emit's repeat cannot be combined"),
     ({"repeat": {"every": 90, "tz": "UTC"}}, "tz 'UTC' is not allowed: every is counted from 1970"),
     ({"repeat": {**DAILY, "zone": "UTC"}}, "unknown option 'zone' in emit's repeat; allowed: patt"),
     ({"repeat": {**DAILY, "data": {}}}, "unknown option 'data' in emit's repeat"),
@@ -169,16 +169,19 @@ EMITS: list[tuple[dict[str, Any], str]] = [
     ({"repeat": {**DAILY, "version": -1}}, "version -1 is not allowed: give a whole number"),
     ({"repeat": {**DAILY, "version": "2"}}, "version '2' is not allowed"),
     ({"repeat": {**DAILY, "name": "a b"}}, "schedule 'a b' is not allowed: use 1 to 128"),
-    ({"repeat": DAILY, "id": "7"}, "id and repeat of emit say different things"),
+    ({"repeat": DAILY, "id": "7"}, "id and repeat of emit cannot be combined"),
     (
         {"repeat": DAILY, "deduplicate": False},
-        "deduplicate=False and repeat of emit say different things",
+        "deduplicate=False and repeat of emit cannot be combined",
     ),
-    ({"repeat": DAILY, "delay": 0}, "delay and repeat of emit say different things"),
-    ({"repeat": DAILY, "debounce": 1}, "debounce and repeat of emit say different things"),
-    ({"repeat": DAILY, "debounce_ms": 1}, "debounce and repeat of emit say different things"),
-    ({"repeat": DAILY, "debounce_key": "k"}, "debounce_key and repeat of emit say different"),
-    ({"repeat": DAILY, "idempotency_key": "k"}, "idempotency_key and repeat of emit say different"),
+    ({"repeat": DAILY, "delay": 0}, "delay and repeat of emit cannot be combined"),
+    ({"repeat": DAILY, "debounce": 1}, "debounce and repeat of emit cannot be combined"),
+    ({"repeat": DAILY, "debounce_ms": 1}, "debounce and repeat of emit cannot be combined"),
+    ({"repeat": DAILY, "debounce_key": "k"}, "debounce_key and repeat of emit cannot be combined"),
+    (
+        {"repeat": DAILY, "idempotency_key": "k"},
+        "idempotency_key and repeat of emit cannot be combined",
+    ),
     (
         {"repeat": DAILY, "delay_until": datetime(2026, 1, 1, tzinfo=UTC)},
         "delay_until .* is not allowed: with repeat a schedule starts at once in this version",
@@ -213,7 +216,9 @@ async def test_on_success_takes_no_schedule() -> None:
     tm = TaskManager("redis://nowhere:1/0")
     emitter: Emitter = tm._emitter
 
-    with pytest.raises(InvalidInput, match=r"^on_success=True and repeat of emit say different"):
+    with pytest.raises(
+        InvalidInput, match=r"^on_success=True and repeat of emit cannot be combined"
+    ):
         emitter.emit("report", {"repeat": DAILY}, on_success=True)
 
 

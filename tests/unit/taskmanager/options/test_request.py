@@ -38,12 +38,24 @@ def test_a_dict_may_use_other_names_and_camel_case(
 @pytest.mark.parametrize(
     ("keywords", "values", "message"),
     [
-        ({}, {"retries": 3}, "unknown option 'retries' in brew; allowed: max_retries, strong"),
+        ({}, {"retries": 3}, "unknown option 'retries' in brew.*; allowed: max_retries, strong"),
         ({}, {7: 3}, "unknown option 7 in brew"),
         ({}, ["max_retries"], r"the options of brew \['max_retries'\] is not allowed: give a dict"),
-        ({}, {"attempts": 3, "retryCount": 4}, "'attempts' and 'retryCount' of brew say different"),
-        ({"max_retries": 3}, {"attempts": 4}, "the keyword 'max_retries' and options of brew say"),
-        ({"strong": 1}, {"strong": True}, "the keyword 'strong' and options of brew say different"),
+        (
+            {},
+            {"attempts": 3, "retryCount": 4},
+            "'attempts' and 'retryCount' of brew cannot be combined",
+        ),
+        (
+            {"max_retries": 3},
+            {"attempts": 4},
+            "the keyword 'max_retries' and options of brew cannot be combined",
+        ),
+        (
+            {"strong": 1},
+            {"strong": True},
+            "the keyword 'strong' and options of brew cannot be combined",
+        ),
     ],
 )
 def test_what_is_unknown_or_contradicts_is_refused(
@@ -181,7 +193,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (
         "x",
         {"id": "7", "deduplicate": False},
-        "id and deduplicate=False of emit say different things",
+        "id and deduplicate=False of emit cannot be combined",
     ),
     ("x", {"deduplicate": 0}, "deduplicate 0 is not allowed: give True or False"),
     ("x", {"correlation_id": ""}, "correlation_id '' is not allowed: give 1 to 256 characters"),
@@ -195,11 +207,15 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
         {"unique": False},
         "unknown option 'unique' in emit, it is called 'deduplicate'; allowed",
     ),
-    ("x", {"dealy": 3}, "unknown option 'dealy' in emit; allowed: event, queue, data, options, id"),
+    (
+        "x",
+        {"dealy": 3},
+        "unknown option 'dealy' in emit.*; allowed: event, queue, data, options, id",
+    ),
     (
         "x",
         {"options": {"dealy": 3}},
-        "unknown option 'dealy' in emit; allowed: id, deduplicate, idem",
+        "unknown option 'dealy' in emit.*; allowed: id, deduplicate, idem",
     ),
     (
         "x",
@@ -225,8 +241,12 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ("x", {"delay_until": 3}, "delay_until 3 is not allowed: give a datetime; without a time zone"),
     ("x", {"delay_until": date(2026, 1, 1)}, "delay_until .* is not allowed: give a datetime"),
     ("x", {"delay_until": IN_2_YEARS}, "delay_until .* is not allowed: give a moment within 1 y"),
-    ("x", {"delay": 1, "delay_until": NOW}, "delay and delay_until of emit say different things"),
-    ("x", {"delay": 0, "options": {"delayUntil": NOW}}, "delay and delay_until of emit say"),
+    ("x", {"delay": 1, "delay_until": NOW}, "delay and delay_until of emit cannot be combined"),
+    (
+        "x",
+        {"delay": 0, "options": {"delayUntil": NOW}},
+        "delay and delay_until of emit cannot be combined",
+    ),
     ("x", {"max_retries": -1}, "max_retries -1 is not allowed: give a whole number of at least 0"),
     ("x", {"max_retries": 1.0}, "max_retries 1.0 is not allowed"),
     ("x", {"max_retries": True}, "max_retries True is not allowed"),
@@ -244,12 +264,16 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (
         "x",
         {"options": {"attempts": 3, "retry_count": 4}},
-        "'attempts' and 'retry_count' of emit say different",
+        "'attempts' and 'retry_count' of emit cannot be combined",
     ),
     ("x", {"max_retries": 3, "options": {"attempts": 4}}, "the keyword 'max_retries' and options"),
     ("x", {"options": {"queue": "a"}}, "unknown option 'queue' in emit"),
     ("x", {"options": 7}, "the options of emit 7 is not allowed: give a dict"),
-    ("x", {"id": "7", "options": {"id": "8"}}, "the keyword 'id' and options of emit say diff"),
+    (
+        "x",
+        {"id": "7", "options": {"id": "8"}},
+        "the keyword 'id' and options of emit cannot be combined",
+    ),
     ("x", {"options": {"priority": 200}}, "priority 200 is not allowed"),
     ("x", {"correlationId": "c"}, "unknown option 'correlationId' in emit"),
 ]
@@ -305,9 +329,9 @@ def test_a_job_may_be_one_dict() -> None:
 
 WRONG_DICTS: list[tuple[dict[str, Any], Any, str]] = [
     ({"event": "x"}, {"queue": "mail"}, "a keyword beside emit's dict 'queue' is not allowed"),
-    ({"evnt": "x"}, {}, "unknown option 'evnt' in emit's dict; allowed: event, queue, data"),
+    ({"evnt": "x"}, {}, "unknown option 'evnt' in emit's dict.*; allowed: event, queue, data"),
     ({"queue": "mail"}, {}, "event None is not allowed"),
-    ({"event": "x", "options": {"dealy": 3}}, {}, "unknown option 'dealy' in emit; allowed"),
+    ({"event": "x", "options": {"dealy": 3}}, {}, "unknown option 'dealy' in emit.*; allowed"),
 ]
 
 
@@ -359,7 +383,7 @@ def test_emit_many_refuses_what_emit_refuses(event: Any, arguments: Any, message
         (7, "give a list of dicts"),
         (["x"], "item 'x' is not allowed: give a dict like"),
         ([{}], "event None is not allowed"),
-        ([{"event": "x", "dealy": 3}], "unknown option 'dealy' in an item of emit_many; allowed"),
+        ([{"event": "x", "dealy": 3}], "unknown option 'dealy' in an item of emit_many.*; allowed"),
         ([{"event": "x", "options": {"dealy": 3}}], "unknown option 'dealy' in emit"),
     ],
 )
