@@ -6,6 +6,8 @@ so that ``--help`` is quick.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from taskmanager.cli import addresses
@@ -41,12 +43,12 @@ cli.add_command(dlq)
 addresses.add_to(cli)
 
 
-def main() -> None:
-    """Run the command line of this process; ends it with one of the exit codes."""
+def main(arguments: Sequence[str] | None = None, *, prog_name: str = "taskmanager") -> None:
+    """Run the command line of this process, or arguments; ends it with one of the exit codes."""
     last_word = LastWord()
     try:
         with arriving():
-            cli(prog_name="taskmanager")
+            cli(arguments, prog_name=prog_name)
     except SystemExit as end:
         last_word.code = end.code if isinstance(end.code, int) else FAILURE
         raise

@@ -59,9 +59,12 @@ def accept(context: click.Context, target: str | None, options: Mapping[str, Any
 
 
 def own_command(*place: str) -> list[str]:
-    """Return the command line that we were given, for a process of ours that has this place."""
+    """Return the command line of this process, for one of ours that has this place.
+
+    Whatever it is: python -m taskmanager, or a manage.py.
+    """
     parent = ["--parent", str(os.getpid())]
-    return [sys.executable, "-m", "taskmanager", *sys.argv[1:], *place, *parent]
+    return [sys.executable, *sys.orig_argv[1:], *place, *parent]
 
 
 def _configure_log(options: Mapping[str, Any]) -> None:

@@ -401,7 +401,7 @@ async def test_jobs_that_kill_their_workers_do_not_end_the_supervisor(
     arguments = ["--url", server.url, "worker", "app:tm", "-p", "2"]
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    monkeypatch.setattr(sys, "argv", ["taskmanager", *arguments])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "taskmanager", *arguments])
     starts: list[Start] = []
 
     def command(start: Start) -> list[str]:
