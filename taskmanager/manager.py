@@ -15,6 +15,7 @@ from consumers.connections.connector import Connector
 from consumers.jobs.names import check_name
 from consumers.telemetry import Telemetry
 from processors.processor import Processor
+from processors.retries.retry import RetryPolicy
 from taskmanager import settings
 from taskmanager.admin.dlq import DeadLetterQueue
 from taskmanager.admin.schedules import ScheduleHandle
@@ -107,9 +108,11 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         if ctx is not None and lifespan is not None:
             raise ConflictingOptions("ctx", "lifespan", "TaskManager")
         TaskFace.__init__(self, include)
+        options = read_processor(processor)
+        self._retry_policy = options.retry
         assembly = Assembly(
             self._configuration,
-            read_processor(processor),
+            options,
             registry=self._registry,
             modules=self._modules,
             alerts=self._alerts,
@@ -321,6 +324,11 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     def settings(self) -> Settings:
         """The settings in force; the environment is read at the first use."""
         return self._configuration.settings
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """How processor= has jobs retried whose handlers do not say; None: not at all."""
+        return self._retry_policy
 
     @property
     def queues(self) -> tuple[str, ...]:
