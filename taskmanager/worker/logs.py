@@ -38,7 +38,7 @@ def configure(
     # The names of every selector and every closed transport help nobody, and a reload says
     # itself what has changed.
     for name in ("asyncio", "watchfiles"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        hush(name)
     logging.captureWarnings(True)
 
 
@@ -52,6 +52,13 @@ def unmute() -> None:
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OURS:
             logger.disabled = False
+
+
+def hush(name: str) -> None:
+    """Have a logger that is not ours write no lines below WARNING, unless its level is set."""
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:

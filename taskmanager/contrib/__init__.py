@@ -1,0 +1,1 @@
+"""What joins the task manager to frameworks, a folder each; nothing else here imports it."""

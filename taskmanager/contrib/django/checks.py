@@ -1,0 +1,67 @@
+"""What ``manage.py check`` says of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.tasks import Task
+
+from consumers.errors import InvalidInput, InvalidName
+from consumers.jobs.names import check_name
+from processors.retries.retry import RetryPolicy
+from taskmanager.contrib.django.task import options_of
+from taskmanager.options.handler import handler_options
+
+# Django promises ids of less than 64 characters: 22 of its own, a colon and the queue.
+LONGEST_QUEUE = 40
+
+
+def bad_queue(queue: str) -> str | None:
+    """Return why a queue cannot have this name; None when it can."""
+    if len(queue) > LONGEST_QUEUE:
+        return f"the name of queue {queue!r} is longer than {LONGEST_QUEUE} characters"
+    return _why_not("queue", queue)
+
+
+def bad_path(task: Task) -> str | None:
+    """Return why the path of a task's function cannot name its jobs; None when it can."""
+    why = _why_not("event", task.module_path)
+    return why and f"the path of a task names its jobs, and {why}"
+
+
+def bad_options(task: Task) -> str | None:
+    """Return why a task cannot have these options; None when it can."""
+    options = options_of(task)
+    try:
+        handler_options(options)
+    except InvalidInput as error:
+        return f"{task.module_path}: {error}"
+    retry = options.get("retry")
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        # Of a function nobody knows whether an attempt is the last before it is called.
+        return f"{task.module_path}: retry {retry!r} is not allowed: give a RetryPolicy"
+    return None
+
+
+def problems(
+    alias: str, queues: Iterable[str], tasks: Iterable[Task], raised: ImproperlyConfigured | None
+) -> Iterator[checks.CheckMessage]:
+    """Return what is wrong with a backend; raised is what its OPTIONS led to, if anything."""
+    if raised is not None:
+        yield checks.Error(str(raised), id="taskmanager.E001")
+    for queue in sorted(queues):
+        if why := bad_queue(queue):
+            yield checks.Error(f"QUEUES of TASKS[{alias!r}]: {why}", id="taskmanager.E002")
+    for task in tasks:
+        if why := bad_path(task):
+            yield checks.Error(why, obj=task.module_path, id="taskmanager.E003")
+
+
+def _why_not(kind: str, name: str) -> str | None:
+    try:
+        check_name(kind, name)
+    except InvalidName as error:
+        return str(error)
+    return None

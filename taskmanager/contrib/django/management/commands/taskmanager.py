@@ -1,0 +1,65 @@
+"""``manage.py taskmanager``: the command line, with the task manager of a backend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.tasks import DEFAULT_TASK_BACKEND_ALIAS
+
+from taskmanager.cli import main
+from taskmanager.contrib.django import workers
+
+
+class Command(BaseCommand):
+    """Hands its arguments to the command line, which ends the process with its exit code."""
+
+    help = (
+        "Runs the tasks of a backend (taskmanager worker -c 8 -p 2), and looks at its queues, "
+        "jobs, schedules and dead letters. 'taskmanager' alone lists the commands, "
+        "'taskmanager worker --help' what one takes."
+    )
+    # A worker is no web server: what it needs of the settings it checks itself.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take a backend; everything after it is the command line's."""
+        parser.add_argument(
+            "--backend",
+            default=DEFAULT_TASK_BACKEND_ALIAS,
+            help="Which of TASKS, by its alias; 'default' by default.",
+        )
+        parser.add_argument("args", metavar="command ...", nargs=argparse.REMAINDER)
+
+    def handle(self, *args: str, **options: Any) -> None:
+        """Run the command line; does not return."""
+        if not self._called_from_command_line:
+            raise CommandError(
+                "taskmanager ends its process: run it from a shell. In a test, await "
+                "taskmanager.contrib.django.workers.worker_manager().run(burst=True)"
+            )
+        try:
+            tm = workers.worker_manager(options["backend"])
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        if args[:1] == ("worker",) and not tm.handlers:
+            raise CommandError(
+                "there is no task to run: put tasks into the tasks module of an installed app, "
+                "or name their modules in OPTIONS['include']"
+            )
+        workers.choose(options["backend"])
+        app = f"{workers.__name__}:{workers.chosen.__name__}"
+        given = _own(args) or ["--help"]
+        main(["--app", app, *given], prog_name=f"{Path(sys.argv[0]).name} taskmanager")
+
+
+def _own(args: tuple[str, ...]) -> list[str]:
+    """Return the arguments without those of manage.py, which it has read wherever they stand."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--settings")
+    parser.add_argument("--pythonpath")
+    return parser.parse_known_args(args)[1]

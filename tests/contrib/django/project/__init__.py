@@ -1,0 +1,1 @@
+"""A Django project with one app, for worker processes and for tests in this process."""
