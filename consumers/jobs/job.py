@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from consumers.jobs.bounds import check_progress
 from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope, NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE, Lane
-from consumers.jobs.past import errors_in, noted
+from consumers.jobs.past import errors_in, noted, reason_in
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True, default=Any)
@@ -156,6 +156,11 @@ class Job(Generic[D_co]):
     def errors(self) -> list[dict[str, Any]]:
         """The job's last 10 errors, oldest first; DeadLetter says what each has."""
         return errors_in(noted(self._envelope.errors))
+
+    @property
+    def put_off_reason(self) -> str | None:
+        """Why an earlier run of it was put off last, unless one has failed since; see Snooze."""
+        return reason_in(noted(self._envelope.errors))
 
     @property
     def expires_at_ms(self) -> int | None:

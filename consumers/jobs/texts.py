@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+from typing import Any
 
 # A text longer than this keeps its head and, since the cause of an error stands at the end,
 # three times as much of its tail.
@@ -10,6 +12,9 @@ ERROR_LIMIT = 16 * 1024
 _TYPE_LIMIT = 200
 _GAP = "\n... shortened ...\n"
 _HOUR = 3600.0
+_ODD = re.compile(r"[^A-Za-z0-9_.<>]")
+# A metaclass may have a __name__ of its own, which may raise.
+_NAME_OF: Any = vars(type)["__name__"]
 
 
 def describe(error: BaseException) -> str:
@@ -18,7 +23,7 @@ def describe(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except BaseException:
         # An exception class may break its own formatting.
-        text = f"{type(error).__name__} (its traceback cannot be shown)"
+        text = f"{class_of(error)} (its traceback cannot be shown)"
     return shortened(text, ERROR_LIMIT)
 
 
@@ -31,17 +36,28 @@ def message_of(error: BaseException) -> str:
 
 
 def type_of(error: BaseException) -> str:
-    """Return an error's class as "module.Class", in at most 200 bytes: builtins.ValueError."""
+    """Return an error's class as "module.Class" in one word of at most 200 bytes.
+
+    It is builtins.ValueError for one. What is in a name beside letters, digits and a few marks
+    becomes a question mark: a class may be called anything.
+    """
     kind = type(error)
     try:
-        return shortened(f"{kind.__module__}.{kind.__qualname__}", _TYPE_LIMIT)
+        name = f"{kind.__module__}.{kind.__qualname__}"
     except BaseException:
-        return kind.__name__
+        name = class_of(error)
+    return _ODD.sub("?", name)[:_TYPE_LIMIT]
+
+
+def class_of(error: BaseException) -> str:
+    """Return the name of an error's class, whatever its metaclass does about that."""
+    name: str = _NAME_OF.__get__(type(error))
+    return name
 
 
 def named(error: BaseException) -> str:
     """Return an error's class and what it says, in at most 16 KiB."""
-    return shortened(f"{type(error).__name__}: {message_of(error)}", ERROR_LIMIT)
+    return shortened(f"{class_of(error)}: {message_of(error)}", ERROR_LIMIT)
 
 
 def shown(value: object, limit: int) -> str:

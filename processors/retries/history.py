@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from consumers.jobs.job import Job
-from consumers.jobs.texts import message_of, type_of
+from consumers.jobs.texts import class_of, message_of, type_of
 from processors.retries.groups import members
 
 MOST_ERRORS = 10
@@ -39,11 +39,11 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
 def with_reason(job: Job[Any], reason: str) -> bytes:
     """Return the JSON list of the job's last errors, and behind them why it is put off.
 
-    A reason stands for the one before, and is one line of at most 2 KiB; without one the list
-    is empty, which leaves what is kept as it is.
+    A reason stands for the one before, and is one line of at most 2 KiB. Nothing, where there
+    is neither one now nor before: that leaves what is kept as it is.
     """
     if not (line := _in_a_line(reason)):
-        return b""
+        return b"" if job.put_off_reason is None else to_json(job.errors)
     entry = {
         "at": int(time.time() * 1000),
         "delivery": job.delivery,
@@ -60,7 +60,7 @@ def _in_a_line(text: str) -> str:
 
 def line_of(error: BaseException) -> str:
     """Return an error's class and what it says; of a group its first members' too."""
-    named = f"{type(error).__name__}: {message_of(error)}"
+    named = f"{class_of(error)}: {message_of(error)}"
     if not isinstance(error, BaseExceptionGroup):
         return named
     found = members(error)[:_MEMBERS_NAMED]

@@ -43,7 +43,7 @@ class Snooze(Signal):
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason = str(reason)
+        self.reason = "" if reason is None else str(reason)
         self.delay = seconds_of(delay)
 
 

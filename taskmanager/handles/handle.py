@@ -58,8 +58,9 @@ class JobHandle(Generic[R_co]):
         Raises JobFailed when it is dead, JobCancelled when it ended without a
         result, ResultTimeout after timeout seconds, and at once ResultExpired when
         this run is not live and its end is not kept: never another run's result; JobNotFound
-        when nothing is known of the id and no emit has returned the handle; InvalidResult
-        when it is not what the annotation takes.
+        when nothing is known of the id and the handle has no run, as that of tm.handle(id), of
+        a child on success and of a schedule has none; InvalidResult when it is not what the
+        annotation takes.
         In a handler the slot stays taken meanwhile, and the other job needs one as well:
         with a single slot, and no other worker, this waits for ever.
         """
@@ -74,7 +75,7 @@ class JobHandle(Generic[R_co]):
         """Return what is known of the job: times, attempts, workers, errors, result.
 
         Raises ResultExpired when nothing is kept of this run, and JobNotFound when nothing
-        is known of the id and no emit has returned the handle.
+        is known of the id and the handle has no run.
         """
         return await self._served.info(self.queue, self.id, self.run)
 

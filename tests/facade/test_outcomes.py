@@ -804,7 +804,7 @@ async def test_why_a_job_was_put_off_is_told_until_it_fails(tm: TaskManager) -> 
     async def handler(job: Job[Any]) -> None:
         if job.delivery == 1:
             raise Snooze(1, "the shop\nis closed")
-        assert job.errors == []
+        assert (job.errors, job.put_off_reason) == ([], "the shop is closed")
         assert (await tm.handle(job.id).info()).reason is None
         raise ValueError("sold out")
 

@@ -119,6 +119,9 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
     if info.last_started_at == info.started_at:
         pairs = [it for it in pairs if it[0] != "last_started_at"]
     pairs += [("took", _between(info.last_started_at, info.finished_at))]
+    if info.letter is None and info.state == "dead":
+        # Its letter was purged: that is all that is left of why.
+        pairs.append(("error_type", info.error_type))
     if len(set(info.workers)) > 1:
         pairs.append(("workers", ", ".join(info.workers)))
     if info.options:
@@ -140,10 +143,15 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
 def errors_of(errors: Sequence[dict[str, Any]]) -> str:
     """Return a line an error of a job's history."""
     return "\n".join(
-        f"{time_of(happened(it))}  attempt {it['attempt']}, delivery {it['delivery']}"
-        f"{_where(it)}  {escaped(it['error'])}"
+        f"{_when(it)}  attempt {it.get('attempt')}, delivery {it.get('delivery')}"
+        f"{_where(it)}  {escaped(str(it.get('error')))}"
         for it in errors
     )
+
+
+def _when(error: dict[str, Any]) -> str:
+    # Whoever can write to Redis can have written the list.
+    return time_of(happened(error)) if isinstance(error.get("at"), int) else "at an unknown time"
 
 
 def _where(error: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Raised
 from consumers.policy import Handler
 from processors import Discard, Processor, Registration, Retry, RetryPolicy, Snooze
 from processors.retries.backoff import MAX_DELAY_MS, delay_ms
+from processors.retries.history import with_error
 
 HANDLER = Handler.of(lambda job: None)
 
@@ -264,3 +265,30 @@ def test_a_bad_result_is_not_retried() -> None:
 def test_a_policy_that_makes_no_sense_is_refused_when_it_is_made(option: str, given: Any) -> None:
     with pytest.raises(InvalidInput, match=f"^{option} .* of a RetryPolicy is not allowed: give"):
         RetryPolicy(**{option: given})
+
+
+class Unnamed(type):
+    """A metaclass that names nothing."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("no")
+
+    __qualname__ = __name__  # type: ignore[assignment]
+
+
+def test_an_error_whose_class_has_no_name_is_retried_as_any_other() -> None:
+    class Nameless(Exception, metaclass=Unnamed):
+        pass
+
+    (entry,) = from_json(with_error(Job.fake(None), Nameless("odd")))
+
+    assert (entry["type"], entry["error"]) == ("Nameless", "Nameless: odd")
+
+
+def test_what_a_class_is_called_breaks_no_layout() -> None:
+    odd = type("X\x1ed[1]\n\x1b", (Exception,), {"__module__": "m\x1fod, 1"})
+
+    (entry,) = from_json(with_error(Job.fake(None), odd()))
+
+    assert entry["type"] == "m?od??1.X?d?1???"
