@@ -229,9 +229,12 @@ class Consumer:
             await parts.close(say_goodbye=True)
             self._parts = None
             self._stopping = None
-            logger.info(
-                "worker %s stopped: %d settled, %d fenced", self.id, self.settled, self.fenced
-            )
+            logger.info("worker %s stopped: %s", self.id, self._recorded())
+
+    def _recorded(self) -> str:
+        outcomes = "outcome" if self.settled == 1 else "outcomes"
+        rejected = f", {self.fenced:,} rejected (lease lost)" if self.fenced else ""
+        return f"{self.settled:,} {outcomes} recorded{rejected}"
 
     async def _wind_down(self, parts: Parts) -> None:
         parts.fetcher.stop()

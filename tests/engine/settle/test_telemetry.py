@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,8 +48,9 @@ async def test_each_recorded_outcome_is_told_once(server: RedisServer) -> None:
 
 
 async def test_a_refused_outcome_is_told_as_such(
-    server: RedisServer, redis: redis_py.Redis
+    server: RedisServer, redis: redis_py.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "taskmanager.worker")
     heard, queue = Heard(), QueueView(redis)
     stolen = asyncio.Event()
 
@@ -63,6 +65,7 @@ async def test_a_refused_outcome_is_told_as_such(
         await aeventually(lambda: heard.told)
 
     assert heard.told == [("job", Completed, False)]
+    assert "stopped: 0 outcomes recorded, 1 rejected (lease lost)" in caplog.text
 
 
 async def test_who_fails_to_listen_keeps_nobody_from_being_settled(
