@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
+from consumers.jobs.texts import ERROR_LIMIT, describe, shown, within
 from taskmanager.escapes import escaped, escaped_json, escaped_lines
 
 LogFormat = Literal["console", "json"]
@@ -20,6 +21,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 # Every logger of ours is below this one.
 _OURS = "taskmanager"
+# Of a field that no format can show as it is, in characters.
+_FIELD_LIMIT = 2 * 1024
 # What every record has; everything else came with extra={...}.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -77,7 +80,7 @@ class ConsoleFormatter(logging.Formatter):
     def _line(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, "%H:%M:%S")
         head = f"{at}.{int(record.msecs):03} {record.levelname:<7} {record.name}"
-        tail = [f"{name}={value}" for name, value in fields(record).items()]
+        tail = [f"{name}={_text(value)}" for name, value in fields(record).items()]
         return "  ".join(
             [head, record.getMessage().rstrip("\n"), *([" ".join(tail)] if tail else [])]
         )
@@ -97,19 +100,55 @@ class JsonFormatter(logging.Formatter):
         }
         if lines := _traceback(self, record):
             entry["traceback"] = "\n".join(lines)
-        # A field may hold anything; a log line must never fail for that.
-        return escaped_json(json.dumps(entry, default=str, ensure_ascii=False))
+        return escaped_json(_json(entry))
+
+
+def _json(entry: dict[str, Any]) -> str:
+    """Return an object's JSON; of a field that has none, how it presents itself."""
+    try:
+        return _dumps(entry)
+    except Exception:
+        # A field may hold anything: a cycle, a key that is no text. No line is lost for that.
+        return _dumps({_text(name): _dumpable(value) for name, value in entry.items()})
+
+
+def _dumpable(value: Any) -> Any:
+    try:
+        _dumps(value)
+    except Exception:
+        return shown(value, _FIELD_LIMIT)
+    return value
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return shown(value, _FIELD_LIMIT)
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    lines = []
+    """Return what stands below the line, each text in at most 16 KiB: escaping takes its time."""
+    texts = []
     if record.exc_info:
-        lines.append(formatter.formatException(record.exc_info))
+        texts.append(_formatted(formatter, record.exc_info))
     elif record.exc_text:
-        lines.append(record.exc_text)
+        texts.append(record.exc_text)
     if record.stack_info:
-        lines.append(formatter.formatStack(record.stack_info))
-    return lines
+        texts.append(formatter.formatStack(record.stack_info))
+    return [within(text, ERROR_LIMIT) for text in texts]
+
+
+def _formatted(formatter: logging.Formatter, info: Any) -> str:
+    try:
+        return formatter.formatException(info)
+    except Exception:
+        # An exception class may break its own formatting.
+        return describe(info[1])
 
 
 _FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {

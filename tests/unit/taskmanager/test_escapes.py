@@ -75,6 +75,45 @@ def test_the_json_format_holds_the_text_in_one_harmless_line(text: str) -> None:
     assert entry["traceback"].endswith(f"ValueError: {text}")
 
 
+class Broken:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("nan"), "nan"),
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        (CYCLE, "[[...]]"),
+        (Broken(), "a Broken that cannot be shown"),
+        ([Broken()], ["a Broken that cannot be shown"]),
+    ],
+)
+def test_a_field_that_has_no_json_is_text_and_the_line_is_not_lost(value: Any, text: Any) -> None:
+    line = JsonFormatter().format(record("got it", value=value, job="7"))
+
+    entry = json.loads(line, parse_constant=pytest.fail)
+    assert (entry["value"], entry["job"], entry["message"]) == (text, "7", "got it")
+    assert "job=7" in ConsoleFormatter().format(record("got it", value=value, job="7"))
+
+
+@pytest.mark.parametrize("formatter", [ConsoleFormatter(), JsonFormatter()])
+def test_the_text_of_an_error_is_bounded_before_it_is_escaped(formatter: logging.Formatter) -> None:
+    line = formatter.format(record("failed", error=raised("head" + "\u202e" * 100_000 + "tail")))
+
+    # 16 KiB, of which three bytes become six.
+    assert len(line) < 40_000
+    assert "Traceback" in line
+    assert "tail" in line
+
+
 def test_json_that_is_printable_is_left_as_it_is() -> None:
     text = '{"text": "Grüße 你好"}'
 
