@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from consumers.jobs.outcome import Buried, Cancelled, Completed, Ran, Released, RetryAt
-from consumers.jobs.texts import describe, message_of, shortened
-from consumers.store.delivery import Delivery
-from consumers.store.entries import added_ms
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Released, RetryAt
+from consumers.jobs.texts import describe
 from consumers.store.settling import Settled, Settlement
-from processors.retries.groups import signal_of
-from processors.retries.history import line_of
+from taskmanager.escapes import escaped
+from taskmanager.worker import job_sentences as sentences
+from taskmanager.worker.line_limit import OF_THE_PROCESS, LineLimit
 
 logger = logging.getLogger("taskmanager.jobs")
-
-# Lines per second at INFO; what is beyond is counted and said once.
-MOST_LINES = 50
-_WINDOW = 1.0
-# Of an error in a line; all of it is in the traceback and in the dead letter.
-_TEXT_LIMIT = 500
-_FAULTS_SHOWN = 5
+_worker_logger = logging.getLogger("taskmanager.worker")
 
 
 class JobLog:
     """A line at INFO for each run that ended, a warning for each retry, an error for each death.
 
-    Retries and deaths come with the traceback, as exc_info. Of the lines at INFO at most
-    MOST_LINES are written in a second, then one that counts the others. A job whose outcome
+    Retries and deaths come with the traceback, as exc_info. Of the lines at INFO the process
+    writes as many as the limit has room for, then one that counts the others. A job whose outcome
     was not recorded is not ours any more: it says nothing here. on_handed_on is called with
-    queue and event of a job for which no handler is here.
+    queue and event of a job for which no handler is here. Whatever a filter or a handler of the
+    log raises, no method raises: a line that fails is named in the log of the worker.
     """
 
-    def __init__(self, on_handed_on: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, on_handed_on: Callable[[str, str], None], limit: LineLimit = OF_THE_PROCESS
+    ) -> None:
         self._on_handed_on = on_handed_on
-        self._until = 0.0
-        self._room = 0
-        self._hidden: Counter[str] = Counter()
+        self._limit = limit
         self._saying: asyncio.TimerHandle | None = None
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
         """Say what became of the jobs of a batch."""
-        says_info, hidden = logger.isEnabledFor(logging.INFO), 0
-        if says_info and (now := time.monotonic()) >= self._until:
-            self._begin(now)
+        limit, says_info, hidden = self._limit, logger.isEnabledFor(logging.INFO), 0
+        if says_info and (now := time.monotonic()) >= limit.until:
+            _say_hidden(limit.begin(now))
         for settlement, recorded in settled:
             if not recorded:
                 continue
             if isinstance(settlement.outcome, Completed):
                 # Of 70,000 jobs per second nearly all come this way.
-                if self._room > 0 and says_info:
-                    self._say_ended(settlement)
+                if limit.room > 0 and says_info:
+                    self._say(settlement, self._say_ended)
                 else:
                     hidden += 1
             else:
-                self._say_other(settlement, says_info)
+                self._say(settlement, self._say_other)
         if hidden and says_info:
             self._hide("completed", hidden)
 
@@ -67,154 +61,101 @@ class JobLog:
         if self._saying is not None:
             self._saying.cancel()
             self._saying = None
-        if self._hidden:
-            words = ", ".join(f"{number:,} {word}" for word, number in self._hidden.most_common())
-            logger.info("%s jobs more: %s", f"{self._hidden.total():,}", words)
-            self._hidden.clear()
+        _say_hidden(self._limit.hidden())
 
-    def _begin(self, now: float) -> None:
-        self.finish()
-        self._until, self._room = now + _WINDOW, MOST_LINES
+    def _say(self, settlement: Settlement, say: Callable[[Settlement], None]) -> None:
+        try:
+            say(settlement)
+        except BaseException as error:
+            # The others of the batch have lines of their own.
+            _say_lost(f"the line of job {settlement.delivery.envelope.id}", error)
 
-    def _say_other(self, settlement: Settlement, says_info: bool) -> None:
+    def _say_other(self, settlement: Settlement) -> None:
         outcome = settlement.outcome
         if isinstance(outcome, Buried):
-            _say_dead(settlement, outcome)
+            _write_dead(settlement, outcome)
         elif isinstance(outcome, RetryAt) and outcome.uses_attempt:
-            _say_retry(settlement, outcome)
+            _write_retry(settlement, outcome)
         elif isinstance(outcome, Released) and outcome.reason == "no_handler":
             envelope, lane = settlement.delivery.envelope, settlement.delivery.stream.lane
             self._on_handed_on(lane.queue, envelope.event)
-        elif not says_info or (settlement.ran is None and not isinstance(outcome, Cancelled)):
-            # What did not run was handed back: that ends nothing.
-            return
-        elif self._room > 0:
+        elif settlement.ran is not None or isinstance(outcome, Cancelled):
+            # What else did not run was handed back: that ends nothing.
             self._say_ended(settlement)
-        else:
-            self._hide(_WORDS[type(outcome)], 1)
 
     def _say_ended(self, settlement: Settlement) -> None:
-        self._room -= 1
-        what = _sentence(settlement)
-        logger.info("%s %s", settlement.delivery.envelope.event, what, extra=_facts(settlement))
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        if self._limit.take():
+            _write(logging.INFO, settlement, sentences.ended(settlement))
+        else:
+            self._hide(sentences.word_of(settlement.outcome), 1)
 
     def _hide(self, word: str, number: int) -> None:
-        self._hidden[word] += number
+        self._limit.hide(word, number)
         if self._saying is None:
-            loop, left = asyncio.get_running_loop(), self._until - time.monotonic()
-            self._saying = loop.call_later(max(0.0, left), self.finish)
+            self._say_hidden_later()
+
+    def _say_hidden_later(self) -> None:
+        left = max(0.0, self._limit.until - time.monotonic())
+        self._saying = asyncio.get_running_loop().call_later(left, self._say_hidden_if_over)
+
+    def _say_hidden_if_over(self) -> None:
+        # Another worker of the process may have begun the next second, and said this one.
+        if self._limit.until > time.monotonic():
+            self._say_hidden_later()
+        else:
+            self.finish()
 
 
-_WORDS: dict[type, str] = {
-    Completed: "completed",
-    Cancelled: "cancelled",
-    RetryAt: "put off",
-    Released: "handed back",
-}
+def _say_hidden(hidden: Counter[str]) -> None:
+    if not hidden:
+        return
+    words = ", ".join(f"{number:,} {word}" for word, number in hidden.most_common())
+    jobs = "job" if hidden.total() == 1 else "jobs"
+    try:
+        logger.info("%s more %s, not shown: %s", f"{hidden.total():,}", jobs, words)
+    except BaseException as error:
+        _say_lost(f"the count of {words}", error)
 
 
-def _sentence(settlement: Settlement) -> str:
-    outcome, ran = settlement.outcome, settlement.ran
-    took = "" if ran is None else f" after {_seconds(ran.seconds)}"
-    match outcome:
-        case Completed():
-            return "completed" if ran is None else f"completed in {_seconds(ran.seconds)}"
-        case RetryAt():
-            delay = _seconds(outcome.delay_ms / 1000)
-            return f"was put off for {delay}{took}{_reason(ran)}"
-        case Cancelled():
-            return f"ended as cancelled{took}: {shortened(outcome.reason, _TEXT_LIMIT)}"
-        case Released():
-            return f"was handed back{took}: {outcome.reason}"
-    raise AssertionError(outcome)
+def _say_lost(what: str, error: BaseException) -> None:
+    # What failed may have this line to write as well.
+    with contextlib.suppress(BaseException):
+        _worker_logger.error(
+            "%s could not be written to the log taskmanager.jobs: a filter, a handler or the "
+            "record factory of this process raised %s",
+            what, type(error).__name__, exc_info=error,
+        )  # fmt: skip
 
 
-def _reason(ran: Ran | None) -> str:
-    signal = None if ran is None or ran.error is None else signal_of(ran.error)
-    reason = "" if signal is None else shortened(message_of(signal), _TEXT_LIMIT)
-    return f": {reason}" if reason else ""
+def _write_retry(settlement: Settlement, outcome: RetryAt) -> None:
+    what = sentences.retried(settlement, outcome)
+    _write(logging.WARNING, settlement, what, sentences.fault_of(settlement))
 
 
-def _say_retry(settlement: Settlement, outcome: RetryAt) -> None:
-    error = _error_of(settlement)
-    why = "no error is known" if error is None else _line(error)
-    delay = _seconds(outcome.delay_ms / 1000)
-    _say(logging.WARNING, settlement, f"failed and is run again in {delay}: {why}")
+def _write_dead(settlement: Settlement, buried: Buried) -> None:
+    what = sentences.dead(settlement, buried)
+    error = None if settlement.ran is None else settlement.ran.error
+    _write(logging.ERROR, settlement, what, error, reason=buried.reason)
 
 
-def _say_dead(settlement: Settlement, buried: Buried) -> None:
-    why = _why(settlement, buried, _error_of(settlement))
-    _say(logging.ERROR, settlement, f"is dead: {why}", reason=buried.reason)
-
-
-def _say(level: int, settlement: Settlement, what: str, **more: str) -> None:
-    facts, info = {**_facts(settlement), **more}, _info(_error_of(settlement))
-    event = settlement.delivery.envelope.event
-    logger.log(level, "%s %s", event, what, extra=facts, exc_info=info)
-
-
-def _error_of(settlement: Settlement) -> BaseException | None:
-    return None if settlement.ran is None else settlement.ran.error
-
-
-def _why(settlement: Settlement, buried: Buried, error: BaseException | None) -> str:
-    """Return why a job is dead, in a line."""
-    if buried.reason == "bad_payload" and not buried.error.startswith("Traceback"):
-        queue, event = settlement.delivery.stream.lane.queue, settlement.delivery.envelope.event
-        faults = "; ".join(buried.error.splitlines()[:_FAULTS_SHOWN])
-        said = f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
-        return shortened(said, _TEXT_LIMIT)
-    last = shortened(_last_line(buried.error), _TEXT_LIMIT)
-    if error is None or buried.reason != "failed":
-        return last
-    # The letter says more than the error where a retry policy raised as well.
-    return _line(error) if buried.error == describe(error) else f"{_line(error)}; {last}"
-
-
-def _last_line(text: str) -> str:
-    """Return the last line that says something: the traceback of a group ends in a frame."""
-    said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
-    return next(said, "no error is kept").strip(" |")
-
-
-def _facts(settlement: Settlement) -> dict[str, Any]:
-    delivery, ran = settlement.delivery, settlement.ran
-    envelope, lane = delivery.envelope, delivery.stream.lane
-    facts: dict[str, Any] = {"job": envelope.id, "queue": lane.queue, "event": envelope.event}
-    facts["outcome"] = _outcome(settlement)
-    if ran is not None:
-        facts["attempt"] = ran.attempt
-        facts["took"] = round(ran.seconds, 4)
-        facts["waited"] = round(_waited(delivery), 4)
-    return facts
-
-
-def _outcome(settlement: Settlement) -> str:
-    match settlement.outcome:
-        case Buried():
-            return "dead"
-        case RetryAt(uses_attempt=True):
-            return "retrying"
-        case outcome:
-            return _WORDS[type(outcome)].replace(" ", "_")
-
-
-def _waited(delivery: Delivery) -> float:
-    """Return how long (s) the job was in its lane; never less than 0."""
-    return max(0, delivery.started_ms - added_ms(delivery.entry)) / 1000
-
-
-def _line(error: BaseException) -> str:
-    return shortened(" ".join(line_of(error).split()), _TEXT_LIMIT)
-
-
-def _info(error: BaseException | None) -> Any:
-    """Return what to show below the line: of what was raised on purpose only its cause."""
-    signal = None if error is None else signal_of(error)
-    if signal is not None:
-        error = signal.__cause__
-    return None if error is None else (type(error), error, error.__traceback__)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+def _write(
+    level: int,
+    settlement: Settlement,
+    what: str,
+    error: BaseException | None = None,
+    **more: str,
+) -> None:
+    if not logger.isEnabledFor(level):
+        return
+    path, line, function, _ = logger.findCaller()
+    info = None if error is None else (type(error), error, error.__traceback__)
+    args = (escaped(settlement.delivery.envelope.event), what)
+    record = logger.makeRecord(logger.name, level, path, line, "%s %s", args, info, function)
+    # Not as extra=, which refuses a name that the application's record factory sets as well.
+    vars(record).update(sentences.facts_of(settlement), **more)
+    if error is not None and sentences.is_huge(error):
+        # What the formatters of the standard library write instead of formatting exc_info.
+        record.exc_text = describe(error)
+    logger.handle(record)

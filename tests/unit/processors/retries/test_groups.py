@@ -17,7 +17,7 @@ from consumers.policy import Handler
 from processors.processor import Processor, Registration
 from processors.retries.retry import RetryPolicy
 from processors.retries.signals import Discard, Retry, Snooze
-from taskmanager.worker.job_log import _last_line
+from taskmanager.worker.job_sentences import last_line
 
 
 def group(*errors: Exception) -> ExceptionGroup[Exception]:
@@ -99,4 +99,4 @@ def test_the_history_and_the_log_name_what_is_in_a_group() -> None:
     assert isinstance(outcome, Buried)
     [kept] = from_json(outcome.errors)
     assert kept["error"].endswith("(2 sub-exceptions): ValueError: first; KeyError: 'second'")
-    assert _last_line(outcome.error) == "KeyError: 'second'"
+    assert last_line(outcome.error) == "KeyError: 'second'"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,8 +19,9 @@ from consumers.store.delivery import Delivery, Stream
 from consumers.store.keys import Keys
 from consumers.store.settling import Settled, Settlement
 from processors.retries.signals import Retry, Snooze
-from taskmanager.worker import job_log
-from taskmanager.worker.job_log import MOST_LINES, JobLog
+from taskmanager.worker import line_limit
+from taskmanager.worker.job_log import JobLog
+from taskmanager.worker.line_limit import MOST_LINES, LineLimit
 
 # Of Redis' clock, which may be behind or ahead of ours.
 ADDED_MS = int(time.time() * 1000) - 60_000
@@ -40,8 +45,11 @@ def settled(
     return Settled(Settlement(delivery, outcome, ran=how), recorded)
 
 
-def job_log_of(handed_on: list[tuple[str, str]] | None = None) -> JobLog:
-    return JobLog(lambda *name: handed_on.append(name) if handed_on is not None else None)
+def job_log_of(
+    handed_on: list[tuple[str, str]] | None = None, limit: LineLimit | None = None
+) -> JobLog:
+    told: list[tuple[str, str]] = [] if handed_on is None else handed_on
+    return JobLog(lambda *name: told.append(name), limit or LineLimit())
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +91,7 @@ async def test_a_retry_is_a_warning_and_a_death_an_error_each_with_the_traceback
 
     retry, death = caplog.records
     assert retry.levelname == "WARNING"
-    assert retry.getMessage() == "greet failed and is run again in 2.0 s: ValueError: no such user"
+    assert retry.getMessage() == "greet failed and is run again in 2 s: ValueError: no such user"
     assert death.levelname == "ERROR"
     assert death.getMessage() == "greet is dead: ValueError: no such user"
     assert (vars(death)["reason"], vars(death)["attempt"]) == ("failed", 4)
@@ -111,7 +119,7 @@ async def test_what_was_raised_on_purpose_has_no_traceback_but_that_of_its_cause
     assert plain.exc_info is None
     assert with_cause.exc_info is not None
     assert with_cause.exc_info[1] is cause
-    assert snoozed.getMessage() == "greet was put off for 5.0 s after 12 ms: no room yet"
+    assert snoozed.getMessage() == "greet was put off for 5 s after 12 ms: no room yet"
 
 
 async def test_a_retry_policy_that_raised_is_said_beside_the_error(
@@ -144,7 +152,10 @@ async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
     ("outcome", "sentence"),
     [
         (RetryAt(500, uses_attempt=False), "greet was put off for 500 ms after 12 ms"),
-        (Cancelled("not needed"), "greet ended as cancelled after 12 ms: not needed"),
+        (RetryAt(3_600_000, uses_attempt=False), "greet was put off for 1 h after 12 ms"),
+        (RetryAt(5_000_000, uses_attempt=False), "greet was put off for 1.39 h after 12 ms"),
+        (Cancelled("cancelled"), "greet was cancelled after 12 ms"),
+        (Cancelled("not needed"), "greet was cancelled after 12 ms: not needed"),
         (Released("shutdown"), "greet was handed back after 12 ms: shutdown"),
     ],
 )
@@ -168,14 +179,14 @@ async def test_what_did_not_run_or_is_not_ours_says_nothing_but_that_it_was_canc
         )
     )
 
-    assert [it.getMessage() for it in caplog.records] == ["greet ended as cancelled: expired"]
+    assert [it.getMessage() for it in caplog.records] == ["greet was cancelled: expired"]
 
 
 async def test_of_many_lines_some_are_written_and_the_rest_is_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine is, all of it comes in one window.
-    monkeypatch.setattr(job_log, "_WINDOW", 3600.0)
+    monkeypatch.setattr(line_limit, "_WINDOW", 3600.0)
     log, error = job_log_of(), ValueError("x")
 
     for _ in range(10):
@@ -190,7 +201,7 @@ async def test_of_many_lines_some_are_written_and_the_rest_is_counted(
 
     lines = [it for it in caplog.records if it.levelname == "INFO"]
     assert len(lines) == MOST_LINES + 1
-    assert lines[-1].getMessage() == "9,960 jobs more: 9,950 completed, 10 cancelled"
+    assert lines[-1].getMessage() == "9,960 more jobs, not shown: 9,950 completed, 10 cancelled"
     # What goes wrong is caplog.records each time.
     assert len(caplog.records) == len(lines) + 10
 
@@ -198,15 +209,16 @@ async def test_of_many_lines_some_are_written_and_the_rest_is_counted(
 async def test_the_next_second_has_lines_of_its_own_behind_the_count_of_the_last(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_log, "_WINDOW", 3600.0)
-    log = job_log_of()
+    monkeypatch.setattr(line_limit, "_WINDOW", 3600.0)
+    limit = LineLimit()
+    log = job_log_of(limit=limit)
     log.settled_many([settled(Completed())] * (MOST_LINES + 1))
-    log._until = 0.0
+    limit.until = 0.0
 
     log.settled_many((settled(Completed()),))
 
     assert [it.getMessage() for it in caplog.records[MOST_LINES:]] == [
-        "1 jobs more: 1 completed", "greet completed in 12 ms",
+        "1 more job, not shown: 1 completed", "greet completed in 12 ms",
     ]  # fmt: skip
 
 
@@ -231,3 +243,179 @@ async def test_a_job_without_a_handler_here_is_told_of_and_is_no_end_of_a_run(
 
     assert told == [("mail", "greet")]
     assert caplog.records == []
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+async def test_a_death_by_retry_says_that_no_attempt_is_left_with_its_own_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plain, reasoned = raised(Retry(delay=1)), raised(Retry("busy"))
+    deaths = [
+        settled(Buried("failed", describe(it)), error=it, attempt=4) for it in (plain, reasoned)
+    ]
+
+    job_log_of().settled_many(deaths)
+
+    asked = "greet is dead: it asked for another run, but has none left (attempt 4 of 4)"
+    assert caplog.messages == [asked, f"{asked}: busy"]
+    assert [it.exc_info and it.exc_info[1] for it in caplog.records] == [plain, reasoned]
+
+
+async def test_an_error_without_a_text_is_its_class_without_a_colon(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = Exception()
+    policy = f"{describe(error)}\nand its retry policy raised KeyError: "
+
+    job_log_of().settled_many(
+        (
+            settled(Buried("failed", describe(error)), error=error),
+            settled(Buried("failed", policy), error=error),
+            settled(RetryAt(1, b"[]"), error=ExceptionGroup("two", [error, ValueError("x")])),
+        )
+    )
+
+    assert caplog.messages == [
+        "greet is dead: Exception",
+        "greet is dead: Exception; and its retry policy raised KeyError",
+        "greet failed and is run again in 1 ms: "
+        "ExceptionGroup: two (2 sub-exceptions): Exception; ValueError: x",
+    ]
+
+
+async def test_what_jobs_say_is_one_harmless_line_for_any_formatter(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forged = "done\n05:00:00 ERROR root \x1b[2J\u202e"
+
+    job_log_of().settled_many(
+        (
+            settled(Cancelled(forged)),
+            settled(RetryAt(1, uses_attempt=False), error=Snooze(1, forged)),
+            settled(RetryAt(1, b"[]"), error=ValueError(forged)),
+            settled(Buried("failed", forged)),
+        )
+    )
+
+    assert len(caplog.messages) == 4
+    for message in caplog.messages:
+        assert message.isprintable()
+        assert r"ERROR root \x1b[2J\u202e" in message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("A" * 100_000),
+        ExceptionGroup("g", [ValueError("\u202e" * 100_000)]),
+        ExceptionGroup("many", [ValueError()] * 1000),
+    ],
+    ids=["long", "in-a-group", "many"],
+)
+async def test_what_others_write_of_a_huge_error_is_bounded(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Whoever has a format of their own for tracebacks keeps it for what is not huge.
+    cached, small = [], ValueError("x")
+
+    with filtering(lambda it: cached.append(it.exc_text is not None) or True):
+        job_log_of().settled_many(
+            (settled(RetryAt(1, b"[]"), error=error), settled(RetryAt(1, b"[]"), error=small))
+        )
+
+    assert cached == [True, False]
+    huge = caplog.records[0]
+    assert len(logging.Formatter().format(huge).encode()) < 18_000
+    assert huge.exc_info is not None
+    assert huge.exc_info[1] is error
+
+
+@contextmanager
+def filtering(look: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    logger = logging.getLogger("taskmanager.jobs")
+    logger.addFilter(look)
+    try:
+        yield
+    finally:
+        logger.removeFilter(look)
+
+
+async def test_a_filter_that_raises_costs_its_own_line_and_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_limit, "_WINDOW", 3600.0)
+    limit = LineLimit()
+    log, lost = job_log_of(limit=limit), ("not shown", "cancelled")
+
+    def broken(record: logging.LogRecord) -> bool:
+        if any(it in record.getMessage() for it in lost):
+            raise KeyError("filter")
+        return True
+
+    with filtering(broken):
+        log.settled_many((settled(Cancelled("no")), *[settled(Completed())] * MOST_LINES))
+        log.finish()
+        limit.until = 0.0
+        log.settled_many((settled(Completed()), settled(Buried("failed", "late"))))
+        log.finish()
+
+    jobs = [it for it in caplog.records if it.name == "taskmanager.jobs"]
+    # One of the second batch was left for the count, which was lost.
+    assert len(jobs) == MOST_LINES - 1 + 2
+    assert jobs[-1].getMessage() == "greet is dead: late"
+    said = [it.getMessage() for it in caplog.records if it.name == "taskmanager.worker"]
+    assert [it.partition(" could not be written to the log taskmanager.jobs")[0] for it in said] \
+        == ["the line of job job-1", "the count of 1 completed"]  # fmt: skip
+
+
+async def test_fields_that_the_applications_record_factory_sets_too_are_those_of_the_job(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make = logging.getLogRecordFactory()
+
+    def with_context(*args: object, **more: object) -> logging.LogRecord:
+        record = make(*args, **more)
+        vars(record).update(job="context", queue="context", request="r-1")
+        return record
+
+    logging.setLogRecordFactory(with_context)
+    try:
+        job_log_of().settled_many((settled(Completed()), settled(Buried("failed", "late"))))
+    finally:
+        logging.setLogRecordFactory(make)
+
+    assert caplog.messages == ["greet completed in 12 ms", "greet is dead: late"]
+    for line in map(vars, caplog.records):
+        assert (line["job"], line["queue"], line["request"]) == ("job-1", "mail", "r-1")
+        assert line["filename"] == "job_log.py"
+
+
+def test_workers_of_one_process_share_its_lines_in_whatever_threads_they_run(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_limit, "_WINDOW", 3600.0)
+    limit = LineLimit()
+
+    async def work() -> None:
+        log = job_log_of(limit=limit)
+        for _ in range(25):
+            log.settled_many([settled(Completed())] * 10)
+        log.finish()
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    shown = [it for it in caplog.messages if "completed in" in it]
+    counts = [it for it in caplog.messages if "not shown" in it]
+    assert len(shown) == MOST_LINES
+    assert sum(int(it.split()[0]) for it in counts) == 1000 - MOST_LINES
+    assert JobLog(print)._limit is JobLog(print)._limit

@@ -1,0 +1,173 @@
+"""Word what became of a job, in one harmless line of bounded length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, Released, RetryAt
+from consumers.jobs.texts import ERROR_LIMIT, describe, duration, message_of, shortened, shown
+from consumers.store.delivery import Delivery
+from consumers.store.entries import added_ms
+from consumers.store.settling import Settlement
+from processors.retries.groups import signal_of
+from processors.retries.history import line_of
+from processors.retries.signals import Retry
+from taskmanager.escapes import escaped
+
+# Of an error in a line, in bytes; more of it is in the traceback and in the dead letter.
+_TEXT_LIMIT = 500
+_FAULTS_SHOWN = 5
+# What an error takes in a traceback beside its text, at least.
+_FRAME = 100
+# The reason of a job that handle.cancel() ended; it says no more than the sentence.
+_PLAINLY = "cancelled"
+_HOUR = 3600.0
+
+_WORDS: dict[type, str] = {
+    Completed: "completed",
+    Cancelled: "cancelled",
+    RetryAt: "put off",
+    Released: "handed back",
+}
+
+
+def word_of(outcome: Outcome) -> str:
+    """Return what jobs with such an outcome are counted as."""
+    return _WORDS[type(outcome)]
+
+
+def ended(settlement: Settlement) -> str:
+    """Return the sentence of a run that is no failure, without its subject."""
+    outcome, ran = settlement.outcome, settlement.ran
+    took = "" if ran is None else f" after {_span(ran.seconds)}"
+    match outcome:
+        case Completed():
+            return "completed" if ran is None else f"completed in {_span(ran.seconds)}"
+        case RetryAt():
+            delay = _span(outcome.delay_ms / 1000)
+            return f"was put off for {delay}{took}{_behind(_reason(ran))}"
+        case Cancelled():
+            reason = "" if outcome.reason == _PLAINLY else outcome.reason
+            return f"was cancelled{took}{_behind(reason)}"
+        case Released():
+            return f"was handed back{took}{_behind(outcome.reason)}"
+    raise AssertionError(outcome)
+
+
+def retried(settlement: Settlement, outcome: RetryAt) -> str:
+    """Return the sentence of a failed run that is repeated."""
+    error = _error_of(settlement)
+    why = "no error is known" if error is None else _one_line(line_of(error))
+    return f"failed and is run again in {_span(outcome.delay_ms / 1000)}: {why}"
+
+
+def dead(settlement: Settlement, buried: Buried) -> str:
+    """Return the sentence of a job that became a dead letter."""
+    return f"is dead: {_why(settlement, buried, settlement.ran)}"
+
+
+def fault_of(settlement: Settlement) -> BaseException | None:
+    """Return what a run failed of; of what was raised on purpose only its cause."""
+    error = _error_of(settlement)
+    signal = None if error is None else signal_of(error)
+    return error if signal is None else signal.__cause__
+
+
+def is_huge(error: BaseException) -> bool:
+    """Whether the texts of an error, its causes and members take more than 16 KiB."""
+    left, waiting, seen = ERROR_LIMIT, [error], set[int]()
+    while waiting and left > 0:
+        it = waiting.pop()
+        seen.add(id(it))
+        left -= _FRAME + len(message_of(it)) + len(_notes(it))
+        more = it.exceptions if isinstance(it, BaseExceptionGroup) else ()
+        linked = (it.__cause__, it.__context__, *more)
+        waiting += [other for other in linked if other is not None and id(other) not in seen]
+    return left <= 0
+
+
+def facts_of(settlement: Settlement) -> dict[str, Any]:
+    """Return the fields of a line."""
+    delivery, ran = settlement.delivery, settlement.ran
+    envelope, lane = delivery.envelope, delivery.stream.lane
+    facts: dict[str, Any] = {"job": envelope.id, "queue": lane.queue, "event": envelope.event}
+    facts["outcome"] = _outcome(settlement)
+    if ran is not None:
+        facts["attempt"] = ran.attempt
+        facts["took"] = round(ran.seconds, 4)
+        facts["waited"] = round(_waited(delivery), 4)
+    return facts
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something: the traceback of a group ends in a frame."""
+    said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
+    return next(said, "no error is kept").strip(" |")
+
+
+def _why(settlement: Settlement, buried: Buried, ran: Ran | None) -> str:
+    if buried.reason == "bad_payload" and not buried.error.startswith("Traceback"):
+        queue, event = settlement.delivery.stream.lane.queue, settlement.delivery.envelope.event
+        faults = "; ".join(buried.error.splitlines()[:_FAULTS_SHOWN])
+        said = f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
+        return _one_line(said)
+    last = _one_line(last_line(buried.error))
+    if ran is None or ran.error is None or buried.reason != "failed":
+        return last
+    signal = signal_of(ran.error)
+    if isinstance(signal, Retry):
+        runs = f"attempt {ran.attempt} of {ran.max_retries + 1}"
+        asked = f"it asked for another run, but has none left ({runs})"
+        return asked + _behind(message_of(signal))
+    # The letter says more than the error where a retry policy raised as well.
+    line = _one_line(line_of(ran.error))
+    return line if buried.error == describe(ran.error) else f"{line}; {last}"
+
+
+def _notes(error: BaseException) -> str:
+    return shown(getattr(error, "__notes__", ""), ERROR_LIMIT)
+
+
+def _error_of(settlement: Settlement) -> BaseException | None:
+    return None if settlement.ran is None else settlement.ran.error
+
+
+def _outcome(settlement: Settlement) -> str:
+    match settlement.outcome:
+        case Buried():
+            return "dead"
+        case RetryAt(uses_attempt=True):
+            return "retrying"
+        case outcome:
+            return word_of(outcome).replace(" ", "_")
+
+
+def _waited(delivery: Delivery) -> float:
+    """Return how long (s) the job was in its lane; never less than 0."""
+    return max(0, delivery.started_ms - added_ms(delivery.entry)) / 1000
+
+
+def _reason(ran: Ran | None) -> str:
+    signal = None if ran is None or ran.error is None else signal_of(ran.error)
+    return "" if signal is None else message_of(signal)
+
+
+def _behind(reason: str) -> str:
+    line = _one_line(reason)
+    return f": {line}" if line else ""
+
+
+def _one_line(text: str) -> str:
+    """Return text that no formatter can turn into two lines, or into what a terminal obeys."""
+    line = escaped(" ".join(shortened(text, _TEXT_LIMIT).split()))
+    # An error without a text is its class alone.
+    return line.replace(": ;", ";").removesuffix(":")
+
+
+def _span(seconds: float) -> str:
+    """Return a time as precisely as a person reads it: 12 ms, 1.5 s, 2.25 h."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _HOUR:
+        return duration(round(seconds, 1))
+    return duration(round(seconds / _HOUR, 2) * _HOUR)
