@@ -140,7 +140,7 @@ async def test_a_misspelt_event_is_said_at_the_emit_and_by_the_worker_and_shown_
     await tm.start()
     first = await tm.emit("send-emial", data=1)
     await tm.emit("send-emial", data=2)
-    await aeventually(lambda: "no handler here for event 'send-emial'" in caplog.text)
+    await aeventually(lambda: "this worker has no handler for event 'send-emial'" in caplog.text)
     await aeventually(lambda: is_put_aside(tm, first.id))
     await tm.stop()
 
