@@ -60,8 +60,8 @@ class ResultExpired(ResultUnavailable):
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"how this run of job {job_id!r} ended is not kept any more: it ended more than "
-            "result_ttl seconds ago (300 unless the worker's settings say more), or a later job has "
-            "its id; give its worker TaskManager(result_ttl=...) to keep ends for longer"
+            "result_ttl seconds ago (300 unless the worker's settings say more), or a later job "
+            "has its id; give its worker TaskManager(result_ttl=...) to keep ends for longer"
         )
         self.job_id = job_id
 

@@ -274,8 +274,6 @@ class Unnamed(type):
     def __name__(cls) -> str:  # type: ignore[override]
         raise RuntimeError("no")
 
-    __qualname__ = __name__  # type: ignore[assignment]
-
 
 def test_an_error_whose_class_has_no_name_is_retried_as_any_other() -> None:
     class Nameless(Exception, metaclass=Unnamed):
@@ -283,7 +281,8 @@ def test_an_error_whose_class_has_no_name_is_retried_as_any_other() -> None:
 
     (entry,) = from_json(with_error(Job.fake(None), Nameless("odd")))
 
-    assert (entry["type"], entry["error"]) == ("Nameless", "Nameless: odd")
+    assert entry["type"].endswith("<locals>.Nameless")
+    assert entry["error"] == "Nameless: odd"
 
 
 def test_what_a_class_is_called_breaks_no_layout() -> None:
