@@ -4,7 +4,8 @@
     1  failure
     2  usage or import error
     3  Redis unreachable
-    4  forced stop (the third signal; taskmanager.worker.stop_signals)
+    4  forced stop (the third signal, which taskmanager.worker.stop_signals handles; or a handler
+       blocked the event loop of a worker that was to stop)
 
 Everywhere else in the command line they go by these names.
 """
@@ -33,8 +34,12 @@ OK = 0
 FAILURE = 1
 USAGE = 2
 UNREACHABLE = 3
+FORCED = 4
 # A worker whose first start ends so has said why, and another start would say the same.
 VERDICTS = (USAGE, UNREACHABLE)
+# More than a stop takes that has one second for running jobs, two for cancelled ones, one for
+# the last outcomes and one for threads.
+STUCK_S = 10.0
 
 logger = logging.getLogger("taskmanager.cli")
 

@@ -13,15 +13,12 @@ from typing import Any
 
 from taskmanager.cli.assignment import own_command
 from taskmanager.cli.changes import Event, fault_of, forget_compiled
-from taskmanager.cli.exits import FAILURE, OK, VERDICTS
+from taskmanager.cli.exits import FAILURE, FORCED, OK, STUCK_S, VERDICTS
 from taskmanager.cli.front import Front, held_back, in_terminal
 from taskmanager.settings import environment
 
 logger = logging.getLogger("taskmanager.cli")
 
-# More than a stop takes that has one second for running jobs, two for cancelled ones, one for
-# the last outcomes and one for threads.
-STUCK_S = 10.0
 # A worker that ends so at a signal of ours had not begun to listen: it held nothing.
 _TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT)
 # Without a terminal: what is sent to our whole group reaches the worker through us only.
@@ -46,6 +43,7 @@ class Reloader:
         self._changes = changes
         self._stuck = stuck
         self._ending = False
+        self._forced = False
         self._due = False
         self._changed: set[Path] = set()
         # Between a change and the start of a worker: neither may miss the other.
@@ -77,7 +75,7 @@ class Reloader:
             code = self._run_one(start, starts)
             starts += 1
             if self._ending or (_is_final(code, starts) and not self._due):
-                return _exit_code(code)
+                return FORCED if self._forced else _exit_code(code)
             if not self._due:
                 self._await_change(code)
         return OK
@@ -100,8 +98,20 @@ class Reloader:
             self._news.get()
 
     def _end(self) -> None:
-        self._ending = True
+        first, self._ending = not self._ending, True
         self._news.put(None)
+        worker = self._front.worker
+        if first and worker is not None:
+            _later(self._stuck / 3, self._say_stuck, worker)
+            self._look_again_at(worker)
+
+    def _say_stuck(self, worker: int) -> None:
+        if self._front.worker == worker and not self._front.debugs:
+            logger.warning(
+                "the worker has not stopped yet, a handler may block its event loop: it is killed "
+                "in %.0f s, a third Ctrl-C or SIGTERM ends it at once",
+                self._stuck * 2 / 3,
+            )
 
     # In the watcher's thread
 
@@ -133,9 +143,7 @@ class Reloader:
             self._look_again_at(worker)
 
     def _look_again_at(self, worker: int) -> None:
-        timer = threading.Timer(self._stuck, self._kill_stuck, (worker,))
-        timer.daemon = True
-        timer.start()
+        _later(self._stuck, self._kill_stuck, worker)
 
     def _kill_stuck(self, worker: int) -> None:
         if self._front.worker != worker:
@@ -148,6 +156,7 @@ class Reloader:
             "killed, and what it was running is run again once its lease is over",
             self._stuck,
         )
+        self._forced = self._ending
         self._front.send(signal.SIGKILL)
 
 
@@ -168,6 +177,14 @@ def start_worker(starts: int, *place: str, **settings: str) -> int:
         setsigdef=(signal.SIGTTOU,),
         **({} if in_terminal() else _BY_ITSELF),
     )
+
+
+def _later(seconds: float, action: Callable[[int], None], worker: int) -> None:
+    timer = threading.Timer(seconds, action, (worker,))
+    timer.daemon = True
+    # A signal that its thread got would not wake the main one.
+    with held_back():
+        timer.start()
 
 
 def _named(paths: Collection[Path]) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ import click
 from taskmanager.cli.assignment import Assignment
 from taskmanager.cli.exits import USAGE, Exit, ending_within, reported
 from taskmanager.cli.front import divide, in_terminal
+from taskmanager.cli.orphans import ParentWatch
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 LAST_SECONDS = 5.0
 # The same, and what running jobs have to finish, where the next worker waits for this one to end.
 RELOAD_SECONDS = 1.0
-PARENT_CHECK_SECONDS = 1.0
 _ONE_PROCESS = (
     "an embedded:// server belongs to one process, so -p is not allowed: leave it out, or start "
     "a Redis for all processes and name it, as in --url redis://localhost:6379/0"
@@ -48,13 +45,14 @@ def work(
     parent = assignment.parent
     if aside and not assignment.reloaded:
         parent = _put_front_before(context)
-    _end_with_parent(parent)
+    watch = ParentWatch(parent)
     with reported():
         tm = _load(assignment)
         if not assignment.again and assignment.index in (None, 1):
             say(_banner(tm, processes))
         _leave_foreground(aside)
-        _run(tm, assignment, burst=burst)
+        watch.patience += tm.settings.shutdown_timeout
+        _run(tm, assignment, watch, burst=burst)
 
 
 def say(text: str) -> None:
@@ -138,12 +136,13 @@ def _banner(tm: TaskManager[Any], processes: int) -> str:
     )
 
 
-def _run(tm: TaskManager[Any], assignment: Assignment, *, burst: bool) -> None:
+def _run(tm: TaskManager[Any], assignment: Assignment, watch: ParentWatch, *, burst: bool) -> None:
     import asyncio
 
     relieve_collector()
     last_seconds = RELOAD_SECONDS if assignment.reloaded else LAST_SECONDS
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner, ending_within(last_seconds):
+        watch.loop = runner.get_loop()
         runner.run(tm.run(burst=burst, on_start=lambda: _say_ready(assignment.ready_fd)))
 
 
@@ -162,19 +161,3 @@ def _fastest_loop() -> Callable[[], AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _end_with_parent(parent: int | None) -> None:
-    """Stop, as at a first SIGTERM, when the process before us is gone without having said so.
-
-    Its id comes from itself: it may be gone before we look for it. None: there is none.
-    """
-    if parent is None:
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -92,7 +92,7 @@ def test_a_file_that_is_gone_has_no_fault_and_no_bytecode(tmp_path: Path) -> Non
     assert not compiled.exists()
 
 
-# Its first worker ignores SIGTERM, and says so; the second one ends everything.
+# Its first worker ignores SIGTERM, and says so; a second one ends everything.
 STUBBORN = """
 import os, sys
 from pathlib import Path
@@ -126,3 +126,42 @@ def test_a_worker_that_does_not_stop_is_killed_and_replaced(spawn: Spawner, tmp_
     reloader.wait_for_line("the worker did not stop within 0.1 s")
     reloader.wait_for_line("second")
     assert reloader.wait() == 0
+
+
+def test_a_worker_that_does_not_stop_at_ctrl_c_is_said_and_killed(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "gate")
+    reloader = spawn.python("-c", STUBBORN, cwd=tmp_path)
+    reloader.wait_for_line("ignoring")
+
+    reloader.terminate()
+
+    reloader.wait_for_line("has not stopped yet, .* a third Ctrl-C or SIGTERM ends it at once")
+    reloader.wait_for_line("the worker did not stop within 0.1 s")
+    assert reloader.wait() == 4
+
+
+# Its parent is gone from the start, and SIGTERM is for its loop to handle.
+ORPHAN = """
+import asyncio, signal, time
+from taskmanager.cli.orphans import ParentWatch
+
+async def main():
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    watch = ParentWatch(0, patience=0.1)
+    watch.loop = asyncio.get_running_loop()
+    await told.wait()
+    print("told", flush=True)
+    time.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_an_orphan_ends_even_if_its_loop_is_blocked(spawn: Spawner) -> None:
+    orphan = spawn.python("-c", ORPHAN)
+
+    assert orphan.wait() == 4
+    assert "told" in orphan.text
