@@ -13,6 +13,8 @@ from typing import Protocol
 from taskmanager.cli.exits import USAGE, Exit
 from taskmanager.cli.loading import cause
 
+# Saves in quick succession, as of a branch that is checked out, are one change.
+_SETTLED_MS = 200
 _NOT_OURS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -43,7 +45,10 @@ def watching(folders: Sequence[Path]) -> Callable[[Event], Iterator[set[Path]]]:
         return _counts(Path(name), places)
 
     def changes(stopping: Event) -> Iterator[set[Path]]:
-        for batch in watchfiles.watch(*places, watch_filter=counts, stop_event=stopping):
+        batches = watchfiles.watch(
+            *places, watch_filter=counts, step=_SETTLED_MS, stop_event=stopping
+        )
+        for batch in batches:
             yield {Path(name) for _, name in batch}
 
     return changes

@@ -31,8 +31,8 @@ _BY_ITSELF: dict[str, Any] = {
 class Reloader:
     """Stands before one worker at a time, and has a new one started after each change.
 
-    changes yields the files that have changed, until the event that it is given is set. A
-    change that does not parse is said and leaves the worker as it is. A worker that ends by
+    changes yields the files that have changed, until the event that it is given is set. While
+    one of them does not parse, that is said and the worker stays as it is. A worker that ends by
     itself is started again at the next change, unless it ends with 0, or cannot start at all:
     then everything ends.
     """
@@ -46,6 +46,8 @@ class Reloader:
         self._forced = False
         self._due = False
         self._changed: set[Path] = set()
+        # What does not parse, in the watcher's thread.
+        self._faulty: set[Path] = set()
         # Between a change and the start of a worker: neither may miss the other.
         self._guard = threading.Lock()
         # Unlike an event's, its put may come in a signal handler.
@@ -124,14 +126,16 @@ class Reloader:
             logger.error("changes are not seen any more: %s", error)
 
     def _take(self, paths: Collection[Path]) -> None:
-        faults = list(filter(None, map(fault_of, sorted(paths))))
-        for fault in faults:
-            logger.warning("nothing is reloaded until this is mended: %s", fault)
+        # Those of before too: one may be fixed, or deleted, and others import it.
+        faults = {it: fault for it in self._faulty.union(paths) if (fault := fault_of(it))}
+        self._faulty = set(faults)
+        for path in sorted(faults):
+            logger.warning("nothing is reloaded until this is fixed: %s", faults[path])
         with self._guard:
             self._changed.update(paths)
             if not faults and not self._due:
                 self._due = True
-                logger.info("%s changed, the worker is started again", _named(paths))
+                logger.info("%s changed, restarting the worker", _named(paths))
                 self._end_worker()
 
     def _end_worker(self) -> None:

@@ -104,7 +104,7 @@ def test_a_changed_handler_runs_and_what_ran_before_is_run_again(
     # Of the same size, and maybe in the same second as the bytecode of the version before.
     rewrite(app, "version 1", "version 2")
 
-    dev.wait_for_line("app.py changed, the worker is started again")
+    dev.wait_for_line("app.py changed, restarting the worker")
     dev.wait_for_line("stopping: waiting up to 1 s for 1 running job")
     dev.wait_for_line(READY)
     dev.wait_for_line("waiting, delivery 2 attempt 1")
@@ -129,10 +129,16 @@ def test_a_file_that_does_not_parse_or_import_is_said_and_waited_for(
     jobs = TaskManager(url_of(dev)).sync
 
     rewrite(app, "version 1", 'version 2" =')
-    dev.wait_for_line(r"nothing is reloaded until this is mended: SyntaxError: .*app.py:9: ")
+    dev.wait_for_line(r"nothing is reloaded until this is fixed: SyntaxError: .*app.py:9: ")
     jobs.emit("greet")
     dev.wait_for_line("greeted in version 1")
+    (app.parent / "other.py").write_text("def (:")
+    dev.wait_for_line(r"nothing is reloaded until this is fixed: SyntaxError: .*other.py:1: ")
     rewrite(app, 'version 2" =', "version 3")
+    dev.wait_for_line(r"nothing is reloaded until this is fixed: SyntaxError: .*other.py:1: ")
+    assert "restarting the worker" not in dev.text
+    (app.parent / "other.py").unlink()
+    dev.wait_for_line(r"other.py changed, restarting the worker")
     dev.wait_for_line(READY)
 
     rewrite(app, "import asyncio, os", "import asyncio, os, no_such_module")
