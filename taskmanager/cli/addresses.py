@@ -31,7 +31,9 @@ def option(name: str, metavar: str, help: str) -> click.Option:
         help=help,
         metavar=metavar,
         expose_value=False,
-        callback=lambda context, _, value: _keep(context, name, value, name),
+        # Otherwise the last of several in one place wins.
+        multiple=True,
+        callback=lambda context, _, values: [_keep(context, name, it, name) for it in values],
     )
 
 
@@ -68,8 +70,8 @@ def needed_app(context: click.Context, argument: str | None) -> str:
     return found
 
 
-def _keep(context: click.Context, name: str, value: str | None, called: str) -> None:
-    if value is not None and _given(context).setdefault(name, value) != value:
+def _keep(context: click.Context, name: str, value: str, called: str) -> None:
+    if _given(context).setdefault(name, value) != value:
         # Not the values themselves: a URL may hold a password.
         raise click.UsageError(f"{called} is given twice, and not the same: give it once")
 

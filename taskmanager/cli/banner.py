@@ -43,8 +43,8 @@ class Banner:
 
     def _slots(self) -> str:
         if self.slots > 1:
-            return f"{self.slots} a process"
-        return "1 a process (the default: one job at a time, in exact order; -c N runs N at once)"
+            return f"{self.slots} per process"
+        return "1 per process (the default: one job at a time, in exact order; -c N runs N at once)"
 
 
 def installed_version() -> str:

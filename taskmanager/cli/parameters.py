@@ -39,7 +39,8 @@ _OF_A_WORKER = (
         "--connect-timeout",
         type=duration,
         metavar="DURATION",
-        help="How long to wait for Redis, in seconds or as 500ms, 30s, 5m.  [default: 30]",
+        help="How long to wait for Redis at the start, in seconds or as 500ms, 30s, 5m.  "
+        "[default: the app's, else 30]",
     ),
     click.option(
         "--log-level",

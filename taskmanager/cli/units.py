@@ -23,8 +23,11 @@ def duration(text: str | float) -> float:
 
 
 def milliseconds(text: str | float) -> int:
-    """Return a duration, written as above, in whole milliseconds."""
-    return round(duration(text) * 1000)
+    """Return a duration, written as above, in whole milliseconds; BadParameter for less than 1."""
+    seconds = duration(text)
+    if 0 < seconds < _SECONDS["ms"]:
+        raise click.BadParameter(f"{text!r} is shorter than 1ms: give 1ms or more, or 0 for none")
+    return round(seconds * 1000)
 
 
 def rate(text: str | float) -> float:

@@ -438,6 +438,15 @@ def test_an_idempotency_key_stands_for_one_job(run: Run) -> None:
     assert found(run("jobs", "show", first.stdout.strip(), "--json"))["data"] == 1
 
 
+def test_equal_jobs_are_one_unless_they_are_not_to_be_deduplicated(run: Run) -> None:
+    first, equal = run("emit", "send"), run("emit", "send")
+    other = run("emit", "send", "--no-deduplicate")
+
+    assert first.stdout == equal.stdout != other.stdout
+    assert "--no-deduplicate adds a job of its own" in equal.stderr
+    assert other.stderr == ""
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

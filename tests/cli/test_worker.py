@@ -146,7 +146,7 @@ def test_a_worker_says_at_its_start_what_it_is(
     worker.wait_for_line(rf"redis +redis://ann:\*+@127.0.0.1:{server.port}/0")
     worker.wait_for_line(r"queues +default, notes$")
     worker.wait_for_line(r"handlers +6: default/die, .*, notes/note")
-    worker.wait_for_line(r"slots +1 a process \(the default")
+    worker.wait_for_line(r"slots +1 per process \(the default")
     worker.wait_for_line(r"processes +1$")
     worker.wait_for_line("started")
     worker.terminate()
@@ -551,5 +551,5 @@ def test_emit_with_an_app_asks_the_handlers_that_can_be_imported(
     assert wrong.exit_code == 2
     assert "Input should be a valid integer" in wrong.stderr
     assert misspelt.exit_code == 0
-    assert "not here to check this emit: cannot import 'shop_ml'" in misspelt.stderr
+    assert "so the data of their events is not checked: cannot import 'shop_ml'" in misspelt.stderr
     assert "no handler for it is registered here (did you mean 'order'?)" in caplog.text

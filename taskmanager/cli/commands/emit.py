@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--delay", type=duration, metavar="DURATION", help="How long to wait before it runs.")
 @click.option("--max-retries", type=int, metavar="N", help="Runs after a first one that failed.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="How long a run may take.")
-@click.option("--idempotency-key", metavar="TEXT", help="One job a key, for 24 h after its end.")
+@click.option("--idempotency-key", metavar="TEXT", help="One job per key, for 24 h after its end.")
 @click.option(
     "--debounce",
     type=milliseconds,
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 @click.option(
     "--debounce-mode", type=click.Choice(["trailing", "leading"]), help="[default: trailing]"
 )
+@click.option(
+    "--no-deduplicate", is_flag=True, help="A job of its own, even if an equal one is live."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print id, queue and created as one object.")
 @click.pass_context
 def emit(
@@ -52,6 +55,7 @@ def emit(
     data: str | None,
     queue: str,
     job_id: str | None,
+    no_deduplicate: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -62,10 +66,12 @@ def emit(
     stderr. A DURATION is in seconds, or has a unit: 500ms, 5s, 5m, 2h, 7d.
 
     No app is needed. With one its settings are used, its handlers check the data,
-    and an event that none of them handles is said.
+    and it warns if none of them handles the event.
     """
     # What is left is named as emit names it; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
+    if no_deduplicate:
+        options["deduplicate"] = False
     if data is not None:
         options["data"] = _parse(data)
     import asyncio
@@ -74,15 +80,17 @@ def emit(
         handle = asyncio.run(_emit(_with_handlers(manager(context)), event, options))
     click.echo(_shown(handle, as_json))
     if not handle.created and not as_json:
-        click.echo(_why_not_added(given), err=True)
+        click.echo(_why_not_added(job_id, given), err=True)
 
 
-def _why_not_added(given: dict[str, Any]) -> str:
+def _why_not_added(job_id: str | None, given: dict[str, Any]) -> str:
     if given["debounce"] is not None:
         return "it became part of a storm; this job stands for all of it"
     if given["idempotency_key"] is not None:
         return "there is a job with this idempotency key or id already; nothing was added"
-    return "a job with this id was live already; nothing was added"
+    if job_id is None:
+        return "an equal job is live; nothing was added. --no-deduplicate adds a job of its own"
+    return "a job with this id is live; nothing was added"
 
 
 def _parse(data: str) -> Any:
@@ -100,7 +108,11 @@ def _with_handlers(tm: TaskManager[Any]) -> TaskManager[Any]:
     from taskmanager.cli.loading import import_what_is_here
 
     for reason in import_what_is_here(tm):
-        click.echo(f"some handlers are not here to check this emit: {reason}", err=True)
+        click.echo(
+            "some handlers could not be imported, so the data of their events is not checked: "
+            + reason,
+            err=True,
+        )
     return tm
 
 

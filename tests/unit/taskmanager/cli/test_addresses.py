@@ -47,7 +47,7 @@ def test_every_command_takes_the_three_before_its_names_and_after_them() -> None
         ("dlq", "--url", NOWHERE, "ls"),
         ("dlq", "ls", "--url", NOWHERE),
         ("--url", NOWHERE, "dlq", "ls", "--url", NOWHERE),
-        ("emit", "x", "--url", NOWHERE),
+        ("emit", "x", "--url", NOWHERE, "--url", NOWHERE),
     ],
 )
 def test_it_counts_the_same_at_each_place(arguments: tuple[str, ...]) -> None:
@@ -63,6 +63,7 @@ def test_it_counts_the_same_at_each_place(arguments: tuple[str, ...]) -> None:
     ("arguments", "said"),
     [
         (("--url", NOWHERE, "dlq", "ls", "--url", ELSEWHERE), "--url is given twice"),
+        (("dlq", "ls", "--url", NOWHERE, "--url", ELSEWHERE), "--url is given twice"),
         (("dlq", "--namespace", "a", "ls", "--namespace", "b"), "--namespace is given twice"),
         (("--app", "a:tm", "emit", "x", "--app", "b:tm"), "--app is given twice"),
         (("worker", "a:tm", "--app", "b:tm"), "the app is given twice"),

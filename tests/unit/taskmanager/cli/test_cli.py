@@ -462,7 +462,7 @@ def test_the_banner_says_that_one_slot_is_the_default() -> None:
     assert "redis      redis://h:6379/0" in text
     assert "queues     mail" in text
     assert "handlers   1: mail/send" in text
-    assert "slots      1 a process (the default" in text
+    assert "slots      1 per process (the default" in text
     assert "processes  2" in text
 
 

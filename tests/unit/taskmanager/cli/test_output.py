@@ -152,7 +152,11 @@ def test_durations_are_seconds_or_have_a_unit(text: str, seconds: float) -> None
 
 
 def test_milliseconds_are_whole_and_given_as_durations_are() -> None:
-    assert [milliseconds(it) for it in ("0.5", "1500ms", "0.4ms", "2m")] == [500, 1500, 0, 120_000]
+    assert [milliseconds(it) for it in ("0.5", "1500ms", "1ms", "2m", "0")] == [
+        500, 1500, 1, 120_000, 0
+    ]  # fmt: skip
+    with pytest.raises(click.BadParameter, match="shorter than 1ms"):
+        milliseconds("0.0001")
 
 
 @pytest.mark.parametrize(
