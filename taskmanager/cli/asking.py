@@ -12,9 +12,7 @@ from taskmanager.cli.exits import USAGE, Exit
 def needs_a_person(yes: bool) -> None:
     """Raise an Exit unless it was confirmed already, or somebody is there to ask."""
     if not yes and not _at_a_terminal():
-        raise Exit(
-            "this is asked for on a terminal, and there is none: add --yes to go ahead", USAGE
-        )
+        raise Exit("confirmation needs a terminal: add --yes to go ahead without it", USAGE)
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -183,7 +183,7 @@ def test_a_dead_job_is_shown_with_its_letter(run: Run, work: Work) -> None:
     text = run("jobs", "show", "id-x").stdout
     found = json.loads(run("jobs", "show", "id-x", "--json").stdout)
 
-    assert "died of failed\n  Traceback" in text
+    assert "reason: failed\n  Traceback" in text
     assert text.endswith("  OSError: cannot do x\n")
     assert (found["state"], found["letter"]["reason"]) == ("dead", "failed")
     assert found["error_type"] == found["errors"][0]["type"] == "builtins.OSError"

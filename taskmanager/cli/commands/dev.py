@@ -37,7 +37,7 @@ def dev(
     """Run an app while you write it: Redis, worker, reload.
 
     A private Redis runs beside the worker and ends with it, whatever Redis the app and the
-    environment name. The worker is started again when a .py file has changed: running jobs
+    environment name. The worker is restarted when a .py file has changed: running jobs
     have a second to finish, then they are handed back and run again.
     """
     assignment = accept(context, target, options)

@@ -136,7 +136,7 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
     if info.state == "completed":
         shown.append(section("result", data(info.result)))
     if info.letter is not None:
-        shown.append(section(f"died of {info.letter.reason}", info.letter.error))
+        shown.append(section(f"reason: {info.letter.reason}", info.letter.error))
     return "\n".join(shown)
 
 

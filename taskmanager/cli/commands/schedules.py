@@ -84,7 +84,7 @@ def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
 @parameters.queue
 @click.pass_context
 def pause(context: click.Context, name: str, queue: str) -> None:
-    """Fire a schedule no more until it is resumed. Jobs that it has emitted go on."""
+    """Stop firing a schedule until it is resumed. Jobs that it has emitted go on."""
     answer(context, lambda tm: _pause(tm, name, queue))
     click.echo(f"schedule {name!r} of queue {queue!r} is paused")
 
