@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -33,7 +34,7 @@ def option(name: str, metavar: str, help: str) -> click.Option:
         expose_value=False,
         # Otherwise the last of several in one place wins.
         multiple=True,
-        callback=lambda context, _, values: [_keep(context, name, it, name) for it in values],
+        callback=lambda context, _, values: _keep(context, name, values, name),
     )
 
 
@@ -49,7 +50,7 @@ def app(context: click.Context, argument: str | None = None) -> str | None:
     argument is that of commands which take the app as an argument as well.
     """
     if argument is not None:
-        _keep(context, "--app", argument, "the app")
+        _keep(context, "--app", [argument], "the app")
     given: str | None = _given(context).get("--app")
     if given is None:
         # Imported late: --help must not wait for it.
@@ -70,8 +71,8 @@ def needed_app(context: click.Context, argument: str | None) -> str:
     return found
 
 
-def _keep(context: click.Context, name: str, value: str, called: str) -> None:
-    if _given(context).setdefault(name, value) != value:
+def _keep(context: click.Context, name: str, values: Iterable[str], called: str) -> None:
+    if any(_given(context).setdefault(name, it) != it for it in values):
         # Not the values themselves: a URL may hold a password.
         raise click.UsageError(f"{called} is given twice, and not the same: give it once")
 
