@@ -75,7 +75,10 @@ class Run:
         if not self._began:
             self._began = began = time.monotonic()
             # As clock.at() does: this is done for every job.
-            self.delivery.started_ms = int(self._clock.ahead_ms + began * 1000)
+            at = int(self._clock.ahead_ms + began * 1000)
+            created = self.delivery.envelope.created_at
+            # Redis' clock is known to some ms: none begins before it was created.
+            self.delivery.started_ms = at if at > created else created
 
     def ran(self, ended: Ended | None) -> Ran | None:
         """Return how it went until now; None when its handler was not called."""

@@ -19,7 +19,7 @@ def facts_of(delivery: Delivery, outcome: Outcome) -> Told:
     is_long = envelope.first_started or envelope.errors or delivery.keeps_data
     if last and not is_long and not isinstance(outcome, Buried):
         # Most run once and are done.
-        return f"{created},{last - created if last > created else 0},{event}"
+        return f"{created},{last - created},{event}"
     if envelope.version == 0:
         # A foreign entry.
         return ""

@@ -6,15 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import redis as redis_py
 
-from consumers.admin.facts import end_of
+from consumers.admin.facts import State, end_of
 from consumers.jobs.names import worker_of
 from taskmanager import (
     Discard,
+    InvalidOption,
     Job,
     JobCancelled,
     JobFailed,
@@ -239,7 +240,7 @@ async def test_the_start_of_a_long_run_is_what_its_worker_said(
         redis.hset(f"tm:worker:{tm_id(tm)}", "started", told)
         info = await handle.info()
         assert info.last_started_at is not None
-        assert info.last_started_at >= datetime.fromtimestamp(started / 1000, UTC)
+        assert abs(info.last_started_at - datetime.fromtimestamp(started / 1000, UTC)) < APART
 
 
 async def test_an_end_that_is_kept_no_more_is_told_from_a_job_that_never_was(make: Make) -> None:
@@ -286,6 +287,18 @@ async def test_what_is_kept_of_a_plain_job_takes_few_bytes(
     # A semicolon, the layout, two times, how long it waited, five commas.
     assert len(kept) + 1 <= len(worker) + len(event) + 2 + 2 * 13 + 5 + 5
     assert stored.endswith(b" null")
+
+
+def test_states_are_those_of_the_engine_and_equal_their_texts() -> None:
+    assert set(get_args(State)) == set(JobState)
+    assert JobState.DEAD == "dead"
+    assert f"{JobState.DEAD}" == "dead"
+
+
+@pytest.mark.parametrize("given", ["yes", 1])
+def test_keep_data_is_true_or_false(given: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"keep_data .* give True or False"):
+        TaskManager("redis://x").registerHandler(print, {"event": "a", "keepData": given})
 
 
 async def has_state(handle: Any, state: JobState) -> bool:

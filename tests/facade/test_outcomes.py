@@ -465,7 +465,7 @@ def test_a_script_reads_by_blocking(server: RedisServer) -> None:
     with OnAThread(work):
         handle = tm.emit_sync("a", data=7)
         assert handle.result(timeout=PATIENCE) == 1
-        assert handle.status() == "completed"
+        assert handle.status() == handle.info().state == "completed"
         assert [line.message for line in handle.logs()] == ["ran"]
         assert tm.sync.handle(handle.id) is not handle
         assert tm.sync.handle(handle.id).result(timeout=PATIENCE) == 1
@@ -479,6 +479,8 @@ def test_a_script_reads_by_blocking(server: RedisServer) -> None:
         tm.sync.drain()
         assert tm.sync.stats().completed_total == 1
         assert tm.sync.dlq.purge() in (0, 1)
+        with pytest.raises(JobNotFound):
+            tm.sync.handle("never").info()
 
 
 class OnAThread:
