@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pydantic_core import from_json
+
 from consumers.policy import Handler, is_coroutine_function
+from processors.schedules.schedule import Schedule
+from taskmanager.errors import InvalidOption, InvalidPayload
 from taskmanager.handlers.context import Context
 from taskmanager.handlers.registry import KnownHandler
 from taskmanager.tasks.signature import TaskSignature
@@ -23,12 +27,20 @@ class KnownTask(KnownHandler):
         """Raise InvalidPayload unless the JSON is what the task takes."""
         self.signature.payload.check(queue, event, data)
 
+    def _check_schedule(self, schedule: Schedule) -> None:
+        try:
+            self.check(schedule.lane.queue, self.event, schedule.data)
+        except InvalidPayload as error:
+            given = from_json(schedule.data)
+            allowed = f'{error}: give repeat={{"pattern": ..., "data": {{...}}}}'
+            raise InvalidOption("the data of repeat", given, allowed) from error
+
     def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:
         """Return what the engine calls; raises InvalidHandler where the function cannot be read."""
         signature = self.signature
         if self.schedule is not None:
             # Not when it was registered: an annotation may have named what came later.
-            self.check(self.schedule.lane.queue, self.event, self.schedule.data)
+            self._check_schedule(self.schedule)
         signature.check_result()
         return Handler(
             signature.call,

@@ -57,11 +57,11 @@ def unmute() -> None:
             logger.disabled = False
 
 
-def hush(name: str) -> None:
-    """Have a logger that is not ours write no lines below WARNING, unless its level is set."""
+def hush(name: str, level: int = logging.WARNING) -> None:
+    """Have a logger that is not ours write no lines below a level, unless it has one of its own."""
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(level)
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -352,7 +352,7 @@ async def test_a_schedule_of_a_task_is_checked_when_its_worker_starts(tm: TaskMa
     @tm.task(repeat={"pattern": "@daily", "data": {"times": 2}})
     async def report(name: str) -> None: ...
 
-    with pytest.raises(UnknownParameters, match="names 'times'"):
+    with pytest.raises(InvalidOption, match=r"the data of repeat .*names 'times'.*repeat=\{"):
         await tm.start()
 
 

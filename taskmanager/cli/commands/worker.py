@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @click.command()
 @parameters.of_a_worker
 @click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--burst", is_flag=True, help="Exit with 0 as soon as there is nothing left to do.")
+@click.option(
+    "--burst",
+    is_flag=True,
+    help="Exit with 0 once no job waits or runs; what is due later, retries included, is left.",
+)
 @click.option("--reload", is_flag=True, help="Start it again when a .py file has changed.")
 @parameters.watch
 @click.pass_context

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -12,3 +14,7 @@ class TaskManagerConfig(AppConfig):
     # By default it would be "django".
     label = "taskmanager"
     verbose_name = "Task manager"
+
+    def ready(self) -> None:
+        """Have ``manage.py check`` look at TASKS: Django registers that with its tasks' import."""
+        import_module("django.tasks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.conf import settings
@@ -52,8 +53,8 @@ def chosen() -> TaskManager[Any]:
     The command line sets up a log of its own before it asks; what LOGGING says goes before.
     """
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
-    # At INFO it says of each task what the worker says of its job.
-    logs.hush("django.tasks")
+    # It says of each task what the worker says of its job, failures with their tracebacks.
+    logs.hush("django.tasks", logging.CRITICAL)
     return worker_manager(_chosen)
 
 
