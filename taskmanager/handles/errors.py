@@ -84,7 +84,8 @@ class ResultTimeout(ResultUnavailable, TimeoutError):
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(
-            f"job {job_id!r} did not end within {seconds:g} s: it waits or runs, and info() says which; ask again later"
+            f"job {job_id!r} did not end within {seconds:g} s: it waits or runs, and info() says "
+            "which; ask again later"
         )
         self.job_id = job_id
         self.seconds = seconds
