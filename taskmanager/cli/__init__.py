@@ -6,7 +6,9 @@ so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -18,11 +20,23 @@ from taskmanager.cli.commands.jobs import jobs
 from taskmanager.cli.commands.queues import queues
 from taskmanager.cli.commands.schedules import schedules
 from taskmanager.cli.commands.worker import worker
-from taskmanager.cli.exits import FAILURE, LastWord, check_packages
+from taskmanager.cli.exits import FAILURE, INTERRUPTED, LastWord, check_packages
 from taskmanager.cli.streams import arriving
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _CommandLine(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # click would say "Aborted!" and exit with 1, as when the answer to a question is no.
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    cls=_CommandLine,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="taskmanager-streams", prog_name="taskmanager")
 def cli() -> None:
     """Background jobs on Redis Streams.
@@ -52,6 +66,9 @@ def main(arguments: Sequence[str] | None = None, *, prog_name: str = "taskmanage
     except SystemExit as end:
         last_word.code = end.code if isinstance(end.code, int) else FAILURE
         raise
+    except KeyboardInterrupt:
+        last_word.code = INTERRUPTED
+        sys.exit(INTERRUPTED)
     except BaseException:
         last_word.code = FAILURE
         raise

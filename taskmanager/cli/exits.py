@@ -6,6 +6,7 @@
     3  Redis unreachable
     4  forced stop (the third signal, which taskmanager.worker.stop_signals handles; or a handler
        blocked the event loop of a worker that was to stop)
+  130  interrupted (Ctrl-C) before a worker listens, or in another command
 
 Everywhere else in the command line they go by these names.
 """
@@ -35,6 +36,7 @@ FAILURE = 1
 USAGE = 2
 UNREACHABLE = 3
 FORCED = 4
+INTERRUPTED = 128 + signal.SIGINT
 # A worker whose first start ends so has said why, and another start would say the same.
 VERDICTS = (USAGE, UNREACHABLE)
 # More than a stop takes that has one second for running jobs, two for cancelled ones, one for

@@ -221,6 +221,35 @@ def test_an_unreachable_redis_exits_3_with_one_line_without_the_password() -> No
     assert "s3cret" not in result.output
 
 
+def test_an_interrupted_command_exits_130_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("taskmanager.cli.commands.emit.manager", interrupted)
+
+    result = run("--url", NOWHERE, "emit", "x")
+
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_an_interrupt_while_the_command_line_is_imported_prints_no_traceback() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from taskmanager.__main__ import main\n"
+        "main()\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_help_imports_no_redis() -> None:
     program = (
         "import sys\n"
