@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from consumers.connections.wire import Wire
-from consumers.jobs.clauses import read_head
+from consumers.jobs.clauses import Head, read_head
 from consumers.jobs.outcome import Buried
 from consumers.jobs.past import errors_in
 from consumers.store.delivery import Delivery
@@ -136,7 +136,7 @@ def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
         errors=facts.get(b"errors", b""),
         failures=0 if head is None else head.failures,
         created_at=None if head is None else _moment(head.created_at),
-        first_started=0 if head is None else head.first_started,
+        first_started=0 if head is None else _first_start(head, facts.get(b"errors", b"")),
         deliveries=(0 if head is None else head.deliveries) + int(facts.get(b"delivered", b"0")),
         died_at=_moment(int(entry.split("-")[0])),
         run=0 if head is None else head.generation,
@@ -192,16 +192,20 @@ def _letter(
         reason=reason,
         errors=listed,
         attempts=failures + (reason in _AFTER_A_RUN),
-        started_at=_moment(first_started) if first_started > 1 else _first_start(listed),
+        started_at=_moment(first_started) if first_started > 1 else None,
         **known,
     )
 
 
-def _first_start(errors: Any) -> datetime | None:
-    """Return when a job that failed no more than once began."""
-    first = errors[0] if isinstance(errors, list) and errors else None
+def _first_start(head: Head, errors: bytes) -> int:
+    """Return when a job began first (ms), up to 1 where that is not known.
+
+    A head does not say it of a job that died of its first run; then its only error does.
+    """
+    listed = _data(errors) if head.begins_first else None
+    first = listed[-1] if isinstance(listed, list) and listed else None
     started = first.get("started") if isinstance(first, dict) else None
-    return _moment(started) if isinstance(started, int) else None
+    return started if isinstance(started, int) else head.first_started
 
 
 def _moment(ms: int) -> datetime:

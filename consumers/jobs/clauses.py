@@ -13,7 +13,8 @@ from typing import NamedTuple
 # digits, so what int() takes besides them is foreign.
 _HEAD = re.compile(rb"([1-9]\d{0,8}):(\d{1,15}):(\d{1,15}):(\d{1,9}):(\d{1,9}):(\d{1,9})(:.*)?")
 # Written when a job that has begun goes back, and when it is replayed.
-_BEGUN = re.compile(rb":r=(\d{1,15})(?::|$)")
+_BEGUN = re.compile(rb":r=1(?::|$)")
+_FIRST_START = re.compile(rb":a=(\d{1,15})(?::|$)")
 # What whoever ends the job must know: flow, ordered key and idempotency key. A job with one of
 # the first two has a version that this one leaves to newer workers.
 _OF_THE_END = re.compile(rb":[foi]=[^:]+")
@@ -45,6 +46,11 @@ class Head(NamedTuple):
     # When it began first (ms), 1 where nobody knows that, 0 before it has begun.
     first_started: int
 
+    @property
+    def begins_first(self) -> bool:
+        """Whether the next start is its first, as begins_first below says."""
+        return begins_first(self.failures, self.deliveries, self.first_started)
+
 
 def read_head(text: bytes) -> Head | None:
     """Return what a head says; None when it is none of ours."""
@@ -52,17 +58,30 @@ def read_head(text: bytes) -> Head | None:
     if head is None:
         return None
     version, generation, created_at, failures, deliveries, crashes, more = head.groups()
-    tail, first_started = _NO_CLAUSES if more is None else _said_in(more)
+    tail, first_started = _NO_CLAUSES if more is None else _said_in(more, int(created_at))
     return Head(
         _count(version), int(generation), int(created_at),
         _count(failures), _count(deliveries), _count(crashes), tail, first_started,
     )  # fmt: skip
 
 
-def _said_in(more: bytes) -> tuple[str, int]:
-    tail = b"".join(_OF_THE_END.findall(more))
-    begun = _BEGUN.search(more)
-    return tail.decode(errors="replace"), 0 if begun is None else int(begun[1])
+def _said_in(more: bytes, created_at: int) -> tuple[str, int]:
+    tail = b"".join(_OF_THE_END.findall(more)).decode(errors="replace")
+    if _BEGUN.search(more) is None:
+        return tail, 0
+    found = _FIRST_START.search(more)
+    started = 0 if found is None else int(found[1])
+    # What is earlier is of the run before a replay: a version that knows no a has left it there.
+    return tail, started if started >= created_at and started > 1 else 1
+
+
+def begins_first(failures: int, deliveries: int, first_started: int) -> bool:
+    """Whether the next start of a job is its first, by its head; a run that crashed is none.
+
+    A replay has begun without a delivery. Of what a version has run that did not write when,
+    nobody knows its first start, and the next one is another.
+    """
+    return not failures and (first_started == 0 or (first_started == 1 and not deliveries))
 
 
 def idempotency_in(tail: str) -> str:

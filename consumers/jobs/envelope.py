@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-from consumers.jobs.clauses import idempotency_in, read_head
+from consumers.jobs.clauses import begins_first, idempotency_in, read_head
 from consumers.jobs.lanes import Lane
 
 # The version of the fields in an entry. A worker that meets a higher one keeps
@@ -70,6 +70,11 @@ class Envelope(NamedTuple):
     def idempotency(self) -> str:
         """Digest of its idempotency key, empty when it has none."""
         return idempotency_in(self.tail)
+
+    @property
+    def begins_first(self) -> bool:
+        """Whether the start of this entry's delivery is the job's first; see clauses."""
+        return begins_first(self.failures, self.deliveries, self.first_started)
 
 
 def read_envelope(fields: Sequence[bytes]) -> Envelope | None:

@@ -72,8 +72,10 @@ class Delivery:
     @property
     def first_started(self) -> int:
         """When the job began first: ms, 1 where nobody knows that, 0 before it has begun."""
-        known = self.envelope.first_started
-        return known if known > 1 else self.started_ms or known
+        envelope = self.envelope
+        if envelope.first_started > 1:
+            return envelope.first_started
+        return self.started_ms or envelope.first_started if envelope.begins_first else 1
 
     @property
     def crashes(self) -> int:

@@ -16,7 +16,7 @@ def facts_of(delivery: Delivery, outcome: Outcome) -> Told:
     """Return what is told of a run with its outcome."""
     envelope, last = delivery.envelope, delivery.started_ms
     created, event = envelope.created_at, envelope.event
-    is_long = envelope.first_started or envelope.errors or delivery.keeps_data
+    is_long = envelope.first_started or envelope.failures or delivery.keeps_data
     if last and not is_long and not isinstance(outcome, Buried):
         # Most run once and are done.
         return f"{created},{last - created},{event}"

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.facts import End, Facts
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.jobs.names import worker_of
 from consumers.jobs.past import errors_in, reason_in
@@ -73,7 +74,7 @@ def _live(queue: str, facts: Facts, started_ms: int) -> JobInfo:
         deliveries=envelope.deliveries + facts.delivered,
         created_at=moment(envelope.created_at),
         due_at=_moment(facts.due_ms),
-        started_at=_first_start(envelope.first_started, errors, last),
+        started_at=_moment(_first_start(envelope, last)),
         last_started_at=_moment(last),
         worker=worker,
         workers=[*_workers(errors), *([worker] if runs and worker else [])],
@@ -125,7 +126,7 @@ def _with_facts(known: JobInfo, kept: RunFacts) -> JobInfo:
         data=data_of(kept.data) if kept.data else known.data,
         attempts=kept.attempts,
         created_at=_moment(kept.created_at),
-        started_at=_first_start(kept.first_started, errors, last),
+        started_at=_moment(kept.first_started),
         last_started_at=_moment(last),
         finished_at=_moment(kept.finished_at),
         worker=worker,
@@ -160,14 +161,11 @@ def _state(word: str) -> JobState:
         return JobState.UNKNOWN
 
 
-def _first_start(known: int | None, errors: Sequence[_Error], last: int | None) -> datetime | None:
-    """Return when the first attempt began: known, up to 1 where it is not; else by its error."""
-    if known and known > 1:
-        return _moment(known)
-    if not errors:
-        return _moment(last)
-    first = errors[0].get("started") if errors[0].get("attempt") == 1 else None
-    return _moment(first) if isinstance(first, int) else None
+def _first_start(envelope: Envelope, last: int | None) -> int | None:
+    """Return when the first attempt of a live job began (ms); last is when its latest did."""
+    if envelope.first_started > 1:
+        return envelope.first_started
+    return last if envelope.begins_first else None
 
 
 def _last(errors: Sequence[_Error], name: str, kind: type[T]) -> T | None:

@@ -71,7 +71,8 @@ class Run:
         """The fields of its entry."""
         counts = f"{self.failures}:{self.deliveries}:{self.crashes}"
         head = f"1:{self.generation}:{self.created}:{counts}"
-        head += (f":r={self.started}" if self.started else "") + (self.key and f":i={self.key}")
+        head += f":a={self.started}" if self.started > 1 else ""
+        head += (":r=1" if self.started else "") + (self.key and f":i={self.key}")
         texts = ("head", head, "id", self.id, "event", self.event)
         fields = [*(text.encode() for text in texts), b"data", self.data, b"options", b""]
         return [*fields, b"errors", self.errors] if self.errors else fields

@@ -48,10 +48,9 @@ local counts = {}
 local function told_of(fields)
   local said = clauses().read(fields[2])
   if not said then return '' end
-  local first, starts, about = tonumber(clauses().value(said.rest, 'r') or ''), '', ''
-  local is_known = first and first > 1
-  if is_known or tonumber(said.failures) > 0 then
-    starts = (is_known and math.max(0, first - said.created) or '') .. '//' .. said.failures
+  local first, starts, about = clauses().first_start(said), '', ''
+  if first or tonumber(said.failures) > 0 then
+    starts = (first and first - said.created or '') .. '//' .. said.failures
   end
   if fields[5] == 'event' and string.find(fields[6], '^%w[%w._-]*$') then about = fields[6] end
   if fields[11] == 'errors' then about = about .. '\30e' .. string.gsub(fields[12], ' ', '\31') end

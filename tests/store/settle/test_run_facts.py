@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from consumers.admin import facts as known_facts
+from consumers.admin.dead_letters import letter_about
 from consumers.admin.facts import end_of
+from consumers.jobs.clauses import read_head
+from consumers.jobs.envelope import Envelope
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.jobs.run_facts import read_facts
+from consumers.store.asking import inspect
 from consumers.store.delivery import Delivery
 from consumers.store.facts import facts_of, written
 from consumers.store.settling import Settlement
+from taskmanager.handles.info import moment
+from taskmanager.handles.known import info_of
 from tests.support.queue import Queue, new_job
 
 ERRORS = b'[{"at":1,"attempt":1,"error":"a b","type":"builtins.OSError"}]'
@@ -87,6 +96,45 @@ def test_when_a_job_began_first_is_kept_with_it(queue: Queue, outcome: Outcome) 
     assert held.first_started == first.started_ms
 
 
+def test_a_version_that_does_not_know_when_a_job_began_knows_that_it_has(queue: Queue) -> None:
+    queue.emit(new_job("a"))
+    again = run_again(queue, 7, RetryAt(0))
+    assert queue.settle((again, Released("stop")), consumer=CONSUMER) == ["1"]
+
+    ((_, fields),) = queue.redis.xrange(queue.stream(front=True).key)
+    head = fields[b"head"]
+    # This is what such a version looks for; what it does not know it keeps.
+    assert re.search(rb":r=1(?::|$)", head)
+    assert head.count(b":r=") == head.count(b":a=%d" % again.first_started) == 1
+
+
+@pytest.mark.parametrize("counts", ["1:1:0", "0:1:0:r=1", "2:2:0:r=1"])
+def test_the_first_start_of_a_job_that_an_older_version_ran_is_not_known(
+    queue: Queue, counts: str
+) -> None:
+    created = queue.now_ms()
+    queue.emit(new_job("a", "greet"))
+    (first,) = queue.deliver()
+    head = read_head(f"1:1:{created}:{counts}".encode())
+    assert head is not None
+    *numbers, tail, began = head
+    first.envelope = Envelope._make(
+        ("a", "greet", b"{}", b"", *numbers, b"[]" if head.failures else b"", tail, began)
+    )
+    first.started_ms = created + 7
+
+    assert first.first_started == 1
+    error = f'[{{"attempt":1,"started":{first.started_ms},"type":"builtins.OSError"}}]'
+    letter = letter_about(first, Buried("failed", errors=error.encode()))
+    assert letter.started_at is None
+
+    queue.settle((first, Completed()))
+    answer = queue.run(inspect(queue.keys, "a"))
+    info = info_of("default", known_facts.facts_of("default", "a", answer))
+    assert info is not None
+    assert (info.started_at, info.last_started_at) == (None, moment(first.started_ms))
+
+
 def test_a_replayed_job_begins_anew(queue: Queue) -> None:
     delivery = queue.one()
     delivery.started_ms = 5_000
@@ -137,8 +185,9 @@ def test_a_run_that_was_cancelled_under_way_has_its_facts_whatever_it_came_to(
 @pytest.mark.parametrize(
     ("head", "event"),
     [
-        ("1:1:5:0:0:0:r=x", b"e"),
-        ("1:1:5:0:0:0:r=99999999999999999999999", b"e"),
+        ("1:1:5:0:0:0:a=x:r=1", b"e"),
+        ("1:1:5:0:0:0:a=99999999999999999999999:r=1", b"e"),
+        ("1:1:99:0:0:0:a=5:r=1", b"e"),
         ("1:1:99999999999999999999999:3:0:0", b"e"),
         ("1:1:5:0:0:0", b"a b;c,d\x1ee"),
         ("1:1:5:0:0:0", b"\xff"),

@@ -2,7 +2,7 @@
 --
 -- In the head of an entry they stand behind six numbers, each as ":<letter>=<value>":
 --   <version>:<generation>:<created (ms)>:<failures>:<deliveries>:<crashes>
---   r  when it began first (ms), 1 where nobody knows that; there is none before it has begun
+--   r  1 once it has begun   a  when it began first (ms), where that is known
 --   i  the hash of its idempotency key, always last
 -- Those that this version does not know are a newer one's, and stay as they are.
 --
@@ -38,11 +38,22 @@ local function clauses()
   -- Returns the value of one of the clauses of a head, nil when there is none.
   local function value(rest, letter) return string.match(rest .. ':', ':' .. letter .. '=([^:]*):') end
 
-  -- The job has begun, at a time (a text, see r): it does not expire any more.
+  -- The job has begun: it does not expire any more. started is when it did first (ms, a text),
+  -- '1' where nobody knows that.
   local function begin(said, started)
-    local clause = ':r=' .. started
-    local rest, found = string.gsub(said.rest, ':r=[^:]*', clause)
-    said.rest = found == 0 and clause .. rest or rest
+    local rest = string.gsub(said.rest, ':a=[^:]*', '')
+    if value(rest, 'r') ~= '1' then rest = ':r=1' .. rest end
+    -- A worker knows Redis' clock to some ms. An earlier time would be taken for that of a run
+    -- before a replay.
+    local is_early = tonumber(started) < tonumber(said.created)
+    said.rest = (started == '1' and '' or ':a=' .. (is_early and said.created or started)) .. rest
+  end
+
+  -- Returns when the job began first (ms), nil where that is not known.
+  local function first_start(said)
+    local found = value(said.rest, 'r') == '1' and value(said.rest, 'a') or ''
+    found = #found <= 15 and string.find(found, '^%d+$') and tonumber(found)
+    return found and found >= tonumber(said.created) and found or nil
   end
 
   -- This delivery, of which so many were made, is a delivery and no crash.
@@ -79,7 +90,8 @@ local function clauses()
 
   made.clauses = {
     read = read, head_of = head_of, new_head = new_head, value = value, begin = begin,
-    recount = recount, idempotency_of = idempotency_of, guard_in = guard_in,
+    first_start = first_start, recount = recount, idempotency_of = idempotency_of,
+    guard_in = guard_in,
   }
   return made.clauses
 end

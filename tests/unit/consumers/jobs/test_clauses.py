@@ -11,6 +11,12 @@ from consumers.jobs.clauses import Head, idempotency_in, is_known, read_head
 def test_a_head_is_six_numbers_and_what_its_clauses_say() -> None:
     assert read_head(b"1:7:1700:2:3:4") == Head(1, 7, 1700, 2, 3, 4, "", False)
     assert read_head(b"1:7:1700:0:0:0:r=1:i=ab") == Head(1, 7, 1700, 0, 0, 0, ":i=ab", 1)
+    assert read_head(b"1:7:1700:1:1:0:a=1709:r=1:i=ab") == Head(1, 7, 1700, 1, 1, 0, ":i=ab", 1709)
+    # That of the run before a replay, and what is no time.
+    for first in (b"1699", b"0", b"x", b"9" * 16):
+        head = read_head(b"1:7:1700:0:0:0:a=%b:r=1" % first)
+        assert head is not None
+        assert head.first_started == 1
 
 
 @pytest.mark.parametrize("text", [b"", b"1:2", b"0:1:1:0:0:0", b"1:1:1:0:0:x", b"1:1:1:0:0:0i=a"])
