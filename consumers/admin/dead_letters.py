@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from consumers.connections.wire import Wire
 from consumers.jobs.clauses import Head, read_head
-from consumers.jobs.outcome import Buried
+from consumers.jobs.outcome import AFTER_A_RUN, Buried
 from consumers.jobs.past import errors_in
 from consumers.store.delivery import Delivery
 from consumers.store.door import Door
@@ -22,8 +22,6 @@ from consumers.store.replaying import dead_stream, purge, replay_items
 from consumers.store.scripts import call
 from consumers.store.steps import BATCH_ITEMS, words
 
-# The reasons of letters that are the outcome of a run; the others never ran, or crashed.
-_AFTER_A_RUN = ("failed", "bad_result")
 _AGAIN = "A"
 # The end of the year 9999.
 _LATEST_MS = 253_402_300_799_999
@@ -191,7 +189,7 @@ def _letter(
         raw=raw,
         reason=reason,
         errors=listed,
-        attempts=failures + (reason in _AFTER_A_RUN),
+        attempts=failures + (reason in AFTER_A_RUN),
         started_at=_moment(first_started) if first_started > 1 else None,
         **known,
     )

@@ -9,6 +9,8 @@ from consumers.jobs.texts import ERROR_LIMIT, within
 
 # The reason of a cancellation is sent to every process that waits for the job.
 REASON_LIMIT = 1024
+# The reasons of letters that are the outcome of a run; the others never ran, or crashed.
+AFTER_A_RUN = ("failed", "bad_result")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumers.jobs.names import is_name
-from consumers.jobs.outcome import Buried, Outcome, Released, RetryAt
+from consumers.jobs.outcome import AFTER_A_RUN, Buried, Completed, Outcome, Released, RetryAt
 from consumers.jobs.past import errors_in, noted
 from consumers.jobs.run_facts import LAYOUT, part, starts
 from consumers.store.delivery import Delivery
@@ -26,7 +26,8 @@ def facts_of(delivery: Delivery, outcome: Outcome) -> Told:
     if not last and not is_name(event):
         # What has a handler is a name; anything else may be what somebody made up.
         event = ""
-    began = starts(created, delivery.first_started, last, envelope.failures + (last > 0))
+    attempts = envelope.failures + (last > 0 or _is_of_a_run(outcome))
+    began = starts(created, delivery.first_started, last, attempts)
     return f"{created},{began},{event}".encode() + _more(delivery, outcome)
 
 
@@ -38,11 +39,18 @@ def written(worker: str, told: Told, now_ms: int) -> bytes:
     return f";{LAYOUT},{worker},{now_ms},".encode() + text
 
 
+def _is_of_a_run(outcome: Outcome) -> bool:
+    """Whether it is one even if no handler was called: middleware may decide instead."""
+    if isinstance(outcome, Buried):
+        return outcome.reason in AFTER_A_RUN
+    return isinstance(outcome, Completed)
+
+
 def _more(delivery: Delivery, outcome: Outcome) -> bytes:
     envelope, kept = delivery.envelope, b""
     if isinstance(outcome, RetryAt | Released):
-        # It goes on, unless somebody cancelled it meanwhile.
-        return kept
+        # It goes on. Where somebody cancelled it meanwhile, its entry has them.
+        return part("d", b"") if delivery.keeps_data else kept
     if not isinstance(outcome, Buried):
         # Without a failure there is no more than why it was put off.
         kept = part("e", envelope.errors) if envelope.failures and envelope.errors else kept

@@ -53,8 +53,7 @@ local function told_of(fields)
     starts = (first and first - said.created or '') .. '//' .. said.failures
   end
   if fields[5] == 'event' and string.find(fields[6], '^%w[%w._-]*$') then about = fields[6] end
-  if fields[11] == 'errors' then about = about .. '\30e' .. string.gsub(fields[12], ' ', '\31') end
-  return said.created .. ',' .. starts .. ',' .. about
+  return said.created .. ',' .. starts .. ',' .. about .. errors_part(fields)
 end
 
 -- The job has ended for everybody who asks.

@@ -168,18 +168,51 @@ def test_a_job_that_is_cancelled_while_it_waits_tells_what_it_was(
     assert facts.created_at <= facts.finished_at <= queue.now_ms()
 
 
+@pytest.mark.parametrize("keeps_data", [True, False])
+@pytest.mark.parametrize(
+    "outcome",
+    [RetryAt(0, MORE_ERRORS), Released("stop"), Buried("failed", errors=MORE_ERRORS), Completed()],
+    ids=["retry", "release", "bury", "complete"],
+)
 def test_a_run_that_was_cancelled_under_way_has_its_facts_whatever_it_came_to(
-    queue: Queue,
+    queue: Queue, outcome: Outcome, keeps_data: bool
 ) -> None:
-    delivery = queue.one(new_job("a", "greet"))
-    delivery.started_ms = delivery.envelope.created_at + 7
+    queue.emit(new_job("a", "greet", b'{"to": "Ada L"}'))
+    again = run_again(queue, 7, RetryAt(0, ERRORS))
+    again.keeps_data = keeps_data
     queue.cancel()
 
-    assert queue.settle((delivery, RetryAt(0, ERRORS))) == ["C"]
+    assert queue.settle((again, outcome), consumer=CONSUMER) == ["C"]
 
-    facts = queue.facts()
-    assert (facts.event, facts.attempts) == ("greet", 1)
-    assert facts.last_started == delivery.started_ms
+    told = queue.facts()
+    # So does a Redis for results, whose worker has heard by then.
+    kept = written(WORKER, facts_of(again, Cancelled("cancelled")), told.finished_at)
+    assert told == read_facts(kept[1:])
+    assert (told.event, told.attempts, told.errors) == ("greet", 2, ERRORS)
+    assert told.data == (b'{"to": "Ada L"}' if keeps_data else b"")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts"),
+    [
+        (Completed(), 2),
+        (Buried("failed", errors=MORE_ERRORS), 2),
+        (Buried("no_handler"), 1),
+        (Cancelled("expired"), 1),
+    ],
+    ids=["complete", "bury", "no handler", "cancel"],
+)
+def test_what_middleware_decides_is_an_attempt_even_if_no_handler_was_called(
+    queue: Queue, outcome: Outcome, attempts: int
+) -> None:
+    queue.emit(new_job("a", "greet"))
+    again = run_again(queue, 7, RetryAt(0, ERRORS))
+    again.started_ms = 0
+
+    queue.settle((again, outcome), consumer=CONSUMER)
+
+    assert queue.facts().attempts == attempts
+    assert queue.facts().last_started is None
 
 
 @pytest.mark.parametrize(

@@ -12,3 +12,18 @@
 local function facts_now(worker)
   return ';1,' .. worker .. ',' .. string.format('%.0f', now_ms()) .. ','
 end
+
+-- Returns the part with a field of the run's entry, empty where that is not there.
+local function part_of(fields, letter, at, name)
+  if fields[at] ~= name then return '' end
+  return '\30' .. letter .. string.gsub(fields[at + 1], ' ', '\31')
+end
+
+local function errors_part(fields) return part_of(fields, 'e', 11, 'errors') end
+
+-- Returns what is told of a run that was to go on, or to be a letter, and ends as cancelled: its
+-- errors are those before it, and its data are kept where a part for them is told, empty or not.
+local function told_of_cancelled(told, fields)
+  local about, data = string.match(told, '^([^\30]*)'), string.find(told, '\30d', 1, true)
+  return about .. errors_part(fields) .. (data and part_of(fields, 'd', 7, 'data') or '')
+end

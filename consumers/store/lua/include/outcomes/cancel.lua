@@ -15,10 +15,12 @@ function outcomes.cancel()
 
   -- A cancelled entry can only end so, whatever was asked.
   function it.over(delivery)
+    local told = told_of(delivery)
+    if told ~= '' then told = told_of_cancelled(told, fields_of(delivery)) end
     take(delivery)
     cancelled().unmark(base, lane_name(base, delivery.stream), delivery.entry)
     if ending().is_listed(delivery) then
-      ending().record(base, delivery, 'cancelled', 'cancelled', kept, told_of(delivery))
+      ending().record(base, delivery, 'cancelled', 'cancelled', kept, told)
     else
       ending().pass_over(base, delivery, kept)
     end
