@@ -34,16 +34,17 @@ class End:
 class Facts:
     """All that is known of a job id.
 
-    generation and envelope are those of the live job, place the name of where it is, entry
-    that of its lane, due_ms when it is due if it is put off; consumer holds it and delivered
-    counts hand-outs of this entry; held_since_ms is when it was handed out, or renewed
-    last if it has been since, 0 when nobody has it. end is how the last run that is remembered
-    ended, letter its dead letter.
+    generation and envelope are those of the live job, place the name of where it is, lane that
+    of its lane or of the one that it comes to when it is due, entry its entry there, due_ms when
+    it is due if it is put off; consumer holds it and delivered counts hand-outs of this entry;
+    held_since_ms is when it was handed out, or renewed last if it has been since, 0 when
+    nobody has it. end is how the last run that is remembered ended, letter its dead letter.
     """
 
     id: str
     generation: int | None
     place: str
+    lane: str
     entry: str
     due_ms: int | None
     envelope: Envelope | None
@@ -84,7 +85,7 @@ class Facts:
 
 def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
     """Return the facts in an answer of inspect.lua."""
-    pointer, fields, consumer, delivered, since, result, letter, entry = answer
+    pointer, fields, consumer, delivered, since, result, letter, entry, lane = answer
     generation = place = due = None
     at = ""
     if pointer:
@@ -95,6 +96,7 @@ def facts_of(queue: str, job_id: str, answer: Sequence[Any]) -> Facts:
         id=job_id,
         generation=generation,
         place=place or "",
+        lane=lane.decode("ascii", "replace"),
         entry=at if due is None else "",
         due_ms=due,
         envelope=read_envelope(fields) if fields else None,

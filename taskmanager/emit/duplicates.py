@@ -154,7 +154,7 @@ def differing(job: NewJob, live: JobInfo) -> list[str]:
     pairs: dict[str, tuple[object, object]] = {
         "event": (live.event, job.event),
         "delay": _delays(job, live),
-        # It is not known of a job that is put off.
+        # It is not known of a job that only a newer version can read.
         "priority": (
             job.lane.priority if live.priority is None else live.priority,
             job.lane.priority,

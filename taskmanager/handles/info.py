@@ -94,8 +94,8 @@ class JobInfo:
     event            its event
     data             its payload; of one that has ended only where its handler has
                      keep_data=True, or its letter is there
-    partition        the share of the queue that it is in, while it is in a lane
-    priority         -100 to 100, while it is in a lane
+    partition        the share of the queue that it is in, until it has ended
+    priority         -100 to 100, until it has ended
     attempts         how often it was tried: the runs that failed, and the one that is under way
                      or came to another end
     deliveries       how often it was handed to a worker, crashes included, until it has ended;

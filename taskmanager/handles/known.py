@@ -58,7 +58,7 @@ def _live(queue: str, facts: Facts, started_ms: int) -> JobInfo:
     if envelope is None:
         # A newer version has it, and its entry where this one cannot read it.
         return JobInfo(facts.id, queue, state, facts.generation)
-    lane, errors = _lane(queue, facts.place), _errors(envelope.errors)
+    lane, errors = _lane(queue, facts.lane), _errors(envelope.errors)
     runs, worker = state is JobState.RUNNING, worker_of(facts.consumer) or None
     last = started_ms if runs else _last(errors, "started", int)
     return JobInfo(

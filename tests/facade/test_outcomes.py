@@ -821,3 +821,11 @@ async def test_why_a_job_was_put_off_is_told_until_it_fails(tm: TaskManager) -> 
 
     assert "the shop is closed" in seen
     assert (info.reason, info.errors[0]["error"]) == (None, "ValueError: sold out")
+
+
+async def test_a_job_that_is_put_off_tells_its_priority_and_partition(tm: TaskManager) -> None:
+    handle = await tm.emit("x", delay=60, priority=7, partition="big")
+
+    info = await handle.info()
+
+    assert (info.state, info.priority, info.partition) == ("delayed", 7, "big")

@@ -11,7 +11,8 @@
 --
 -- Returns the pointer, the fields of its entry, who holds it, how often it was delivered and when
 -- (ms, that of its last renewal if there was one; empty and 0 when it waits), its result, the
--- fields of its dead letter and the letter's entry; an empty string or list for what there is not.
+-- fields of its dead letter and the letter's entry, and the lane that it is in or will be; an
+-- empty string or list for what there is not.
 -- Errors: WRONGTYPE; nobody waits then.
 -- include clock
 -- include live
@@ -24,15 +25,16 @@
 local base, id, channel = ARGV[1], ARGV[2], ARGV[3]
 local pointer = redis.call('HGET', KEYS[1], id) or ''
 
-local function put_off_fields()
+local function put_off()
   local job = delayed().envelope_of(base, redis.call('HGET', base .. 'delayed:envelopes', id))
-  return job and job.fields or {}
+  return job and job.fields or {}, job and job.lane or ''
 end
 
 local fields, consumer, delivered, since = {}, '', 0, 0
 local generation, _, place, entry = live().parse(pointer)
+local lane = place or ''
 if generation and live().is_put_off(place) then
-  fields = put_off_fields()
+  fields, lane = put_off()
 elseif generation then
   local stream = base .. 'lane:' .. place
   local found = redis.pcall('XRANGE', stream, entry, entry)
@@ -44,7 +46,7 @@ elseif generation then
   end
 end
 -- What a newer version has in a place of its own is live, and nothing else is known of it.
-if #fields == 0 and (not place or live().is_known(place)) then pointer = '' end
+if #fields == 0 and (not place or live().is_known(place)) then pointer, lane = '', '' end
 
 -- A process that was killed is never taken out. Who waits and is not told finds the end with
 -- its next look.
@@ -72,4 +74,4 @@ if pointer ~= '' and channel ~= '' then
 end
 
 return { pointer, fields, consumer, delivered, since, result,
-  letter and letter[2] or {}, letter and letter_entry or '' }
+  letter and letter[2] or {}, letter and letter_entry or '', lane }

@@ -166,7 +166,7 @@ ROWS = [
         "inspect", "asks and will wait", _ask_and_wait, ANY, "waiters",
         {
             **all_of("live:a result:a dead_index dead waiters", REFUSED),
-            lane(): nothing(["", [], "", 0, 0, ANY, ANY, ANY]),
+            lane(): nothing(["", [], "", 0, 0, ANY, ANY, ANY, ""]),
         },
         in_full_memory=nothing(ANY),
     ),
@@ -174,7 +174,7 @@ ROWS = [
         "inspect", "waits already", _ask_again, ANY, "",
         {
             **all_of("live:a result:a dead_index dead waiters", REFUSED),
-            lane(): nothing(["", [], "", 0, 0, ANY, ANY, ANY]),
+            lane(): nothing(["", [], "", 0, 0, ANY, ANY, ANY, ""]),
         },
     ),
     Row("forget_waiter", "", _leave, 1, "waiters", all_of("waiters", REFUSED)),

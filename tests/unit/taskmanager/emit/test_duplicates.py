@@ -35,7 +35,7 @@ def live(**fields: Any) -> JobInfo:
 def delayed(seconds: float, **fields: Any) -> JobInfo:
     """A job as Redis puts it off: not early by a part of a millisecond, and in no lane."""
     due_at = ADDED + timedelta(seconds=seconds, milliseconds=1)
-    return live(state="delayed", due_at=due_at, priority=None, **fields)
+    return live(state="delayed", due_at=due_at, **fields)
 
 
 AN_HOUR_ON = ADDED + timedelta(hours=1)
@@ -64,8 +64,10 @@ AN_HOUR_ON = ADDED + timedelta(hours=1)
         (emitted(priority=7), live(priority=7), []),
         (emitted(priority=100), live(), ["priority is 0 there, and 100 was asked for"]),
         (emitted(), live(priority=-5), ["priority is -5 there, and 0 was asked for"]),
-        # Nobody knows it of a job that is put off.
-        (emitted(priority=100, delay=60), delayed(60), []),
+        (emitted(priority=100, delay=60), delayed(60),
+         ["priority is 0 there, and 100 was asked for"]),
+        # Only a newer version knows it.
+        (emitted(priority=100), live(priority=None), []),
         (emitted(timeout=30), live(options={"timeout": 30.0}), []),
         (emitted(timeout=30), live(), ["timeout is none there, and 30 s was asked for"]),
         (emitted(), live(options={"timeout": 30.0}),
