@@ -148,7 +148,9 @@ class Parts:
         return Admission(
             self.executor,
             SoloGate(self.wire, consumer=terms.id, max_deliveries=terms.max_deliveries),
-            notes=NoteWriter(self.wire, terms.id, round(terms.log_ttl * 1000), self.archive),
+            notes=NoteWriter(
+                self.wire, terms.id, round(terms.log_ttl * 1000), self.archive, clock=self.clock
+            ),
             epochs=self.opener.epochs,
             clock=self.clock,
         )

@@ -14,7 +14,7 @@ async def server_ms(wire: Wire) -> int:
 
 
 class ServerClock:
-    """Counts on from the last time Redis told, with the monotonic clock of this machine.
+    """Counts on from the times that Redis told, with the monotonic clock of this machine.
 
     Until Redis has told, this machine's own clock counts.
     """
@@ -31,6 +31,12 @@ class ServerClock:
         """Return a moment of the monotonic clock (s) in ms since 1970."""
         return int(self.ahead_ms + moment * 1000)
 
-    def told(self, seconds: int, micros: int) -> None:
-        """Take over what TIME answered just now."""
-        self.ahead_ms = seconds * 1000 + micros / 1000 - time.monotonic() * 1000
+    def told(self, seconds: int, micros: int, *, asked: float) -> None:
+        """Take over what TIME answered, that was asked at a moment of the monotonic clock (s).
+
+        Redis looked at its clock between that moment and now. An answer may have waited long
+        for a loop that was blocked: what is known stays, as far as both leave it possible.
+        """
+        answered = seconds * 1000 + micros / 1000
+        least, most = answered - time.monotonic() * 1000, answered - asked * 1000
+        self.ahead_ms = min(max(self.ahead_ms, least), most)

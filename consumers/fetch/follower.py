@@ -66,7 +66,7 @@ class Follower:
         time_told, *replies = await self.reader.ask(*commands)
         if isinstance(time_told, ResponseError):
             raise told_apart(time_told)
-        self.clock.told(*map(int, time_told))
+        self.clock.told(*map(int, time_told), asked=asked)
         news = False
         for keys, *told in zip(
             self.opener.queues, *(replies[at::3] for at in range(3)), strict=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol
@@ -44,6 +45,9 @@ class Notes(Protocol):
     """Where a running job writes its log and progress; worker is the name of who does."""
 
     worker: str
+
+    def now_ms(self) -> int:
+        """Return the time by Redis' clock, as well as the worker knows it, in ms since 1970."""
 
     def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
         """Append a line to the log of a delivery's job."""
@@ -151,6 +155,10 @@ class Job(Generic[D_co]):
     def worker(self) -> str:
         """The name of the worker that runs the job."""
         return self._notes.worker
+
+    def now_ms(self) -> int:
+        """Return the time by Redis' clock, as well as the worker knows it, in ms since 1970."""
+        return self._notes.now_ms()
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -260,6 +268,9 @@ class _Recorded:
     def __init__(self) -> None:
         self.logged: list[Any] = []
         self.progressed: list[tuple[float, float | None, str | None]] = []
+
+    def now_ms(self) -> int:
+        return int(time.time() * 1000)
 
     def log(self, delivery: Any, message: str | object) -> Awaitable[None]:
         self.logged.append(message)

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from consumers.connections.backoff import pause_before
+from consumers.connections.clock import ServerClock
 from consumers.connections.not_now import is_for_now
 from consumers.connections.wire import Wire
 from consumers.errors import LeaseLost
@@ -27,13 +28,20 @@ class NoteWriter:
     """The notes of all deliveries of a consumer, of the worker of this name."""
 
     def __init__(
-        self, wire: Wire, consumer: str, ttl_ms: int, archive: Archive | None = None
+        self,
+        wire: Wire,
+        consumer: str,
+        ttl_ms: int,
+        archive: Archive | None = None,
+        *,
+        clock: ServerClock,
     ) -> None:
         self._archive = archive
         self._wire = wire if archive is None else archive.wire
         self._consumer = consumer
         self.worker = worker_of(consumer)
         self._ttl_ms = ttl_ms
+        self.now_ms = clock.now_ms
 
     def log(self, delivery: Delivery, message: str | object) -> Awaitable[None]:
         """Append a line to the job's log; see Job.logger."""

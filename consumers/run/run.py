@@ -21,6 +21,8 @@ logger = logging.getLogger("taskmanager.worker")
 T = TypeVar("T")
 
 _PRUNE_AT = 64
+# By how much (ms) a worker may be wrong about the time of Redis; more is a head that is spoiled.
+_CLOCKS_APART_MS = 1000
 _NONE = slice(0, 0)
 
 
@@ -75,10 +77,11 @@ class Run:
         if not self._began:
             self._began = began = time.monotonic()
             # As clock.at() does: this is done for every job.
-            at = int(self._clock.ahead_ms + began * 1000)
+            started = int(self._clock.ahead_ms + began * 1000)
             created = self.delivery.envelope.created_at
-            # Redis' clock is known to some ms: none begins before it was created.
-            self.delivery.started_ms = at if at > created else created
+            # None begins before it is there.
+            is_early = started < created < started + _CLOCKS_APART_MS
+            self.delivery.started_ms = created if is_early else started
 
     def ran(self, ended: Ended | None) -> Ran | None:
         """Return how it went until now; None when its handler was not called."""

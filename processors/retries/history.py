@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from pydantic_core import to_json
@@ -23,10 +22,12 @@ def with_error(job: Job[Any], error: BaseException) -> bytes:
     Each is {"at", "started", "attempt", "delivery", "worker", "type", "error"}, see DeadLetter;
     error is one line of at most 2 KiB.
     """
-    started = job.started_at
+    now_ms, started_at = job.now_ms(), job.started_at
+    started_ms = round(started_at.timestamp() * 1000) if started_at else None
     entry = {
-        "at": int(time.time() * 1000),
-        "started": round(started.timestamp() * 1000) if started else None,
+        # Between the two the worker may have learned better.
+        "at": max(now_ms, started_ms or 0),
+        "started": started_ms,
         "attempt": job.attempt,
         "delivery": job.delivery,
         "worker": job.worker,
@@ -45,7 +46,7 @@ def with_reason(job: Job[Any], reason: str) -> bytes:
     if not (line := _in_a_line(reason)):
         return b"" if job.put_off_reason is None else to_json(job.errors)
     entry = {
-        "at": int(time.time() * 1000),
+        "at": job.now_ms(),
         "delivery": job.delivery,
         "worker": job.worker,
         "put_off": line,

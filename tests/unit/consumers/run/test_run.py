@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from consumers.jobs.job import Job
 from tests.support.runs import new_run
+
+
+@pytest.mark.parametrize(
+    ("behind_ms", "begins_ms"),
+    [(-5, 5), (3, 0), (3_600_000, -3_600_000)],
+    ids=["later", "clocks apart", "a spoiled head"],
+)
+async def test_no_run_begins_before_its_job_is_there(behind_ms: int, begins_ms: int) -> None:
+    run = new_run(Job.__new__(Job), asyncio.get_running_loop())
+    created = run._clock.now_ms() + behind_ms
+    run.delivery.envelope = run.delivery.envelope._replace(created_at=created)
+
+    run.begin()
+
+    # The clock goes on meanwhile.
+    assert begins_ms <= run.delivery.started_ms - created < begins_ms + 1_000
 
 
 async def test_what_went_well_is_forgotten_and_what_failed_is_kept() -> None:

@@ -17,7 +17,7 @@ from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Raised
 from consumers.policy import Handler
 from processors import Discard, Processor, Registration, Retry, RetryPolicy, Snooze
 from processors.retries.backoff import MAX_DELAY_MS, delay_ms
-from processors.retries.history import with_error
+from processors.retries.history import with_error, with_reason
 
 HANDLER = Handler.of(lambda job: None)
 
@@ -143,6 +143,31 @@ def test_three_retries_are_four_runs() -> None:
     outcomes = [after(OSError(), a_job(failures=n, max_retries=3)) for n in range(4)]
 
     assert [type(it) for it in outcomes] == [RetryAt, RetryAt, RetryAt, Buried]
+
+
+class AnHourBehind:
+    """The notes and the delivery of a job whose worker knows that Redis' clock is behind."""
+
+    worker = "w"
+    started_ms = 5_000
+    now = 6_000
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+def test_what_is_noted_of_a_run_is_timed_by_redis_clock() -> None:
+    job, told = a_job(max_retries=1), AnHourBehind()
+    job._notes, job._delivery = told, told  # type: ignore[assignment]
+
+    (error,) = from_json(with_error(job, OSError("no")))
+    (reason,) = from_json(with_reason(job, "not now"))
+    assert (error["started"], error["at"], reason["at"]) == (5_000, 6_000, 6_000)
+
+    # It has learned better since the start.
+    told.now = 4_000
+    (error,) = from_json(with_error(job, OSError("no")))
+    assert (error["started"], error["at"]) == (5_000, 5_000)
 
 
 def test_a_retry_keeps_the_last_ten_errors() -> None:
