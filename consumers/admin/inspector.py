@@ -20,9 +20,10 @@ from consumers.store.keys import Fleet, Keys
 from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
 
+# What was held or renewed last so soon after it was added (ms) was handed out by then: a start
+# that is known so well is not asked for.
+_SOON_MS = 1000
 # What HINCRBY takes for a number.
-# By how much a worker may be wrong about the time of Redis.
-_CLOCKS_APART_MS = 1000
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 
 
@@ -45,15 +46,19 @@ class Inspector:
         return replace(facts, end=archived_end(result, facts.letter))
 
     async def started_ms(self, facts: Facts) -> int:
-        """Return when a job that somebody has began, as well as that is known: ms since 1970.
+        """Return when a job that somebody has began, in ms since 1970; 0 where nobody knows.
 
-        That is when it was handed out; once its lease was renewed, what its worker last said.
+        Of what was handed out within a second after it was added that is when it was handed
+        out, to a second. Of the others it is what their worker last said: soon after the start,
+        and of the 200 that it runs for the longest.
         """
+        added = added_ms(facts.entry)
+        if facts.held_since_ms <= added + _SOON_MS:
+            return max(added, facts.held_since_ms)
         fleet = Fleet(self._keys.namespace)
         told = await started_ms(self._wire, fleet, facts.consumer, self._keys.queue, facts.id)
-        # What began before this entry was there is an earlier run of the id.
-        is_this_run = told + _CLOCKS_APART_MS >= added_ms(facts.entry)
-        return told if told and is_this_run else facts.held_since_ms
+        # What began before this entry was there is an earlier attempt, or an earlier run of the id.
+        return told if told >= added else 0
 
     async def logs(self, job_id: str) -> list[tuple[int, str]]:
         """Return the lines of a job's log, each with its time in ms; the last 1,000."""

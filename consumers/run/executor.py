@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Protocol
@@ -21,6 +20,7 @@ from consumers.run.call import Caller
 from consumers.run.deadlines import Deadlines
 from consumers.run.pauses import Pauses
 from consumers.run.run import Run, current_run
+from consumers.run.starts import starts_of
 from consumers.run.verdict import Verdict, decided, put_back, verdict_on
 from consumers.store.delivery import Delivery
 
@@ -97,13 +97,8 @@ class Executor:
         return len(self._left_behind)
 
     def started(self) -> dict[str, dict[str, int]]:
-        """Return when each job that is running began, in ms since 1970, by queue and id."""
-        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for delivery in list(self._runs):
-            if delivery.begun:
-                queue, job_id = delivery.stream.lane.queue, delivery.envelope.id
-                found[queue][job_id] = delivery.started_ms
-        return found
+        """Return when jobs that are running began; see starts_of."""
+        return starts_of(list(self._runs))
 
     def runs(self) -> list[Run]:
         """Return the runs that take the slots."""

@@ -93,7 +93,8 @@ class JobInfo:
     run              tells apart the jobs that had this id, growing
     event            its event
     data             its payload; of one that has ended only where its handler has
-                     keep_data=True, or its letter is there
+                     keep_data=True and it was not cancelled while it waited, or its letter is
+                     there
     partition        the share of the queue that it is in, until it has ended
     priority         -100 to 100, until it has ended
     attempts         how often it was tried: the runs that failed, and the one that is under way
@@ -102,9 +103,11 @@ class JobInfo:
                      of a dead one too
     created_at       when it was emitted, or replayed
     due_at           when it may run, if it was put off
-    started_at       when its first attempt began; a run that crashed is none. Of one that is
-                     running: when it was handed out, or its worker said that it had begun
-    last_started_at  when its latest attempt began
+    started_at       when its first attempt began; a run that crashed is none
+    last_started_at  when its latest attempt began. Of one that is running that is when it was
+                     handed out, if it was within a second after it was ready; else what its
+                     worker says of it, within 5 s after the start and for the 200 jobs that it
+                     runs for the longest
     finished_at      when its end was recorded
     worker           the name of the worker that has it, or that recorded its end
     workers          the names of the workers of its attempts, oldest first: of the last 10 that
