@@ -52,8 +52,7 @@ def _more(delivery: Delivery, outcome: Outcome) -> bytes:
         # It goes on. Where somebody cancelled it meanwhile, its entry has them.
         return part("d", b"") if delivery.keeps_data else kept
     if not isinstance(outcome, Buried):
-        # Without a failure there is no more than why it was put off.
-        kept = part("e", envelope.errors) if envelope.failures and envelope.errors else kept
+        kept = part("e", envelope.errors) if envelope.errors else kept
     elif kind := _last_type(outcome.errors or envelope.errors):
         # Its letter has the rest of them.
         kept = part("t", kind)

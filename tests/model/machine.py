@@ -327,13 +327,15 @@ class BrokerMachine(Offers):
     def _look(self, queue: str, job_id: str, channel: str) -> None:
         """Look up whatever there is of an id, and perhaps wait for its end."""
         model = self.models[queue]
-        pointer, fields, *holder, result, _, letter = self.broker.inspect(queue, job_id, channel)
+        pointer, fields, *holder, result, _, letter, lane = self.broker.inspect(
+            queue, job_id, channel
+        )
         if channel:
             model.wait_for(job_id, channel)
         expected = model.look_up(job_id)
         assert (pointer.decode(), fields, (holder[0].decode(), holder[1])) == expected[:3]
         assert bool(result) == (job_id in model.results)
-        assert letter.decode() == expected[3]
+        assert (letter.decode(), lane.decode()) == expected[3:]
 
     @when(Offers.empty)
     @rule(where=of_state(Offers.empty))

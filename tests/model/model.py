@@ -113,16 +113,20 @@ class Model:
         runs = (self.runs[generation] for generation in self.streams.get(place, ()))
         return [run for run in runs if run.holder is not None]
 
-    def look_up(self, job_id: str) -> tuple[str, list[bytes], tuple[str, int], str]:
-        """Return a job's pointer, the fields of its entry, who has it, and its letter's entry."""
+    def look_up(self, job_id: str) -> tuple[str, list[bytes], tuple[str, int], str, str]:
+        """Return a job's pointer, its entry's fields, who has it, its letter's entry, and lane.
+
+        The lane is the one that it is in, its front told apart, or that it comes to.
+        """
         letter = self.letter_of.get(job_id)
         buried = (letter.entry or "") if letter else ""
         if job_id not in self.live:
-            return "", [], ("", 0), buried
+            return "", [], ("", 0), buried, ""
         run, solo = self.runs[self.live[job_id][0]], self.live[job_id][1]
         where = run.due if run.place in PUT_OFF else run.entry
         pointer = f"{run.generation} {solo} {run.place} {where}"
-        return pointer, run.fields, run.holder or ("", 0), buried
+        lane = run.lane if run.place in PUT_OFF else run.place
+        return pointer, run.fields, run.holder or ("", 0), buried, lane
 
     # Emit
 

@@ -29,7 +29,7 @@ def test_letters_are_kept_shown_trimmed_replayed_and_purged_in_a_named_stream(qu
 
     assert letters(queue, "x") == ["b", "c"]
     assert set(queue.redis.hgetall(queue.keys.dead_index)) == {b"b", b"c"}
-    *_, letter, entry = queue.run(asking.inspect(queue.keys, "c"))
+    *_, letter, entry, _ = queue.run(asking.inspect(queue.keys, "c"))
     assert (letter[:2], entry) == ([b"job", b"c"], queue.redis.hget(queue.keys.dead_index, "c"))
     (word,) = queue.replay("b")
     assert (word[0], letters(queue, "x")) == ("+", ["c"])
