@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any
 
+from consumers.chance import chance
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Outcome, RetryAt
 from consumers.jobs.texts import duration, shortened
@@ -15,6 +16,7 @@ from processors.retries.history import with_reason
 # Seconds between hand-outs: a rolling deploy takes a minute or two, a forgotten one an hour.
 _FIRST, _SOON, _LATER = (1, 2, 4), 5, 60
 _SOON_FOR = 120
+_SPREAD = (0.5, 1.5)
 # Whoever emitted the job has chosen the names.
 _NAMES_SHOWN, _NAME_LIMIT = 5, 100
 
@@ -37,7 +39,10 @@ class NewerData(Misfit):
         """Return when the job is handed out again, or its burial."""
         delay = delay_after(job.delivery, self.deadline)
         if delay is not None:
-            return RetryAt(delay * 1000, with_reason(job, str(self)), uses_attempt=False)
+            # Idle workers wait in turns of equal length: at equal distances the same one of two
+            # would be the first in line for ever.
+            ms = round(delay * 1000 * chance.uniform(*_SPREAD))
+            return RetryAt(ms, with_reason(job, str(self)), uses_attempt=False)
         return Buried("bad_payload", self._said())
 
     def _said(self) -> str:
@@ -50,7 +55,7 @@ class NewerData(Misfit):
 def delay_after(deliveries: int, deadline: float) -> int | None:
     """Return how many seconds a job waits after so many hand-outs; None once it has waited long.
 
-    1, 2 and 4 s, then every 5 s for two minutes, then every minute.
+    1, 2 and 4 s, then every 5 s for two minutes, then every minute; each is spread by half.
     """
     waited = 0
     for handed_out, delay in enumerate(
