@@ -17,7 +17,7 @@ class RunFacts(NamedTuple):
 
     first_started and last_started are None where that is not known, or the run never began.
     worker is the name of the one that recorded the end, empty when none did. error_type is
-    that of a dead job's last error; errors and data are JSON, empty where they are not kept.
+    that of a dead job's last error; errors and data are JSON, or empty if they were not kept.
     """
 
     event: str

@@ -29,7 +29,7 @@ async def ensure_consumer_group(
     the group earlier, such as an autoscaler. Repeating it changes nothing, and the queue's
     properties are left to its first worker. redis is a URL or a redis-py client.
 
-    Raises InvalidInput for what is no name or address, RedisUnavailable when Redis does not
+    Raises InvalidInput for an invalid name or address, RedisUnavailable when Redis does not
     answer, LayoutMismatch when the queue belongs to an incompatible version, and
     TaskManagerError for whatever else keeps it from being made.
     """

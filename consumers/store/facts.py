@@ -13,7 +13,7 @@ Told = str | bytes
 
 
 def facts_of(delivery: Delivery, outcome: Outcome) -> Told:
-    """Return what is told of a run with its outcome."""
+    """Return the facts about a run that its settle sends with the outcome."""
     envelope, last = delivery.envelope, delivery.started_ms
     created, event = envelope.created_at, envelope.event
     is_long = envelope.first_started or envelope.failures or delivery.keeps_data
