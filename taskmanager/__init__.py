@@ -1,6 +1,6 @@
 """Background jobs on Redis Streams: register handlers, emit jobs, run workers.
 
-Names are imported when they are first used, so that ``--help`` stays quick.
+Names are imported on first use, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -119,15 +119,15 @@ __all__ = [
     "SyncTask",
     "Call",
     "injected",
-    # What handlers may raise, and how they are retried
+    # What handlers raise to steer their job, and how failed jobs are retried
     "Retry",
     "Snooze",
     "Discard",
     "RetryPolicy",
-    # How many emits become one run, and the id that makes equal emits one job
+    # Merging many emits into one run, and the id that equal emits share
     "DebounceManager",
     "gen_job_id_sync",
-    # What is told of jobs and queues
+    # Values that describe jobs and queues
     "JobState",
     "JobInfo",
     "LogLine",
@@ -257,7 +257,7 @@ _HOMES = {
     "CallOptions": "taskmanager.options.arguments",
     "injected": "taskmanager.tasks.injected",
 }
-# Every other name is an error of one of these.
+# Every other name is an error, defined in one of these.
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
@@ -267,7 +267,7 @@ _ERRORS = (
 )
 
 
-# The command line does it by itself, and says what it finds without a traceback.
+# The command line checks on its own and reports what it finds without a traceback.
 if not is_command_line():
     refuse_shadows()
 
@@ -275,7 +275,7 @@ if not is_command_line():
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The path may be another one by now.
+    # sys.path may have changed since the first check.
     refuse_shadows(on_path=False)
     for home in (_HOMES[name],) if name in _HOMES else _ERRORS:
         value = getattr(import_module(home), name, None)

@@ -1,4 +1,4 @@
-"""``python -m taskmanager``, also installed as ``taskmanager``: the command line."""
+"""Entry point of the command line: `python -m taskmanager`, also installed as `taskmanager`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import signal
 
 
 def main() -> None:
-    """Run the command line of this process; ends it with one of its exit codes."""
+    """Run the command line for this process, and end the process with one of its exit codes."""
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
-        # An interrupt ends the process as it does any program. Python's own handler would print
-        # where the import stood.
+        # Ctrl-C ends the process as it ends any program. Python's own handler would print a
+        # traceback from the middle of an import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from taskmanager.cli import main as run
 

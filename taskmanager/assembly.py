@@ -1,4 +1,4 @@
-"""Put the parts of a task manager together, and open what a worker needs of them."""
+"""Build the parts of a task manager, and open what its worker needs."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Assembly:
-    """What one task manager is made of; none of it connects before its first use.
+    """The parts of one task manager. None of them connects before its first use.
 
-    app is what handlers find in their context, until a lifespan puts another in its place.
+    `app` is what handlers find in their context, until a lifespan replaces it.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Assembly:
         return client
 
     def create_processor(self) -> Processor:
-        """Return the policy of a worker, over all handlers that are registered now."""
+        """Return the policy of a worker: it covers every handler registered so far."""
         handlers = self._registry.bind(
             self.context,
             self.emitter,
@@ -156,7 +156,10 @@ class Assembly:
             return stack.pop_all().aclose
 
     def _open_debounce(self, stack: AsyncExitStack) -> RanBefore | None:
-        """Return what skips ids that ran, as processor= says; its connection ends with stack."""
+        """Return what skips ids that already ran, as `processor=` asks, or None.
+
+        The stack closes its connection.
+        """
         window_ms = self._options.debounce_ms
         if window_ms is None:
             return None

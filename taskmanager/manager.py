@@ -38,21 +38,28 @@ T = TypeVar("T", default=Any)
 
 
 class TaskManager(EmitFace, TaskFace, Generic[T]):
-    """Registers handlers, emits jobs and runs them; one object for producers and workers.
+    """Registers handlers, emits jobs and runs workers. Producers and workers use the same class.
 
-    redis is a URL (redis://, rediss://, unix://, or embedded:// for a private
-    server) or a redis-py client, which lends its settings and is neither used
-    nor closed; db is another name for it. With streamdb beside it, queues live
-    there, and db keeps results, logs and progress only.
-    ctx is what handlers find in their context; lifespan makes it instead: a
-    function that returns an async context manager, entered once a worker process.
-    include names modules with handlers, imported when a worker starts. processor
-    says what counts for all handlers: {"retry": {...}, "dlq": {...}, "debounce": 300};
-    the last skips a job whose id has completed a run within so many seconds. telemetry
-    hears of the worker's outcomes, batch by batch, see consumers.telemetry.
-    The other arguments and their defaults are those of Settings: durations are in
-    seconds or a timedelta; what is not given comes from the environment's
-    TASKMANAGER_<NAME>. Nothing is connected before the first use.
+    Creating a task manager connects to nothing; Redis is contacted at the first use.
+
+    - `redis`: where Redis is: a URL (`redis://`, `rediss://`, `unix://`, or `embedded://` for a
+      private server that this process starts) or a redis-py client. A client only lends its
+      connection settings; it is never used or closed. `db` is another name for this argument.
+    - `streamdb`: a second Redis, for the queues. `db` then keeps results, logs and progress only.
+    - `ctx`: the object whose contents handlers find in their context, see `Context`.
+    - `lifespan`: a function that returns an async context manager. A worker enters it when it
+      starts and leaves it when it stops; what it yields takes the place of `ctx`.
+    - `include`: modules with handlers or tasks, imported when a worker starts.
+    - `processor`: rules for every handler, see `ProcessorOptions`: retries, dead letters, and how
+      long an id that has completed is skipped.
+    - `telemetry`: an object with a method `settled_many`. The worker calls it with each batch of
+      recorded outcomes; see `consumers.telemetry`.
+
+    The other arguments are settings; `Settings` explains them and has their defaults. Durations are
+    seconds or a timedelta. A setting that is not given comes from the environment variable
+    `TASKMANAGER_` plus its name in capitals, such as `TASKMANAGER_LEASE`.
+
+    Raises a subclass of InvalidInput if an argument is not allowed.
     """
 
     _singleton: ClassVar[TaskManager[Any] | None] = None
@@ -135,10 +142,10 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     def init(
         cls, redis: RedisSource | None = None, **options: Unpack[TaskManagerOptions[Any]]
     ) -> TaskManager[Any]:
-        """Return the one task manager of this process, constructed by the first call.
+        """Return the one task manager of this process. The first call creates it.
 
-        Takes what the constructor takes. A call with other options than the
-        first one raises AlreadyInitializedError.
+        Takes the constructor's arguments. Later calls may leave them out or repeat them; a call
+        with other arguments than the first raises AlreadyInitializedError.
         """
         given: dict[str, Any] = {
             name: value for name, value in options.items() if value is not None
@@ -155,7 +162,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     @classmethod
     def reset(cls) -> None:
-        """Let init construct anew; for tests. The old one is not stopped."""
+        """Make the next `init` create a new task manager; for tests. The old one is not stopped."""
         with TaskManager._singleton_lock:
             TaskManager._singleton = None
             TaskManager._singleton_options = {}
@@ -164,42 +171,46 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     @property
     def sync(self) -> Sync:
-        """The methods of this object that are awaited, as calls that block; for any thread."""
+        """Blocking versions of the awaitable methods, for threads without an event loop."""
         return self._sync
 
     def get_context(self) -> Context[T]:
-        """Return the context that handlers get, whose emit works outside handlers as well.
+        """Return the context that handlers receive. Its `emit` works outside handlers as well.
 
-        With lifespan= it is empty until start, which fills this same object.
+        With `lifespan=`, the context is empty until a worker starts; the start fills this same
+        object.
         """
         return self._context
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
-        """Return a handle of a job by its id; it stands for the live or latest run."""
+        """Return a handle for the job with this id, without asking Redis whether there is one.
+
+        It refers to the live job of the id, or else to the latest one.
+        """
         return JobHandle(id, queue, None, jobs=self._jobs)
 
     async def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
-        """Return what is known of a job; None when nothing is."""
+        """Return what is known about a job: state, times, errors and more. None if unknown."""
         return await self._jobs.known(queue, id)
 
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
-        """Return the figures of a queue."""
+        """Return the figures of a queue: how many jobs wait, run, failed, and so on."""
         return await self._queues.stats(queue)
 
     async def queue_names(self) -> list[str]:
-        """Return the names of the queues that jobs were emitted to or workers read, sorted."""
+        """Return the sorted names of all queues that jobs were emitted to or that workers read."""
         return await self._queues.names()
 
     async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
-        """Return when no job of a queue is waiting, due or running, wherever workers are.
+        """Wait until no job of a queue is waiting, due or running, on any worker.
 
-        Jobs that are due later, retries included, are not waited for.
+        Delayed jobs and retries that are not due yet are not waited for.
         """
         await self._queues.drain(queue)
 
     @property
     def dlq(self) -> DeadLetterQueue:
-        """The dead letters of all queues, to be listed, read, replayed and purged."""
+        """The dead letters of all queues: list, read, replay and purge them."""
         return self._dlq
 
     # Pausing, schedules
@@ -207,24 +218,25 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     async def pause(
         self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
     ) -> None:
-        """Let no job of a queue, or of one event in it, start any more; what runs goes on.
+        """Stop a queue, or one event in it, from starting jobs. Running jobs continue.
 
-        Emits are taken as before. With wait it returns once every live worker obeys:
-        then nothing starts. A worker that is stopped or cut off is waited for until it is
-        not listed any more, a minute after its last sign of life.
+        Emits are still accepted. With `wait=True` the call returns once every live worker has
+        confirmed the pause; from then on nothing starts. A worker that is frozen or cut off cannot
+        confirm. The call waits for it until it is no longer listed, a minute after its last sign of
+        life.
         """
         await self._queues.pause(queue, event, wait=wait)
 
     async def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
-        """Take back the pause of a queue, or of one event in it; each has its own."""
+        """End the pause of a queue, or of one event in it. The two are paused independently."""
         await self._queues.resume(queue, event)
 
     async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
-        """Return the schedules of a queue, or of all queues, with their next fires."""
+        """Return the schedules of a queue, or of all queues, each with its next five fire times."""
         return await self._schedules.list(queue)
 
     def schedule(self, name: str, queue: str = DEFAULT_QUEUE) -> ScheduleHandle:
-        """Return a handle of a schedule, to pause, resume, remove or run it now."""
+        """Return a handle for a schedule: pause it, resume it, remove it, or run its job now."""
         check_name("schedule", name)
         check_name("queue", queue)
         return ScheduleHandle(name, queue, schedules=self._schedules)
@@ -232,34 +244,37 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     # Running
 
     async def connect(self) -> None:
-        """Get ready to emit and to ask on this event loop, running no handlers.
+        """Prepare this event loop for emitting and reading. No handlers run.
 
-        For programs that run elsewhere what they emit, such as web applications; stop() ends
-        it, and ``async with tm`` is both. Redis is connected at the first use: if it is away,
-        that use raises RedisUnavailable, and the next one tries again. A second call does
-        nothing. Raises NotConfigured.
+        Use it in programs that leave the work to separate workers, such as web applications. Call
+        `stop()` at the end, or use `async with tm`, which does both. Redis itself is contacted at
+        the first use. If it is away, that use raises RedisUnavailable and the next one tries again.
+        Calling it again does nothing. Raises NotConfigured if no Redis was given.
         """
         await self._life.connect()
 
     async def start(self) -> None:
-        """Run the handlers that are registered: this process becomes a worker.
+        """Start a worker in this process: run the registered handlers until `stop()`.
 
-        Returns when jobs are fetched; they then run on this event loop, and in threads, until
-        stop(). Without handlers it only connects; see connect() for a process that has handlers
-        and is not to run them. Waits connect_timeout seconds for Redis, then raises
-        RedisUnavailable. A second call does nothing; while a stop is under way it waits for that
-        and starts anew. Handlers cannot be registered any more.
+        Returns once jobs are being fetched. Handlers then run on this event loop and in threads.
+        Without handlers it only connects. A process that has handlers but must not run them calls
+        `connect()` instead.
+
+        Waits up to `connect_timeout` seconds for Redis, then raises RedisUnavailable. Calling it
+        again does nothing; during a stop it waits for the stop and starts again. While the worker
+        runs, registering a handler raises AlreadyStarted.
         """
         await self._life.start()
 
     async def stop(self, timeout: Seconds | None = None) -> None:
-        """Fetch no more, let running jobs finish, send what was emitted, disconnect.
+        """Stop the worker and disconnect. Running jobs may finish; emitted jobs are sent first.
 
-        Jobs that still run after timeout seconds (default shutdown_timeout) are
-        cancelled and handed back, without a failure counted; 0 does so at once,
-        also while another stop waits. A stopped or never started one returns at
-        once. It may be started again. What the lifespan raises at its end is
-        raised when everything has stopped.
+        No new jobs start. Jobs still running after `timeout` seconds (default: the setting
+        `shutdown_timeout`) are cancelled and returned to the queue, without counting as failed.
+        `timeout=0` does so at once, even while another call is still waiting.
+
+        Returns at once if nothing was started. The task manager may be started again. An error that
+        the lifespan raises at its end is raised here, after everything else has stopped.
         """
         patience = None if timeout is None else settings.seconds("timeout", timeout)
         await self._life.stop(patience)
@@ -267,32 +282,39 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     async def run(
         self, *, burst: bool = False, on_start: Callable[[], object] | None = None
     ) -> None:
-        """Start, and stop at SIGTERM or SIGINT; with burst, also when nothing is left to do.
+        """Run a worker until SIGTERM or SIGINT, as the command `worker` does.
 
-        on_start is called once jobs are fetched, for those who wait for that.
-        The first signal lets running jobs finish, the second cancels them, the
-        third ends the process with exit code 4. When a handler blocks the event loop
-        for longer than max_loop_lag, the process ends with exit code 1. Raises NoHandlers
-        without any.
+        - `burst`: also stop when nothing is left to do.
+        - `on_start`: called once, when jobs are being fetched.
+
+        The first signal lets running jobs finish, the second cancels them, and the third ends the
+        process with exit code 4. The process ends with exit code 1 if a handler blocks the event
+        loop for longer than `max_loop_lag`. Raises NoHandlers if none are registered, and
+        WorkerBroken if the worker cannot continue.
         """
         await self._life.run(burst=burst, on_start=on_start)
 
     def create_unified_processor(self) -> Processor:
-        """Return the policy that a worker runs with: one Processor over all handlers.
+        """Return the policy that this task manager's worker uses: a Processor over all handlers.
 
-        It has their options and middleware and what processor= says of retries; dead letters
-        and debounce are the worker's. For a consumers.Consumer of your own, and for tests of
-        handlers with consumers.process_job. Modules that include= names are imported.
+        It contains the handlers, their options, the middleware and the retry rules of `processor=`.
+        Limits of dead letters and debounce are left out; a worker adds them. Pass it to
+        `consumers.Consumer`, or to `consumers.process_job` to test a handler. Modules named by
+        `include=` are imported.
         """
         self.import_handlers()
         return self._create_processor()
 
     async def until_idle(self) -> None:
-        """Return when no job is waiting, held or running in this worker's queues."""
+        """Wait until no job is waiting in this worker's queues, and none is held or running here.
+
+        Delayed jobs and retries that are not due yet do not count. Returns at once without a
+        worker.
+        """
         await self._life.until_idle()
 
     async def __aenter__(self) -> Self:
-        """Connect, running no handlers; see connect()."""
+        """Connect, without running handlers; see `connect()`."""
         await self.connect()
         return self
 
@@ -302,7 +324,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop; see stop()."""
+        """Stop; see `stop()`."""
         await self.stop()
 
     def __repr__(self) -> str:
@@ -312,9 +334,10 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     # Settings
 
     def configure(self, **values: Any) -> None:
-        """Set settings that win over the constructor's; what the command line does.
+        """Set settings that override the constructor and the environment, as the command line does.
 
-        The names are those of Settings; None means not given.
+        Takes the names of `Settings`; None means not given. Raises AlreadyStarted while a worker
+        runs, UnknownOption and InvalidOption.
         """
         if self._registry.frozen:
             raise AlreadyStarted("configure")
@@ -322,27 +345,33 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     @property
     def settings(self) -> Settings:
-        """The settings in force; the environment is read at the first use."""
+        """The settings in force. The environment is read at the first use."""
         return self._configuration.settings
 
     @property
     def retry_policy(self) -> RetryPolicy | None:
-        """How processor= has jobs retried whose handlers do not say; None: not at all."""
+        """The retry policy that `processor=` sets for all handlers. None if it sets no retries."""
         return self._retry_policy
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that a worker reads: those with handlers, or fewer when settings say so."""
+        """The queues that a worker reads: those of the setting `queues`, or all with a handler.
+
+        Raises InvalidOption if that setting names a queue without a handler.
+        """
         return self._registry.queues_to_read(self.settings.queues)
 
     @property
     def connector(self) -> Connector:
-        """Where Redis is; an embedded server is started. Raises NotConfigured."""
+        """What opens connections to Redis. Starts an embedded server if one is configured.
+
+        Raises NotConfigured if no Redis was given.
+        """
         return self._configuration.connector
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it is to have a private server, which belongs to the process that starts it."""
+        """Whether a private server is configured, which ends with the process that starts it."""
         return self._configuration.is_embedded
 
 

@@ -1,7 +1,7 @@
-"""Find a module of the user's that has the name of a package that we bring.
+"""Find a module of the user's that has the name of one of our packages.
 
-Such a file would be imported in place of ours, or ours in place of it, and what fails then names
-neither. Nothing is imported here, and no code of the user's runs.
+Such a file would be imported instead of ours, or ours instead of it, and the error that follows
+names neither. Nothing is imported here, and no user code runs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-# The packages beside this one, and what tells another copy of ours, as in a clone's root beside
-# an installed one, from a package of the user's.
+# The packages beside this one, with modules by which another copy of ours (a clone beside an
+# installed package) is recognized.
 _PACKAGES = {
     "consumers": ("lease", "settle", "upkeep"),
     "processors": ("debounce", "retries", "schedules"),
@@ -22,10 +22,10 @@ _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def refuse_shadows(*, on_path: bool = True) -> None:
-    """Raise ImportError when something that is not ours has the name of one of our packages.
+    """Raise ImportError if something else has the name of one of our packages.
 
-    With on_path=False a package of ours that is imported already counts as found: what lies
-    before it on the path can hide it no more.
+    With `on_path=False`, one of our packages that is already imported counts as found: nothing
+    earlier on the path can hide it any more.
     """
     for name in _PACKAGES:
         loaded = sys.modules.get(name)
@@ -37,20 +37,20 @@ def refuse_shadows(*, on_path: bool = True) -> None:
 
 
 def is_command_line() -> bool:
-    """Whether this process is, or is about to become, the command line."""
+    """Return whether this process is, or is about to become, the command line."""
     program = os.path.basename(next(iter(sys.argv), ""))
-    # While Python looks for the module that -m names, that stands in the place of the program.
+    # While Python looks for the module that -m names, sys.argv[0] is "-m".
     return program == "-m" or os.path.splitext(program)[0] == "taskmanager"
 
 
 def _first_on_path(name: str) -> str | None:
-    """Return what an import would take, unless it is ours."""
+    """Return the file that an import would load, unless it is ours."""
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec: ModuleSpec | None = None if find is None else find(name, None)
         if spec is not None:
             places = spec.submodule_search_locations
-            # Without an origin it is a folder without an __init__.py, and any package goes first.
+            # No origin means a folder without __init__.py, and any real package comes before that.
             if spec.origin is None or (places and _is_ours(name, places)):
                 return None
             return next(iter(places or ()), spec.origin)
@@ -68,7 +68,7 @@ def _is_ours(name: str, places: Iterable[str]) -> bool:
     inside = list(places)
     if any(os.path.dirname(os.path.abspath(it)) == _HOME for it in inside):
         first = os.path.join(inside[0], _PACKAGES[name][0])
-        # Another distribution may have written over ours.
+        # Another distribution may have overwritten ours.
         if os.path.exists(first) or os.path.exists(f"{first}.py"):
             return True
     return all(PathFinder.find_spec(f"{name}.{it}", inside) for it in _PACKAGES[name])

@@ -1,6 +1,6 @@
 """The blocking twin of the task manager's methods, for threads without an event loop.
 
-Written out, not made from the other: so type checkers, editors and help() know the methods.
+Written out rather than generated, so that type checkers, editors and help() know the methods.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from taskmanager.options.request import Item
 
 
 class Sync:
-    """``tm.sync``: every method blocks until it is done. Usable in any thread, and after a fork.
+    """Blocking versions of TaskManager's methods, reached as `tm.sync`.
 
-    Called on a running event loop they raise LoopIsRunning, which names what to await.
+    They work in any thread, and in a process forked after the task manager was made. On a running
+    event loop they raise LoopIsRunning, whose message names what to await instead.
     """
 
     def __init__(
@@ -48,19 +49,19 @@ class Sync:
     def emit(
         self, event: str | Mapping[str, Any], **arguments: Unpack[EmitArguments]
     ) -> SyncJobHandle[Any]:
-        """Emit a job like TaskManager.emit and return when Redis has it."""
+        """Emit a job and return once Redis has it; takes the arguments of TaskManager.emit."""
         return self._emitter.emit_sync(event, arguments)
 
     def emit_many(self, items: Iterable[Item]) -> list[SyncJobHandle]:
-        """Emit jobs like TaskManager.emit_many and return when Redis has all of them."""
+        """Emit many jobs and return once Redis has all of them; see TaskManager.emit_many."""
         return self._emitter.emit_many_sync(items)
 
     def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
-        """Return a handle of the live or latest job of an id, whose methods block."""
+        """Return a handle for the live or latest job of an id. Its methods block."""
         return SyncJobHandle(JobHandle(id, queue, None, jobs=self._jobs))
 
     def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
-        """Return what is known of a job; see TaskManager.get_job."""
+        """Return what is known about a job, or None; see TaskManager.get_job."""
         return block("sync.get_job", lambda: self._jobs.known(queue, id))
 
     def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
@@ -68,44 +69,44 @@ class Sync:
         return block("sync.stats", lambda: self._queues.stats(queue))
 
     def queue_names(self) -> list[str]:
-        """Return the names of the queues that exist; see TaskManager.queue_names."""
+        """Return the names of all queues; see TaskManager.queue_names."""
         return block("sync.queue_names", self._queues.names)
 
     def drain(self, queue: str = DEFAULT_QUEUE) -> None:
-        """Block until a queue is empty; see TaskManager.drain."""
+        """Block until no job of a queue is waiting, due or running; see TaskManager.drain."""
         block("sync.drain", lambda: self._queues.drain(queue))
 
     def pause(
         self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
     ) -> None:
-        """Let no job of a queue, or of one event, start; see TaskManager.pause."""
+        """Stop a queue, or one event in it, from starting jobs; see TaskManager.pause."""
         block("sync.pause", lambda: self._queues.pause(queue, event, wait=wait))
 
     def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
-        """Take a pause back; see TaskManager.resume."""
+        """End the pause of a queue, or of one event in it; see TaskManager.resume."""
         block("sync.resume", lambda: self._queues.resume(queue, event))
 
     def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
-        """Return the schedules of a queue, or of all; see TaskManager.schedules."""
+        """Return the schedules of a queue, or of all queues; see TaskManager.schedules."""
         return block("sync.schedules", lambda: self._schedules.list(queue))
 
 
 class SyncDeadLetterQueue:
-    """``tm.sync.dlq``: the methods of ``tm.dlq``, blocking."""
+    """Blocking versions of the methods of `tm.dlq`, reached as `tm.sync.dlq`."""
 
     def __init__(self, dlq: DeadLetterQueue) -> None:
         self._dlq = dlq
 
     def list(self, queue: str = DEFAULT_QUEUE, limit: int = 100) -> Letters:
-        """Return at most limit letters, newest first."""
+        """Return up to `limit` dead letters of a queue, newest first."""
         return block("sync.dlq.list", lambda: self._dlq.list(queue, limit))
 
     def get(self, id: str, queue: str = DEFAULT_QUEUE) -> DeadLetter | None:
-        """Return the latest letter of a job; None when there is none."""
+        """Return the latest dead letter of a job id, or None."""
         return block("sync.dlq.get", lambda: self._dlq.get(id, queue))
 
     def replay(self, id: str, queue: str = DEFAULT_QUEUE) -> SyncJobHandle:
-        """Bring a letter back; see DeadLetterQueue.replay."""
+        """Run a dead job again; see DeadLetterQueue.replay."""
         return SyncJobHandle(block("sync.dlq.replay", lambda: self._dlq.replay(id, queue)))
 
     def replay_all(
@@ -115,12 +116,15 @@ class SyncDeadLetterQueue:
         rate: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> ReplayedAll:
-        """Bring back every letter; see DeadLetterQueue.replay_all. progress runs elsewhere."""
+        """Run every dead job of a queue again; see DeadLetterQueue.replay_all.
+
+        `progress` is called in another thread.
+        """
         return block(
             "sync.dlq.replay_all",
             lambda: self._dlq.replay_all(queue, rate=rate, progress=progress),
         )
 
     def purge(self, queue: str = DEFAULT_QUEUE, *, older_than: float | timedelta = 0.0) -> int:
-        """Delete the letters older than some seconds, all by default; return how many."""
+        """Delete dead letters older than `older_than` seconds, by default all; return how many."""
         return block("sync.dlq.purge", lambda: self._dlq.purge(queue, older_than=older_than))

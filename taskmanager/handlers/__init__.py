@@ -1,1 +1,1 @@
-"""What runs: registered functions, their payloads, middleware, context and alerts."""
+"""What runs: registered handlers, their payloads, middleware, context and alerts."""

@@ -1,4 +1,4 @@
-"""Tell the application's ``on_dead`` callbacks of dead letters."""
+"""Call the application's `on_dead` callbacks with dead letters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from taskmanager.options.signatures import signature_of
 
 logger = logging.getLogger("taskmanager.handlers")
 
-# A callback that hangs must not collect letters without a bound.
+# So that a callback that hangs does not collect dead letters without a bound.
 MOST_WAITING = 10_000
-# What callbacks get at a stop, in seconds.
+# How long a stop waits for callbacks, in seconds.
 PATIENCE = 5.0
 
 OnDead = Callable[[DeadLetter], Awaitable[None] | None]
@@ -28,10 +28,10 @@ F = TypeVar("F", bound=Callable[[DeadLetter], Any])
 
 
 class Alerts:
-    """Calls each callback with each letter, one after another, in the worker that recorded it.
+    """Calls every callback with each dead letter of this worker, one after another.
 
-    A callback that raises is logged. Plain functions run in a thread of our own: in those
-    of asyncio's default executor they would wait for whatever the application does there.
+    An error in a callback is logged. Plain functions run in a thread of their own. In the threads
+    of asyncio's default executor they would wait for other work of the application.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Alerts:
         self._threads = _own_thread()
 
     def add(self, callback: F) -> F:
-        """Have a function called with every DeadLetter of this worker."""
+        """Register a function to be called with each DeadLetter of this worker."""
         try:
             signature_of(callback).bind("letter")
         except TypeError as error:
@@ -52,7 +52,7 @@ class Alerts:
         return callback
 
     def __call__(self, delivery: Delivery, buried: Buried) -> None:
-        """Tell of a job that was just recorded as dead."""
+        """Report a job that was just recorded as dead."""
         if not self._callbacks:
             return
         letter = letter_about(delivery, buried)
@@ -64,7 +64,7 @@ class Alerts:
             self._telling = asyncio.create_task(self._tell_all(), name="on_dead")
 
     async def finish(self) -> None:
-        """Return when all letters are told; after five seconds give the rest up."""
+        """Return when all dead letters are reported; after five seconds drop the rest."""
         if self._telling is None:
             return
         _, late = await asyncio.wait({self._telling}, timeout=PATIENCE)
@@ -72,7 +72,7 @@ class Alerts:
             logger.error("on_dead does not end, %d letters are not told", len(self._waiting))
             task.cancel()
         self._waiting.clear()
-        # One that hangs keeps its thread; the next worker's letters need another.
+        # A callback that hangs keeps its thread, so the next worker needs another.
         self._threads.close()
         self._threads = _own_thread()
 
@@ -83,7 +83,7 @@ class Alerts:
                 await self._tell(callback, letter)
 
     async def _tell(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> None:
-        """Call a callback in a task of its own, which alone its CancelledError ends."""
+        """Call a callback in its own task, so that a CancelledError ends only that task."""
         call = asyncio.create_task(self._call(callback, letter), name="on_dead")
         try:
             await asyncio.wait({call})
@@ -97,7 +97,7 @@ class Alerts:
             if inspect.isawaitable(told):
                 await told
         except BaseException:
-            # A SystemExit that left the task would end the event loop.
+            # A SystemExit that leaves the task would end the event loop.
             logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
 
     async def _told(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:

@@ -1,4 +1,4 @@
-"""What a handler gets beside its job: the application's own things and emit."""
+"""The context that a handler receives beside its job: the application's objects, and emit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A = TypeVar("A")
 
 
 class EmitFunction(Protocol):
-    """The type of ``ctx.emit``."""
+    """The type of `ctx.emit`, for annotating functions that receive it. See Context.emit."""
 
     @overload
     def __call__(
@@ -52,20 +52,22 @@ class EmitFunction(Protocol):
 
 
 class Emits(Protocol):
-    """What a context needs of the emitter."""
+    """What a context needs from the emitter."""
 
     def emit(
         self, event: Any, arguments: Mapping[str, Any], *, on_success: bool = False
     ) -> Emission[Any]:
-        """Check everything and send the job."""
+        """Check the arguments and send the job."""
 
 
 class Context(Generic[T]):
-    """A read-only view of what was given as ctx= or yielded by lifespan=, plus ``emit``.
+    """What a handler receives beside its job: the application's objects, and `emit`.
 
-    The things in it are reached as attributes (``ctx.db``) or keys
-    (``ctx["db"]``), whether the original is a mapping or an object. ``app`` is
-    the original itself, with its type.
+    The objects come from `TaskManager(ctx=...)`, or from what `lifespan=` yields. You reach them as
+    attributes (`ctx.db`) or as keys (`ctx["db"]`), whether the original is a dict or an object.
+    `app` is the original, with its type: in `Context[State]` it is a State.
+
+    A context is read-only. All handlers of a worker share its objects.
     """
 
     __slots__ = ("__app", "__emitter")
@@ -77,7 +79,7 @@ class Context(Generic[T]):
 
     @property
     def app(self) -> T:
-        """What was given as ctx=, unchanged."""
+        """The original object: what `ctx=` was given, or what the lifespan yielded."""
         app: T = object.__getattribute__(self, "_Context__app")
         return app
 
@@ -108,14 +110,18 @@ class Context(Generic[T]):
         **arguments: Unpack[EmitWithoutData],
     ) -> Emission[R]: ...
     def emit(self, event: Any, *, on_success: bool = False, **arguments: Any) -> Emission[Any]:
-        """Emit a job: at once, or with on_success together with this job's completion.
+        """Emit a job from a handler, either at once or together with the completion of this job.
 
-        Works like TaskManager.emit. A job emitted at once stays even if the
-        handler fails afterwards. With on_success=True it is added in the same
-        step that records this job as completed, and not at all when that does
-        not happen; one of another queue is committed in that step and added there
-        right after. A job may have 500 such children of 1 MiB together. Its handle
-        has created=None.
+        Takes the arguments of TaskManager.emit, and `on_success`:
+
+        - False: the job is sent at once. It stays even if the handler fails afterwards.
+        - True: the job is added in the same step that records this job as completed. If this job
+          does not complete, it is never added. If it belongs to another queue, it is committed in
+          that step and appears in its queue right after. One job can emit up to 500 jobs like this,
+          1 MiB in all. Their handles have `created=None`.
+
+        Raises what TaskManager.emit raises, and NotInHandler for `on_success=True` outside a
+        handler of this task manager.
         """
         emitter: Emits = object.__getattribute__(self, "_Context__emitter")
         return emitter.emit(event, arguments, on_success=on_success)
@@ -128,10 +134,10 @@ class Context(Generic[T]):
     def fake(**fields: Any) -> FakeContext[Any]: ...
     @staticmethod
     def fake(app: Any = None, /, **fields: Any) -> FakeContext[Any]:
-        """Return a context to call a handler or task with in a unit test; nothing needs Redis.
+        """Return a context for calling a handler or task in a unit test. It needs no Redis.
 
-        It has the fields (db=db), or what app has. What is emitted with it is checked and kept in
-        its ``emitted``, on_success jobs too; nothing is sent.
+        `Context.fake(db=db)` has the given fields; `Context.fake(app)` has what `app` has. Whatever
+        is emitted with it is checked, collected in its `emitted`, and not sent.
         """
         if app is not None and fields:
             raise ConflictingOptions("the first argument", "keywords", "Context.fake")
@@ -176,7 +182,7 @@ class Context(Generic[T]):
 
 
 class FakeContext(Context[T]):
-    """A context that no worker made; see Context.fake. emitted has the jobs, oldest first."""
+    """The context that Context.fake returns, for unit tests."""
 
     __slots__ = ("__emitted",)
 
@@ -187,23 +193,23 @@ class FakeContext(Context[T]):
 
     @property
     def emitted(self) -> list[CapturedJob]:
-        """The jobs that were emitted with it, oldest first."""
+        """The jobs emitted with this context, oldest first, including `on_success=True` ones."""
         found: list[CapturedJob] = object.__getattribute__(self, "_FakeContext__emitted")
         return found
 
 
 def refill(context: Context[Any], app: object) -> None:
-    """Put another application into a context, for everybody who has it."""
+    """Replace the application's object in a context, for everything that holds the context."""
     refuse_emit(app)
     object.__setattr__(context, "_Context__app", app)
 
 
 def refuse_emit(app: object) -> None:
-    """Raise InvalidOption when app has an ``emit`` of its own, which ctx.emit would hide."""
+    """Raise InvalidOption if `app` has an attribute `emit`, which `ctx.emit` would hide."""
     if isinstance(app, Mapping):
         found = "emit" in app
     else:
-        # Statically, because a mock has every attribute that it is asked for.
+        # Statically, because a mock claims to have every attribute.
         found = inspect.getattr_static(app, "emit", None) is not None
     if found:
         raise InvalidOption(

@@ -1,4 +1,4 @@
-"""Register handlers and what surrounds them: decorators, middleware, included modules."""
+"""Register handlers, middleware and callbacks, and include modules that do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskmanager.options.arguments import DEFAULT_QUEUE, HandlerOptions, with_ma
 
 
 class HandlerFace:
-    """The part of a task manager that modules with handlers see when they are imported."""
+    """The part of a task manager that modules with handlers use while they are imported."""
 
     def __init__(self, include: Iterable[str | ModuleType]) -> None:
         self._registry = Registry()
@@ -58,7 +58,7 @@ class HandlerFace:
     ) -> Callable[[H], H]: ...
     @with_manual(HandlerOptions)
     def registerHandler(self, *positional: Any, **options: Any) -> Any:
-        """Register the handler of an event in a queue; as a decorator or a call.
+        """Register a function as the handler of an event in a queue; as a decorator or a call.
 
             @tm.registerHandler(event="send-email", queue="emails")
             async def send_email(job, ctx): ...
@@ -67,27 +67,33 @@ class HandlerFace:
             tm.registerHandler(send_email, {"event": "send-email"})
             tm.registerHandler({"handler": send_email, "event": "send-email"})
 
-        A handler takes (job, ctx) or (job). A coroutine function runs on the
-        event loop, a plain one in a thread. What it returns is the job's result
-        and must be JSON of at most 64 KiB; if it raises, the job is retried as the
-        options below and processor= say, then buried. The function is returned
-        unchanged. A wrapper is called as its own parameters say. One of any
-        (*args) is given ctx if the second parameter of what it wraps is named
-        ctx or context, or annotated as Context. A second handler of the same
-        event replaces the first, with a warning; after start it is an
-        AlreadyStarted.
+        A handler takes `(job, ctx)` or `(job)`. A coroutine function runs on the event loop, a
+        plain function in a thread. Its return value is the job's result and must be JSON of at most
+        64 KiB. If it raises, the job is retried as the options and `processor=` allow. After the
+        last retry it becomes a dead letter.
 
-        payload, or the annotation job: Job[Payload], says what the data must be:
-        a pydantic model, dataclass, TypedDict or whatever pydantic has a schema
-        for. job.data is then of that type; data that is not is refused at emit
-        where the handler is registered, and elsewhere buried as bad_payload.
+        - `event`: the event that the function handles.
+        - `queue`: the queue that the handler works on; "default".
+        - `payload`: the type of the job's data, see below.
+
+        The function is returned unchanged. Registering a second handler for an event replaces the
+        first and logs a warning. Registering while a worker runs raises AlreadyStarted. Raises
+        InvalidHandler if the function cannot be called as a handler.
+
+        A function of `(*args)`, such as a decorator's wrapper, receives `ctx` if the second
+        parameter of the function it wraps is named `ctx` or `context`, or is annotated as Context.
+
+        `payload=Order`, or the annotation `job: Job[Order]`, sets the type of `job.data`: a
+        pydantic model, a dataclass, a TypedDict or any other type that pydantic knows. In processes
+        where the handler is registered, emits of other data raise InvalidPayload. Elsewhere such
+        jobs become dead letters with the reason "bad_payload", without a run.
         """
         return self._registry.register(positional, options)
 
     register_handler = registerHandler
 
     def middleware(self, function: M) -> M:
-        """Have every handler of this task manager called through an async function.
+        """Wrap every handler of this task manager in an async function.
 
             @tm.middleware
             async def timed(job, ctx, call_next):
@@ -97,35 +103,39 @@ class HandlerFace:
                 finally:
                     print(job.event, time.monotonic() - started)
 
-        The first registered is the outermost. What it returns is the job's
-        result; what it raises counts as raised by the handler.
+        The first one registered is the outermost. What it returns is the job's result, and what it
+        raises counts as raised by the handler. Raises InvalidHandler if it is not an async function
+        of three arguments, and AlreadyStarted while a worker runs.
         """
         return self._registry.add_middleware(function)
 
     def on_dead(self, callback: F) -> F:
-        """Have a function, async or not, called with the DeadLetter of each job that dies.
+        """Register a function, async or not, that is called with the DeadLetter of each dead job.
 
-        It is called in the worker that recorded the death, after it is recorded.
-        That worker may end before; for alerts, not for bookkeeping.
+        It is called in the worker that recorded the death, afterwards. That worker may end before
+        it gets there: use it for alerts, not for bookkeeping. An error in it is logged.
         """
         return self._alerts.add(callback)
 
     def include(self, *modules: str | ModuleType) -> None:
-        """Name more modules with handlers; see the argument include=."""
+        """Add modules with handlers, by import path or as module objects; see `include=`.
+
+        Raises AlreadyStarted while a worker runs.
+        """
         if self._registry.frozen:
             raise AlreadyStarted("include")
         self._modules.add(modules)
 
     @property
     def included(self) -> list[str]:
-        """The names of the modules that include named."""
+        """The names of the included modules."""
         return self._modules.names
 
     def import_handlers(self) -> None:
-        """Import the included modules; start and run do it by themselves."""
+        """Import the included modules now. `start` and `run` do so on their own."""
         self._modules.import_all()
 
     @property
     def handlers(self) -> list[tuple[str, str]]:
-        """(queue, event) of every registered handler."""
+        """The pairs (queue, event) of all registered handlers."""
         return self._registry.names

@@ -1,4 +1,4 @@
-"""Call handlers through what the application put around them."""
+"""Call handlers through the middleware that the application registered."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from taskmanager.errors import InvalidHandler
 from taskmanager.handlers.context import Context
 from taskmanager.options.signatures import signature_of
 
-# async def (job, ctx, call_next): what it returns is the result.
 Middleware: TypeAlias = Callable[[Job[Any], Context[Any], CallNext], Awaitable[Any]]
+"""The type of middleware: `async def (job, ctx, call_next)`. What it returns is the result."""
 
 M = TypeVar("M", bound=Callable[[Job[Any], Any, CallNext], Awaitable[Any]])
 
 
 def chain(middleware: Sequence[Middleware], context: Context[Any]) -> Around:
-    """Return one function around a handler, of all of them; the first is the outermost."""
+    """Combine all middleware into one function around a handler; the first is the outermost."""
 
     async def around(job: Job[Any], call_next: CallNext) -> Any:
         for layer in reversed(middleware):
@@ -30,7 +30,7 @@ def chain(middleware: Sequence[Middleware], context: Context[Any]) -> Around:
 
 
 def nested(outer: Around, inner: Around | None) -> Around:
-    """Return one function around a handler, of two; the first is called first."""
+    """Combine two functions around a handler into one; `outer` is called first."""
     if inner is None:
         return outer
 
@@ -44,7 +44,7 @@ def nested(outer: Around, inner: Around | None) -> Around:
 
 
 def check_middleware(given: M) -> M:
-    """Return it, or raise InvalidHandler when it is not an async function of three arguments."""
+    """Return the middleware; raise InvalidHandler unless it is async and takes three arguments."""
     call = getattr(given, "__call__", None)  # noqa: B004
     if not (inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(call)):
         raise _refused(given, "it is not an async function")

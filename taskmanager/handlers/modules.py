@@ -1,7 +1,7 @@
-"""Import the modules that include= names, so that their handlers are registered.
+"""Import the modules that `include=` names, so that their handlers are registered.
 
-They are imported when a worker starts, not before: such a module mostly imports
-the task manager that names it.
+This happens when a worker starts, not before: such a module usually imports the task manager that
+names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Modules:
 
     def __init__(self, given: object) -> None:
         self._names: dict[str, None] = {}
-        # Called with each module that was imported.
+        # Called with each module after it was imported.
         self.on_import: Callable[[ModuleType], None] = lambda module: None
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise InvalidOption("include", given, 'give a list: include=["shop.jobs"]')
@@ -30,16 +30,16 @@ class Modules:
 
     @property
     def names(self) -> list[str]:
-        """The names of the modules, in the order they were given."""
+        """The names of the modules, in the order in which they were given."""
         return list(self._names)
 
     @property
     def are_imported(self) -> bool:
-        """Whether each of them is imported, by whomever."""
+        """Whether all of them are imported, no matter by what."""
         return all(name in sys.modules for name in self._names)
 
     def add(self, modules: Iterable[object]) -> None:
-        """Include more modules, by import path or as modules."""
+        """Include more modules, by import path or as module objects."""
         for module in modules:
             name = module.__name__ if isinstance(module, ModuleType) else module
             if not isinstance(name, str) or _PATH.fullmatch(name) is None:
@@ -47,6 +47,6 @@ class Modules:
             self._names[name] = None
 
     def import_all(self) -> None:
-        """Import what is not imported yet; raises what the import raises."""
+        """Import the modules that are not imported yet; raises what their import raises."""
         for name in self._names:
             self.on_import(importlib.import_module(name))

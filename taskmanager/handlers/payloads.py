@@ -1,4 +1,4 @@
-"""Find what a handler's payload must be, and make what decodes and checks it."""
+"""Find the payload type of a handler, and decode and check payloads with it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from taskmanager.options.signatures import wrapped_signature_of
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-# An annotation that cannot be resolved, because its names are imported for type checkers only.
+# An annotation that cannot be evaluated, because its names are imported for type checkers only.
 _JOB_OF = re.compile(r"^(?:\w+\.)*Job\[(?P<payload>.+)\]$", re.DOTALL)
 _ANYTHING = {"Any", "typing.Any", "object"}
 _UNTYPED: Any = object()
-# What nobody can take for a job.
+# Types that can never be a job.
 _NO_JOBS = (int, str, float, bool, bytes, dict, list, tuple, set)
 _FORM = (
     "job: Job[Payload], or give payload=Payload, with a pydantic model, a dataclass, "
@@ -34,7 +34,7 @@ _FORM = (
 
 
 class Payload:
-    """What the payload of an event must be; the adapter is built once."""
+    """The payload type of one event. Its pydantic adapter is built once."""
 
     __slots__ = ("_validator",)
 
@@ -42,11 +42,11 @@ class Payload:
         self._validator = adapter.validator
 
     def decode(self, data: bytes) -> Any:
-        """Return the payload's JSON as the handler takes it; raises pydantic's ValidationError."""
+        """Return the payload that the handler receives; raises pydantic's ValidationError."""
         return read_again(self._validator, data)
 
     def check(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload unless the JSON is such a payload."""
+        """Raise InvalidPayload unless the JSON fits the payload type."""
         try:
             self.decode(data)
         except ValidationError as error:
@@ -54,15 +54,15 @@ class Payload:
 
 
 def payload_of(handler: Callable[..., Any], given: Any) -> Payload | None:
-    """Return the payload that payload= or the annotation Job[...] names; None when neither does.
+    """Return the payload type named by `payload=` or by an annotation `Job[...]`, or None.
 
-    Only the first parameter's annotation is read. Raises InvalidHandler when it
-    cannot be, or when pydantic has no schema for what it names.
+    Only the annotation of the first parameter counts. Raises InvalidHandler if it cannot be
+    evaluated, or if pydantic has no schema for the type.
     """
     wanted = _annotated(handler) if given is None else given
     if wanted is _UNTYPED or wanted is Any or isinstance(wanted, typing.TypeVar):
         return None
-    # Imported here: who has no typed payload does not wait for all of pydantic.
+    # Imported here: programs without typed payloads need not wait for pydantic.
     from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
     try:
@@ -74,7 +74,7 @@ def payload_of(handler: Callable[..., Any], given: Any) -> Payload | None:
 
 
 def readable(wanted: Any) -> Any:
-    """Return a TypedDict of typing as one of typing_extensions, which pydantic asks for."""
+    """Return a TypedDict of `typing` as one of `typing_extensions`, which pydantic requires."""
     if sys.version_info >= (3, 12) or type(wanted).__module__ != "typing":
         return wanted
     if not typing.is_typeddict(wanted):
@@ -112,7 +112,7 @@ def _annotated(handler: Callable[..., Any]) -> Any:
 
 
 def _resolved(handler: Callable[..., Any], annotation: Any) -> Any:
-    """Return what an annotation stands for, of which all or a part may not be evaluated yet."""
+    """Return the type that an annotation names, even if part of it cannot be evaluated yet."""
     try:
         return evaluated(handler, annotation)
     except Exception as error:

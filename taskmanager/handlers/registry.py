@@ -1,4 +1,4 @@
-"""Keep the registered handlers."""
+"""The registered handlers of a task manager."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class KnownHandler:
-    """A handler as it was registered. takes_ctx says whether it is called with a context."""
+    """A handler as it was registered. `takes_ctx`: whether it is called with a context."""
 
     call: Callable[..., Any]
     takes_ctx: bool
@@ -41,21 +41,21 @@ class KnownHandler:
     schedule: Schedule | None = None
 
     def check(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload unless the JSON is what it takes."""
+        """Raise InvalidPayload unless the JSON fits the handler's payload type."""
         if self.payload is not None:
             self.payload.check(queue, event, data)
 
     def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:
-        """Return what the engine calls, without what is around it.
+        """Return what the engine calls, without middleware.
 
-        deadline is for how many seconds a job waits for a newer version that takes it.
+        `deadline` is for how many seconds a job waits for a newer version that takes it.
         """
         extra = (context,) if self.takes_ctx else ()
         handler = Handler.of(self.call, *extra, owner=owner)
         return handler if self.payload is None else replace(handler, decode=self.payload.decode)
 
     def refuse_other(self, before: Callable[..., Any], queue: str, event: str) -> None:
-        """Raise InvalidOption unless this is the same function, or that function imported anew."""
+        """Raise InvalidOption unless this is the same function, or a new import of it."""
         if before != self.call and not is_reloaded(before, self.call):
             raise InvalidOption(
                 "event",
@@ -73,7 +73,7 @@ class KnownHandler:
         *,
         deadline: float = _HOUR,
     ) -> Registration:
-        """Return what the engine calls, and how its jobs are treated."""
+        """Return what the engine calls, with middleware, and how its jobs are treated."""
         options, handler = dict(self.options), self.handler(context, owner, deadline)
         if options.pop("keep_data", False):
             handler = replace(handler, keeps_data=True)
@@ -99,16 +99,16 @@ class Registry:
 
     @property
     def names(self) -> list[tuple[str, str]]:
-        """(queue, event) of every handler, in the order they were registered."""
+        """The pairs (queue, event) of all handlers, in the order of their registration."""
         return list(self._handlers)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that have a handler, in the order they were first named."""
+        """The queues that have a handler, in the order in which they were first named."""
         return tuple(dict.fromkeys(queue for queue, _ in self._handlers))
 
     def queues_to_read(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return the queues that a worker reads: those wanted, or all that have a handler."""
+        """Return the queues that a worker reads: the wanted ones, or all that have a handler."""
         if unhandled := [queue for queue in wanted or () if queue not in self.queues]:
             raise InvalidOption(
                 "queues",
@@ -127,8 +127,8 @@ class Registry:
     ) -> dict[tuple[str, str], Registration]:
         """Return the handlers as the engine calls them, with this context; runs name the owner.
 
-        outermost is put around the middleware of each. deadline is for how many seconds a job
-        waits for a version of its handler that takes it.
+        `outermost` wraps the middleware of each. `deadline` is for how many seconds a job waits for
+        a version of its handler that takes it.
         """
         return {
             name: it.bind(context, self._middleware, owner, outermost, deadline=deadline)
@@ -136,21 +136,21 @@ class Registry:
         }
 
     def schedules(self, queue: str) -> list[Schedule]:
-        """Return the schedules of a queue's handlers."""
+        """Return the schedules of the handlers of a queue."""
         found = (it.schedule for (its, _), it in self._handlers.items() if its == queue)
         return [schedule for schedule in found if schedule is not None]
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
-        """Return (queue, event) of each place in which a function is registered."""
+        """Return (queue, event) for each place where a function is registered."""
         try:
             return self._by_function.get(handler, [])
         except TypeError:
-            # It has no hash: an object with a comparison of its own.
+            # It cannot be hashed: an object that defines its own comparison.
             return [name for name, known in self._handlers.items() if known.call is handler]
 
     @property
     def _by_function(self) -> dict[Any, list[tuple[str, str]]]:
-        """The names of each function, made anew when a handler was registered since."""
+        """The names of each function; rebuilt after a handler was registered."""
         if self._names_by_function is None:
             self._names_by_function = {}
             for name, known in self._handlers.items():
@@ -159,14 +159,14 @@ class Registry:
         return self._names_by_function
 
     def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how the emits of a handler are debounced; None when they are not."""
+        """Return how emits for a handler are debounced, or None."""
         known = self._handlers.get((queue, event))
         return None if known is None else known.debounce
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload when a handler is registered that would refuse this JSON.
+        """Raise InvalidPayload if a handler is registered here that would refuse this JSON.
 
-        Where none is, though others are for this queue, that is said.
+        If the queue has handlers here, but none for this event, a warning is logged.
         """
         known = self._handlers.get((queue, event))
         if known is None:
@@ -175,21 +175,21 @@ class Registry:
             known.check(queue, event, data)
 
     def say_unhandled(self, queue: str, event: str) -> None:
-        """Warn of an emit without a handler here, if there are others for its queue."""
+        """Warn of an emit without a handler here, if the queue has others."""
         if self._handlers and (queue, event) not in self._handlers:
             self.unhandled.emitted(queue, event)
 
     def add_middleware(self, middleware: M) -> M:
-        """Have every handler called through it; the first added is the outermost."""
+        """Call every handler through this middleware; the first one added is the outermost."""
         if self.frozen:
             raise AlreadyStarted("the middleware")
         self._middleware.append(check_middleware(middleware))
         return middleware
 
     def register(self, positional: tuple[Any, ...], given: Mapping[str, Any]) -> Any:
-        """Do what registerHandler was asked for, in any of its forms.
+        """Do what registerHandler was called for, in any of its forms.
 
-        Returns the handler, or a decorator when none was given.
+        Returns the handler, or a decorator if no handler was given.
         """
         values = read_form(positional, given)
         if values.get("handler") is not None:
@@ -198,9 +198,9 @@ class Registry:
         return lambda handler: self._add(handler, values)
 
     def add_tasks(self, tasks: Mapping[tuple[str, str], tuple[KnownHandler, Any]]) -> None:
-        """Register tasks with their repeat=, by (queue, event); all of them or none.
+        """Register tasks with their `repeat=`, by (queue, event): all of them or none.
 
-        Raises InvalidOption when another function has an event of theirs.
+        Raises InvalidOption if another function already has one of their events.
         """
         before = dict(self._handlers)
         try:
@@ -265,16 +265,16 @@ class Registry:
 
 
 def is_reloaded(before: Callable[..., Any], now: Callable[..., Any]) -> bool:
-    """Whether two functions are one that was compiled twice, by a reload of its module.
+    """Return whether two functions are one function compiled twice, by a reload of its module.
 
-    Two closures, or two objects with the same method, share their code: they are two.
+    Two closures, or two objects with the same method, share their code and so are two functions.
     """
     codes = code_of(before), code_of(now)
     return origin_of(before) == origin_of(now) and None not in codes and codes[0] is not codes[1]
 
 
 def code_of(function: Any) -> object:
-    """Return the code that runs when something is called, None for what is written in C."""
+    """Return the code object that a call runs, or None for functions written in C."""
     while isinstance(function, partial):
         function = function.func
     if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
@@ -283,7 +283,7 @@ def code_of(function: Any) -> object:
 
 
 def origin_of(function: Any) -> str:
-    """Return where a function was written; a module that is imported anew has the same."""
+    """Return the module and name of a function; a re-imported module gives the same answer."""
     while isinstance(function, partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

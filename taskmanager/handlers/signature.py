@@ -1,4 +1,4 @@
-"""What a handler looks like: its types, and whether it takes a context."""
+"""The shape of a handler: its types, and whether it takes a context."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from taskmanager.options.signatures import signature_of, wrapped_signature_of
 
 _T = DefaultTypeVar("_T", default=Any)
 _D = DefaultTypeVar("_D", default=Any)
-# TaskHandler[AppContext, Payload]: what a handler looks like. It may leave out
-# the context, and be a coroutine function or a plain one.
 TaskHandler = TypeAliasType(
     "TaskHandler",
     Callable[[Job[_D], Context[_T]], Any] | Callable[[Job[_D]], Any],
     type_params=(_T, _D),
 )
+"""The type of a handler: `TaskHandler[AppContext, Payload]`.
+
+A handler takes `(job, ctx)` or `(job)`, and may be a coroutine function or a plain one.
+"""
 
 # Bound to both shapes, so that a decorated function keeps its own signature.
 H = TypeVar("H", bound=Callable[[Job[Any], Any], Any] | Callable[[Job[Any]], Any])
@@ -36,12 +38,17 @@ _R = TypeVar("_R")
 
 
 class RegisterHandlerOptions(HandlerOptions, Generic[_T, _D], total=False):
-    """What registerHandler takes as one dict; T is the type of ctx, D that of job.data.
+    """The arguments of registerHandler as one dict.
 
-    handler is the function, event and queue are where it is registered, payload says what its
-    data must be; the others are those of HandlerOptions. attempts and retry_count are the
-    documents' names for max_retries. In a dict every name may be in camelCase as well, which
-    type checkers take in a plain dict only.
+    In `RegisterHandlerOptions[T, D]`, T is the type of `ctx` and D the type of `job.data`.
+
+    - `handler`: the function.
+    - `event`, `queue`: where it is registered; `queue` is "default" if left out.
+    - `payload`: the type of the job's data.
+    - `attempts`, `retry_count`: other names for `max_retries`.
+
+    The other keys are explained at HandlerOptions. At runtime, each key may also be written in
+    camelCase; type checkers accept that in a plain dict only.
     """
 
     handler: Required[TaskHandler[_T, _D]]
@@ -53,7 +60,7 @@ class RegisterHandlerOptions(HandlerOptions, Generic[_T, _D], total=False):
 
 
 class HandlerOf(Protocol[D]):
-    """A decorator of handlers of one payload type."""
+    """A decorator for handlers of one payload type."""
 
     @overload
     def __call__(self, handler: Callable[[Job[D], _C], _R], /) -> Callable[[Job[D], _C], _R]: ...
@@ -61,13 +68,13 @@ class HandlerOf(Protocol[D]):
     def __call__(self, handler: Callable[[Job[D]], _R], /) -> Callable[[Job[D]], _R]: ...
 
 
-# ctx, context, app_ctx; also _, for who has no use for it.
+# ctx, context, app_ctx; and _, for a context that is not used.
 _CTX = re.compile(r"ctx|context|^_+$")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def takes_ctx(handler: Any) -> bool:
-    """Return whether a handler takes (job, ctx) and not only (job); refuse everything else."""
+    """Return whether a handler takes (job, ctx) or only (job); raise InvalidHandler if neither."""
     if isinstance(handler, EmitsItself):
         raise InvalidHandler(handler, "it is a task, which needs no other registration")
     if inspect.isclass(handler) or not callable(handler):
@@ -93,10 +100,10 @@ def takes_ctx(handler: Any) -> bool:
 
 
 def _hands_on_ctx(wrapper: Any) -> bool:
-    """Return whether a function of any arguments calls another one with ctx.
+    """Return whether a wrapper with `*args` calls a function that takes ctx.
 
-    What it wraps may take more than (job, ctx), which the wrapper then adds; only the
-    names tell one from the other.
+    The wrapped function may take more than (job, ctx), which the wrapper adds. Only the names of
+    its parameters show which of them is the context.
     """
     parameters = list(wrapped_signature_of(wrapper).parameters.values())
     if any(map(_is_any, parameters)):

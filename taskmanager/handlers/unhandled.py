@@ -1,4 +1,4 @@
-"""Say, once for each event, that no handler here takes it, and which name is the nearest."""
+"""Warn once per event that no handler here takes it, and suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from consumers.jobs.texts import duration
 
 logger = logging.getLogger("taskmanager.handlers")
 
-# Names come from whoever emits: beyond so many nobody reads the lines, and they take memory.
+# Names come from producers. Nobody reads more lines than this, and each takes memory.
 _MOST_SAID = 1000
-# How near two names are is computed on the event loop, and takes as long as both together say.
+# Names are compared on the event loop. These limits bound how long that takes.
 _MOST_NEAREST, _LONGEST, _MOST_COMPARED = 20, 64, 200
-# By how many letters a misspelt name is longer or shorter.
+# By how many letters a misspelt name may be longer or shorter.
 _LETTERS = 3
 
 
 class Unhandled:
-    """Warns of events that are emitted or handed on in a process that handles others.
+    """Warns of events that are emitted or passed on in a process that handles only other events.
 
-    handled are the (queue, event) of the handlers, as they are at each call. may_come says
-    whether more will be registered: then an emit says nothing about those that are not there.
+    `handled` holds the (queue, event) of the handlers, as they are at each call. `may_come` returns
+    whether more handlers will be registered. If so, emits without a handler are not reported.
     """
 
     def __init__(self, handled: Collection[tuple[str, str]]) -> None:
@@ -31,7 +31,7 @@ class Unhandled:
         self.may_come: Callable[[], bool] = lambda: False
 
     def emitted(self, queue: str, event: str) -> None:
-        """Say that an emit has no handler here, if this process has others for its queue."""
+        """Warn that an emit has no handler here, if this process has others for its queue."""
         if not any(it == queue for it, _ in self._handled) or self.may_come():
             return
         if self._is_new("emitted", queue, event):
@@ -42,7 +42,7 @@ class Unhandled:
             )  # fmt: skip
 
     def handed_on(self, queue: str, event: str, *, deadline: float) -> None:
-        """Say that this worker has no handler for a job, which waits deadline seconds for one."""
+        """Warn that this worker has no handler for a job, which waits `deadline` seconds for it."""
         if self._is_new("handed on", queue, event):
             logger.warning(
                 "this worker has no handler for event %r in queue %r%s: its jobs wait up to %s for "

@@ -1,1 +1,1 @@
-"""What a user holds of a job: a handle, and what is known of the job, as values."""
+"""What users hold of a job: a handle, and values that describe the job."""

@@ -1,13 +1,13 @@
-"""The errors of those that ask for a job's result.
+"""Errors raised when the result of a job is read.
 
 TaskManagerError                      (consumers.errors)
 └── ResultUnavailable                 there is no result to return
-    ├── JobFailed                     the job is dead; has its letter
-    ├── JobCancelled                  the job ended without a result; has the reason
-    ├── ResultExpired                 how the run ended is not kept any more
-    ├── JobNotFound (LookupError)     nothing is known of such a job
+    ├── JobFailed                     the job is dead; carries its dead letter
+    ├── JobCancelled                  the job was cancelled; carries the reason
+    ├── ResultExpired                 the run ended, and its result is no longer kept
+    ├── JobNotFound (LookupError)     nothing is known about such a job
     ├── ResultTimeout (TimeoutError)  the job did not end in time
-    └── InvalidResult                 what it returned is not what its annotation says
+    └── InvalidResult                 the result does not fit the return annotation
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from consumers.errors import TaskManagerError
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
 
-# The last line of pydantic's own text says nothing about the fault.
+# The last line of pydantic's own text is a link, not part of the fault.
 _URL = "https://errors.pydantic.dev/"
 _FAULTS_SHOWN = 5
 
 
 class ResultUnavailable(TaskManagerError):
-    """Raised when a job's result cannot be returned; its subclasses say why."""
+    """Raised when the result of a job cannot be returned. The subclasses give the reason."""
 
 
 class JobFailed(ResultUnavailable):
-    """Raised when the job whose result is asked for, job_id, was given up.
+    """Raised when you ask for the result of a job that is dead.
 
-    letter is its dead letter; None when it was replayed or purged since, or
-    dead letters are not kept.
+    `job_id` is the job. `letter` is its dead letter: data, reason, errors. It is None if the dead
+    letter was replayed or purged since, or if dead letters are not kept.
     """
 
     def __init__(self, job_id: str, letter: DeadLetter | None) -> None:
@@ -43,9 +43,9 @@ class JobFailed(ResultUnavailable):
 
 
 class JobCancelled(ResultUnavailable):
-    """Raised when the job whose result is asked for was cancelled, discarded or had expired.
+    """Raised when you ask for the result of a job that was cancelled, discarded or expired.
 
-    job_id is the job, reason what the cancel said.
+    `job_id` is the job, `reason` the reason that was given, such as "expired".
     """
 
     def __init__(self, job_id: str, reason: str) -> None:
@@ -55,7 +55,10 @@ class JobCancelled(ResultUnavailable):
 
 
 class ResultExpired(ResultUnavailable):
-    """Raised when a run of job_id that was emitted has ended, and its end is not kept any more."""
+    """Raised when this run of the job has ended and its result is no longer kept.
+
+    `job_id` is the job. Results are kept for the setting `result_ttl`, 300 seconds by default.
+    """
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -67,7 +70,10 @@ class ResultExpired(ResultUnavailable):
 
 
 class JobNotFound(ResultUnavailable, LookupError):
-    """Raised when a job is asked for by job_id and queue alone, and nothing is known of one."""
+    """Raised when you ask for a job by its id, and nothing is known about such a job.
+
+    `job_id` and `queue` are what you asked for. It is a LookupError: in a web application, a 404.
+    """
 
     def __init__(self, job_id: str, queue: str) -> None:
         super().__init__(
@@ -80,7 +86,10 @@ class JobNotFound(ResultUnavailable, LookupError):
 
 
 class ResultTimeout(ResultUnavailable, TimeoutError):
-    """Raised when a job, job_id, did not end within the seconds that its result was waited for."""
+    """Raised when a job did not end within the timeout of `result()`. The job continues.
+
+    `job_id` is the job, `seconds` the timeout. It is a TimeoutError.
+    """
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(
@@ -92,9 +101,9 @@ class ResultTimeout(ResultUnavailable, TimeoutError):
 
 
 class InvalidResult(ResultUnavailable):
-    """Raised when a result is not what its function's return annotation says.
+    """Raised when the result of a task or handler does not fit its return annotation.
 
-    The job, job_id, completed: value has what it returned, as JSON gives it.
+    The job completed: `job_id` is its id, `value` what it returned, as JSON gives it.
     """
 
     def __init__(self, job_id: str, annotation: str, reason: str, value: object) -> None:
@@ -110,7 +119,7 @@ def _in_a_line(letter: DeadLetter) -> str:
     said = [line for line in letter.error.strip().splitlines() if _URL not in line]
     if letter.reason == "bad_payload" and not letter.error.startswith("Traceback"):
         return "; ".join(said[:_FAULTS_SHOWN])
-    # A traceback ends with the notes of its error.
+    # The last line of a traceback may be a note; the list of errors has the error itself.
     last = letter.errors[-1] if letter.reason == "failed" and letter.errors else {}
     if isinstance(last, dict) and (line := last.get("error")):
         return str(line)

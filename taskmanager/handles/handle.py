@@ -1,4 +1,4 @@
-"""A job's name tag: what an emit returns, to ask what became of the job and to cancel it."""
+"""A handle to one job: what an emit returns, to follow the job and to cancel it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, 
 
 R_co = TypeVar("R_co", covariant=True, default=Any)
 
-# Turns the JSON of a result into what the function returned, given the job's id.
+# Converts the JSON of a result into what the function returned, given the job's id.
 Read = Callable[[bytes, str], Any]
 
 
 class Serves(Protocol):
-    """What handles need of admin/jobs.py."""
+    """What handles need from admin/jobs.py."""
 
     async def result(
         self, queue: str, job_id: str, run: int | None, timeout: float | None, read: Read | None
@@ -32,15 +32,24 @@ class Serves(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobHandle(Generic[R_co]):
-    """A job, to be asked for by its id and queue; JobHandle[R] is one whose handler returns R.
+    """Refers to one job: wait for its result, read its state and log, cancel it.
 
-    created is False when a job with this id was live already and is the one
-    the handle stands for; None for a child that is added on its parent's
-    success, and where nothing was emitted. run tells apart the runs of one id,
-    growing; None stands for the live or latest one. The handle of an emit with
-    repeat= is that of the next fire's job: it is "delayed" until then. jobs is what answers;
-    None in a handle that was made by hand, which can only be compared. read is how the
-    result is read; None for as JSON gives it.
+    `JobHandle[R]` belongs to a job whose handler returns R. Emits and `tm.handle` return handles.
+
+    - `id`, `queue`: which job it is.
+    - `created`: True if the emit added the job. False if a job with this id was already live, that
+      is, waiting, delayed, running or to be retried; the handle then refers to that job. None if it
+      is not known: for a job emitted with `on_success=True`, and for handles made from an id.
+    - `run`: which run of the id it is. An id can be used again once its job has ended, and each new
+      job of it has a higher run. None means the live job, or else the latest.
+    - `jobs`: answers the methods. None in a handle that you construct yourself: such a handle can
+      only be compared.
+    - `read`: converts the stored result. None leaves it as JSON gives it.
+
+    The handle of an emit with `repeat=` refers to the job of the next fire time. Until then its
+    state is "delayed".
+
+    Every method raises RedisUnavailable if Redis does not answer.
     """
 
     id: str
@@ -53,47 +62,56 @@ class JobHandle(Generic[R_co]):
     async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the job has ended and return what its handler returned.
 
-        Where the handle is of a task, or of an emit of the handler itself, the result is
-        read as the function's return annotation says; everywhere else it is as JSON gives it.
-        Raises JobFailed when it is dead, JobCancelled when it ended without a
-        result, ResultTimeout after timeout seconds, and at once ResultExpired when
-        this run is not live and its end is not kept: never another run's result; JobNotFound
-        when nothing is known of the id and the handle has no run, as that of tm.handle(id), of
-        a child on success and of a schedule has none; InvalidResult when it is not what the
-        annotation takes.
-        In a handler the slot stays taken meanwhile, and the other job needs one as well:
-        with a single slot, and no other worker, this waits for ever.
+        It does not poll. `timeout` is in seconds; None waits as long as it takes. The result is
+        what JSON gives. If the handle comes from a task, or from an emit of the handler function
+        itself, the result is converted to the type in the function's return annotation.
+
+        It raises:
+
+        - JobFailed if the job is dead.
+        - JobCancelled if the job was cancelled, discarded or expired.
+        - ResultTimeout after `timeout` seconds. The job continues.
+        - ResultExpired, at once, if this run has ended and its result is no longer kept. You never
+          get the result of another run of the same id.
+        - JobNotFound if nothing is known about the id and `run` is None, as it is for handles made
+          from an id, for jobs emitted with `on_success=True`, and for schedules.
+        - InvalidResult if the result does not fit the return annotation.
+
+        A handler that waits here keeps its own slot, and the other job needs a slot too. If all
+        slots of all workers wait like this, the wait never ends.
         """
         value: R_co = await self._served.result(self.queue, self.id, self.run, timeout, self.read)
         return value
 
     async def status(self) -> JobState:
-        """Return where the job is; "unknown" when nothing is kept of it."""
+        """Return the state of the job: waiting, running, completed and so on; see JobState."""
         return await self._served.status(self.queue, self.id, self.run)
 
     async def info(self) -> JobInfo:
-        """Return what is known of the job: times, attempts, workers, errors, result.
+        """Return what is known about the job: state, times, attempts, workers, errors, result.
 
-        Raises ResultExpired when nothing is kept of this run, and JobNotFound when nothing
-        is known of the id and the handle has no run.
+        Raises ResultExpired if this run has ended and is no longer kept, and JobNotFound if nothing
+        is known about the id and `run` is None.
         """
         return await self._served.info(self.queue, self.id, self.run)
 
     async def logs(self) -> list[LogLine]:
-        """Return what job.logger wrote, oldest first; the last 1,000 lines."""
+        """Return what the handler wrote with `job.logger`, oldest first: the last 1,000 lines."""
         return await self._served.logs(self.queue, self.id)
 
     async def progress(self) -> Progress | None:
-        """Return what job.progress said last; None when it has not."""
+        """Return what the handler last reported with `job.progress`, or None."""
         return await self._served.progress(self.queue, self.id)
 
     async def cancel(self) -> CancelOutcome:
-        """Cancel the job unless it has ended; what waits, is delayed or debounced never runs.
+        """Cancel the job, unless it has ended. CancelOutcome describes what was possible.
 
-        A job that runs is "requested" to end: its coroutine is cancelled, a synchronous
-        handler sees job.cancelled, and whatever it returns it ends as cancelled. The id may
-        be emitted again as soon as it has ended. What a schedule has still to emit is
-        "too_late", as there is no such job: pause the schedule.
+        A job that has not started never runs. A running job is asked to stop: a coroutine gets
+        CancelledError, a handler in a thread sees `job.cancelled`. Whatever it returns, it ends as
+        cancelled. The id may be emitted again at once.
+
+        The job of a schedule that has not fired yet cannot be cancelled ("too_late"): pause the
+        schedule instead.
         """
         return await self._served.cancel(self.queue, self.id, self.run)
 

@@ -1,4 +1,4 @@
-"""What is told of jobs, as values: their state, their log, their progress."""
+"""Values that describe jobs and schedules: state, log, progress, and all that is known."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from consumers.admin.dead_letters import DeadLetter
 from consumers.store.schedule_record import Record
 from processors.schedules.schedule import Schedule
 
-# How many fire times of a schedule are told.
+# How many coming fire times of a schedule are listed.
 _NEXT_FIRES = 5
 # The end of the year 9999.
 _LATEST_MS = 253_402_300_799_999
 
 
 class JobState(StrEnum):
-    """Where a job is, or how it ended; each equals its text: JobState.DEAD == "dead".
+    """Where a job is, or how it ended. Each equals its text: `JobState.DEAD == "dead"`.
 
-    waiting: it is in its lane, and nobody has it. delayed: its emit put it off, or its schedule
-    has still to emit it. debounced: it waits for the end of a storm of emits. parked: a newer
-    version has put it where this one does not look. running: a worker has it. retrying: it
-    failed or was snoozed, and waits for its next run. completed: its handler returned. dead: it
-    was given up. cancelled: it was cancelled, discarded, or had expired. unknown: nothing is
-    kept of it.
+    - `waiting`: it is in the queue, and no worker has it.
+    - `delayed`: it was emitted with a delay, or a schedule will emit it.
+    - `debounced`: it waits for the end of a burst of emits.
+    - `parked`: a newer version of the worker has set it aside, where this version cannot read it.
+    - `running`: a worker has it.
+    - `retrying`: it failed or was snoozed, and waits for its next run.
+    - `completed`: its handler returned.
+    - `dead`: it failed for good and became a dead letter, if those are kept.
+    - `cancelled`: it was cancelled, discarded or expired.
+    - `unknown`: nothing is kept about it.
     """
 
     WAITING = "waiting"
@@ -43,12 +47,13 @@ class JobState(StrEnum):
 
 
 class CancelOutcome(StrEnum):
-    """What a cancel came to; cancelled and requested are true, the others are false.
+    """What a cancel achieved. `cancelled` and `requested` are true, the other two are false.
 
-    cancelled: nobody had the job, it will not run. requested: it is running and its
-    worker is told; it can only end as cancelled. too_late: it has ended, or there is none.
-    newer_version: workers of a newer version have put it where this one cannot reach it: ask again
-    when it runs, or from a process of that version.
+    - `cancelled`: no worker had the job; it will not run.
+    - `requested`: the job is running and its worker was told; it can only end as cancelled.
+    - `too_late`: the job has ended, or there is none.
+    - `newer_version`: a newer version of the worker has set the job aside, where this version
+      cannot reach it. Try again when it runs, or from a process of that version.
     """
 
     CANCELLED = "cancelled"
@@ -62,7 +67,11 @@ class CancelOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of a job's log: the message, and when it was written (at), in UTC by Redis' clock."""
+    """One line of a job's log.
+
+    - `at`: when it was written, in UTC, by Redis' clock.
+    - `message`: the text.
+    """
 
     at: datetime
     message: str
@@ -70,9 +79,11 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: done of total, in the handler's unit, and a note, if there is one.
+    """How far a job is, as its handler last reported.
 
-    at is when that was said, in UTC by Redis' clock.
+    - `at`: when that was reported, in UTC, by Redis' clock.
+    - `done`, `total`: in any unit that the handler chose; `total` may be None.
+    - `note`: a short text, or None.
     """
 
     at: datetime
@@ -83,41 +94,38 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
-    """What is known of a job; times are in UTC, by Redis' clock.
+    """What is known about a job. Times are in UTC, by Redis' clock; unknown values are None.
 
-    Of one that has ended they are known while its end is kept: for result_ttl (300 s), of a
-    dead one for as long as its letter. What is not known is None.
+    Once a job has ended, this is kept for the setting `result_ttl`, 300 seconds by default. For a
+    dead job it is kept as long as its dead letter.
 
-    id, queue        what it is asked for by
-    state            where it is, or how it ended
-    run              tells apart the jobs that had this id, growing
-    event            its event
-    data             its payload; of one that has ended only where its handler has
-                     keep_data=True and it was not cancelled while it waited, or its letter is
-                     there
-    partition        the share of the queue that it is in, until it has ended
-    priority         -100 to 100, until it has ended
-    attempts         how often it was tried: the runs that failed, and the one that is under way
-                     or came to another end
-    deliveries       how often it was handed to a worker, crashes included, until it has ended;
-                     of a dead one too
-    created_at       when it was emitted, or replayed
-    due_at           when it may run, if it was put off
-    started_at       when its first attempt began; a run that crashed is none
-    last_started_at  when its latest attempt began. Of one that is running that is when it was
-                     handed out, if it was within a second after it was ready; else what its
-                     worker says of it, within 5 s after the start and for the 200 jobs that it
-                     runs for the longest
-    finished_at      when its end was recorded
-    worker           the name of the worker that has it, or that recorded its end
-    workers          the names of the workers of its attempts, oldest first: of the last 10 that
-                     failed, and of the one that is under way or came to another end
-    options          what its emit said beside event and data, until it has ended
-    errors           its last 10 errors, oldest first, each as DeadLetter says
-    error_type       the class of its last error, as "builtins.ValueError"
-    result           what the handler of a completed one returned
-    reason           why one was cancelled, or why one that waits was put off or aside
-    letter           the dead letter of a dead one
+    - `id`, `queue`: which job it is.
+    - `state`: where it is, or how it ended.
+    - `run`: which run of the id it is; each later job with the same id has a higher number.
+    - `event`: the event that it was emitted for.
+    - `data`: its payload. After the end only for dead jobs, and where the handler was registered
+      with `keep_data=True`, unless the job was cancelled while it waited.
+    - `partition`: its share of the queue, until it has ended.
+    - `priority`: -100 to 100, until it has ended.
+    - `attempts`: how often it was tried: runs that failed, plus the current or last one.
+    - `deliveries`: how often it was handed to a worker, crashes included. After the end only for
+      dead jobs.
+    - `created_at`: when it was emitted or replayed.
+    - `due_at`: when it may run, if it was delayed.
+    - `started_at`: when its first attempt began. A run that was cut off by a crash is not counted.
+    - `last_started_at`: when its latest attempt began. While it runs, that is the time at which it
+      was handed to its worker, if that was within a second of becoming ready. Otherwise it is what
+      the worker reports: up to 5 seconds late, for the 200 jobs it has run for longest.
+    - `finished_at`: when its outcome was recorded.
+    - `worker`: the name of the worker that has it, or that recorded its outcome.
+    - `workers`: the names of the workers of its attempts, oldest first: the last 10 that failed,
+      plus the current or last one.
+    - `options`: the options of its emit, until it has ended.
+    - `errors`: its last 10 errors, oldest first, as dicts with the keys listed at DeadLetter.
+    - `error_type`: the class of the last error, such as "builtins.ValueError".
+    - `result`: what the handler returned, if it completed. As JSON gives it.
+    - `reason`: why it was cancelled, or why it still waits, if something postponed it.
+    - `letter`: its dead letter, if it is dead.
     """
 
     id: str
@@ -147,15 +155,22 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleInfo:
-    """What is known of a schedule; times are in UTC, by Redis' clock.
+    """What is known about a schedule. Times are in UTC, by Redis' clock.
 
-    name, queue, event, pattern, tz, data, missed, overlap and version are those of its
-    definition, see EmitArguments. next_fires are the next five, none while it is paused;
-    paused says why it is, None when it is not. source is "handler" or "emit";
-    registered_at is when a worker or an emit last said that the definition is in use.
-    last_fired is the latest fire time that was dealt with, last_id the id of the latest
-    job; fires counts jobs, skipped the fire times without one. event and pattern are empty
-    when a newer version, or somebody else, has written the definition.
+    - `name`, `queue`: which schedule it is.
+    - `event`, `data`: the event and payload of the jobs that it emits.
+    - `pattern`, `tz`: when it fires; the pattern of an interval reads "every 90 s".
+    - `missed`, `overlap`, `version`: as in `Repeat`.
+    - `next_fires`: the next five fire times; empty while it is paused.
+    - `last_fired`: the latest fire time that was handled, whether or not it emitted a job.
+    - `last_id`: the id of the latest job.
+    - `paused`: why it is paused, or None.
+    - `source`: "handler" or "emit", by what registered it.
+    - `registered_at`: when a worker or an emit last confirmed that the schedule is in use.
+    - `fires`, `skipped`: how many fire times emitted a job, and how many did not.
+
+    `event` and `pattern` are empty if this version cannot read the definition, because a newer
+    version or another program wrote it.
     """
 
     name: str
@@ -178,12 +193,12 @@ class ScheduleInfo:
 
 
 def moment(ms: float) -> datetime:
-    """Return ms since 1970 as a datetime in UTC; what no datetime can be is the next that can."""
+    """Return milliseconds since 1970 as a datetime in UTC, limited to what a datetime can hold."""
     return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def coming_info_of(queue: str, job_id: str, record: Record) -> JobInfo:
-    """Return what is known of the job that a schedule is going to emit next."""
+    """Return what is known about the job that a schedule will emit next."""
     schedule = _readable(queue, record)
     due_at = None if record.slot is None else moment(record.slot)
     if schedule is None:
@@ -203,7 +218,7 @@ def coming_info_of(queue: str, job_id: str, record: Record) -> JobInfo:
 
 
 def schedule_info_of(queue: str, record: Record, now_ms: int) -> ScheduleInfo:
-    """Return what is known of a schedule."""
+    """Return what is known about a schedule."""
     schedule = _readable(queue, record)
     return ScheduleInfo(
         name=record.name,
@@ -236,13 +251,13 @@ def _readable(queue: str, record: Record) -> Schedule | None:
 def _next_fires(record: Record, schedule: Schedule | None, now_ms: int) -> list[datetime]:
     if schedule is None or record.paused is not None or record.slot is None:
         return []
-    # What is due and was not dealt with is no next fire; a slot ahead is the next one.
+    # A fire time that is due but not handled yet is not listed; one that lies ahead is.
     after = max(now_ms, record.slot - 1)
     return [moment(fire) for fire in schedule.spec.upcoming(after, _NEXT_FIRES)]
 
 
 def data_of(stored: bytes) -> Any:
-    """Return what JSON says; None for what is none."""
+    """Return the decoded JSON, or None if it is not valid JSON."""
     try:
         return from_json(stored)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Make what is told of a job out of what Redis keeps of it."""
+"""Turn what Redis keeps about a job into JobInfo and JobState."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from taskmanager.handles.info import JobInfo, JobState, data_of, moment
 
 T = TypeVar("T")
 
-# Why a job waits in its event's own lane.
+# Why a job waits in the lane of its event.
 _PUT_ASIDE = (
     "the worker that got it does not handle its event, or the event was paused: it waits for a "
     "worker that takes it"
 )
 
-# One of a job's last errors, as DeadLetter says.
+# One of a job's last errors, with the keys listed at DeadLetter.
 _Error = Mapping[str, Any]
 
 
 def state_of(facts: Facts, run: int | None) -> JobState:
-    """Return the state of one run; None stands for the live or latest one."""
+    """Return the state of one run; None means the live or latest run."""
     if run is None or facts.generation == run:
         return _state(facts.state)
     end, letter = facts.past(run)
@@ -43,9 +43,9 @@ def state_of(facts: Facts, run: int | None) -> JobState:
 def info_of(
     queue: str, facts: Facts, run: int | None = None, *, started_ms: int = 0
 ) -> JobInfo | None:
-    """Return what is known of one run of a job; None when nothing is.
+    """Return what is known about one run of a job, or None.
 
-    started_ms is when one that is running began, as well as that is known.
+    `started_ms` is when a running job began, as far as that is known.
     """
     if facts.generation is not None and run in (None, facts.generation):
         return _live(queue, facts, started_ms)
@@ -56,7 +56,7 @@ def info_of(
 def _live(queue: str, facts: Facts, started_ms: int) -> JobInfo:
     envelope, state = facts.envelope, _state(facts.state)
     if envelope is None:
-        # A newer version has it, and its entry where this one cannot read it.
+        # A newer version has set it aside, where this one cannot read its entry.
         return JobInfo(facts.id, queue, state, facts.generation)
     lane, errors = _lane(queue, facts.lane), _errors(envelope.errors)
     runs, worker = state is JobState.RUNNING, worker_of(facts.consumer) or None
@@ -93,7 +93,7 @@ def _why_it_waits(noted: bytes, lane: Lane | None, state: JobState) -> str | Non
 
 
 def _ended(queue: str, job_id: str, end: End | None, letter: DeadLetter | None) -> JobInfo:
-    """Return what is known of a job that has ended, by its kept end, its letter, or both."""
+    """Return what is known about a finished job, from its kept end, its dead letter, or both."""
     run = end.generation if end is not None else letter.run if letter is not None else None
     known = JobInfo(job_id, queue, JobState.DEAD if end is None else _state(end.state), run)
     kept = read_facts(end.kept) if end is not None else None
@@ -137,7 +137,7 @@ def _with_facts(known: JobInfo, kept: RunFacts) -> JobInfo:
 
 
 def _told_by(letter: DeadLetter) -> RunFacts:
-    """Return what a letter tells of the run that died."""
+    """Return what a dead letter records about the run that died."""
     errors = _dicts(letter.errors)
     return RunFacts(
         event=letter.event,
@@ -157,12 +157,12 @@ def _state(word: str) -> JobState:
     try:
         return JobState(word)
     except ValueError:
-        # A newer version's.
+        # A word of a newer version.
         return JobState.UNKNOWN
 
 
 def _first_start(envelope: Envelope, last: int | None) -> int | None:
-    """Return when the first attempt of a live job began (ms); last is when its latest did."""
+    """Return when the first attempt of a live job began (ms), given when its latest began."""
     if envelope.first_started > 1:
         return envelope.first_started
     return last if envelope.begins_first else None

@@ -1,4 +1,4 @@
-"""Read a job's result as the type that its function says it returns."""
+"""Convert a job's result to the type that its function is annotated to return."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from taskmanager.options.annotations import evaluated, text_of
 from taskmanager.options.losses import read_again
 from taskmanager.options.signatures import wrapped_signature_of
 
-# JSON gives these as they were: nothing is read again, and pydantic is not imported for them.
+# JSON returns these unchanged, so they need no conversion and pydantic is not imported.
 _AS_THEY_ARE = {Any, object, None, type(None), str, int, float, bool, dict, list}
 _UNIONS = (typing.Union, types.UnionType)
 
 
 class ResultReader:
-    """Reads the results of one function; the annotation is read with the first result."""
+    """Converts the results of one function. Its annotation is evaluated at the first result."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
 
     def __call__(self, stored: bytes, job_id: str) -> Any:
-        """Return the result in its JSON; raises InvalidResult when the annotation refuses it."""
+        """Return the result from its JSON; raises InvalidResult if it has another type."""
         try:
             validator = self._validator
             if validator is not None:
@@ -41,28 +41,28 @@ class ResultReader:
         except ValidationError as error:
             raise InvalidResult(job_id, self._text, faults_in(error), from_json(stored)) from None
         except Exception as error:
-            # The annotation cannot be read here, or a validator raised what pydantic does not know.
+            # The annotation cannot be read here, or a validator raised an error of its own.
             why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise InvalidResult(job_id, self._text, why, from_json(stored)) from error
 
     def check_readable(self) -> None:
-        """Raise whatever comes up when the annotation is evaluated."""
+        """Raise whatever evaluating the annotation raises."""
         if self._annotation is not inspect.Signature.empty:
             evaluated(self._function, self._annotation)
 
     @cached_property
     def _validator(self) -> Any:
-        """What reads a result; None when JSON gives it as it was."""
+        """The pydantic validator for results; None if JSON needs no conversion."""
         if _is_plain(self._wanted):
             return None
-        # Imported here: who returns plain values does not wait for all of pydantic.
+        # Imported here: functions that return plain values need not wait for pydantic.
         from pydantic import TypeAdapter
 
         return TypeAdapter(self._wanted).validator
 
     @cached_property
     def _wanted(self) -> Any:
-        """The type of a result; Any where nothing says it."""
+        """The type of a result; Any without an annotation."""
         if self._annotation is inspect.Signature.empty:
             return Any
         return _returned(evaluated(self._function, self._annotation))
@@ -79,7 +79,7 @@ class ResultReader:
 
 
 def _returned(wanted: Any) -> Any:
-    """Return what is awaited of a plain function that returns a coroutine."""
+    """Return what awaiting gives, for a plain function that returns a coroutine."""
     while typing.get_origin(wanted) in (Coroutine, Awaitable):
         wanted = typing.get_args(wanted)[-1]
     return wanted
@@ -97,7 +97,7 @@ def _is_plain(wanted: Any) -> bool:
 
 
 def _fits(value: object, wanted: Any) -> bool:
-    """Whether a value out of JSON is of a plain type."""
+    """Return whether a JSON value is of a plain type."""
     origin, parts = typing.get_origin(wanted), typing.get_args(wanted)
     if origin in _UNIONS:
         return any(_fits(value, it) for it in parts)
@@ -109,7 +109,7 @@ def _fits(value: object, wanted: Any) -> bool:
         return True
     if wanted in (None, type(None)):
         return value is None
-    # True is an int to Python, and an int may stand for a float.
+    # In Python, True is an int; and an int is accepted for a float.
     if isinstance(value, bool) or wanted is bool:
         return wanted is bool and isinstance(value, bool)
     return isinstance(value, (int, float) if wanted is float else wanted)

@@ -10,7 +10,10 @@ from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, 
 
 
 class SyncJobHandle(Generic[R_co]):
-    """A JobHandle whose methods block, for threads without an event loop."""
+    """A JobHandle whose methods block, for threads without an event loop.
+
+    On a running event loop the methods raise LoopIsRunning.
+    """
 
     __slots__ = ("_handle",)
 
@@ -19,46 +22,49 @@ class SyncJobHandle(Generic[R_co]):
 
     @property
     def id(self) -> str:
-        """The job's id."""
+        """The id of the job."""
         return self._handle.id
 
     @property
     def queue(self) -> str:
-        """The queue that the job is in."""
+        """The queue of the job."""
         return self._handle.queue
 
     @property
     def created(self) -> bool | None:
-        """Whether the emit added the job; see JobHandle."""
+        """True if the emit added the job, False if it was already live, None if not known."""
         return self._handle.created
 
     @property
     def run(self) -> int | None:
-        """Which run of the id it stands for; see JobHandle."""
+        """Which run of the id it is; None means the live or latest one. See JobHandle."""
         return self._handle.run
 
     def result(self, timeout: float | None = None) -> R_co:
-        """Block until the job has ended; see JobHandle.result."""
+        """Block until the job has ended and return its result, for at most `timeout` seconds.
+
+        Raises what JobHandle.result raises.
+        """
         return block("handle.result", lambda: self._handle.result(timeout))
 
     def status(self) -> JobState:
-        """Return where the job is; see JobHandle.status."""
+        """Return the state of the job; see JobState."""
         return block("handle.status", self._handle.status)
 
     def info(self) -> JobInfo:
-        """Return what is known of the job; see JobHandle.info."""
+        """Return what is known about the job; raises what JobHandle.info raises."""
         return block("handle.info", self._handle.info)
 
     def logs(self) -> list[LogLine]:
-        """Return what job.logger wrote; see JobHandle.logs."""
+        """Return what the handler wrote with `job.logger`, oldest first: the last 1,000 lines."""
         return block("handle.logs", self._handle.logs)
 
     def progress(self) -> Progress | None:
-        """Return what job.progress said last; see JobHandle.progress."""
+        """Return what the handler last reported with `job.progress`, or None."""
         return block("handle.progress", self._handle.progress)
 
     def cancel(self) -> CancelOutcome:
-        """Cancel the job unless it has ended; see JobHandle.cancel."""
+        """Cancel the job, unless it has ended; see JobHandle.cancel."""
         return block("handle.cancel", self._handle.cancel)
 
     def __eq__(self, other: object) -> bool:
