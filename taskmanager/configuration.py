@@ -1,4 +1,4 @@
-"""What a task manager was told: where Redis is, and the settings in force."""
+"""How a task manager was configured: where Redis is, and the settings in force."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ Seconds = float | timedelta
 
 
 class TaskManagerOptions(TypedDict, Generic[T], total=False):
-    """What TaskManager and its init take, as a dict to be handed on: TaskManager(**options).
+    """The arguments of TaskManager and TaskManager.init as a dict: `TaskManager(**options)`.
 
-    T is the type of ctx. The names, what they mean and their defaults stand with Settings and
-    with TaskManager.
+    In `TaskManagerOptions[T]`, T is the type of `ctx`. TaskManager and Settings explain the keys.
     """
 
     db: RedisSource | None
@@ -56,9 +55,9 @@ class TaskManagerOptions(TypedDict, Generic[T], total=False):
 
 
 class Configuration:
-    """The constructor's word, the command line's and the environment's, resolved at the first use.
+    """The settings of constructor, command line and environment, resolved at the first use.
 
-    Embedded servers are started when a connector is first asked for.
+    An embedded server starts when a connector is first asked for.
     """
 
     def __init__(
@@ -77,37 +76,37 @@ class Configuration:
         self._connector: Connector | None = None
 
     def override(self, values: Mapping[str, Any]) -> None:
-        """Set settings that win over all others; raises UnknownOption or InvalidOption."""
+        """Set settings that override all others; raises UnknownOption or InvalidOption."""
         self._command_line |= settings.check(values, where="configure")
         self._settings = self._connector = None
 
     @property
     def settings(self) -> Settings:
-        """The settings in force; the environment is read at the first use."""
+        """The settings in force. The environment is read at the first use."""
         if self._settings is None:
             self._settings = settings.from_process(self._command_line, self._given)
         return self._settings
 
     @property
     def connector(self) -> Connector:
-        """Where the queues are. Raises NotConfigured."""
+        """What opens connections to the Redis of the queues. Raises NotConfigured."""
         if self._connector is None:
             self._connector = Connector.of(self._resolved_source())
         return self._connector
 
     def __str__(self) -> str:
-        """Where Redis is, without a password, and the namespace; nothing is started for it."""
+        """Return where Redis is, without a password, and the namespace. Starts nothing."""
         try:
             source = self._chosen_source()
             named = "no Redis" if source is None else _where(source)
             return ", namespace ".join([named, repr(self.settings.namespace)])
         except InvalidInput as error:
-            # Of the environment, for one, which nobody has asked for yet.
+            # For example in the environment, which may not have been read before.
             return f"settings that are not allowed ({error})"
 
     @property
     def archive(self) -> Connector | None:
-        """Where results, logs and progress are kept, when they have a Redis of their own."""
+        """What opens connections to the Redis of results, logs and progress, if it is separate."""
         archive = self._chosen_archive()
         if archive is None:
             return None
@@ -115,7 +114,7 @@ class Configuration:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether a server of this process alone is meant, for queues or for results."""
+        """Whether queues or results are in a private server of this process."""
         return any(_is_embedded(it) for it in (self._chosen_source(), self._chosen_archive()) if it)
 
     def _chosen_source(self) -> RedisSource | None:
@@ -123,8 +122,8 @@ class Configuration:
         return source or self.settings.redis_url
 
     def _chosen_archive(self) -> RedisSource | None:
-        # A Redis that the command line names is meant for all: one for development must not
-        # keep its results in another.
+        # A Redis named on the command line is for everything: a development server must not
+        # keep its results in another one.
         return None if "redis_url" in self._command_line else self._archive
 
     def _resolved_source(self) -> RedisSource:
@@ -137,7 +136,7 @@ class Configuration:
 def _one_source(
     redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
 ) -> RedisSource | None:
-    """Return the Redis that is meant, checked as far as it can be without connecting."""
+    """Return the Redis that is meant, checked as far as possible without connecting."""
     if redis is not None and db is not None and redis != db:
         raise ConflictingOptions("redis", "db", "TaskManager")
     source = next((it for it in (streamdb, db, redis) if it is not None), None)
@@ -149,7 +148,7 @@ def _one_source(
 def _archive_source(
     redis: RedisSource | None, db: RedisSource | None, streamdb: RedisSource | None
 ) -> RedisSource | None:
-    """Return the Redis of results, logs and progress; None when it is that of the queues."""
+    """Return the Redis of results, logs and progress; None if it is the one of the queues."""
     archive = db if db is not None else redis
     if streamdb is None or archive is None or archive is streamdb or archive == streamdb:
         return None

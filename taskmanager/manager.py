@@ -355,9 +355,9 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that a worker reads: those of the setting `queues`, or all with a handler.
+        """The queues that a worker reads: the setting `queues`, or all queues with a handler.
 
-        Raises InvalidOption if that setting names a queue without a handler.
+        Raises InvalidOption if the setting names a queue without a handler.
         """
         return self._registry.queues_to_read(self.settings.queues)
 

@@ -1,11 +1,10 @@
-"""What a task manager is told, from four places. Nothing else reads it from the environment.
+"""The settings of a task manager, from four places. Nothing else reads them from the environment.
 
-A setting given on the command line wins over one of the constructor, that one
-over the environment's ``TASKMANAGER_<NAME>``, and that one over the default.
-No duration may be longer than a year, and concurrency is 10,000 at most. The names, what they mean
-and their defaults stand with Settings.
+A setting on the command line overrides the constructor, which overrides the environment variable
+`TASKMANAGER_<NAME>`, which overrides the default. No duration may exceed a year, and concurrency is
+at most 10,000. The class Settings explains each setting and its default.
 
-TASKMANAGER_APP is no setting: it names the task manager itself to the command line.
+TASKMANAGER_APP is not a setting: it names the task manager for the command line.
 """
 
 from __future__ import annotations
@@ -26,27 +25,40 @@ PREFIX = "TASKMANAGER_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force; durations are in seconds.
+    """The settings in force. All durations are in seconds.
 
-    redis_url            where Redis is: redis://, rediss://, unix:// or embedded://; no default
-    namespace            what every key starts with; "tm"
-    concurrency          jobs that run at a time; 1
-    queues               the queues to work on, comma separated; all that have a handler
-    name                 the worker's stable name; made from the host's
-    lease                seconds a job stays ours without renewal; 30
-    max_deliveries       times a job is handed out before it may be buried as crash_loop; 5
-    result_ttl           seconds a result is kept; 300
-    log_ttl              seconds a job's log and progress are kept; 86400
-    emit_timeout         seconds an emit is repeated while Redis is away; 5
-    connect_timeout      seconds start waits for Redis; 30
-    shutdown_timeout     seconds running jobs have to finish after a stop; 25
-    max_queue_depth      jobs a queue takes before QueueFull; no limit
-    no_handler_deadline  seconds a job waits for a worker that knows its event; 3600
-    max_loop_lag         seconds a handler may block the event loop before others get its jobs; 3600
-    expose               a port that is kept for an HTTP API to come, nothing listens on it; 4000
+    Set them as arguments of TaskManager, as options of the command line, or in environment
+    variables: `TASKMANAGER_` plus the name in capitals, such as `TASKMANAGER_REDIS_URL`.
+
+    - `redis_url`: where Redis is: `redis://`, `rediss://`, `unix://` or `embedded://`. No default.
+    - `namespace`: the prefix of every key in Redis. Default: "tm".
+    - `concurrency`: how many jobs a worker process runs at a time. Default: 1.
+    - `queues`: the queues that a worker reads, comma separated in text. Default: all that have a
+      handler.
+    - `name`: the name of the worker in logs and lists, the same after a restart. Default: the host
+      name and "-0".
+    - `lease`: for how long a job belongs to its worker unless the worker renews the lease, which it
+      does while it lives. After a crash, another worker takes over the job once the lease has
+      ended. The first worker of a queue sets it for all. Default: 30.
+    - `max_deliveries`: how many times a worker may die while it runs a job before the job becomes a
+      dead letter with the reason "crash_loop". Default: 5.
+    - `result_ttl`: for how long the outcome and result of a finished job are kept; 0 keeps none.
+      Default: 300.
+    - `log_ttl`: for how long the log and progress of a job are kept. Default: 86400, a day.
+    - `emit_timeout`: for how long an emit is repeated while Redis is away, before it raises
+      RedisUnavailable. Default: 5.
+    - `connect_timeout`: for how long the start of a worker waits for Redis. Default: 30.
+    - `shutdown_timeout`: how long running jobs have to finish when a worker stops. Default: 25.
+    - `max_queue_depth`: how many jobs may wait in a queue before emits raise QueueFull. Default: no
+      limit.
+    - `no_handler_deadline`: for how long a job waits for a worker that handles its event, before it
+      becomes a dead letter with the reason "no_handler". Default: 3600.
+    - `max_loop_lag`: for how long a handler may block the event loop before other workers take over
+      its jobs, and a process that runs only the worker ends. Default: 3600.
+    - `expose`: a port reserved for a future HTTP API; nothing listens on it yet. Default: 4000.
     """
 
-    # It may hold a password.
+    # The URL may contain a password.
     redis_url: str | None = field(default=None, repr=False)
     namespace: str = "tm"
     concurrency: int = 1
@@ -68,33 +80,33 @@ class Settings:
 def resolve(
     *, command_line: Mapping[str, Any], given: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Settings:
-    """Return the settings from the three places; the first that names one wins.
+    """Return the settings from three places; the first that sets a value wins.
 
-    The values of command_line and given must have been through ``check``.
-    Raises InvalidOption naming the variable for a bad one in the environment.
+    The values of `command_line` and `given` must have passed `check`. Raises InvalidOption, naming
+    the variable, for a bad value in the environment.
     """
     return Settings(**{**_from_environment(environment), **given, **command_line})
 
 
 def from_process(command_line: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
-    """Return the settings with this process' environment."""
+    """Return the settings, with the environment of this process."""
     return resolve(command_line=command_line, given=given, environment=os.environ)
 
 
 def app_of_process() -> str | None:
-    """Return the MODULE:ATTR that this process' environment names as the app; None without one."""
+    """Return the MODULE:ATTR in this process' TASKMANAGER_APP, or None."""
     return os.environ.get(f"{PREFIX}APP", "").strip() or None
 
 
 def environment(**values: str) -> dict[str, str]:
-    """Return the environment of a process to be started: ours, with these settings in it."""
+    """Return the environment for a child process: ours, with these settings added."""
     return os.environ | {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
 
 
 def check(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Return the given settings, checked, without those that are None.
+    """Return the settings that were given, checked, without those that are None.
 
-    Raises UnknownOption or InvalidOption; where says who gave them.
+    Raises UnknownOption or InvalidOption; `where` names the place in the error.
     """
     checked = {}
     for name, value in values.items():
@@ -106,7 +118,7 @@ def check(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 
 
 def seconds(name: str, value: float | timedelta) -> float:
-    """Return a duration in seconds, checked like that of a setting."""
+    """Return a duration in seconds, checked like a setting."""
     checked: float = _SECONDS.check(name, value)
     return checked
 
@@ -115,7 +127,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, kind in _CHECKS.items():
         variable = PREFIX + name.upper()
-        # An empty variable is how a compose file says "not set".
+        # A compose file sets a variable to empty to leave it unset.
         if text := environment.get(variable, "").strip():
             found[name] = kind.check(variable, kind.parse(variable, text))
     return found
@@ -123,7 +135,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a setting is read from text, and what is allowed."""
+    """How a setting is read from text, and which values are allowed."""
 
     parse: Callable[[str, str], Any]
     check: Callable[[str, Any], Any]
@@ -199,7 +211,7 @@ def _seconds(lowest: float) -> Callable[[str, Any], float]:
 
 _COUNT = _Kind(_integer, _check_count)
 _SECONDS = _Kind(_number, _seconds(0))
-# With less than 100 ms the renewal, a third of it, would race the scheduler.
+# Below 100 ms, the renewal at a third of it would race the operating system's scheduler.
 _WORKING_SECONDS = _Kind(_number, _seconds(0.1))
 
 _CHECKS: dict[str, _Kind] = {

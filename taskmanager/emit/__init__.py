@@ -1,1 +1,1 @@
-"""Hand jobs to the producer of the event loop at hand."""
+"""Send jobs through the producer of the current event loop."""

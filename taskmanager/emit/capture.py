@@ -1,4 +1,4 @@
-"""Emits that send nothing, for unit tests of what emits: they are checked and collected."""
+"""Emits that send nothing, for unit tests: jobs are checked and collected."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from taskmanager.handles.handle import JobHandle
 from taskmanager.options.request import EmitsItself, named_by, requested
 from taskmanager.options.tables import EMIT
 
-# Said by the event, the queue and the data of a captured job.
+# Shown as event, queue and data of a captured job, not among its options.
 _SHOWN_APART = frozenset({"event", "queue", "data"})
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedJob:
-    """A job that was emitted and not sent.
+    """A job that was emitted in a test and not sent; see TaskManager.capture and Context.fake.
 
-    event, queue and id are those of the job, data is what the handler would find before its
-    types are read: JSON. options is what emit was given beside event, queue and data. delay is
-    in seconds, 0 for at once, of a schedule until its next fire. on_success says whether it
-    was to be added with the completion of the job that emitted it.
+    - `event`, `queue`, `id`: as the job would have them.
+    - `data`: the payload as JSON, before it is converted to a type.
+    - `options`: the other arguments of the emit.
+    - `delay`: seconds until the job is due; 0 for at once. For a schedule, until its next fire
+      time.
+    - `on_success`: whether it was to be added when the job that emits it completes.
     """
 
     event: str
@@ -44,7 +46,7 @@ class CapturedJob:
     def of(
         cls, wanted: NewJob | Schedule, given: Mapping[str, Any], *, on_success: bool
     ) -> CapturedJob:
-        """Return what is shown of a job, of a schedule that of its next fire."""
+        """Return what a test sees of a job; for a schedule, of the job of its next fire time."""
         now_ms = time.time() * 1000
         if isinstance(wanted, Schedule):
             fire_ms = wanted.spec.next_after(int(now_ms)) or 0
@@ -65,10 +67,10 @@ def unsent(captured: CapturedJob) -> Emission[Any]:
 
 
 class Recorder:
-    """Stands for an emitter where there is no task manager; emitted has the jobs.
+    """Takes the place of an emitter where there is no task manager. `emitted` has the jobs.
 
-    An emit of a function has its name for the event, and its data is not compared with a type:
-    where it is registered is not known.
+    If a function is emitted, its name is taken as the event. Its data is not checked against a
+    type, since it is not known where the function is registered.
     """
 
     def __init__(self) -> None:
@@ -77,7 +79,7 @@ class Recorder:
     def emit(
         self, event: Any, arguments: Mapping[str, Any], *, on_success: bool = False
     ) -> Emission[Any]:
-        """Check what is emitted, and keep it."""
+        """Check the job and keep it."""
         if isinstance(event, EmitsItself):
             named_by(event, [], None)
         given = event if isinstance(event, Mapping) else arguments
@@ -90,7 +92,7 @@ class Recorder:
 
 
 class _Unsent:
-    """What the handle of a captured job asks."""
+    """What the handle of a captured job asks; it has no answers."""
 
     def __init__(self, job_id: str) -> None:
         self._job_id = job_id
@@ -105,13 +107,13 @@ class _Unsent:
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an emit was given beside event, queue and data, an options dict included."""
+    """Return an emit's arguments without event, queue and data, its options dict merged in."""
     beside = {name: value for name, value in given.items() if name not in _SHOWN_APART}
     return {**(beside.pop("options", None) or {}), **beside}
 
 
 def _delay(due: str, now_ms: float) -> float:
-    """Return in how many seconds a job is due; see NewJob."""
+    """Return the seconds until a job is due; see NewJob."""
     if due.startswith("+"):
         return int(due) / 1000
     return max(0.0, int(due) - now_ms) / 1000 if due else 0.0

@@ -1,7 +1,7 @@
-"""Say that an emit was dropped which asked for something else than the live job of its id has.
+"""Warn of a dropped emit that asked for something else than the live job of its id has.
 
-Equal data is one live job, and mostly that is what is wanted; an hour's delay in place of a
-second's is not. Whoever emits no duplicates pays nothing for this.
+Equal data is one live job, and usually that is what is wanted. But a delay of an hour instead of a
+second is worth a warning. Programs that emit no duplicates pay nothing for this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from taskmanager.handles.known import info_of
 
 logger = logging.getLogger("taskmanager.emit")
 
-# Seconds between two looks at live jobs, and what a look may take.
+# Seconds between two looks at live jobs, and the seconds that one look may take.
 BETWEEN_LOOKS = 1.0
 _PATIENCE = 2.0
 _MOST_WAITING = 20
@@ -35,9 +35,9 @@ _NONE = "none"
 
 
 class Pace:
-    """Gives out turns, one in so many seconds, to whatever threads ask.
+    """Gives out turns at a fixed interval to whatever threads ask.
 
-    A client that closes cannot wait: it takes one of some spare turns, which come back as slowly.
+    A client that closes cannot wait. It takes one of a few spare turns, which return as slowly.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -48,7 +48,7 @@ class Pace:
 
     @property
     def until_free(self) -> float:
-        """The seconds until there is a turn again."""
+        """The seconds until the next turn."""
         return max(0.0, self._next - time.monotonic())
 
     def try_take(self, *, closing: bool) -> bool:
@@ -70,11 +70,11 @@ class Pace:
 
 
 class Duplicates:
-    """Compares emits that one client's producer dropped with the jobs that are live instead.
+    """Compares the emits that a client's producer dropped with the live jobs of their ids.
 
-    In the background, one at each turn of the pace, which all clients share: of those that
-    wait for that, one for each event and each way to ask for it, and the others are counted.
-    A client that closes has them compared at once, as far as there are turns to spare.
+    It works in the background, one comparison at each turn of the pace, which all clients share.
+    Among the emits that wait, it compares one for each event and set of options; the rest are only
+    counted. When a client closes, the comparisons are made at once, as far as turns are left.
     """
 
     def __init__(self, client: Client, pace: Pace) -> None:
@@ -82,11 +82,11 @@ class Duplicates:
         self._pace = pace
         self._waiting: dict[tuple[object, ...], tuple[NewJob, Emitted]] = {}
         self._looking = self._has_said = False
-        # Dropped, and not to be compared, since that was said last.
+        # Dropped and not compared, since the last warning.
         self._others = 0
 
     def dropped(self, job: NewJob, live: Emitted) -> None:
-        """Take note of an emit, and of the live job that it met."""
+        """Note a dropped emit, and the live job of its id."""
         way = (job.lane.queue, job.event, job.due, job.lane.priority, job.options)
         if way in self._waiting or len(self._waiting) >= _MOST_WAITING:
             self._others += 1
@@ -110,7 +110,7 @@ class Duplicates:
                     self._waiting.clear()
                     self._say_others()
         except Exception as error:
-            # Redis may be away: that is no reason to hold up the end of a program.
+            # Redis may be away, which must not hold up the end of a program.
             logger.debug("live jobs could not be looked at: %s", error)
             self._waiting.clear()
         finally:
@@ -122,14 +122,14 @@ class Duplicates:
             self._say(job, differences)
 
     async def _found(self, job: NewJob, live: Emitted) -> JobInfo | None:
-        """Return what is known of the live job; None when it has ended since."""
+        """Return what is known about the live job, or None if it has ended since."""
         queue = job.lane.queue
         async with asyncio.timeout(_PATIENCE):
             facts = await self._client.inspector(queue).job(job.id)
         return info_of(queue, facts) if facts.generation == live.run else None
 
     def _say_others(self) -> None:
-        """Say how many were not compared, to a program that was told of one."""
+        """Log how many emits were not compared, if an earlier warning was logged."""
         others, self._others = self._others, 0
         if others and self._has_said:
             logger.warning("%s more emits were dropped and not compared", f"{others:,}")
@@ -146,15 +146,15 @@ class Duplicates:
 
 
 def differing(job: NewJob, live: JobInfo) -> list[str]:
-    """Return what of an emit differs from a live job, and how, in words.
+    """Describe how an emit differs from a live job, in words.
 
-    Only what the emit could mean to change: what runs, when, how soon, and for how long.
+    Only what the emit may have meant to change: what runs, when, how soon, and for how long.
     """
     given = from_json(job.options) if job.options else {}
     pairs: dict[str, tuple[object, object]] = {
         "event": (live.event, job.event),
         "delay": _delays(job, live),
-        # It is not known of a job that only a newer version can read.
+        # The priority of a job that only a newer version can read is not known.
         "priority": (
             job.lane.priority if live.priority is None else live.priority,
             job.lane.priority,
@@ -171,7 +171,7 @@ def differing(job: NewJob, live: JobInfo) -> list[str]:
 
 
 def _delays(job: NewJob, live: JobInfo) -> tuple[str, str]:
-    """Return the delays of the live job and of the emit, as the emit gave it."""
+    """Return the delays of the live job and of the emit, in the form the emit used."""
     due = live.due_at if live.state == "delayed" else None
     if job.due and not job.due.startswith("+"):
         until = moment(int(job.due))
@@ -180,7 +180,7 @@ def _delays(job: NewJob, live: JobInfo) -> tuple[str, str]:
     asked = int(job.due) / 1000 if job.due else 0.0
     here = _seconds(asked or None)
     if due is None or live.created_at is None:
-        # It may have had a delay that is over; one that would not be over it had not.
+        # The job may have had a delay that is over by now. A longer one it did not have.
         since = time.time() - live.created_at.timestamp() if live.created_at else math.inf
         return (_NONE, here) if asked > since else (here, here)
     return _seconds((due - live.created_at).total_seconds()), here

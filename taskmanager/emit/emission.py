@@ -1,4 +1,4 @@
-"""What emit returns: a job on its way, to be awaited or not."""
+"""What emit returns: a job on its way, which may be awaited."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ _OF_THE_HANDLE = frozenset({"result", "status", "cancel", "logs", "progress", "c
 
 
 class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
-    """A job that was handed to the producer: awaiting it gives the JobHandle.
+    """A job on its way to Redis. Awaiting it returns the JobHandle.
 
-    The job is on its way whether it is awaited or not, and may be awaited more
-    than once; who gives up waiting does not take it back. id and queue are
-    known at once; where another job stands for this one (debounce, an idempotency
-    key) the handle has the id of that one, and with repeat= that of the next fire by
-    Redis' clock instead of this machine's. In a synchronous handler it is confirmed
-    when emit returns, so that ``handle`` is there.
+    The job is sent whether or not you await. You may await more than once, and cancelling the wait
+    does not take the job back.
+
+    - `id`, `queue`: known at once. If another job takes its place (debounce, idempotency key), the
+      handle has the id of that job. With `repeat=`, this machine's clock decides the id here, and
+      Redis' clock the id in the handle.
+    - `awaited`: whether something has awaited it.
+
+    In a synchronous handler, emit returns once Redis has the job, and `handle` is available.
     """
 
     __slots__ = ("_future", "_handle", "_jobs", "_read", "awaited", "id", "queue")
@@ -54,13 +57,17 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
 
     @property
     def handle(self) -> JobHandle[R_co]:
-        """The handle of a confirmed job; raises NotConfirmedYet before, or why it failed."""
+        """The handle of a confirmed job.
+
+        Raises NotConfirmedYet if Redis has not answered yet, or the error with which the emit
+        failed.
+        """
         if self._handle is None:
             assert self._future is not None
             if not self._future.done():
                 raise NotConfirmedYet(self.id)
             emitted = self._future.result()
-            # 0: no job runs yet, a schedule was registered.
+            # 0 means that a schedule was registered and there is no job yet.
             run = emitted.run or None
             self._handle = JobHandle(
                 emitted.id, self.queue, emitted.created, run, jobs=self._jobs, read=self._read
@@ -71,16 +78,16 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         self.awaited = True
         if self._future is not None and not self._future.done():
             try:
-                # Shielded: who gives up waiting must not take the result from others.
+                # Shielded: a cancelled wait must not take the answer away from other waits.
                 yield from asyncio.shield(self._future)
             except asyncio.CancelledError:
-                # They have not seen whether it fails.
+                # The cancelled wait has not seen whether it fails.
                 self.awaited = False
                 raise
         return self.handle
 
     def report_failure(self) -> Emission[R_co]:
-        """Log a failure that nobody awaits, instead of the loop's "never retrieved"."""
+        """Log a failure that nothing awaits, instead of asyncio's "never retrieved"."""
         if self._future is not None:
             self._future.add_done_callback(self._report)
         return self
@@ -94,7 +101,7 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
             extra={"job": self.id, "queue": self.queue},
         )
 
-    # Type checkers are to refuse what is not there.
+    # Hidden from type checkers, so that they report attributes that do not exist.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -109,10 +116,9 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
 
 
 class Remainder(Awaitable[None]):
-    """What is left to wait for of an emission when its handler has returned.
+    """What is left to wait for when the handler of an emission has returned.
 
-    It fails with the emission, unless somebody awaited that: then they have
-    seen the failure and it is theirs.
+    It fails with the emission, unless the emission was awaited: then the failure was seen there.
     """
 
     __slots__ = ("_emission", "future")
@@ -123,17 +129,17 @@ class Remainder(Awaitable[None]):
 
     def __await__(self) -> Generator[Any, None, None]:
         if not self.future.done():
-            # Unlike awaiting the future itself this does not cancel it.
+            # Unlike awaiting the future itself, this does not cancel it.
             yield from asyncio.wait([self.future]).__await__()
         if not self._emission.awaited:
             self.future.result()
 
 
 class EmitManyError(TaskManagerError):
-    """Raised when some jobs of an emit_many were not confirmed; the others are stored.
+    """Raised by emit_many if some jobs were not confirmed. The others are stored.
 
-    handles has an item for each job given, in its order, None for those that
-    failed; errors has what befell them by their position from 0.
+    `handles` has one item per job, in the given order, None for those that failed. `errors` has the
+    error of each of these by its position, counted from 0.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Hand jobs to the producer of the event loop at hand, from wherever emit is called."""
+"""Send jobs through the producer of the current event loop, from wherever emit is called."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ T = TypeVar("T")
 
 MAX_CHILDREN = 500
 MAX_CHILDREN_BYTES = 1024 * 1024
-# Jobs of emit_many that are handed to the producer at a time; 20 batches of 500.
+# How many jobs of emit_many the producer gets at a time: 20 batches of 500.
 _CHUNK = 10_000
 
 
 class Emitter:
-    """Emits for one task manager, in any thread, loop and forked child.
+    """Emits for one task manager, in any thread, event loop and forked child.
 
-    known says what is known here of the handlers that jobs are for.
+    `known` has what is known here about the handlers of jobs.
     """
 
     def __init__(self, clients: Clients, jobs: Jobs, schedules: Schedules, *, known: Known) -> None:
@@ -63,7 +63,7 @@ class Emitter:
         self._schedules = schedules
         self._known = known
         self._by_name = Way(known)
-        # Where jobs are captured in place of being sent; the last one counts.
+        # Lists that capture jobs instead of sending them; the last one counts.
         self._captures: list[list[CapturedJob]] = []
         self._guard = threading.Lock()
 
@@ -77,7 +77,7 @@ class Emitter:
     ) -> Emission[Any]:
         """Check everything and send the job; see TaskManager.emit and Context.emit.
 
-        way is how it is checked and its result read, where that does not follow from event.
+        `way` is how it is checked and its result read, if that does not follow from the event.
         """
         run, job, read = self._prepared(event, arguments, way)
         if self._captures:
@@ -100,7 +100,7 @@ class Emitter:
         on_success: bool = False,
         way: Way | None = None,
     ) -> SyncJobHandle[Any]:
-        """Send the job and block until it is confirmed; see emit."""
+        """Send the job and block until Redis has it; see emit."""
         refuse_running_loop("emit_sync", "await emit(...)")
         run, job, read = self._prepared(event, arguments, way)
         if self._captures:
@@ -111,13 +111,13 @@ class Emitter:
         return SyncJobHandle(self._block(run, self._confirm(job, read)))
 
     async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
-        """Check all items, then send them and wait for all."""
+        """Check all items, then send them and wait for all answers."""
         if self._captures:
             return self._capture_all(items)
         return await self._confirm_all(self._checked(items))
 
     def emit_many_sync(self, items: Iterable[Item]) -> list[SyncJobHandle]:
-        """Do what emit_many does and block until all are confirmed."""
+        """Do the same as emit_many, and block until all jobs are confirmed."""
         refuse_running_loop("sync.emit_many", "await emit_many(...)")
         if self._captures:
             return [SyncJobHandle(handle) for handle in self._capture_all(items)]
@@ -127,14 +127,14 @@ class Emitter:
 
     @contextlib.contextmanager
     def capturing(self) -> Iterator[list[CapturedJob]]:
-        """Collect jobs, checked, and send none; see EmitFace.capture."""
+        """Collect checked jobs and send none; see EmitFace.capture."""
         mine: list[CapturedJob] = []
         with self._guard:
             self._captures = [*self._captures, mine]
         try:
             yield mine
         finally:
-            # Of several, in threads or tasks, any may end first.
+            # Several may be open, in threads or tasks, and any of them may end first.
             with self._guard:
                 self._captures = [it for it in self._captures if it is not mine]
 
@@ -160,7 +160,7 @@ class Emitter:
             _refuse_schedule(wanted)
         given = event if isinstance(event, Mapping) else arguments
         captured = CapturedJob.of(wanted, given, on_success=on_success)
-        # The one that this is for may have ended in another thread just now.
+        # The capture may have ended in another thread just now.
         for latest in self._captures[-1:]:
             latest.append(captured)
         return unsent(captured)
@@ -175,9 +175,9 @@ class Emitter:
     def _by_function(
         self, function: Any, arguments: Mapping[str, Any]
     ) -> tuple[Any, Mapping[str, Any], Way | None]:
-        """Return what to emit for a handler, by its name, with its queue and how to read results.
+        """Return the event of a handler function, with its queue and how to read its results.
 
-        A dict of all stays as it is, and so does what is neither: the check of names refuses it.
+        A dict stays as it is. So does any other value; the check of names refuses it later.
         """
         if isinstance(function, Prepared):
             allowed = "it is a call that was bound: give it to emit_many"
@@ -202,8 +202,8 @@ class Emitter:
     ) -> Emission[Any]:
         future = self._submit(job)
         emission = self._emission(job, future, read)
-        # A handler may run a loop of its own in its thread; the executor cannot
-        # await what belongs to that one.
+        # A handler may run its own event loop in its thread. The executor cannot await
+        # what belongs to that loop.
         if run is None or run.loop is not loop:
             return emission.report_failure()
         run.track(Remainder(emission, future))
@@ -259,13 +259,13 @@ class Emitter:
         return Emission.confirmed(handle)
 
     def _own(self, run: Run | None) -> Run:
-        """Return the run, which must be one of this task manager."""
+        """Return the run, which must belong to this task manager."""
         if run is None or run.owner is not self:
             raise NotInHandler(elsewhere=run is not None)
         return run
 
     def _refuse_own(self, run: Run | None, job: NewJob | Schedule) -> None:
-        # Another task manager's queue of this name is another queue.
+        # A queue of this name in another task manager is a different queue.
         if run is None or run.owner is not self or isinstance(job, Schedule):
             return
         if job.id == run.job.id and job.lane.queue == run.job.queue:
@@ -279,14 +279,14 @@ def _refuse_schedule(wanted: NewJob | Schedule) -> NewJob:
 
 
 def _job_of(wanted: NewJob | Schedule) -> NewJob:
-    """Return the job, of a schedule that of its next fire by this machine's clock."""
+    """Return the job; for a schedule, the job of its next fire time by this machine's clock."""
     if isinstance(wanted, NewJob):
         return wanted
     return wanted.job(wanted.spec.next_after(int(time.time() * 1000)) or 0)
 
 
 def _run_here() -> Run | None:
-    """Return the run that the caller is part of; what a handler left behind is part of none."""
+    """Return the run that the caller is part of; None for work that outlived its handler."""
     run = current_run.get()
     return None if run is None or run.ended else run
 

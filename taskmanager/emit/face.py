@@ -1,4 +1,4 @@
-"""Emit jobs: the part of a task manager that producers use."""
+"""The part of a task manager that producers use: emit jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class EmitFace:
-    """The part of a task manager that emits."""
+    """The methods of a task manager that emit jobs."""
 
     _emitter: Emitter
 
@@ -46,35 +46,34 @@ class EmitFace:
     ) -> Emission[R]: ...
     @with_manual(EmitArguments)
     def emit(self, event: Any, **arguments: Any) -> Emission[Any]:
-        """Emit a job; await what is returned to have it confirmed and get its JobHandle.
+        """Emit a job. Await the returned Emission to get its JobHandle.
 
             await tm.emit("send-email", queue="emails", data={"to": "ada@example.com"})
             await tm.emit({"event": "send-email", "queue": "emails", "data": {...}})
             await tm.emit(send_email, data=Email(to="ada@example.com"))
 
-        event is its name, or one dict of all, or the function that handles it: then the queue
-        is the one it is registered in, and the result is read as its return annotation says.
-        What else may be given stands below, and in EmitArguments. The job is checked and on its way
-        when the call returns, awaited or not. Outside a handler, what was not
-        awaited may be lost with an event loop that ends: await it, or leave
-        ``async with tm`` or call stop() before. In a handler, it is awaited
-        before the job ends, and a failure of it fails the job; in a synchronous
-        handler the call itself blocks until confirmed.
+        `event` is the name of the event, or one dict of everything, or the handler function. With a
+        function, the job goes to the queue and event it is registered for, and its return
+        annotation is the type of the result. EmitArguments lists all other arguments.
 
-        Raises InvalidInput of some kind before anything is sent, NoEventLoop in
-        a thread without a loop (use emit_sync), OwnJob for the id that is
-        running. Awaiting raises QueueFull, TooManyLanes, BrokenKey or, when
-        Redis did not answer for emit_timeout seconds, RedisUnavailable.
+        The job is checked before the call returns, and is then on its way, awaited or not. Outside
+        a handler, await it: a job that is not awaited may be lost if the event loop ends before
+        `stop()`. In an async handler, all its emits are awaited before its job ends, and if one
+        fails, the job fails. In a synchronous handler, the call blocks until Redis has the job.
+
+        Before anything is sent, it raises InvalidInput or one of its subclasses, NoEventLoop in a
+        thread without an event loop (use `emit_sync`), and OwnJob if a handler emits the id of its
+        own job. Awaiting it raises QueueFull, TooManyLanes, BrokenKey, ScheduleRefused, or, if
+        Redis did not answer within the setting `emit_timeout`, RedisUnavailable.
         """
         return self._emitter.emit(event, arguments)
 
     async def emit_many(self, items: Iterable[Item]) -> list[JobHandle]:
-        """Emit many jobs, each a dict of what emit takes or a call that a task's bind returned.
+        """Emit many jobs and return their handles in order, once Redis has all of them.
 
-        Returns their handles in order.
-
-        All are checked before the first is sent. Failures later raise
-        EmitManyError, which has the handles of the jobs that are stored.
+        Each item is a dict of emit's arguments, or a call that `bind` of a task returned. All items
+        are checked before the first is sent: the error for a bad item names its position. Errors
+        that come later raise EmitManyError, which has the handles of the jobs that are stored.
         """
         return await self._emitter.emit_many(items)
 
@@ -99,20 +98,21 @@ class EmitFace:
         **arguments: Unpack[EmitWithoutData],
     ) -> SyncJobHandle[R]: ...
     def emit_sync(self, event: Any, **arguments: Any) -> SyncJobHandle[Any]:
-        """Emit a job from a thread without an event loop; return when Redis has it.
+        """Emit a job from a thread without an event loop, and return once Redis has it.
 
-        Takes what emit takes. Works in any thread and in forked children (Flask, Django,
-        scripts). On a running event loop it raises LoopIsRunning.
+        Takes the arguments of emit and raises its errors. Works in any thread and in forked
+        children (Flask, Django, scripts). On a running event loop it raises LoopIsRunning.
         """
         return self._emitter.emit_sync(event, arguments)
 
     def capture(self) -> AbstractContextManager[list[CapturedJob]]:
-        """Collect what is emitted within, checked as always, and send nothing; for unit tests.
+        """Collect the jobs emitted inside a `with` block instead of sending them; for unit tests.
 
             with tm.capture() as jobs:
                 view(request)
             assert jobs[0].data == {"name": "Ada"}
 
-        It counts for this TaskManager in all threads, its tasks included, and needs no Redis.
+        Jobs are checked as always. It covers everything emitted with this TaskManager and its
+        tasks, in all threads, and needs no Redis.
         """
         return self._emitter.capturing()

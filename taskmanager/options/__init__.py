@@ -1,1 +1,1 @@
-"""What users may write, and how it is read. No I/O."""
+"""What users may pass as options, and how it is read. No I/O."""

@@ -1,4 +1,4 @@
-"""Read the annotations of functions, late and in every Python alike."""
+"""Evaluate the annotations of functions late, and alike in every version of Python."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-# How typing shows a name that was not evaluated, inside another type.
+# How typing shows an unevaluated name inside another type.
 _FORWARD = re.compile(r"ForwardRef\('(?P<name>[^']*)'[^)]*\)")
 
 
 def evaluated(function: Callable[..., Any], annotation: Any) -> Any:
-    """Return what an annotation of a function stands for, of which all or a part may be text.
+    """Return the type that an annotation names, even if it is text in whole or in part.
 
-    Names are looked up in the module that the function was written in. Raises whatever
-    comes up while that is evaluated, NameError mostly.
+    Names are looked up in the module of the function. Raises what evaluating raises, usually
+    NameError.
     """
     holder = SimpleNamespace(__annotations__={"it": annotation})
-    # Of def f[T](...), from Python 3.12 on.
+    # The T of def f[T](...), from Python 3.12 on.
     parameters = {it.__name__: it for it in getattr(function, "__type_params__", ())}
     found = typing.get_type_hints(holder, _globals(function), parameters, include_extras=True)
     return found["it"]
 
 
 def text_of(annotation: Any) -> str:
-    """Return an annotation as it may have been written."""
+    """Return an annotation as it was probably written."""
     if isinstance(annotation, typing.ForwardRef):
         return annotation.__forward_arg__
     text = annotation if isinstance(annotation, str) else repr(annotation)
-    # Quotes as well as "from __future__ import annotations" give text within text.
+    # Quotes together with "from __future__ import annotations" give text within text.
     return _FORWARD.sub(r"\g<name>", text).strip().strip("'\"")
 
 

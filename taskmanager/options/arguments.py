@@ -1,11 +1,10 @@
-"""The manual of what emit, registerHandler and processor= take."""
+"""The manual of the options that emit, registerHandler and `processor=` take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from inspect import cleandoc
-from textwrap import indent
 from typing import Any, Literal, TypedDict, TypeVar
 
 from consumers.errors import UnknownOption
@@ -19,21 +18,25 @@ DEFAULT_QUEUE = "default"
 
 
 class Repeat(TypedDict, total=False):
-    """When a schedule emits its job: repeat= of emit. pattern or every is needed.
+    """When a schedule emits its job: the dict that `repeat=` of an emit takes.
 
-    pattern          cron, minute first: "0 3 * * *"; or "@hourly", "@daily", "@midnight",
-                     "@weekly", "@monthly", "@yearly", "@annually"
-    every            in place of pattern: seconds or a timedelta, from 1 second to 1 year. It
-                     fires at the multiples of that since 1970, UTC, so no restart moves it
-    tz               an IANA name, by whose clocks the pattern is read; "UTC"
-    name             what tells schedules of a queue apart; the event, with a digest of data and
-                     partition where there are any
-    missed           of fire times that passed while no worker lived: "one" job for the latest,
-                     "skip" them, or "all" have theirs, the latest 100; "one"
-    overlap          while the job of an earlier fire lives: "allow" another, "skip" the fire, or
-                     "queue" it until that job has ended; "allow"
-    version          of two definitions of a name that of the higher one counts, then the later
-                     one; 0
+    Give `pattern` or `every`. The rest may be left out.
+
+    - `pattern`: a cron pattern, minute first, such as `"0 3 * * *"`; with six fields the second
+      comes first. Or "@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly",
+      "@annually".
+    - `every`: an interval instead of a pattern: seconds or a timedelta, from 1 second to 1 year. It
+      fires at the multiples of the interval since 1970 in UTC, so a restart does not move it.
+    - `tz`: the time zone of the pattern, an IANA name such as "Europe/Berlin". Default: "UTC".
+    - `name`: the name of the schedule, unique in its queue. Default: the event; an emit with data
+      or a partition adds a digest of them.
+    - `missed`: what happens to fire times that passed while no worker ran. "one" emits one job for
+      the latest, "skip" none, "all" one for each of the latest 100. Default: "one".
+    - `overlap`: what happens at a fire time while the job of an earlier one is still live. "allow"
+      emits another, "skip" leaves this fire time out, "queue" waits for the earlier job to end.
+      Default: "allow".
+    - `version`: if two definitions have the same name, the higher version wins, and among equal
+      versions the later one. Default: 0.
     """
 
     pattern: str
@@ -46,14 +49,14 @@ class Repeat(TypedDict, total=False):
 
 
 class HandlerRepeat(Repeat, total=False):
-    """When a schedule emits the job of a handler: repeat= of registerHandler.
+    """When a schedule emits the job of a handler: the dict that `repeat=` of registerHandler takes.
 
-    pattern, every, tz, name, missed, overlap and version as in Repeat, and of the job what an
-    emit has beside its repeat:
+    It has the keys of Repeat (`pattern`, `every`, `tz`, `name`, `missed`, `overlap`, `version`),
+    and three that describe the job:
 
-    data             its payload; {}
-    priority         -100 to 100; 0
-    partition        its share of the queue; "default"
+    - `data`: its payload. Default: {}.
+    - `priority`: -100 to 100, higher runs first. Default: 0.
+    - `partition`: its share of the queue. Default: "default".
     """
 
     data: object
@@ -84,10 +87,10 @@ class _Options(TypedDict, total=False):
 
 
 class EmitOptions(_Options, total=False):
-    """What the options dict of an emit may hold; EmitArguments says what each is.
+    """The dict that `options=` of an emit takes. EmitArguments explains the keys.
 
-    attempts and retry_count are the documents' names for max_retries. In a dict every name
-    may be in camelCase as well, which type checkers take in a plain dict only.
+    `attempts` and `retry_count` are other names for `max_retries`. At runtime, each key may also be
+    written in camelCase; type checkers accept that in a plain dict only.
     """
 
     attempts: int | None
@@ -95,10 +98,13 @@ class EmitOptions(_Options, total=False):
 
 
 class CallOptions(_Options, total=False):
-    """What a task's options() takes: what EmitArguments says of a job, and these.
+    """The options that `options()` of a task takes.
 
-    queue       where the job waits, in place of the task's own queue
-    on_success  True: in a handler, add the job in the step that records this one as completed
+    EmitArguments explains the options of a job. There are two more:
+
+    - `queue`: where the job waits, instead of in the task's own queue.
+    - `on_success`: True, in a handler, adds the job in the step that records the handler's own job
+      as completed. Default: False.
     """
 
     queue: str
@@ -106,75 +112,85 @@ class CallOptions(_Options, total=False):
 
 
 class EmitWithoutData(_Options, total=False):
-    """What emit takes beside the event and the data; see EmitArguments."""
+    """The arguments of an emit except the event and the data; see EmitArguments."""
 
     queue: str
     options: EmitOptions | Mapping[str, Any] | None
 
 
 class EmitArguments(EmitWithoutData, total=False):
-    """What emit takes beside the event; all may be left out.
+    """The arguments of an emit besides the event. All of them may be left out.
 
-    queue            where the job waits; "default"
-    data             the payload: JSON values, a model, a dataclass; {}; None is stored as null
-    options          the following ones as a dict, see EmitOptions
-    id               the job's id; made from event, partition and data. While a job of this
-                     id lives, another emit of it adds nothing
-    deduplicate      False: a random id, so that equal jobs are separate jobs; True
-    idempotency_key  any text: while a job of this event, partition and key lives, and for 24
-                     hours after its end, another emit with it adds nothing and returns that one
-    priority         -100 to 100, higher runs first; 0
-    delay            seconds or a timedelta from now, at most a year, before it may start; none
-    delay_until      a datetime before which it does not start, in place of delay; one without
-                     a time zone is local time
-    max_retries      runs after a first one that failed; what the handler, then processor= says
-    retry_delay_ms   whole milliseconds before the first retry; the handler's, processor's, 1000
-    timeout          seconds or a timedelta that a run may take; the handler's, else no limit
-    expires          seconds or a timedelta from now, or a datetime: a job that has not started
-                     by then ends as cancelled; never
-    debounce_seconds  a window, in seconds or a timedelta: many emits become one run, of the
-                     last one, a window after it. What emits are together is said by
-                     debounce_key, else id, else event, partition and data; the job's own id
-                     is a new one. An emit while it runs leads to a second run. 0 switches off
-                     the debounce of the event's handler, which counts only for emits from
-                     processes in which that handler is registered: say it here in others
-    debounce         the same window, in whole milliseconds or a timedelta; debounce_ms is
-                     another name for it
-    debounce_key     any text, what is debounced together
-    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
-    debounce_mode    "trailing", or "leading": the first runs at once, and others are dropped
-                     until none came for a window, at most for debounce_max_wait
-    repeat           a cron pattern, "@daily" for one, or a dict, see Repeat: a schedule that
-                     emits the job at each fire time, in place of a job now. The handle is
-                     that of the next fire's job
-    correlation_id   text of your own that the job's children inherit; the parent's
-    partition        a named share of the queue; "default"
+    - `queue`: where the job waits. Default: "default".
+    - `data`: the payload: JSON values, a pydantic model or a dataclass. Default: {}. None is stored
+      as null.
+    - `options`: the arguments below as a dict, see EmitOptions.
+    - `id`: the id of the job. While a job with this id is live, another emit of the id adds
+      nothing. Default: a hash of event, partition and data.
+    - `deduplicate`: False gives the job a random id, so that equal data is not one job. Default:
+      True.
+    - `idempotency_key`: any text. While a job with this event, partition and key is live, and for
+      24 hours after it has ended, another emit with the key adds nothing and returns that job.
+    - `priority`: -100 to 100, higher runs first. Default: 0.
+    - `delay`: seconds or a timedelta, at most a year, before the job may start.
+    - `delay_until`: a datetime before which the job does not start. Without a time zone it is local
+      time. Give this or `delay`.
+    - `max_retries`: how often the job is run again after a failure. Default: what the handler says,
+      then `processor=`.
+    - `retry_delay_ms`: whole milliseconds before the first retry. Default: as above, then 1000.
+    - `timeout`: seconds or a timedelta that one run may take. Default: what the handler says, else
+      no limit.
+    - `expires`: seconds or a timedelta from now, or a datetime. A job that has not started by then
+      is cancelled with the reason "expired". Default: never.
+    - `debounce_seconds`: a window in seconds or a timedelta. Emits that follow each other within
+      the window become one run, of the last emit, one window after it. `debounce_key` decides which
+      emits belong together, else `id`, else event, partition and data; the job gets a new id. An
+      emit during the run starts another burst, and so a second run. 0 switches off a debounce that
+      the handler sets. The handler's setting counts only in processes where the handler is
+      registered; set it here in others.
+    - `debounce`: the same window in whole milliseconds, or a timedelta. `debounce_ms` is another
+      name for it.
+    - `debounce_key`: any text; emits with the same key are debounced together.
+    - `debounce_max_wait`: seconds or a timedelta after which a burst that does not end runs anyway.
+      Default: 10 windows.
+    - `debounce_mode`: "trailing" runs the last emit. "leading" runs the first at once and drops the
+      others until none came for a window, at most for `debounce_max_wait`. Default: "trailing".
+    - `repeat`: makes this a schedule: a cron pattern such as "@daily", or a dict, see Repeat. A job
+      is emitted at each fire time, and none now. The handle refers to the job of the next fire
+      time.
+    - `correlation_id`: text of your own, which jobs emitted by this job inherit. Default: the
+      correlation id of the job that emits it, if any.
+    - `partition`: a named share of the queue. Default: "default".
     """
 
     data: object
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What registerHandler takes beside event, queue and payload; all may be left out.
+    """The options of registerHandler besides event, queue and payload. All may be left out.
 
-    options          these, and payload, as a dict
-    max_retries      runs after a first one that failed, where emit does not say; processor='s
-    retry_delay_ms   whole milliseconds before the first retry; processor's, else 1000
-    timeout          seconds or a timedelta that a run may take; no limit
-    retry            a RetryPolicy, or a function (job, error) that returns Retry, Discard or a bool
-    debounce_seconds  a window, in seconds or a timedelta: many emits become one run; see
-                     EmitArguments. It counts for emits that give none themselves, from
-                     processes in which this handler is registered: emits from elsewhere need
-                     their own
-    debounce         the same window, in whole milliseconds or a timedelta; debounce_ms is
-                     another name for it
-    debounce_max_wait  seconds or a timedelta that a storm without an end waits; 10 windows
-    debounce_mode    "trailing" (the last emit runs) or "leading" (the first does); trailing
-    repeat           a cron pattern, "@daily" for one, or a dict, see HandlerRepeat: the workers
-                     of the queue emit a job at each fire time, exactly one in all. A process
-                     that never starts a worker registers nothing
-    keep_data        True: a job's data are kept with its end for result_ttl, so that get_job and
-                     jobs show have them; False
+    - `options`: the options below, and `payload`, as a dict.
+    - `max_retries`: how often a job is run again after a failure, unless its emit sets it. Default:
+      what `retry` says, then `processor=`; if either is given without a number, 3, else 0.
+    - `retry_delay_ms`: whole milliseconds before the first retry. Default: what `processor=` says,
+      else 1000.
+    - `timeout`: seconds or a timedelta that one run may take. Default: no limit.
+    - `retry`: a RetryPolicy, or a plain function `(job, error)`. The function returns True or Retry
+      to run the job again, Snooze to do so without using up a retry, Discard to cancel it, and
+      False or None to give it up.
+    - `debounce_seconds`: a window in seconds or a timedelta in which many emits become one run, see
+      EmitArguments. It counts for emits that set no window themselves, and only in processes where
+      this handler is registered.
+    - `debounce`: the same window in whole milliseconds, or a timedelta. `debounce_ms` is another
+      name for it.
+    - `debounce_max_wait`: seconds or a timedelta after which a burst that does not end runs anyway.
+      Default: 10 windows.
+    - `debounce_mode`: "trailing" runs the last emit, "leading" the first. Default: "trailing".
+    - `repeat`: a schedule: a cron pattern such as "@daily", or a dict, see HandlerRepeat. The
+      workers of the queue emit one job at each fire time, exactly one among all of them. A process
+      that starts no worker registers no schedule.
+    - `keep_data`: True keeps the data of a job along with its result, for the setting `result_ttl`,
+      so that `get_job` and the command `jobs show` have it. Default: False.
     """
 
     options: Mapping[str, Any] | None
@@ -192,14 +208,14 @@ class HandlerOptions(TypedDict, total=False):
 
 
 class RetryOptions(TypedDict, total=False):
-    """How failed runs are repeated where neither emit nor handler says; {} for the defaults.
+    """How failed jobs are retried if neither emit nor handler says so. {} uses the defaults.
 
-    max_retries      runs after a first one that failed; 3
-    retry_delay_ms   whole milliseconds before the first retry; 1000
-    max_delay_ms     whole milliseconds that no delay is longer than; 32,000
-    multiplier       from 1 to 1000, by which "exponential" delays grow; 2
-    jitter           True: delays times a random factor from 0.5 to 1; False
-    backoff          "exponential", "linear" or "fixed"; exponential
+    - `max_retries`: how often a job is run again after a failure. Default: 3.
+    - `retry_delay_ms`: whole milliseconds before the first retry. Default: 1000.
+    - `max_delay_ms`: whole milliseconds that no delay exceeds. Default: 32,000.
+    - `multiplier`: 1 to 1000, the factor by which "exponential" delays grow. Default: 2.
+    - `jitter`: True multiplies delays by a random factor from 0.5 to 1. Default: False.
+    - `backoff`: "exponential", "linear" or "fixed". Default: "exponential".
     """
 
     max_retries: int | None
@@ -211,16 +227,16 @@ class RetryOptions(TypedDict, total=False):
 
 
 class DeadLetterOptions(TypedDict, total=False):
-    """Which dead letters a queue keeps, and where; the oldest go first.
+    """Which dead letters a queue keeps, and where. The oldest are dropped first.
 
-    stream           a name: queue q's letters are in the stream tm:{q}:dead:<name>, in place of
-                     tm:{q}:dead. Redis keeps the name with the queue, so that whoever reads or
-                     replays letters need not know it; the worker that started last counts, and
-                     a queue with letters keeps them where they are
-    enabled          False: none is kept, deaths are counted and logged only; True
-    max_len          letters; 10,000
-    max_age          seconds or a timedelta; 30 days
-    max_bytes        of all letters together; 256 MiB
+    - `stream`: a name. The dead letters of queue `q` are then in the stream `tm:{q}:dead:<name>`
+      instead of `tm:{q}:dead`. Redis keeps the name with the queue, so commands and producers need
+      not know it. The worker that started last decides. A queue with dead letters keeps them where
+      they are.
+    - `enabled`: False keeps none; dead jobs are only counted and logged. Default: True.
+    - `max_len`: how many are kept. Default: 10,000.
+    - `max_age`: how long they are kept: seconds or a timedelta. Default: 30 days.
+    - `max_bytes`: the size of all of them together. Default: 256 MiB.
     """
 
     stream: str | None
@@ -231,14 +247,15 @@ class DeadLetterOptions(TypedDict, total=False):
 
 
 class ProcessorOptions(TypedDict, total=False):
-    """What processor= says for all handlers; all may be left out, and in camelCase if you like.
+    """What `processor=` sets for all handlers. Every key may be left out, or written in camelCase.
 
-    retry            RetryOptions; left out, nothing is retried that does not ask for it
-    dlq              DeadLetterOptions, or a stream name alone
-    debounce         seconds or a timedelta, unlike emit's: a job whose id has completed a run
-                     within so long is skipped; debounce_seconds is another name for it, and
-                     debounce_ms the same in whole milliseconds
-    ignore_config_errors  True: unknown options in here are warnings, not errors; False
+    - `retry`: RetryOptions. Without it, jobs are retried only if a handler or an emit asks for it.
+    - `dlq`: DeadLetterOptions, or just the name of the stream.
+    - `debounce`: seconds or a timedelta, unlike an emit's, which is in milliseconds. A job is
+      skipped if its id has completed a run within this time. `debounce_seconds` is another name for
+      it; `debounce_ms` is the same in whole milliseconds.
+    - `ignore_config_errors`: True logs unknown options as warnings instead of raising. Default:
+      False.
     """
 
     retry: RetryOptions | Mapping[str, Any] | None
@@ -250,13 +267,11 @@ class ProcessorOptions(TypedDict, total=False):
 
 
 def with_manual(options: type) -> Callable[[F], F]:
-    """Have the help of a function end with the manual of the options that it takes."""
+    """End the help of a function with the manual of the options that it takes."""
 
     def decorate(function: F) -> F:
-        head, _, table = cleandoc(options.__doc__ or "").partition("\n\n")
-        function.__doc__ = (
-            f"{cleandoc(function.__doc__ or '')}\n\n{head}\n\n{indent(table, '    ')}"
-        )
+        manuals = (cleandoc(it.__doc__ or "") for it in (function, options))
+        function.__doc__ = "\n\n".join(manuals)
         return function
 
     return decorate

@@ -1,7 +1,6 @@
-"""Check the values of options; InvalidOption says what is allowed.
+"""Check the values of options; each check raises InvalidOption, which explains what is allowed.
 
-A duration is seconds or a timedelta, except where a name ends in ``_ms``: whole
-milliseconds.
+A duration is seconds or a timedelta. Names that end in `_ms` take whole milliseconds.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ _MOST_CHARACTERS = 1024
 
 
 def delay_ms(name: str, value: object) -> int:
-    """Return a delay of 0 to 1 year in ms, rounded up: early is not due."""
+    """Return a delay of 0 to 1 year in ms, rounded up, since a job must not be early."""
     return ceil(_seconds(name, value, "of 0 to 1 year", lowest=0.0) * 1000)
 
 
 def positive_s(name: str, value: object) -> float:
-    """Return a duration of more than 0 and at most 1 year, in seconds."""
+    """Return a duration in seconds, above 0 and at most 1 year."""
     return _seconds(name, value, "above 0, at most 1 year", lowest=0.001)
 
 
@@ -32,14 +31,14 @@ def interval_ms(name: str, value: object) -> int:
 
 
 def whole_ms(name: str, value: object) -> int:
-    """Return a whole number of milliseconds from 0 to 1 year."""
+    """Return a whole number of milliseconds, from 0 to 1 year."""
     if type(value) is not int or not 0 <= value <= _YEAR_MS:
         raise InvalidOption(name, value, "give a whole number of milliseconds, 0 to 1 year")
     return value
 
 
 def moment_ms(name: str, value: object) -> int:
-    """Return a datetime in ms since 1970, rounded up; without a time zone it is local time."""
+    """Return a datetime in ms since 1970, rounded up. Without a time zone it is local time."""
     if not isinstance(value, datetime):
         raise InvalidOption(name, value, "give a datetime; without a time zone it is local time")
     try:
@@ -49,7 +48,7 @@ def moment_ms(name: str, value: object) -> int:
 
 
 def whole_number(name: str, value: object, *, lowest: int = 0) -> int:
-    """Return a whole number of at least lowest."""
+    """Return a whole number of at least `lowest`."""
     if type(value) is not int or value < lowest:
         raise InvalidOption(name, value, f"give a whole number of at least {lowest}")
     return value
@@ -63,7 +62,7 @@ def text(name: str, value: object) -> str:
 
 
 def truth(name: str, value: object) -> bool:
-    """Return True or False; nothing else stands for them."""
+    """Return True or False; other values that are true or false are refused."""
     if type(value) is not bool:
         raise InvalidOption(name, value, "give True or False")
     return value
@@ -81,7 +80,7 @@ def _seconds(name: str, value: object, allowed: str, *, lowest: float) -> float:
 
 
 def flag(name: str, given: object) -> bool:
-    """Return given when it is True or False, else raise InvalidOption."""
+    """Return True or False; raise InvalidOption for anything else."""
     if type(given) is not bool:
         raise InvalidOption(name, given, "give True or False")
     return given

@@ -14,16 +14,16 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import delay_ms, positive_s, text, whole_ms
 from taskmanager.options.tables import EMIT, HANDLER
 
-# The options that say how; each needs a window.
+# The options that shape a debounce; each needs a window.
 _HOW = ("debounce_key", "debounce_max_wait", "debounce_mode")
 DEBOUNCE_OPTIONS = frozenset({"debounce", "debounce_seconds", *_HOW})
-# A storm's job has a time and an identity of its own.
+# A debounced job gets its own time and its own id.
 _INSTEAD = ("delay", "delay_until", "idempotency_key")
 _NO_WINDOW = "it says how to debounce, and there is no debounce= "
 
 
 def handler_debounce(given: Mapping[str, Any]) -> DebounceManager | None:
-    """Return how the emits of a handler are debounced; None when they are not."""
+    """Return how emits for a handler are debounced, or None."""
     window = _window_ms(given, HANDLER.where)
     if window == 0:
         raise InvalidOption("debounce", 0, "give at least 1 millisecond, or leave it out")
@@ -36,10 +36,10 @@ def handler_debounce(given: Mapping[str, Any]) -> DebounceManager | None:
 def emit_debounce(
     given: Mapping[str, Any], handler: DebounceManager | None
 ) -> DebounceManager | None:
-    """Return how an emit is debounced; None when it is not.
+    """Return how an emit is debounced, or None.
 
-    handler is how its handler's emits are, where that is known: it counts for an emit
-    that has no window of its own. Raises ConflictingOptions for what a storm cannot have.
+    `handler` is the debounce of its handler, if known here; it counts for an emit without a window.
+    Raises ConflictingOptions for options that do not go together with a debounce.
     """
     if handler is None and DEBOUNCE_OPTIONS.isdisjoint(given):
         return None
@@ -53,13 +53,13 @@ def emit_debounce(
 
 
 def group_of(given: Mapping[str, Any]) -> str | None:
-    """Return the debounce_key of an emit, None without one."""
+    """Return the debounce_key of an emit, or None."""
     key = given.get("debounce_key")
     return None if key is None else text("debounce_key", key)
 
 
 def _window_ms(given: Mapping[str, Any], where: str) -> int | None:
-    """Return the window that was given under either name."""
+    """Return the window, given under any of its names."""
     ms, seconds = given.get("debounce"), given.get("debounce_seconds")
     in_ms = None if ms is None else _milliseconds(ms)
     in_seconds = None if seconds is None else delay_ms("debounce_seconds", seconds)
@@ -82,7 +82,7 @@ def _milliseconds(given: object) -> int:
 
 
 def _shaped(manager: DebounceManager, given: Mapping[str, Any]) -> DebounceManager:
-    """Return the manager with what the other options say."""
+    """Return the debounce with the other options applied."""
     if (longest := given.get("debounce_max_wait")) is not None:
         longest_ms = ceil(positive_s("debounce_max_wait", longest) * 1000)
         if longest_ms < manager.window_ms:

@@ -1,4 +1,4 @@
-"""What a job, and every job of a schedule, is made of: its payload, its lane, its options."""
+"""What a job is made of, and every job of a schedule: payload, lane and options."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from taskmanager.errors import InvalidOption
 from taskmanager.options.checks import moment_ms, positive_s, whole_ms, whole_number
 from taskmanager.options.losses import loss_in
 
-# Data that was left out, as opposed to None, which is stored as null.
+# Marks data that was left out, as opposed to None, which is stored as null.
 NO_DATA: Any = object()
 _EMPTY = b"{}"
 _MAX_CORRELATION_ID = 256
 
 
 def body_of(event: str, data: object) -> bytes:
-    """Return the payload as JSON; NO_DATA stands for {}."""
+    """Return the payload as JSON; NO_DATA becomes {}."""
     if data is NO_DATA:
         return _EMPTY
     return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT, loss=loss_in)
 
 
-# Named for errors only: cached, so that jobs without one do not pay for it.
+# The name is for errors only. It is cached, so that jobs without one do not pay for it.
 @lru_cache(maxsize=1024)
 def _data_of(event: str) -> str:
     return f"the data of {event!r}"
 
 
 def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:
-    """Return the lane of a queue that partition= and priority= name."""
+    """Return the lane that `partition=` and `priority=` name in a queue."""
     priority, partition = given.get("priority"), given.get("partition")
     if priority is None:
         priority = 0
@@ -45,7 +45,7 @@ def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:
     try:
         return _lane(queue, partition, priority)
     except TypeError:
-        # Not hashable, so the cache could not be asked; the checks say it better.
+        # Not hashable, so the cache cannot hold it; the checks below explain what is wrong.
         return _lane.__wrapped__(queue, partition, priority)
 
 
@@ -61,7 +61,7 @@ def _lane(queue: str, partition: str, priority: int) -> Lane:
 
 
 def envelope_options(given: Mapping[str, Any], inherited: str | None = None) -> bytes:
-    """Return the JSON of what the worker has to know; empty when all is left to it."""
+    """Return the options that the worker needs, as JSON; empty if all are left to it."""
     if inherited is None and _TOLD.isdisjoint(given):
         return b""
     told: dict[str, Any] = {
@@ -99,5 +99,5 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "timeout": positive_s,
     "correlation_id": _correlation_id,
 }
-# The options that the worker is told of.
+# The options that are stored with the job for its worker.
 _TOLD = frozenset({*_CHECKS, "expires"})

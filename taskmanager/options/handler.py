@@ -1,4 +1,4 @@
-"""Read what registerHandler was given, in any of its forms."""
+"""Read the arguments of registerHandler, in any of its forms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskmanager.options.tables import HANDLER, REGISTER
 
 
 def read_form(positional: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return handler, event, queue and options from what registerHandler was called with."""
+    """Return handler, event, queue and options from the arguments of registerHandler."""
     for name in given:
         if name not in REGISTER.keywords:
             raise UnknownOption(name, REGISTER.allowed, REGISTER.where)
@@ -35,7 +35,7 @@ def read_form(positional: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str
 
 
 def handler_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the handler's options that were given, checked, as Registration names them."""
+    """Return the options that were given, checked, under the names that Registration uses."""
     keywords = {name: value for name, value in values.items() if name in HANDLER.keywords}
     merged = HANDLER.merge(keywords, values.get("options", {}))
     debounce = handler_debounce(merged)

@@ -1,8 +1,8 @@
-"""Find what of a payload would arrive otherwise than it was emitted.
+"""Find what part of a payload would arrive differently from how it was emitted.
 
-JSON has no secrets and no subclasses, and a model may read other names than it
-writes. A model is therefore read again as its own type, as a handler of that type
-does; secrets that stand elsewhere are looked for one by one.
+JSON has no secrets and no subclasses, and a model may read other names than it writes. So a model
+is read back as its own type, as a handler of that type does. Secrets elsewhere are looked for one
+by one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic_core import ValidationError, to_json
 
 Path = tuple[object, ...]
 
-# Stands for a part that did not come back.
+# Marks a part that did not come back.
 _NOTHING = object()
 
 _OF_SECRETS = "a secret is stored as asterisks: give its text, or a serializer to its field"
@@ -31,7 +31,7 @@ _OF_A_CHANGE = (
 
 
 def loss_in(value: object, path: Path = ()) -> str | None:
-    """Return what of a value would be lost, by its place, and why; None when nothing would."""
+    """Return which part of a value would be lost, and why; None if nothing would."""
     if hasattr(type(value), "__pydantic_validator__"):
         return _loss_in_model(value, path)
     if _is_masked(value):
@@ -54,22 +54,22 @@ def _loss_in_model(model: Any, path: Path) -> str | None:
 
 
 def read_again(validator: Any, data: bytes) -> Any:
-    """Return what JSON is of a type; raises pydantic's ValidationError.
+    """Return the JSON as a value of the type; raises pydantic's ValidationError.
 
-    A field may have its own name too: that is what is written where it has an alias
-    for reading only.
+    A field may be read by its own name as well: that is what is written if its alias is for reading
+    only.
     """
     return validator.validate_json(data, by_alias=True, by_name=True)
 
 
 def _dumped(model: Any) -> Any:
-    """Return the model's values, with all that is in them and not what its fields name only."""
+    """Return the values of a model, including those that its fields do not declare."""
     serializer = type(model).__pydantic_serializer__
     return serializer.to_python(model, round_trip=True, serialize_as_any=True)
 
 
 def _difference(given: object, came: object, path: Path) -> tuple[Path, str] | None:
-    """Return where what came is not what was given, and why that may be."""
+    """Return where the value that came back differs from the given one, and the likely reason."""
     if _is_masked(given):
         return None if _equal(given, came) else (path, _OF_SECRETS)
     if came is _NOTHING:
@@ -86,12 +86,12 @@ def _difference(given: object, came: object, path: Path) -> tuple[Path, str] | N
 
 
 def _alike(given: object, came: object) -> bool:
-    """Return whether two values mean the same, also when they have no comparison of their own."""
+    """Return whether two values mean the same, even if their types define no comparison."""
     try:
-        # Moments of two zones are never equal in the hour that clocks pass twice.
+        # In the hour that clocks show twice, moments of two zones are never equal.
         return _equal(given, came) or to_json(given) == to_json(came)
     except Exception:
-        # What has no JSON of its own went through the field's serializer.
+        # A value without a JSON form went through the field's serializer.
         return True
 
 
@@ -99,12 +99,12 @@ def _equal(given: object, came: object) -> bool:
     try:
         return bool(given == came)
     except Exception:
-        # An array, for one, compares to an array.
+        # Comparing two arrays, for example, gives an array.
         return False
 
 
 def _is_masked(value: object) -> bool:
-    """Return whether JSON has asterisks for a value, as for pydantic's secrets that hold any."""
+    """Return whether JSON shows asterisks for a value, as for pydantic's non-empty secrets."""
     secret = getattr(type(value), "get_secret_value", None)
     return secret is not None and str(value) != secret(value)
 

@@ -1,4 +1,4 @@
-"""Read processor=: how jobs are retried, which dead letters are kept, what runs only once."""
+"""Read `processor=`: how jobs are retried, which dead letters are kept, what is skipped."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ logger = logging.getLogger("taskmanager.handlers")
 
 @dataclass(frozen=True, slots=True)
 class ProcessorSettings:
-    """What counts for all handlers of a task manager; None: nothing is retried or skipped."""
+    """What applies to all handlers of a task manager. None: nothing is retried or skipped."""
 
     retry: RetryPolicy | None = None
     bounds: DeadLetterBounds = field(default_factory=DeadLetterBounds)
-    # For how long a job is skipped whose id has run.
+    # For how long a job is skipped after its id has completed a run.
     debounce_ms: int | None = None
 
 
 def read_processor(given: object) -> ProcessorSettings:
-    """Return what processor= says, or raise UnknownOption or InvalidOption.
+    """Return the settings in `processor=`; raise UnknownOption or InvalidOption.
 
-    With ignore_config_errors=True unknown options are warnings.
+    With `ignore_config_errors=True`, unknown options are warnings.
     """
     if given is None:
         return ProcessorSettings()
@@ -52,7 +52,7 @@ def read_processor(given: object) -> ProcessorSettings:
 
 
 def check_retry(given: object) -> Any:
-    """Return the retry= of a handler: a RetryPolicy, or a function of (job, error)."""
+    """Return the `retry=` of a handler: a RetryPolicy, or a function of (job, error)."""
     plain = callable(given) and not isinstance(given, type)
     if isinstance(given, RetryPolicy) or (plain and not inspect.iscoroutinefunction(given)):
         return given
@@ -86,7 +86,7 @@ def _dlq(given: object, lenient: bool) -> dict[str, Any]:
 
 
 def _read(table: Table, given: Mapping[Any, Any], lenient: bool) -> dict[str, Any]:
-    """Return the options of a dict that were given, without the unknown ones."""
+    """Return the options that a dict sets, without unknown ones."""
     known = {}
     for name, value in given.items():
         if table.name_of(name) is not None:
@@ -116,7 +116,7 @@ def _bounds(values: Mapping[str, Any]) -> DeadLetterBounds:
 
 
 def _debounce_ms(values: Mapping[str, Any]) -> int | None:
-    """Return the window in ms: debounce is in seconds here, unlike that of emit."""
+    """Return the window in ms. Here `debounce` is in seconds, unlike in an emit."""
     seconds, ms = values.get("debounce"), values.get("debounce_ms")
     by_seconds = None if seconds is None else ceil(positive_s("debounce", seconds) * 1000)
     by_ms = None if ms is None else whole_ms("debounce_ms", ms)

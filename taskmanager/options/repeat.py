@@ -1,4 +1,4 @@
-"""Read repeat= of emits and handlers: schedules in place of jobs."""
+"""Read `repeat=` of emits and handlers: schedules instead of jobs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from taskmanager.options.debounce import DEBOUNCE_OPTIONS
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
 from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 
-# A schedule names its jobs, and says when they are emitted.
+# A schedule decides the ids of its jobs and when they are emitted.
 _NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(DEBOUNCE_OPTIONS))
 _FORMS = 'give a pattern such as "0 3 * * *", or a dict such as {"every": 90}'
 _NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}, or every: repeat={"every": 90}'
 _NO_ZONE = "every is counted from 1970 in UTC, whatever clocks say: leave tz out, or give a pattern"
-# Of a digest; enough to tell the schedules of one event apart.
+# The length of a digest; enough to distinguish the schedules of one event.
 _NAME_DIGITS = 8
 
 
 def emit_schedule(event: str, queue: str, data: object, given: Mapping[str, Any]) -> Schedule:
-    """Return the schedule that an emit asks for, or raise InvalidInput of the kind that fits.
+    """Return the schedule that an emit asks for; raise a kind of InvalidInput.
 
-    What emit was given beside repeat= goes into its jobs.
+    Everything the emit was given besides `repeat=` goes into its jobs.
     """
     _refuse_conflicts(given)
     check_name("event", event)
@@ -40,7 +40,7 @@ def emit_schedule(event: str, queue: str, data: object, given: Mapping[str, Any]
 
 
 def handler_schedule(queue: str, event: str, given: object) -> Schedule:
-    """Return the schedule of a handler from its repeat=; raises InvalidInput."""
+    """Return the schedule that a handler's `repeat=` asks for; raises InvalidInput."""
     values = _read(HANDLER_REPEAT, given)
     body = body_of(event, values.pop("data", NO_DATA))
     lane = lane_of(queue, values)
@@ -48,7 +48,7 @@ def handler_schedule(queue: str, event: str, given: object) -> Schedule:
 
 
 def _read(table: Table, given: object) -> dict[str, Any]:
-    """Return what repeat= says; text alone is its pattern."""
+    """Return the options in `repeat=`; text alone is its pattern."""
     if isinstance(given, str):
         return {"pattern": given}
     if not isinstance(given, Mapping):

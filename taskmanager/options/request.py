@@ -1,4 +1,4 @@
-"""Make the job to send, or the schedule, of what emit and emit_many were given. No I/O."""
+"""Turn the arguments of emit and emit_many into jobs to send, or a schedule. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ M = TypeVar("M", NewJob, Schedule)
 
 
 class EmitsItself:
-    """The base of tasks: they have an event, and are no handlers (job, ctx)."""
+    """The base of tasks: they know their event, and are not handlers of (job, ctx)."""
 
     event: str
     queue: str
@@ -40,16 +40,16 @@ class EmitsItself:
 
 
 class Known(Protocol):
-    """What is known here of the handlers that jobs are for."""
+    """What is known here about the handlers that jobs are for."""
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
-        """Return (queue, event) of each place in which a function is registered."""
+        """Return (queue, event) for each place where a function is registered."""
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload when the payload (JSON) is not what the event's handler takes."""
+        """Raise InvalidPayload if the payload (JSON) does not fit the event's handler."""
 
     def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how the emits of a handler are debounced; None when they are not."""
+        """Return how emits for a handler are debounced, or None."""
 
 
 class Way(NamedTuple):
@@ -62,9 +62,9 @@ class Way(NamedTuple):
 class Prepared:
     """A job that is not emitted yet; what a task's bind returns.
 
-    event and arguments are what emit is given, way is how they are checked, on_success
-    whether it is to be added with the completion of the job that emits it. owner returns the
-    emitter that it is for.
+    `event` and `arguments` are what emit would take, and `way` is how they are checked.
+    `on_success` is True for a job that is added when the job that emits it completes. `owner`
+    returns the emitter that it is for.
     """
 
     __slots__ = ("arguments", "event", "on_success", "owner", "way")
@@ -88,21 +88,21 @@ class Prepared:
         return f"<call of {self.event!r}, not emitted>"
 
 
-# What emit_many takes.
+# One item of emit_many.
 Item = Mapping[str, Any] | Prepared
 
 
 class Checked(NamedTuple):
-    """The jobs of an emit_many, and by their position how the results of some are read."""
+    """The jobs of an emit_many. `reads` has, by position, how some of their results are read."""
 
     jobs: list[NewJob]
     reads: dict[int, Callable[[bytes, str], Any]]
 
 
 def named_by(handler: object, names: list[tuple[str, str]], queue: object) -> tuple[str, str]:
-    """Return queue and event of the handler that an emit is for, of all it is registered as.
+    """Return queue and event of the handler that an emit means, among those it is registered as.
 
-    queue is what the emit says, None for nothing. Raises InvalidOption unless one is left.
+    `queue` is the emit's, or None. Raises InvalidOption unless exactly one is left.
     """
     fitting = [name for name in names if queue is None or name[0] == queue]
     if len(fitting) == 1:
@@ -127,14 +127,14 @@ def requested(
     inherited: str | None = None,
     known: Known | None = None,
 ) -> NewJob | Schedule:
-    """Return the job, or with repeat= the schedule, or raise InvalidInput of the kind that fits.
+    """Return the job, or the schedule with `repeat=`; raise a kind of InvalidInput.
 
-    event is its name, or one dict of all, the name included. inherited is the correlation id
-    of the job that emits this one.
+    `event` is a name, or one dict of everything. `inherited` is the correlation id of the job that
+    emits this one.
     """
     name, queue, data, given = _parts(event, arguments)
     if given.get("repeat") is not None:
-        # No parent's correlation id: the schedule outlives the job that registers it.
+        # It inherits no correlation id: the schedule outlives the job that registers it.
         return _checked(emit_schedule(name, queue, data, given), known)
     return _checked(_new_job(name, queue, data, given, inherited, known), known)
 
@@ -146,10 +146,10 @@ def new_jobs(
     known: Known | None = None,
     owner: object = None,
 ) -> Checked:
-    """Return the jobs of what emit_many was given, or raise for the first that is not allowed.
+    """Return the jobs for the items of emit_many; raise for the first that is not allowed.
 
-    The error's note says which item it was. owner is the emitter that is asked: calls that were
-    bound must be for it.
+    The note of the error names the item. `owner` is the emitter that was called; bound calls must
+    belong to it.
     """
     if isinstance(items, Mapping | str | bytes) or not isinstance(items, Iterable):
         raise InvalidOption("the argument of emit_many", items, "give a list of dicts")
@@ -181,10 +181,10 @@ def _of_prepared(call: Prepared, inherited: str | None, owner: object) -> NewJob
 
 
 def gen_job_id_sync(event: str, data: object, *, partition: str = DEFAULT_PARTITION) -> str:
-    """Return the id that emit gives a job of this event and data, unless it is told another.
+    """Return the id that emit gives to a job with this event and data, unless you give another.
 
-    Equal data make equal ids, whatever the order of their keys. Raises InvalidInput of the
-    kind that fits for what emit would not take.
+    Equal data gives equal ids, whatever the order of keys. `partition` is part of the id. Raises a
+    kind of InvalidInput for arguments that emit would refuse.
     """
     check_name("event", event)
     return default_id(event, check_name("partition", partition), body_of(event, data))
@@ -208,7 +208,7 @@ def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJ
 def _parts(
     event: str | Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[str, str, object, dict[str, Any]]:
-    """Return event, queue, data and all else of an emit."""
+    """Return event, queue, data and all other arguments of an emit."""
     if isinstance(event, str) or not isinstance(event, Mapping):
         refuse_unknown(arguments)
         return event, *_merged(dict(arguments))
@@ -220,10 +220,10 @@ def _parts(
 def _read_object(
     values: Mapping[str, Any], table: Table
 ) -> tuple[str, str, object, dict[str, Any]]:
-    """Return event, queue, data and all else of a job that is one dict."""
+    """Return event, queue, data and all other arguments of a job that is one dict."""
     read = table.read(values)
     for name in [name for name, value in read.items() if value is None and name != "data"]:
-        # As if it was not given; but data may be null.
+        # None counts as not given, except for data, which may be null.
         del read[name]
     event = read.pop("event", None)
     if event is None:
@@ -236,7 +236,7 @@ def _read_object(
 
 
 def _merged(arguments: dict[str, Any]) -> tuple[str, object, dict[str, Any]]:
-    """Return the queue, the data, and all else under its one name; arguments are used up."""
+    """Return queue, data, and the rest under their main names; `arguments` is used up."""
     queue, data = arguments.pop("queue", DEFAULT_QUEUE), arguments.pop("data", NO_DATA)
     options = arguments.pop("options", None)
     if options is None and OTHER_NAMES.isdisjoint(arguments):
@@ -268,7 +268,7 @@ def _identity(
     given: Mapping[str, Any],
     debounce: DebounceManager | None,
 ) -> tuple[str, str]:
-    """Return the id of a job and the guard that is asked before it is added."""
+    """Return the id of a job, and the guard that is checked before it is added."""
     job_id = _job_id(given.get("id"), given.get("deduplicate", True))
     if debounce is not None:
         group = group_of(given) or job_id or default_id(event, partition, body)
@@ -279,7 +279,7 @@ def _identity(
     if given.get("deduplicate") is False:
         raise ConflictingOptions("idempotency_key", "deduplicate=False", EMIT.where)
     digest = digest_of(event, partition, text("idempotency_key", key))
-    # An id that starts with a hyphen would be taken for an option on a command line.
+    # A command line would read an id that starts with a hyphen as an option.
     return job_id or digest.replace("-", "."), idempotent(digest)
 
 
@@ -293,7 +293,7 @@ def _job_id(job_id: object, deduplicate: object) -> str | None:
 
 
 def _due(delay: object, until: object) -> str:
-    """Return when a job may start, as NewJob.due; empty for at once."""
+    """Return when a job may start, in the form of NewJob.due; empty for at once."""
     if delay is not None and until is not None:
         raise ConflictingOptions("delay", "delay_until", EMIT.where)
     if delay is not None:

@@ -1,8 +1,8 @@
-"""How a function is called, read in every Python alike.
+"""Read the signatures of functions, alike in every version of Python.
 
-From Python 3.14 on an annotation is evaluated when it is read. One that names what
-is imported for type checkers only raises NameError then, although nobody who asks
-how many arguments there are wants to know what they are.
+From Python 3.14 on, an annotation is evaluated when it is read. If it names something that is
+imported for type checkers only, that raises NameError, even for a caller who only counts
+parameters.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import Any
 if sys.version_info >= (3, 14):
     from annotationlib import Format
 
-    # What cannot be evaluated becomes a ForwardRef.
+    # An annotation that cannot be evaluated becomes a ForwardRef.
     _UNEVALUATED: dict[str, Any] = {"annotation_format": Format.FORWARDREF}
 else:
     _UNEVALUATED: dict[str, Any] = {}
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """Return how a function is called: of a wrapper its own signature, not what it wraps.
+    """Return the signature with which a function is called; of a wrapper, its own.
 
-    Annotations that have no value here are text or a ForwardRef. Raises TypeError or
-    ValueError, as inspect.signature does, when there is no signature.
+    Annotations without a value here are text or a ForwardRef. Raises TypeError or ValueError, as
+    inspect.signature does, if there is no signature.
     """
     try:
         return inspect.signature(_function(function), follow_wrapped=False, **_UNEVALUATED)
     except ValueError:
-        # A wrapper in C, as of lru_cache, is called as what it wraps.
+        # A wrapper in C, such as lru_cache's, is called like the function it wraps.
         return wrapped_signature_of(function)
 
 
 def wrapped_signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of what a wrapper calls, or of a function that is none."""
+    """Return the signature of the function that a wrapper calls, or of a plain function."""
     return inspect.signature(_function(function), **_UNEVALUATED)
 
 
 def _function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what runs when an object is called: its own annotations are about its attributes."""
+    """Return the function that calling an object runs, which has the annotations that count."""
     if inspect.isroutine(function) or inspect.isclass(function) or _says_itself(function):
         return function
     call: Any = getattr(function, "__call__", None)  # noqa: B004

@@ -1,7 +1,7 @@
-"""Which options emit, registerHandler and processor= take, and how their dicts are read.
+"""Which options emit, registerHandler and `processor=` take, and how their dicts are read.
 
-An option is one line in a table. Inside a dict it may be written in camelCase, or as the
-documents call it; as a keyword it may not.
+Each option is one line in a table. Inside a dict it may be written in camelCase, or under an
+alternative name; as a keyword it may not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option, its other names, and those that dicts alone may use for it."""
+    """An option, its other names, and those allowed only inside dicts."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Option:
 
 
 class Table:
-    """The options of one call; where names the call in errors."""
+    """The options of one call. `where` names the call in errors."""
 
     def __init__(self, where: str, *options: Option) -> None:
         self.where = where
@@ -46,26 +46,26 @@ class Table:
 
     @property
     def allowed(self) -> list[str]:
-        """The names that docs use, in the order of the table."""
+        """The main names, in the order of the table."""
         return [option.name for option in self.options]
 
     @property
     def keywords(self) -> frozenset[str]:
-        """What may be a keyword."""
+        """The names that may be used as keywords."""
         return frozenset(name for it in self.options for name in (it.name, *it.aliases))
 
     def name_of(self, given: object) -> str | None:
-        """Return the option that a dict's key stands for, None when there is none."""
+        """Return the option that a key of a dict means, or None."""
         if not isinstance(given, str):
             return None
         return self._names.get(given) or self._names.get(_HUMP.sub(r"_\1", given).lower())
 
     def read(self, values: object) -> dict[str, Any]:
-        """Return a dict of options under their one name.
+        """Return a dict with its options under their main names.
 
-        Raises UnknownOption, or ConflictingOptions when two names of an option differ.
+        Raises UnknownOption, and ConflictingOptions if two names of one option differ.
         """
-        # A dict is by far the most common, and an abstract class is slow to ask.
+        # A dict is by far the most common, and isinstance with an abstract class is slow.
         if type(values) is not dict and not isinstance(values, Mapping):
             raise InvalidOption(f"the options of {self.where}", values, "give a dict")
         if self._one_names.issuperset(values):
@@ -82,16 +82,16 @@ class Table:
         return {name: value for name, (_, value) in found.items()}
 
     def _refuse_contradiction(self, one: tuple[str, Any], other: tuple[str, Any]) -> None:
-        # None is how a caller passes on that nothing was given.
+        # Callers pass None for options that were not given to them.
         if one[1] is None or other[1] is None or same(one[1], other[1]):
             return
         raise ConflictingOptions(repr(one[0]), repr(other[0]), self.where)
 
     def merge(self, keywords: Mapping[str, Any], values: object) -> dict[str, Any]:
-        """Return keywords with the options of a dict beside them, under their one names.
+        """Return the keywords and the options of a dict, merged, under their main names.
 
-        None counts as not given. Raises what ``read`` raises, and
-        ConflictingOptions when a keyword and the dict give the same option and differ.
+        None counts as not given. Raises what `read` raises, and ConflictingOptions if a keyword and
+        the dict set the same option to different values.
         """
         merged = _given(self.read(keywords))
         for name, value in _given(self.read(values)).items():
@@ -102,7 +102,7 @@ class Table:
 
 
 def naming_options(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Have a function raise UnknownOption, not TypeError, for a keyword that it does not take."""
+    """Make a function raise UnknownOption, not TypeError, for an unknown keyword."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         # Without self.
@@ -129,13 +129,13 @@ def same(one: object, other: object) -> bool:
     return one is other or (type(one) is type(other) and bool(one == other))
 
 
-# How a job is retried and how long it may run: emit and registerHandler take them.
+# How a job is retried and how long it may run; for emit and registerHandler.
 _RUN_OPTIONS = (
     Option("max_retries", in_dicts=("attempts", "retry_count")),
     Option("retry_delay_ms"),
     Option("timeout"),
 )
-# How many emits become one run: emit and registerHandler take them.
+# How many emits become one run; for emit and registerHandler.
 _DEBOUNCE_OPTIONS = (
     Option("debounce", ("debounce_ms",)),
     Option("debounce_seconds"),
@@ -158,7 +158,7 @@ _EMIT_OPTIONS = (
     Option("partition"),
 )
 EMIT = Table("emit", *_EMIT_OPTIONS)
-# Everything that emit takes, as one dict: that of an emit, or an item of emit_many.
+# All arguments of emit as one dict: of a single emit, or an item of emit_many.
 _EMIT_OBJECT = (
     Option("event"), Option("queue"), Option("data"), Option("options"), *_EMIT_OPTIONS
 )  # fmt: skip
@@ -168,7 +168,7 @@ _HANDLER_OPTIONS = (
     *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat"),
     Option("keep_data"),
 )  # fmt: skip
-# What registerHandler takes as keywords or in its dicts, and its options={}.
+# What registerHandler takes as keywords or in its dict, and in its options={}.
 REGISTER = Table(
     "registerHandler",
     Option("handler"),
@@ -179,7 +179,7 @@ REGISTER = Table(
 )
 HANDLER = Table("registerHandler's options", *_HANDLER_OPTIONS)
 _TASK_OPTIONS = (Option("event"), Option("queue"), Option("deduplicate"))
-# A task's payload is its signature.
+# The payload of a task is its signature.
 TASK = Table("task", *_TASK_OPTIONS, *(it for it in _HANDLER_OPTIONS if it.name != "payload"))
 STUB = Table("stub", *_TASK_OPTIONS)
 _REPEAT_OPTIONS = (
@@ -192,7 +192,7 @@ _REPEAT_OPTIONS = (
     Option("version"),
 )
 REPEAT = Table("emit's repeat", *_REPEAT_OPTIONS)
-# What emit says beside its repeat, a handler says in it.
+# What an emit sets beside its repeat, a handler sets inside it.
 HANDLER_REPEAT = Table(
     "registerHandler's repeat",
     *_REPEAT_OPTIONS,

@@ -1,4 +1,4 @@
-"""Turn the arguments of a task's emit into its job's data: one object, a key for each given."""
+"""Turn the arguments of a task's emit into its job's data: one object, a key per argument given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from taskmanager.tasks.parameters import Parameters
 
 
 class Binder:
-    """Binds arguments as a call of the function would; defaults stay with the worker."""
+    """Binds arguments as a call of the function would. Defaults are left to the worker."""
 
     def __init__(self, parameters: Parameters, *, task: str, form: Callable[[], str]) -> None:
         self._parameters = parameters
@@ -20,7 +20,7 @@ class Binder:
         self._positional = parameters.positional
         self._most = len(self._positional)
         self._required = parameters.required
-        # What has no *args, **kwargs and positional-only parameters is bound by name alone.
+        # A function without *args, **kwargs and positional-only parameters is bound by name.
         self._keywords = frozenset(
             name for name, it in parameters.given.items() if it.kind is not it.POSITIONAL_ONLY
         )

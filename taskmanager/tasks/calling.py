@@ -1,4 +1,4 @@
-"""Call a task's function with what its job says and what the worker injects."""
+"""Call a task's function with the data of its job and what the worker injects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from taskmanager.tasks.parameters import Parameters
 
 
 def caller(function: Callable[..., Any], parameters: Parameters) -> Callable[..., Any]:
-    """Return what the engine calls as (job, ctx), or as (job) where no context is injected.
+    """Return what the engine calls as (job, ctx), or as (job) if no context is injected.
 
-    It hands on what the function returns, a coroutine as it is: one coroutine a call.
+    It passes on what the function returns. A coroutine is passed on as it is: one per call.
     """
     if parameters.rest is not None or any(map(_by_position_only, parameters.given.values())):
         return _by_position(function, parameters)
@@ -36,7 +36,7 @@ def _by_position_only(it: Parameter) -> bool:
 
 
 def _by_position(function: Callable[..., Any], parameters: Parameters) -> Callable[..., Any]:
-    """Return the same for a function with *args, or what can be given by position only."""
+    """Return the same for a function with *args or positional-only parameters."""
     order = tuple(wrapped_signature_of(function).parameters.values())
 
     def call(job: Job[Any], ctx: Context[Any] | None = None) -> Any:
@@ -52,7 +52,7 @@ def _by_position(function: Callable[..., Any], parameters: Parameters) -> Callab
 def _arranged(
     order: tuple[Parameter, ...], values: dict[str, Any], rest: str | None
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return values as they are given by position and by name; defaults fill what has to be."""
+    """Return the values by position and by name; defaults fill the gaps between positions."""
     args: list[Any] = []
     further = values.pop(rest, []) if rest is not None else []
     for it in order:

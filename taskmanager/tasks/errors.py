@@ -4,7 +4,7 @@ TaskManagerError                          (consumers.errors)
 ├── InvalidInput (ValueError)             (consumers.errors)
 │   ├── InvalidArguments (TypeError)      a task cannot be called like that
 │   └── InvalidPayload                    (taskmanager.errors)
-│       └── UnknownParameters             data names what the event's task does not take
+│       └── UnknownParameters             data has keys that are not parameters of the task
 └── NotIncluded                           a task belongs to no TaskManager yet
 """
 
@@ -20,7 +20,7 @@ from taskmanager.errors import InvalidPayload
 class InvalidArguments(InvalidInput, TypeError):
     """Raised when a task is emitted with arguments that its function does not take.
 
-    Nothing was sent.
+    `task` is the name of the task. It is a TypeError, as from a call. Nothing was sent.
     """
 
     def __init__(self, task: str, fault: str, form: str) -> None:
@@ -29,9 +29,10 @@ class InvalidArguments(InvalidInput, TypeError):
 
 
 class UnknownParameters(InvalidPayload):
-    """Raised when an event is emitted by name with data that its task does not take.
+    """Raised when an event is emitted by name, with data that its task does not take.
 
-    names are those of the data that are no parameters.
+    `names` are the keys of the data that are not parameters, `queue` and `event` name the task, and
+    `errors` has one entry per key in pydantic's format. Nothing was sent.
     """
 
     def __init__(
@@ -53,7 +54,11 @@ class UnknownParameters(InvalidPayload):
 
 
 class NotIncluded(TaskManagerError):
-    """Raised when a task is emitted that belongs to no TaskManager."""
+    """Raised when you emit a task that does not belong to a TaskManager yet.
+
+    `task` is its name. Include its Tasks with `tm.include(tasks)`, or name the app:
+    `Tasks(app=...)`.
+    """
 
     def __init__(self, task: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The part of a task manager with which tasks are declared."""
+"""The part of a task manager that declares tasks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from taskmanager.tasks.tasks import StubDecorator, TaskDecorator, Tasks
 
 
 class TaskFace(HandlerFace):
-    """Declares tasks, and includes those that were declared elsewhere.
+    """Declares tasks, and includes tasks that were declared elsewhere.
 
-    task_home is what its tasks have of it.
+    `task_home` is what its tasks need of it.
     """
 
     task_home: Home
@@ -21,7 +21,7 @@ class TaskFace(HandlerFace):
 
     @property
     def task(self) -> TaskDecorator:
-        """Make a task of a function: a worker calls it with the arguments of its emits.
+        """Turn a function into a task: you emit it like a call, and a worker makes the call.
 
             @tm.task
             async def greet(name: str, times: int = 1) -> str: ...
@@ -31,27 +31,31 @@ class TaskFace(HandlerFace):
 
             handle = await greet.emit("Ada", times=2)
 
-        Parameters that are annotated as Context or Job are filled by the worker. TaskOptions
-        says which options there are. Raises InvalidHandler for what a worker cannot call,
-        InvalidOption for a second function of one event, AlreadyStarted when the worker runs.
+        TaskOptions lists the options. A parameter annotated as Context or Job is filled by the
+        worker. A coroutine function becomes an AsyncTask, any other function a SyncTask.
+
+        Raises InvalidHandler if a worker could not call the function, InvalidOption if the event
+        already has another function, and AlreadyStarted while a worker runs.
         """
         return self._tasks.task
 
     @property
     def stub(self) -> StubDecorator:
-        """Make a task that runs elsewhere of its signature: it is emitted and cannot be called.
+        """Declare a task that runs elsewhere, by its signature. It can be emitted but not called.
 
-        @tm.stub(queue="gpu")
-        async def render(scene: str, *, frames: int) -> list[str]: ...
+            @tm.stub(queue="gpu")
+            async def render(scene: str, *, frames: int) -> list[str]: ...
 
-        event, queue and deduplicate are its options.
+        Its options are `event`, `queue` and `deduplicate`, as for `task`. It registers no handler.
         """
         return self._tasks.stub
 
     def include(self, *modules: str | ModuleType | Tasks) -> None:
-        """Name more modules with handlers, or give Tasks; see the argument include=.
+        """Add modules with handlers, by import path or as module objects, or Tasks themselves.
 
-        Of a module the Tasks in its variables are included when it is imported.
+        A module's Tasks are included when the module is imported, which happens when a worker
+        starts. Raises AlreadyStarted while a worker runs, and InvalidOption for Tasks of another
+        TaskManager.
         """
         for it in modules:
             if isinstance(it, Tasks):

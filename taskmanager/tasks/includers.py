@@ -1,7 +1,7 @@
-"""Find the task manager whose include= names a module that tasks are in.
+"""Find the task manager whose `include=` names the module of some tasks.
 
-A program that only emits imports the tasks' module itself: their manager has not done so,
-for it imports what it includes when its worker starts.
+A program that only emits imports the tasks' module itself. Its task manager has not done so, since
+it imports included modules only when its worker starts.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from taskmanager.tasks.task import Home
 
 
 class Includes(Protocol):
-    """What is looked at of a task manager."""
+    """What is read from a task manager."""
 
     task_home: Home
 
     @property
     def included(self) -> list[str]:
-        """The names of the modules that include names."""
+        """The names of the included modules."""
 
 
 _managers: WeakSet[Includes] = WeakSet()
 
 
 def remember(manager: Includes) -> None:
-    """Have a manager found as long as somebody has it."""
+    """Let a task manager be found for as long as it exists."""
     _managers.add(manager)
 
 
 def homes_of(tasks: object) -> list[Home]:
-    """Return what tasks have of each manager that names a module with them in a variable."""
+    """Return the homes of all task managers that include a module with these tasks."""
     return [
         it.task_home for it in list(_managers) if any(_has(name, tasks) for name in it.included)
     ]

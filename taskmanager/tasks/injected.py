@@ -1,4 +1,4 @@
-"""What stands for a context or a job until a worker injects it."""
+"""The placeholder for a context or job until a worker injects it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class Injected:
         return "injected"
 
 
-# The default of a parameter that is annotated as Context or Job: type checkers know by it that
-# emit need not give it. Typed as what every annotation takes.
 injected: Any = Injected()
+"""The default for a task's parameters that are annotated as Context or Job.
+
+It tells type checkers that an emit need not give them. A worker injects the real object; in a test,
+pass `Context.fake(...)` or `Job.fake(...)`.
+"""

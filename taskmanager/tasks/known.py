@@ -24,7 +24,7 @@ class KnownTask(KnownHandler):
     signature: TaskSignature
 
     def check(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload unless the JSON is what the task takes."""
+        """Raise InvalidPayload unless the JSON fits the parameters of the task."""
         self.signature.payload.check(queue, event, data)
 
     def _check_schedule(self, schedule: Schedule) -> None:
@@ -36,10 +36,10 @@ class KnownTask(KnownHandler):
             raise InvalidOption("the data of repeat", given, allowed) from error
 
     def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:
-        """Return what the engine calls; raises InvalidHandler where the function cannot be read."""
+        """Return what the engine calls; raises InvalidHandler if the function cannot be read."""
         signature = self.signature
         if self.schedule is not None:
-            # Not when it was registered: an annotation may have named what came later.
+            # Not at registration: an annotation may name something that is defined later.
             self._check_schedule(self.schedule)
         signature.check_result()
         return Handler(

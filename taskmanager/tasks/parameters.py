@@ -1,4 +1,4 @@
-"""Read how a task's function is called: what emit gives it, and what the worker injects."""
+"""Read how a task's function is called: what an emit gives it, and what the worker injects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from taskmanager.options.signatures import wrapped_signature_of
 from taskmanager.tasks.injected import Injected
 
 # An annotation that cannot be evaluated, because it is imported for type checkers only.
-# By its bare name, or the package's: an application may have a Job of its own in a module.
+# Bare or with our package's name: an application may have its own Job in a module.
 _INJECTED = re.compile(r"(?:taskmanager\.)?(?P<kind>Context|Job)(?:\[.*\])?", re.DOTALL)
 _UNREAD = "cannot be read ({}): import it outside `if TYPE_CHECKING`, and define it at module level"
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -33,10 +33,10 @@ _KINDS: dict[str, type] = {"Context": Context, "Job": Job}
 class Parameters:
     """The parameters of a task's function, in its order.
 
-    given are those that emit may give, by name, without *args and **kwargs, whose names
-    are in rest and more. hints has what each of them must be, *args and **kwargs each item.
-    contexts and jobs are the names that the worker fills, filled_by_position those of them
-    that a call could give by position.
+    `given` has the parameters that an emit may give, by name, without *args and **kwargs, whose
+    names are in `rest` and `more`. `hints` has the type of each; for *args and **kwargs, of each
+    item. `contexts` and `jobs` name the parameters that the worker fills, and `filled_by_position`
+    the ones among them that a call could give by position.
     """
 
     given: dict[str, Parameter]
@@ -49,12 +49,12 @@ class Parameters:
 
     @property
     def positional(self) -> tuple[str, ...]:
-        """The names of what may be given by position."""
+        """The names of the parameters that may be given by position."""
         return tuple(name for name, it in self.given.items() if it.kind in _POSITIONAL)
 
     @property
     def required(self) -> frozenset[str]:
-        """The names of what has no default."""
+        """The names of the parameters without a default."""
         return frozenset(name for name, it in self.given.items() if it.default is Parameter.empty)
 
     @property
@@ -65,9 +65,9 @@ class Parameters:
 
 
 def read_parameters(function: Callable[..., Any]) -> Parameters:
-    """Return the parameters of a function, whose annotations are evaluated now.
+    """Return the parameters of a function. Its annotations are evaluated now.
 
-    Raises InvalidHandler for an annotation that cannot be, and where nothing can be injected.
+    Raises InvalidHandler if one cannot be evaluated, or if something cannot be injected.
     """
     given: dict[str, Parameter] = {}
     contexts: list[str] = []
@@ -97,7 +97,7 @@ def form_of(function: Callable[..., Any]) -> str:
     try:
         return _form(function)
     except Exception:
-        # A default may have a text of its own, which may raise anything.
+        # The repr of a default may be the user's code, and may raise anything.
         return f"{_name(function)}(...)"
 
 
@@ -111,10 +111,9 @@ def _form(function: Callable[..., Any]) -> str:
 
 
 def refuse_unfit(function: object) -> Callable[..., Any]:
-    """Return a function that can be a task, as far as its annotations do not matter.
+    """Return a function that can be a task, as far as can be told without its annotations.
 
-    Raises InvalidHandler for a class, a generator, a method in a class body, and what is
-    not callable.
+    Raises InvalidHandler for classes, generators, methods in a class body, and non-callables.
     """
     if isinstance(function, EmitsItself):
         raise _unfit(function, "it is a task already: give its .function")
@@ -134,7 +133,7 @@ def refuse_unfit(function: object) -> Callable[..., Any]:
 
 
 def default_event(function: Callable[..., Any]) -> str:
-    """Return the name of a function as its event; raises InvalidHandler where it has no fit one."""
+    """Return the event named after a function; raises InvalidHandler if its name is not allowed."""
     name = getattr(function, "__name__", "")
     if isinstance(function, partial) or not name or name == "<lambda>":
         raise _unfit(function, 'it has no name: say its event, @tm.task(event="...")')
@@ -144,12 +143,12 @@ def default_event(function: Callable[..., Any]) -> str:
 
 
 def unfit_parameter(function: Callable[..., Any], name: str, why: str) -> InvalidHandler:
-    """Return the error of a parameter that emit cannot give."""
+    """Return the error for a parameter that an emit cannot give."""
     return _unfit(function, f"its parameter {name!r} {why}")
 
 
 def unreadable_result(function: Callable[..., Any], error: Exception) -> InvalidHandler:
-    """Return the error of a return annotation that cannot be read."""
+    """Return the error for a return annotation that cannot be read."""
     text = text_of(wrapped_signature_of(function).return_annotation)
     return _unfit(function, f"the annotation {text!r} of what it returns {_UNREAD.format(error)}")
 
@@ -161,7 +160,7 @@ def _unfit(function: object, reason: str) -> InvalidHandler:
 
 
 def _injection(function: Callable[..., Any], it: Parameter) -> type | None:
-    """Return Context or Job for what the worker fills, None for what emit gives."""
+    """Return Context or Job for a parameter that the worker fills, None for the others."""
     kind = _kind(function, it)
     if kind is None and isinstance(it.default, Injected):
         raise unfit_parameter(
@@ -185,7 +184,7 @@ def _kind(function: Callable[..., Any], it: Parameter) -> type | None:
 
 
 def _origin(wanted: Any) -> Any:
-    """Return the class behind an annotation: behind its arguments, an alias, and Annotated."""
+    """Return the class behind an annotation, without type arguments, aliases and Annotated."""
     while True:
         origin = typing.get_origin(wanted) or wanted
         if origin is typing.Annotated:
@@ -227,7 +226,7 @@ def _unquoted(it: Parameter) -> Parameter:
 
 
 class _Text:
-    """What inspect shows as it is."""
+    """Text that inspect shows unchanged."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""What the data of a task must be: an object with its function's parameters, and no more."""
+"""The payload type of a task: an object with the parameters of its function, and no other keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("taskmanager.handlers")
 
 _UNKNOWN = "extra_forbidden"
-# Whoever emits has chosen the names: nobody reads more lines.
+# The names come from producers, and nobody reads more lines than this.
 _MOST_WARNED = 20
 
 
@@ -32,7 +32,7 @@ class _Taken(ValueError):
 
 
 class TaskPayload:
-    """The data of one task; it is an object made of the parameters' names and types."""
+    """The payload type of one task, built from the names and types of its parameters."""
 
     def __init__(self, function: Callable[..., Any], parameters: Parameters) -> None:
         self._parameters = parameters
@@ -40,15 +40,15 @@ class TaskPayload:
             self._validator = _validator_of(parameters)
             self._more = _adapter_of_more(parameters)
         except Exception as error:
-            # pydantic has errors of its own for some types, and types may raise anything.
+            # pydantic raises several kinds of errors for types, and types may raise anything.
             raise _culprit(function, parameters, error) from error
         self._warned: set[str] = set()
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Return the arguments in JSON, as the function takes them.
 
-        Raises pydantic's ValidationError, and ValueError for a key of **kwargs that is the
-        name of a parameter.
+        Raises pydantic's ValidationError, and ValueError for a key of **kwargs that is the name of
+        a parameter.
         """
         read: dict[str, Any] = read_again(self._validator, data)
         return read if self._more is None else self._with_more(read, self._more)
@@ -65,7 +65,7 @@ class TaskPayload:
             raise newer from None
 
     def check(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload unless the JSON is what the task takes."""
+        """Raise InvalidPayload unless the JSON fits the parameters of the task."""
         try:
             self.decode(data)
         except ValidationError as error:
@@ -98,7 +98,7 @@ class TaskPayload:
 
 
 def _unknown(error: ValidationError) -> list[str]:
-    """Return the names at the top of the data that are no parameters."""
+    """Return the top-level names of the data that are not parameters."""
     return [
         str(fault["loc"][0])
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
@@ -107,19 +107,19 @@ def _unknown(error: ValidationError) -> list[str]:
 
 
 def _validator_of(parameters: Parameters) -> Any:
-    # Imported here: who emits nothing and runs nothing does not wait for all of pydantic.
+    # Imported here: a process that emits and runs no tasks need not wait for pydantic.
     from pydantic import TypeAdapter
 
-    # Not a model, in which a parameter could not be called json or model_config.
+    # Not a model: in a model, a parameter could not be called json or model_config.
     typed_dict: Any = typing_extensions.TypedDict
     schema: Any = TypeAdapter(typed_dict("data", _fields(parameters))).core_schema
     return SchemaValidator(_at_the_top(schema, "forbid" if parameters.more is None else "allow"))
 
 
 def _at_the_top(schema: Mapping[str, Any], extra: str) -> Any:
-    """Return a schema that says of its own object, and of none within, what further keys are.
+    """Return a schema that decides about extra keys of its own object only.
 
-    As a configuration it would hold for dataclasses and TypedDicts within as well.
+    As a configuration, the rule would apply to nested dataclasses and TypedDicts as well.
     """
     if schema["type"] == "definitions":
         return {**schema, "schema": _at_the_top(schema["schema"], extra)}

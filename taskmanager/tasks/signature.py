@@ -1,4 +1,4 @@
-"""A task's function, read when it is first needed: its annotations may name what comes later."""
+"""A task's function, read when first needed, since annotations may name what is defined later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskSignature:
         self._name = name
 
     def check_result(self) -> None:
-        """Raise InvalidHandler when the return annotation cannot be read."""
+        """Raise InvalidHandler if the return annotation cannot be read."""
         try:
             self.read_result.check_readable()
         except Exception as error:
@@ -35,21 +35,21 @@ class TaskSignature:
 
     @cached_property
     def parameters(self) -> Parameters:
-        """The parameters; raises InvalidHandler where an annotation cannot be read."""
+        """The parameters; raises InvalidHandler if an annotation cannot be read."""
         return read_parameters(self.function)
 
     @cached_property
     def payload(self) -> TaskPayload:
-        """What the data must be; raises InvalidHandler for a type without a JSON form."""
+        """The payload type; raises InvalidHandler for a parameter type without a JSON form."""
         return TaskPayload(self.function, self.parameters)
 
     @cached_property
     def call(self) -> Callable[..., Any]:
-        """What the engine calls as (job, ctx), or as (job) where no context is injected."""
+        """What the engine calls as (job, ctx), or as (job) if no context is injected."""
         return caller(self.function, self.parameters)
 
     @cached_property
     def bind(self) -> Callable[[tuple[Any, ...], Mapping[str, Any]], dict[str, Any]]:
-        """Turns the arguments of an emit into data; raises InvalidArguments."""
+        """The function that turns arguments of an emit into data; it raises InvalidArguments."""
         form = lambda: form_of(self.function)  # noqa: E731 - shown in errors only
         return Binder(self.parameters, task=self._name, form=form).bind

@@ -1,4 +1,4 @@
-"""A task: a function that is emitted by a call that looks like its own."""
+"""A task: a function that you emit with a call that looks like its own."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from taskmanager.tasks.signature import TaskSignature
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What says by itself which emits are one job.
+# Options that decide which emits are one job.
 _OWN_IDENTITY = frozenset({"id", "idempotency_key", "repeat", *DEBOUNCE_OPTIONS})
 
 
 class Home(NamedTuple):
-    """What a task needs of the task manager that it belongs to."""
+    """What a task needs from its task manager."""
 
     emitter: Emitter
     jobs: Jobs
@@ -39,21 +39,25 @@ class Home(NamedTuple):
 
 
 class Call(Prepared, Generic[R]):
-    """A call of a task that is not emitted yet; what bind returns, and emit_many takes."""
+    """A call of a task that is not emitted yet: what `bind` returns and `emit_many` takes."""
 
     __slots__ = ()
 
 
 class Task(EmitsItself, Generic[P, R]):
-    """What may be emitted with a function's own arguments; of a stub it is all there is.
+    """A function that can be emitted with its own arguments; `@tm.task` makes one.
 
-    Each emit is a job of its own: deduplicate=True makes equal arguments one live job.
-    Its name, docstring and signature are the function's.
+    Each emit is a separate job, even with equal arguments; `deduplicate=True` makes equal arguments
+    one live job. Name, docstring and signature are the function's.
 
-    event        the event that its jobs have
-    queue        the queue that they go to
-    function     the plain function
-    deduplicate  whether equal arguments are one live job
+    A plain Task is a stub (see `tm.stub`): it can be emitted but not called. AsyncTask and SyncTask
+    can be called, too.
+
+    - `event`: the event of its jobs.
+    - `queue`: the queue they go to.
+    - `function`: the undecorated function.
+    - `deduplicate`: whether equal arguments are one live job.
+    - `signature`: how the arguments are checked; for internal use.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Task(EmitsItself, Generic[P, R]):
         debounce: DebounceManager | None = None,
     ) -> None:
         update_wrapper(self, function, updated=())  # type: ignore[arg-type]
-        # A partial or an object has no name of its own.
+        # A partial or an object has no __name__.
         self.__name__ = getattr(function, "__name__", event)
         self.function = function
         self.event = event
@@ -81,14 +85,16 @@ class Task(EmitsItself, Generic[P, R]):
         self._way = Way(_Checks(self.signature, debounce), self.signature.read_result)
 
     def emit(self, /, *args: P.args, **kwargs: P.kwargs) -> Emission[R]:
-        """Emit a job that calls the function with these arguments; await its JobHandle.
+        """Emit a job that calls the function with these arguments. Await it to get the JobHandle.
 
             handle = await greet.emit("Ada", times=2)
 
-        The arguments are checked as a call of the function would be, and their types as the
-        worker does. In a handler it counts as ctx.emit. Raises what TaskManager.emit raises,
-        InvalidArguments, and NotIncluded. To repeat it after RedisUnavailable may give a
-        second job: where that matters, give options(id=...) or options(idempotency_key=...).
+        The arguments are checked like a call, and then against the annotated types, before anything
+        is sent. In a handler it works like `ctx.emit`.
+
+        Raises InvalidArguments (a TypeError), InvalidPayload, NotIncluded, and what
+        TaskManager.emit raises. Repeating an emit after RedisUnavailable may add a second job. To
+        prevent that, use `options(id=...)` or `options(idempotency_key=...)`.
         """
         return self._at_home.emitter.emit(
             self.event,
@@ -98,7 +104,10 @@ class Task(EmitsItself, Generic[P, R]):
         )
 
     def emit_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> SyncJobHandle[R]:
-        """Emit from a thread without an event loop; return when Redis has the job."""
+        """Emit from a thread without an event loop, and return once Redis has the job.
+
+        On a running event loop it raises LoopIsRunning.
+        """
         return self._at_home.emitter.emit_sync(
             self.event,
             self._arguments(args, kwargs),
@@ -107,7 +116,7 @@ class Task(EmitsItself, Generic[P, R]):
         )
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """Return the call without emitting it, for emit_many; raises InvalidArguments."""
+        """Return the call without emitting it, for emit_many. Raises InvalidArguments."""
         arguments = self._arguments(args, kwargs)
         return Call(
             self.event,
@@ -118,23 +127,27 @@ class Task(EmitsItself, Generic[P, R]):
         )
 
     async def emit_many(self, calls: Iterable[Call[R]]) -> list[JobHandle[R]]:
-        """Emit many calls, of this task or others of its TaskManager; see its emit_many.
+        """Emit many calls, of this task or others of its TaskManager; return handles in order.
 
-        await greet.emit_many(greet.bind(name) for name in names)
+            await greet.emit_many(greet.bind(name) for name in names)
+
+        Raises what TaskManager.emit_many raises.
         """
         return await self._at_home.emitter.emit_many(_calls(calls))
 
     def emit_many_sync(self, calls: Iterable[Call[R]]) -> list[SyncJobHandle[R]]:
-        """Emit many calls from a thread without an event loop."""
+        """Emit many calls from a thread without an event loop; return once Redis has all."""
         return self._at_home.emitter.emit_many_sync(_calls(calls))
 
     def options(self, **options: Unpack[CallOptions]) -> Task[P, R]:
-        """Return a task that is emitted with these options; it may be kept, and calls merge.
+        """Return a copy of the task that emits with these options.
 
-        await greet.options(delay=60, priority=5).emit("Ada")
+            await greet.options(delay=60, priority=5).emit("Ada")
 
-        CallOptions says which there are. on_success=True emits it in a handler together
-        with the completion of that job.
+        CallOptions lists them. You may keep the copy, and further calls of `options` add to it. In
+        a handler, `on_success=True` adds the job in the step that completes the handler's own job.
+
+        Raises UnknownOption here, and InvalidOption for a bad value here or at the emit.
         """
         _refuse_unknown(self.__name__, options)
         made = copy.copy(self)
@@ -144,14 +157,14 @@ class Task(EmitsItself, Generic[P, R]):
         if (queue := made._options.pop("queue", None)) is not None:
             made.queue = check_name("queue", queue)
             if not self._is_stub:
-                # A queue that is misspelt has no worker that runs it.
+                # Checked at the emit, since no worker would read a misspelt queue.
                 made._way = Way(
                     _Checks(self.signature, self._debounce, self._say_unhandled), self._way.read
                 )
         return made
 
     def handle(self, id: str) -> JobHandle[R]:
-        """Return a handle of a job of this task by its id, whose result is of its type."""
+        """Return a handle for a job of this task by its id. Its result has the return type."""
         return JobHandle(id, self.queue, None, jobs=self._at_home.jobs, read=self._way.read)
 
     @property
@@ -180,7 +193,7 @@ class Task(EmitsItself, Generic[P, R]):
             self._options.get(name) is not None for name in self._options if name in _OWN_IDENTITY
         )
 
-    # Type checkers are to refuse a call of a stub.
+    # Hidden from type checkers, so that they report a call of a stub.
     if not TYPE_CHECKING:
 
         def __call__(self, *args: object, **kwargs: object) -> NoReturn:
@@ -194,27 +207,27 @@ class Task(EmitsItself, Generic[P, R]):
 
 
 class AsyncTask(Task[P, R]):
-    """A task of a coroutine function; called, it is that function."""
+    """A task made from a coroutine function. Calling it calls that function."""
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the plain function: nothing is checked, injected or emitted."""
+        """Call the plain function. Nothing is checked, injected or emitted."""
         returned: R = await self.function(*args, **kwargs)
         return returned
 
 
 class SyncTask(Task[P, R]):
-    """A task of a plain function, which runs in a thread of the worker; called, it is that."""
+    """A task made from a plain function, which runs in a thread. Calling it calls that function."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the plain function: nothing is checked, injected or emitted."""
+        """Call the plain function. Nothing is checked, injected or emitted."""
         returned: R = self.function(*args, **kwargs)
         return returned
 
 
 class _Checks:
-    """What is known of a task wherever it is emitted, registered there or not.
+    """What is known about a task wherever it is emitted, registered there or not.
 
-    on_emit is called with queue and event of each emit that is checked.
+    `on_emit` is called with queue and event of each emit that passes the check.
     """
 
     def __init__(
@@ -228,17 +241,17 @@ class _Checks:
         self._on_emit = on_emit
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
-        """Return nothing: a task is emitted by itself."""
+        """Return nothing, since tasks are not emitted through tm.emit."""
         return []
 
     def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload when the data is not what the function takes."""
+        """Raise InvalidPayload if the data does not fit the parameters."""
         self._signature.payload.check(queue, event, data)
         if self._on_emit is not None:
             self._on_emit(queue, event)
 
     def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how its emits are debounced; None when they are not."""
+        """Return how its emits are debounced, or None."""
         return self._debounce
 
 

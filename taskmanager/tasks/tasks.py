@@ -1,4 +1,4 @@
-"""Declare tasks: with a TaskManager at hand, or before there is one."""
+"""Declare tasks, with a TaskManager or before there is one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ R = TypeVar("R")
 
 
 class TaskOptions(HandlerOptions, total=False):
-    """What @tm.task takes: HandlerOptions, and these; all may be left out.
+    """The options of `@tm.task`. All may be left out.
 
-    event        the event that its jobs have; the function's name, behind the prefix of Tasks
-    queue        the queue that they go to; that of Tasks, "default"
-    deduplicate  True: equal arguments are one live job; each emit is a job of its own
+    It takes the options of HandlerOptions, and three more:
+
+    - `event`: the event of its jobs. Default: the function's name, after the prefix of its Tasks.
+    - `queue`: the queue of its jobs. Default: the queue of its Tasks, else "default".
+    - `deduplicate`: True makes equal arguments one live job. Default: False, each emit is a job.
     """
 
     event: str
@@ -39,7 +41,7 @@ class TaskOptions(HandlerOptions, total=False):
 
 
 class Declares(Protocol):
-    """A decorator that makes a task of a function."""
+    """A decorator that turns a function into a task."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -50,7 +52,7 @@ class Declares(Protocol):
 
 
 class TaskDecorator(Declares, Protocol):
-    """The type of tm.task: the decorator, and what makes one with options."""
+    """The type of tm.task: a decorator, or a call with options that returns one."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -63,7 +65,7 @@ class TaskDecorator(Declares, Protocol):
 
 
 class DeclaresStub(Protocol):
-    """A decorator that makes a stub of a function."""
+    """A decorator that turns a function into a stub."""
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
@@ -72,7 +74,7 @@ class DeclaresStub(Protocol):
 
 
 class StubDecorator(DeclaresStub, Protocol):
-    """The type of tm.stub: the decorator, and what makes one with options."""
+    """The type of tm.stub: a decorator, or a call with options that returns one."""
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
@@ -85,7 +87,7 @@ class StubDecorator(DeclaresStub, Protocol):
 
 
 class Tasks:
-    """Tasks without a TaskManager at hand: declared here, and included by one.
+    """Tasks declared where no TaskManager is at hand. A TaskManager includes them later.
 
         tasks = Tasks(queue="mail", prefix="mail.")
 
@@ -94,9 +96,10 @@ class Tasks:
 
         tm.include(tasks)            # or include=["shop.tasks"], the module that has them
 
-    queue is where their jobs go, prefix what their events begin with. app names the
-    TaskManager that they belong to, as "module:attribute": it is imported at the first
-    emit of a process that has not included them.
+    - `queue`: the queue of their jobs. Default: "default".
+    - `prefix`: what their events begin with.
+    - `app`: their TaskManager as "module:attribute". It is imported at the first emit in a process
+      that has not included the tasks yet.
     """
 
     def __init__(
@@ -111,27 +114,27 @@ class Tasks:
 
     @property
     def task(self) -> TaskDecorator:
-        """Make a task of a function; as a decorator, bare or with TaskOptions.
+        """Turn a function into a task; as a plain decorator, or with TaskOptions.
 
-        Raises InvalidHandler for what cannot be called by a worker, InvalidOption for a second
-        function of one event, and AlreadyStarted when the worker runs.
+        Raises InvalidHandler if a worker could not call the function, InvalidOption if the event
+        already has another function, and AlreadyStarted while a worker runs.
         """
         return self._task
 
     @property
     def stub(self) -> StubDecorator:
-        """Make a task that runs elsewhere of a signature; it registers nothing here."""
+        """Declare a task that runs elsewhere, by its signature. It registers no handler."""
         return self._stub
 
     @property
     def home(self) -> Home | None:
-        """What they have of the TaskManager that included them; None before that."""
+        """What connects them to the TaskManager that included them; None before that."""
         return self._home
 
     def join(self, home: Home, *, register: bool = True) -> None:
-        """Belong to a task manager, which runs them unless its worker runs already.
+        """Attach them to a task manager. It also runs them, unless its worker runs already.
 
-        Raises InvalidOption when they belong to another one.
+        Raises InvalidOption if they belong to another one.
         """
         with self._lock:
             if self._home is not None and self._home != home:
@@ -208,7 +211,7 @@ class Tasks:
 
 
 def _home_of(app: str) -> Home:
-    """Return what tasks have of the TaskManager at "module:attribute"."""
+    """Return the task home of the TaskManager at "module:attribute"."""
     module, _, path = app.partition(":")
     if not module or not path:
         raise InvalidOption("app", app, 'name it as "module:attribute", like "shop.app:tm"')
