@@ -1,29 +1,29 @@
 """The errors that the facade raises on purpose.
 
-Those of results are in handles/errors.py, and EmitManyError, which has handles, in emit/.
+Errors of results are in handles/errors.py. EmitManyError, which needs handles, is in emit/.
 
-TaskManagerError                    (consumers.errors)
-├── InvalidInput (ValueError)
-│   ├── InvalidOption               an option's value is not allowed
-│   ├── ConflictingOptions          one option was given twice and differs
-│   ├── InvalidHandler              the function cannot be a handler
-│   └── InvalidPayload              the data is not what the event's handler takes
-├── NotConfigured                   no Redis was given
-├── NoEventLoop                     emit was called where no event loop runs
-├── NotConfirmedYet                 an emission's handle was asked for before it was awaited
-├── LoopHasEnded                    the event loop that a thread waited for has ended
-├── LoopIsRunning                   emit_sync was called where one runs
-├── NotInHandler                    on_success was asked for outside a handler of this manager
-├── OwnJob                          a handler emitted the job that it is running
-├── AlreadyStarted                  a handler or setting comes while the worker runs
-├── OtherLoop                       the worker was started on another event loop
-├── WorkerBroken                    the worker stopped by itself, its process cannot go on
-├── NoHandlers                      run was called without a handler registered
-├── NotReplayable                   there is no such dead letter, or it is no job
-├── ScheduleRefused                 a schedule cannot be put in force
-├── NoSuchSchedule                  there is no schedule of that name
-├── AlreadyInitializedError         init was called again with other options
-└── EmbeddedError                   the embedded server cannot be started
+    TaskManagerError                    (consumers.errors)
+    ├── InvalidInput (ValueError)
+    │   ├── InvalidOption               the value of an option is not allowed
+    │   ├── ConflictingOptions          two options contradict each other
+    │   ├── InvalidHandler              the function cannot be a handler
+    │   └── InvalidPayload              the data does not fit the event's handler
+    ├── NotConfigured                   no Redis was given
+    ├── NoEventLoop                     emit was called where no event loop runs
+    ├── NotConfirmedYet                 the handle of an emission was read before awaiting it
+    ├── LoopHasEnded                    the event loop that a thread waited for has ended
+    ├── LoopIsRunning                   a blocking call was made on a running event loop
+    ├── NotInHandler                    on_success=True outside a handler of this manager
+    ├── OwnJob                          a handler emitted the id of its own job
+    ├── AlreadyStarted                  something was registered or set while the worker runs
+    ├── OtherLoop                       the worker belongs to another event loop
+    ├── WorkerBroken                    the worker stopped, its process cannot continue
+    ├── NoHandlers                      run was called without any handler
+    ├── NotReplayable                   there is no such dead letter, or it never was a job
+    ├── ScheduleRefused                 the schedule cannot be put in force
+    ├── NoSuchSchedule                  there is no schedule of that name
+    ├── AlreadyInitializedError         init was called again with other arguments
+    └── EmbeddedError                   the embedded server cannot be started
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 
 class InvalidOption(InvalidInput):
-    """Raised when an option or a setting, name, was given a value that is not allowed, given."""
+    """Raised when the value of an option or setting is not allowed. Nothing was sent.
+
+    `name` is the option, `given` the value. The message explains what is allowed.
+    """
 
     def __init__(self, name: str, given: object, allowed: str) -> None:
         super().__init__(f"{name} {given!r} is not allowed: {allowed}")
@@ -47,16 +50,17 @@ class InvalidOption(InvalidInput):
 
 
 class ConflictingOptions(InvalidInput):
-    """Raised when one option was given under two names, or in two places, and differs."""
+    """Raised when two options contradict each other, or one option is given twice and differs."""
 
     def __init__(self, first: str, second: str, where: str) -> None:
         super().__init__(f"{first} and {second} of {where} cannot be combined: give one of them")
 
 
 class InvalidHandler(InvalidInput):
-    """Raised when a function cannot be called as handler(job, ctx) or handler(job).
+    """Raised when a function cannot be called as `handler(job, ctx)` or `handler(job)`.
 
-    The same for middleware, (job, ctx, call_next), and callbacks of dead letters.
+    Also raised for middleware that does not take `(job, ctx, call_next)`, for `on_dead` callbacks,
+    and for functions that cannot be tasks. `handler` is the function.
     """
 
     def __init__(
@@ -75,9 +79,10 @@ class InvalidHandler(InvalidInput):
 
 
 class InvalidPayload(InvalidInput):
-    """Raised when data is emitted that the handler of its event would refuse; nothing was sent.
+    """Raised by an emit whose data the event's handler would refuse. Nothing was sent.
 
-    event and queue name the handler; errors are pydantic's, one a fault: loc, msg, type, input.
+    `event` and `queue` name the handler. `errors` is pydantic's list of faults: dicts with loc,
+    msg, type and input.
     """
 
     def __init__(self, queue: str, event: str, error: ValidationError) -> None:
@@ -91,7 +96,7 @@ class InvalidPayload(InvalidInput):
 
 
 class NotConfigured(TaskManagerError):
-    """Raised at the first use when nobody said where Redis is."""
+    """Raised at the first use of a task manager that was not given a Redis."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -101,14 +106,17 @@ class NotConfigured(TaskManagerError):
 
 
 class NoEventLoop(TaskManagerError, RuntimeError):
-    """Raised when emit is called in a thread where no event loop runs; nothing was sent."""
+    """Raised when emit is called in a thread without a running event loop. Nothing was sent."""
 
     def __init__(self) -> None:
         super().__init__("emit needs a running event loop and there is none: call emit_sync(...)")
 
 
 class NotConfirmedYet(TaskManagerError):
-    """Raised when the handle of an emission, of job_id, is asked for before Redis has answered."""
+    """Raised when the handle of an emission is read before Redis has answered.
+
+    `job_id` is its job. Await the emission first.
+    """
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id!r} is not confirmed yet: await the emission first")
@@ -116,7 +124,7 @@ class NotConfirmedYet(TaskManagerError):
 
 
 class LoopHasEnded(TaskManagerError):
-    """Raised in a thread whose event loop ended while it waited; the outcome is unknown."""
+    """Raised in a thread that waited for an event loop which has ended. The outcome is unknown."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -126,16 +134,16 @@ class LoopHasEnded(TaskManagerError):
 
 
 class LoopIsRunning(TaskManagerError, RuntimeError):
-    """Raised when a blocking call would block the event loop it is made on; nothing was sent."""
+    """Raised when a blocking call is made on a running event loop. Nothing was sent."""
 
     def __init__(self, name: str, instead: str) -> None:
         super().__init__(f"{name} would block the running event loop: call {instead}")
 
 
 class NotInHandler(TaskManagerError, RuntimeError):
-    """Raised when on_success=True is given where no job is running; nothing was sent.
+    """Raised when `on_success=True` is given outside a handler of this task manager.
 
-    elsewhere: a job is running, but it is one of another TaskManager.
+    Nothing was sent.
     """
 
     def __init__(self, *, elsewhere: bool = False) -> None:
@@ -152,9 +160,9 @@ class NotInHandler(TaskManagerError, RuntimeError):
 
 
 class OwnJob(TaskManagerError):
-    """Raised when a handler emits the id that it is running, job_id; nothing was sent.
+    """Raised when a handler emits the id of the job that it is running. Nothing was sent.
 
-    The id is live, so the emit would find it and add nothing.
+    `job_id` is that id. It is live, so the emit would add nothing.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -167,7 +175,7 @@ class OwnJob(TaskManagerError):
 
 
 class AlreadyStarted(TaskManagerError):
-    """Raised when a handler is registered, or a setting changed, while the worker runs."""
+    """Raised when a handler is registered, or a setting changed, while a worker runs."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -176,7 +184,7 @@ class AlreadyStarted(TaskManagerError):
 
 
 class OtherLoop(TaskManagerError, RuntimeError):
-    """Raised when a worker that runs on one event loop is started or stopped on another."""
+    """Raised when a worker is started or stopped on another event loop than its own."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -185,7 +193,10 @@ class OtherLoop(TaskManagerError, RuntimeError):
 
 
 class WorkerBroken(TaskManagerError):
-    """Raised by run when the worker stopped by itself because its process cannot go on; see why."""
+    """Raised by `run` when the worker stopped because its process cannot continue.
+
+    `why` is the reason, for example too many handler threads that outlived their timeout.
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the worker stopped: {why}; its jobs are handed back, start it anew")
@@ -193,9 +204,9 @@ class WorkerBroken(TaskManagerError):
 
 
 class NoHandlers(TaskManagerError):
-    """Raised when a worker is to run and no handler is registered.
+    """Raised by `run` when no handler is registered.
 
-    included names the modules that were imported for handlers.
+    `included` has the names of the modules that were imported to find handlers.
     """
 
     def __init__(self, included: Sequence[str] = ()) -> None:
@@ -208,9 +219,9 @@ class NoHandlers(TaskManagerError):
 
 
 class NotReplayable(TaskManagerError):
-    """Raised when a dead letter is to be replayed that is not there, or that is no job.
+    """Raised when the dead letter to replay does not exist, or never was a job.
 
-    job_id and queue say which.
+    `job_id` and `queue` are what was asked for.
     """
 
     def __init__(self, job_id: str, queue: str, reason: str) -> None:
@@ -220,9 +231,9 @@ class NotReplayable(TaskManagerError):
 
 
 class ScheduleRefused(TaskManagerError):
-    """Raised when a schedule is not put in force, or cannot be by this version.
+    """Raised when a schedule cannot be put in force, or this version cannot read it.
 
-    name and queue say which, reason why.
+    `name` and `queue` are the schedule, `reason` is why.
     """
 
     def __init__(self, name: str, queue: str, reason: str) -> None:
@@ -233,7 +244,10 @@ class ScheduleRefused(TaskManagerError):
 
 
 class NoSuchSchedule(TaskManagerError):
-    """Raised when the job of a schedule is to be emitted and the queue has none of that name."""
+    """Raised when you run the job of a schedule that does not exist.
+
+    `name` and `queue` are what was asked for.
+    """
 
     def __init__(self, name: str, queue: str) -> None:
         super().__init__(
@@ -244,7 +258,7 @@ class NoSuchSchedule(TaskManagerError):
 
 
 class AlreadyInitializedError(TaskManagerError):
-    """Raised when TaskManager.init is called again with other options."""
+    """Raised when TaskManager.init is called again with other arguments."""
 
     def __init__(self, differing: Iterable[str]) -> None:
         super().__init__(
@@ -255,7 +269,7 @@ class AlreadyInitializedError(TaskManagerError):
 
 
 class EmbeddedError(TaskManagerError):
-    """Raised when the embedded server cannot be started; the message says what to do."""
+    """Raised when the embedded server cannot be started. The message explains what to do."""
 
 
 def _plain(name: str) -> str:
@@ -264,7 +278,7 @@ def _plain(name: str) -> str:
 
 
 def faults_in(error: ValidationError) -> str:
-    """Return pydantic's first five faults in a line, without the values that have them."""
+    """Return pydantic's first five faults in one line, without the values that caused them."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)[:5]
     return "; ".join(f"{_where(fault['loc'])}{fault['msg']}" for fault in faults)
 

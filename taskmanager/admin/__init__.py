@@ -1,1 +1,1 @@
-"""What is asked of and done to jobs, queues, dead letters and schedules."""
+"""Read and change jobs, queues, dead letters and schedules."""

@@ -1,4 +1,4 @@
-"""``tm.dlq``: list, replay and purge dead letters."""
+"""List, replay and purge dead letters: `tm.dlq`."""
 
 from __future__ import annotations
 
@@ -24,25 +24,30 @@ from taskmanager.handles.handle import JobHandle
 from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.checks import delay_ms, whole_number
 
-# Letters hold payloads of up to 256 KiB.
+# Dead letters hold payloads of up to 256 KiB.
 _PAGE = 100
-# Told of what has been done so far and of how much there is.
+# Called with how many are done so far, and how many there are.
 ProgressCallback = Callable[[int, int], object]
-# The class has a method of the name.
+# Named here, because the class has a method called list.
 Letters: TypeAlias = list[DeadLetter]
 
 
 class ReplayedAll(NamedTuple):
-    """What a replay_all came to; kept are the letters that stayed: live ids, foreign entries."""
+    """What replay_all achieved.
+
+    - `replayed`: how many jobs run again.
+    - `kept`: how many dead letters stayed, because their id is live or they never were jobs.
+    """
 
     replayed: int
     kept: int
 
 
 class DeadLetterQueue:
-    """The dead letters of all queues.
+    """The dead letters of all queues, reached as `tm.dlq`.
 
-    Its methods raise RedisUnavailable when Redis does not answer.
+    A dead letter is a job that was given up: it failed and has no retries left, or it could not be
+    run. Its methods raise RedisUnavailable if Redis does not answer.
     """
 
     def __init__(self, clients: Clients, jobs: Jobs, queues: Queues) -> None:
@@ -51,23 +56,24 @@ class DeadLetterQueue:
         self._queues = queues
 
     async def list(self, queue: str = DEFAULT_QUEUE, limit: int = 100) -> Letters:
-        """Return at most limit letters, newest first."""
+        """Return up to `limit` dead letters of a queue, newest first."""
         whole_number("limit", limit, lowest=1)
         with self._answering():
             return await self._letters(queue).newest(limit)
 
     async def get(self, id: str, queue: str = DEFAULT_QUEUE) -> DeadLetter | None:
-        """Return the latest letter of a job; None when there is none."""
+        """Return the latest dead letter of a job id, or None."""
         with self._answering():
             return await self._letters(queue).get(check_job_id(id))
 
     async def replay(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
-        """Bring a letter back as a job with a new run and its whole retry budget.
+        """Run a dead job again, with all its retries, and return its handle.
 
-        The letter goes in the same step. While the id is live nothing is done:
-        created is False, and the handle is the live job's. So a repeated replay
-        adds nothing. Raises NotReplayable when there is no letter, or when it
-        is an entry that was no job.
+        The dead letter is removed in the same step. If the id is live, nothing happens: the handle
+        has `created=False` and refers to the live job. So repeating a replay adds nothing.
+
+        Raises NotReplayable if there is no dead letter of the id, or if it never was a job. Raises
+        TooManyLanes if its queue has no room for its priority and partition.
         """
         word = (await self._replay(queue, [check_job_id(id)]))[0]
         if word[0] not in "+=":
@@ -81,10 +87,13 @@ class DeadLetterQueue:
         rate: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> ReplayedAll:
-        """Bring back every letter that there is now, oldest first, at most rate a second.
+        """Run every dead job of a queue again, oldest first.
 
-        progress(done, total) is called after each step. Letters of jobs that die
-        again meanwhile stay. It may be cancelled, and called again, at any time.
+        - `rate`: at most this many per second; None is as fast as possible.
+        - `progress`: called as `progress(done, total)` after each step.
+
+        It covers the dead letters that exist now; jobs that die again during the replay stay dead.
+        You may cancel it and call it again at any time.
         """
         _check_rate(rate)
         total = (await self._queues.stats(queue)).dead
@@ -103,7 +112,10 @@ class DeadLetterQueue:
     async def purge(
         self, queue: str = DEFAULT_QUEUE, *, older_than: float | timedelta = 0.0
     ) -> int:
-        """Delete the letters older than some seconds, all by default; return how many."""
+        """Delete the dead letters of a queue, and return how many.
+
+        `older_than` (seconds or a timedelta) limits it to older ones; by default, all are deleted.
+        """
         age_ms = delay_ms("older_than", older_than)
         with self._answering():
             return await self._letters(queue).purge(age_ms / 1000)
@@ -116,7 +128,7 @@ class DeadLetterQueue:
         return await client.letters(queue).replay(ids, patience=client.patience)
 
     async def _pages(self, queue: str) -> AsyncIterator[Letters]:
-        """Yield the letters that there are now, some at a time, oldest first."""
+        """Yield the dead letters that exist now, some at a time, oldest first."""
         newest = await self.list(queue, 1)
         after = "-"
         while newest:
@@ -133,7 +145,7 @@ class DeadLetterQueue:
 
 
 def _batches(page: Letters, rate: float | None) -> Iterator[Letters]:
-    """Yield a page in steps; with a rate in steps of about a tenth of a second."""
+    """Yield a page in steps; with a rate, in steps of about a tenth of a second."""
     size = len(page) if rate is None else max(1, int(rate / 10))
     rest = iter(page)
     while batch := list(islice(rest, size)):

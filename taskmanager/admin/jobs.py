@@ -1,4 +1,4 @@
-"""What became of a job, and how to cancel it."""
+"""Find out what became of a job, and cancel it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from taskmanager.handles.info import (
 )
 from taskmanager.handles.known import info_of, state_of
 
-# How often a fire that is to come is looked for, and one that is late. Seconds.
+# Seconds between two checks for a coming fire time, and for one that is late.
 _FIRE_LOOK, _LATE_LOOK = 1.0, 0.2
 
 
 class Jobs:
-    """The jobs of one task manager's queues, on whatever event loop it is asked.
+    """The jobs of one task manager's queues, on any event loop.
 
-    Its methods raise RedisUnavailable when Redis does not answer; to cancel again is safe.
+    Its methods raise RedisUnavailable if Redis does not answer. Repeating a cancel is safe.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -56,7 +56,7 @@ class Jobs:
         timeout: float | None,
         read: Read | None = None,
     ) -> Any:
-        """Return what a run returned, when it has ended, as read reads it; see JobHandle.result."""
+        """Wait for a run to end and return its result, converted by `read`. See JobHandle."""
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
@@ -69,14 +69,14 @@ class Jobs:
             raise
 
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
-        """Return the state of a run; None stands for the live or latest one."""
-        # Asked first: a fire in between has made a job then.
+        """Return the state of a run; None means the live or latest one."""
+        # Asked first: if the schedule fires in between, there is a job by the second question.
         coming = await self._coming(queue, job_id) if run is None else None
         state = state_of(await self._facts(queue, job_id), run)
         return JobState.DELAYED if coming is not None and state is JobState.UNKNOWN else state
 
     async def known(self, queue: str, job_id: str, run: int | None = None) -> JobInfo | None:
-        """Return what is known of a run; None for run stands for the live or latest one."""
+        """Return what is known about a run, or None; `run=None` means the live or latest one."""
         coming = await self._coming(queue, job_id) if run is None else None
         facts, started_ms = await self._facts(queue, job_id), 0
         if facts.consumer and run in (None, facts.generation):
@@ -87,7 +87,7 @@ class Jobs:
         return coming_info_of(queue, job_id, coming) if info is None and coming else info
 
     async def info(self, queue: str, job_id: str, run: int | None) -> JobInfo:
-        """Return what is known of a run, or raise what JobHandle.info does."""
+        """Return what is known about a run, or raise what JobHandle.info raises."""
         info = await self.known(queue, job_id, run)
         if info is None:
             raise _nothing_known(queue, job_id, run)
@@ -101,7 +101,7 @@ class Jobs:
         return [LogLine(moment(at), message) for at, message in lines]
 
     async def progress(self, queue: str, job_id: str) -> Progress | None:
-        """Return a job's last progress; None when it has not reported any."""
+        """Return the last reported progress of a job, or None."""
         client = self._clients.here()
         with answering(client.where):
             told = await client.inspector(queue).progress(check_job_id(job_id))
@@ -116,7 +116,7 @@ class Jobs:
         )
 
     async def cancel(self, queue: str, job_id: str, run: int | None) -> CancelOutcome:
-        """Cancel a run; None stands for the live one. See JobHandle.cancel."""
+        """Cancel a run; None means the live one. See JobHandle.cancel."""
         client = self._clients.here()
         check_job_id(job_id)
         with changing(client.where, client.keys(queue)):
@@ -131,7 +131,7 @@ class Jobs:
             return await client.inspector(queue).job(check_job_id(job_id))
 
     async def _coming(self, queue: str, job_id: str) -> Record | None:
-        """Return the schedule that is going to emit this job next; None when none is."""
+        """Return the schedule that will emit this job next, or None."""
         fire = fire_of(check_job_id(job_id))
         if fire is None:
             return None
@@ -141,13 +141,13 @@ class Jobs:
         return record if record is not None and record.slot == fire[1] else None
 
     async def _fired(self, queue: str, job_id: str) -> None:
-        """Return when no schedule is going to emit this job any more."""
+        """Return when no schedule will emit this job any more."""
         coming = await self._coming(queue, job_id)
         while coming is not None:
             assert coming.slot is not None, "it is the fire time in the id"
             left = coming.slot / 1000 - time.time()
             await asyncio.sleep(min(_FIRE_LOOK, max(left, _LATE_LOOK)))
-            # It may be hours until then: Redis being away meanwhile is no reason to give up.
+            # It may take hours, and Redis may be away for a while in that time.
             with contextlib.suppress(RedisUnavailable):
                 coming = await self._coming(queue, job_id)
 
@@ -181,7 +181,7 @@ class Jobs:
 
 
 def _end_of(facts: Facts, queue: str, run: int | None) -> End:
-    """Return how a run ended that is not live; raises what says that nobody knows."""
+    """Return how a run that is not live ended; raise if that is not known."""
     end, letter = facts.past(run)
     if end is not None:
         return end
@@ -191,5 +191,5 @@ def _end_of(facts: Facts, queue: str, run: int | None) -> End:
 
 
 def _nothing_known(queue: str, job_id: str, run: int | None) -> ResultUnavailable:
-    # Of a handle that has a run an emit has told: the job was there.
+    # A handle with a run comes from an emit, so there was such a job.
     return JobNotFound(job_id, queue) if run is None else ResultExpired(job_id)

@@ -11,14 +11,14 @@ from consumers.store.keys import Fleet
 from taskmanager.clients.answers import answering, changing
 from taskmanager.clients.clients import Clients
 
-# Redis is asked a few commands a lane each time.
+# Each check sends Redis a few commands per lane.
 _DRAIN_LOOK = 0.05
 
 
 class Queues:
-    """The queues of one task manager, on whatever event loop it is asked.
+    """The queues of one task manager, on any event loop.
 
-    Its methods raise RedisUnavailable when Redis does not answer; calling again is safe.
+    Its methods raise RedisUnavailable if Redis does not answer. Calling them again is safe.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -31,7 +31,7 @@ class Queues:
             return await client.inspector(queue).stats()
 
     async def names(self) -> list[str]:
-        """Return the names of the queues that exist."""
+        """Return the names of all queues."""
         client = self._clients.here()
         with answering(client.where):
             return await queue_names(client.producer.wire, Fleet(client.producer.namespace))
@@ -39,7 +39,7 @@ class Queues:
     async def drain(self, queue: str) -> None:
         """Return when no job of a queue is waiting, due or running."""
         quiet = 0
-        # Twice, because the lanes are not read in one moment: a job may be on
+        # Twice, because the lanes are not all read at the same moment: a job may be on
         # its way from one to another.
         while quiet < 2:
             quiet = quiet + 1 if await self._is_quiet(queue) else 0
@@ -47,7 +47,7 @@ class Queues:
                 await asyncio.sleep(_DRAIN_LOOK)
 
     async def pause(self, queue: str, event: str | None, *, wait: bool) -> None:
-        """Let no job of a queue, or of one event, start; see TaskManager.pause."""
+        """Stop a queue, or one event in it, from starting jobs; see TaskManager.pause."""
         _check_event(event)
         client = self._clients.here()
         operator = client.operator(queue)
@@ -57,7 +57,7 @@ class Queues:
                 await operator.until_obeyed(number)
 
     async def resume(self, queue: str, event: str | None) -> None:
-        """Take a pause back; see TaskManager.resume."""
+        """End the pause of a queue, or of one event in it; see TaskManager.resume."""
         _check_event(event)
         client = self._clients.here()
         operator = client.operator(queue)
@@ -67,7 +67,7 @@ class Queues:
     async def _is_quiet(self, queue: str) -> bool:
         client = self._clients.here()
         with answering(client.where):
-            # First: what is promoted in between is waiting by then.
+            # First: a job that becomes due in between is counted as waiting.
             due = await client.inspector(queue).due()
             stats = await client.inspector(queue).stats()
         return due + stats.waiting + stats.active == 0

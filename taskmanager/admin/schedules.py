@@ -1,4 +1,4 @@
-"""Register, list and change schedules; all of them are in Redis."""
+"""Register, list and change schedules. All of them are in Redis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from taskmanager.handles.info import ScheduleInfo, schedule_info_of
 
 logger = logging.getLogger("taskmanager.schedules")
 
-# The class has a method of the name.
+# Named here, because the class has a method called list.
 Infos: TypeAlias = list[ScheduleInfo]
 
 _REFUSALS = {
@@ -43,9 +43,9 @@ _REFUSALS = {
 
 
 class Schedules:
-    """The schedules of one task manager's queues, on whatever event loop it is asked.
+    """The schedules of one task manager's queues, on any event loop.
 
-    Its methods raise RedisUnavailable when Redis does not answer.
+    Its methods raise RedisUnavailable if Redis does not answer.
     """
 
     def __init__(self, clients: Clients, jobs: Jobs, queues: Queues) -> None:
@@ -54,9 +54,10 @@ class Schedules:
         self._queues = queues
 
     async def register(self, schedule: Schedule) -> Emitted:
-        """Put a schedule in force; return the job of its next fire, with 0 as its run.
+        """Put a schedule in force and return the job of its next fire time, with 0 as its run.
 
-        Repeated for emit_timeout seconds while Redis is away: twice is as good as once.
+        While Redis is away, it tries again for `emit_timeout` seconds; registering twice is
+        harmless.
         """
         client = self._clients.here()
         until = time.monotonic() + client.patience
@@ -72,7 +73,7 @@ class Schedules:
             await asyncio.sleep(pause)
 
     async def list(self, queue: str | None) -> Infos:
-        """Return the schedules of a queue, or of all, by queue and name."""
+        """Return the schedules of a queue, or of all queues, by queue and name."""
         client = self._clients.here()
         queues = await self._queues.names() if queue is None else [queue]
         with answering(client.where):
@@ -80,7 +81,7 @@ class Schedules:
         return [info for infos in found for info in infos]
 
     async def info(self, queue: str, name: str) -> ScheduleInfo | None:
-        """Return what is known of a schedule; None when there is none."""
+        """Return what is known about a schedule, or None."""
         client = self._clients.here()
         timetable = client.timetable(queue)
         with answering(client.where):
@@ -89,13 +90,13 @@ class Schedules:
         return None if record is None else schedule_info_of(queue, record, now_ms)
 
     async def pause(self, queue: str, name: str) -> bool:
-        """Fire no more until resumed; return whether there is such a schedule."""
+        """Stop a schedule until it is resumed; return whether it exists."""
         client = self._clients.here()
         with changing(client.where, client.keys(queue)):
             return await client.timetable(queue).pause(name)
 
     async def resume(self, queue: str, name: str) -> bool:
-        """Go on with the next fire time; return whether there is such a schedule."""
+        """Resume a schedule with its next fire time; return whether it exists."""
         client = self._clients.here()
         timetable = client.timetable(queue)
         with changing(client.where, client.keys(queue)):
@@ -108,7 +109,7 @@ class Schedules:
         return word == "done"
 
     async def remove(self, queue: str, name: str) -> bool:
-        """Forget a schedule; return whether there was one."""
+        """Delete a schedule; return whether it existed."""
         client = self._clients.here()
         with changing(client.where, client.keys(queue)):
             return await client.timetable(queue).remove(name)
@@ -122,7 +123,7 @@ class Schedules:
         if record is None:
             raise NoSuchSchedule(name, queue)
         job = _job_now(_readable(timetable, record))
-        # Shielded: the job is on its way even if nobody waits for it any more.
+        # Shielded: the job is on its way even if the caller stops waiting.
         emitted = await asyncio.shield(client.producer.emit(job))
         return JobHandle(emitted.id, queue, emitted.created, emitted.run, jobs=self._jobs)
 
@@ -140,9 +141,14 @@ class Schedules:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleHandle:
-    """A schedule, to be asked for and changed by its name and queue.
+    """Refers to one schedule: read it, pause it, resume it, remove it, or run its job now.
 
-    Its methods say False or None when there is none. schedules is what answers.
+    `tm.schedule(name, queue)` returns one, whether or not there is such a schedule.
+
+    - `name`, `queue`: which schedule it is.
+    - `schedules`: answers the methods; for internal use.
+
+    Every method raises RedisUnavailable if Redis does not answer.
     """
 
     name: str
@@ -150,23 +156,38 @@ class ScheduleHandle:
     schedules: Schedules = field(repr=False, compare=False, kw_only=True)
 
     async def info(self) -> ScheduleInfo | None:
-        """Return what is known of it."""
+        """Return what is known about the schedule, or None if there is none."""
         return await self.schedules.info(self.queue, self.name)
 
     async def pause(self) -> bool:
-        """Let it fire no more until it is resumed; jobs that it has emitted go on."""
+        """Stop the schedule from firing until it is resumed. Jobs it has emitted continue.
+
+        Returns whether there is such a schedule. A pause survives restarts and deploys.
+        """
         return await self.schedules.pause(self.queue, self.name)
 
     async def resume(self) -> bool:
-        """Go on with the next fire time from now; those that passed meanwhile are left out."""
+        """Resume the schedule with the next fire time from now; earlier ones are left out.
+
+        Returns whether there is such a schedule. Raises ScheduleRefused if this version cannot read
+        it, or if it could not be resumed.
+        """
         return await self.schedules.resume(self.queue, self.name)
 
     async def remove(self) -> bool:
-        """Forget it. That of a handler comes back within a minute, where the handler runs."""
+        """Delete the schedule, and return whether it existed.
+
+        A handler's schedule comes back within a minute while workers with the handler run. To stop
+        it, pause it.
+        """
         return await self.schedules.remove(self.queue, self.name)
 
     async def run(self) -> JobHandle:
-        """Emit its job now, also while it is paused; its fire times stay. Raises NoSuchSchedule."""
+        """Emit the schedule's job now, even if it is paused. Its fire times do not change.
+
+        Returns the handle of the job. Raises NoSuchSchedule if there is no such schedule, and
+        ScheduleRefused if this version cannot read it.
+        """
         return await self.schedules.run(self.queue, self.name)
 
 
@@ -194,12 +215,12 @@ def _unreadable(queue: str, name: str, error: ValueError) -> ScheduleRefused:
 
 
 def _job_now(schedule: Schedule) -> NewJob:
-    """Return a job beside those of the fire times: its id is none of theirs."""
+    """Return a job with an id of its own, besides the jobs of the fire times."""
     return schedule.job(0)._replace(id=f"cron:{schedule.name}:now-{secrets.token_hex(4)}")
 
 
 async def _list_queue(client: Client, queue: str) -> None:
-    """Have the queue listed, as an emit does; it is for listing only, so it may fail."""
+    """Add the queue to the list of queues, as an emit does. Failing is harmless."""
     key = Fleet(client.producer.namespace).queues
     try:
         await client.producer.wire.send("SADD", key, queue)

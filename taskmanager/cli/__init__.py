@@ -1,7 +1,7 @@
-"""The command line: ``python -m taskmanager``, also installed as ``taskmanager``.
+"""The command line: `python -m taskmanager`, also installed as `taskmanager`.
 
-The exit codes are in exits.py. Commands import what they need when they run,
-so that ``--help`` is quick.
+The exit codes are in exits.py. Commands import what they need when they run, so that `--help` is
+fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _CommandLine(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            # click would say "Aborted!" and exit with 1, as when the answer to a question is no.
+            # click would print "Aborted!" and exit with 1, as if the answer to a question were no.
             ctx.exit(INTERRUPTED)
 
 
@@ -58,7 +58,7 @@ addresses.add_to(cli)
 
 
 def main(arguments: Sequence[str] | None = None, *, prog_name: str = "taskmanager") -> None:
-    """Run the command line of this process, or arguments; ends it with one of the exit codes."""
+    """Run the command line of this process, or `arguments`, and end with one of the exit codes."""
     last_word = LastWord()
     try:
         with arriving():

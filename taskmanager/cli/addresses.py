@@ -1,4 +1,4 @@
-"""Take --url, --namespace and --app before a command and after it, and say what they came to."""
+"""Accept --url, --namespace and --app before a command and after it, and return their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GIVEN = f"{__name__}.given"
 
 
 def add_to(command: click.Command) -> None:
-    """Have a command, and all that are below it, take the three unless it has its own."""
+    """Add the three options to a command and to all commands below it, unless it has its own."""
     known = {it.name for it in command.params}
     ours = [option(*it) for it in _OPTIONS]
     command.params += [it for it in ours if it.name not in known]
@@ -26,13 +26,13 @@ def add_to(command: click.Command) -> None:
 
 
 def option(name: str, metavar: str, help: str) -> click.Option:
-    """Return one of the three; what it is given is kept, and not handed to the command."""
+    """Return one of the three options; its value is kept, and not passed to the command."""
     return click.Option(
         [name],
         help=help,
         metavar=metavar,
         expose_value=False,
-        # Otherwise the last of several in one place wins.
+        # Otherwise, the last of several in one place would win.
         multiple=True,
         callback=lambda context, _, values: _keep(context, name, values, name),
     )
@@ -45,15 +45,15 @@ def settings(context: click.Context) -> dict[str, Any]:
 
 
 def app(context: click.Context, argument: str | None = None) -> str | None:
-    """Return the MODULE:ATTR that was given, else the environment's; None without any.
+    """Return the MODULE:ATTR that was given, else the one in the environment, or None.
 
-    argument is that of commands which take the app as an argument as well.
+    `argument` is the argument of commands that take the app as an argument as well.
     """
     if argument is not None:
         _keep(context, "--app", [argument], "the app")
     given: str | None = _given(context).get("--app")
     if given is None:
-        # Imported late: --help must not wait for it.
+        # Imported late, so that --help does not wait for it.
         from taskmanager.settings import app_of_process
 
         return app_of_process()
@@ -61,7 +61,7 @@ def app(context: click.Context, argument: str | None = None) -> str | None:
 
 
 def needed_app(context: click.Context, argument: str | None) -> str:
-    """Return the MODULE:ATTR that was given; raises a UsageError without any."""
+    """Return the MODULE:ATTR that was given; raises a UsageError if there is none."""
     found = app(context, argument)
     if found is None:
         raise click.UsageError(
@@ -73,11 +73,11 @@ def needed_app(context: click.Context, argument: str | None) -> str:
 
 def _keep(context: click.Context, name: str, values: Iterable[str], called: str) -> None:
     if any(_given(context).setdefault(name, it) != it for it in values):
-        # Not the values themselves: a URL may hold a password.
+        # Without the values: a URL may contain a password.
         raise click.UsageError(f"{called} is given twice, and not the same: give it once")
 
 
 def _given(context: click.Context) -> dict[str, str]:
-    # The contexts of a group and of its command have this dict in common.
+    # A group and its command share this dict.
     given: dict[str, str] = context.meta.setdefault(_GIVEN, {})
     return given

@@ -10,13 +10,13 @@ from taskmanager.cli.exits import USAGE, Exit
 
 
 def needs_a_person(yes: bool) -> None:
-    """Raise an Exit unless it was confirmed already, or somebody is there to ask."""
+    """Raise an Exit if there is no terminal to ask at, unless it is confirmed already."""
     if not yes and not _at_a_terminal():
         raise Exit("confirmation needs a terminal: add --yes to go ahead without it", USAGE)
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on stderr unless it was confirmed already; another answer than y ends the command."""
+    """Ask on stderr, unless it is confirmed already; any answer but y ends the command."""
     if not yes:
         click.confirm(question, abort=True, err=True)
 

@@ -1,4 +1,4 @@
-"""What a process is to run: the app, its settings, and its place among the processes around it."""
+"""What a process is to run: the app, its settings, and its place among related processes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Whose handlers to run and how.
+    """Which handlers to run, and how.
 
-    The rest is what a process of ours that started this one says of it: index, which of
-    several it is, from 1; again, whether it takes the place of one before; reloaded, whether
-    it is soon replaced; ready_fd, where it writes a byte once it runs; parent, the process
-    that it ends with.
+    The other fields come from the process of ours that started this one. `index`: its number among
+    several, from 1. `again`: whether it replaces an earlier one. `reloaded`: whether it will be
+    replaced after a change. `ready_fd`: where it writes a byte once it runs. `parent`: the process
+    with which it must end.
     """
 
     target: str
@@ -37,9 +37,9 @@ class Assignment:
 
 
 def accept(context: click.Context, target: str | None, options: Mapping[str, Any]) -> Assignment:
-    """Return what the command line asks for; from here on signals and the log are a worker's.
+    """Return what the command line asks for. From here on, signals and the log are a worker's.
 
-    options are those that parameters.of_a_worker names. Raises a UsageError.
+    `options` are the ones that parameters.of_a_worker adds. Raises a UsageError.
     """
     target = addresses.needed_app(context, target)
     _configure_log(options)
@@ -59,9 +59,9 @@ def accept(context: click.Context, target: str | None, options: Mapping[str, Any
 
 
 def own_command(*place: str) -> list[str]:
-    """Return the command line of this process, for one of ours that has this place.
+    """Return this process' own command line, with the arguments for a child in this place.
 
-    Whatever it is: python -m taskmanager, or a manage.py.
+    It works for python -m taskmanager and for a manage.py alike.
     """
     parent = ["--parent", str(os.getpid())]
     return [sys.executable, *sys.orig_argv[1:], *place, *parent]

@@ -1,4 +1,4 @@
-"""What a worker says when it starts."""
+"""What a worker prints when it starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 DISTRIBUTION = "taskmanager-streams"
-# A worker may have hundreds of events; the banner stays on one screen.
+# A worker may have hundreds of events; the banner must fit on one screen.
 _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """What is said of one start. redis is an address without its password."""
+    """The facts of one start. `redis` is an address without its password."""
 
     redis: str
     queues: Collection[str]
@@ -48,7 +48,7 @@ class Banner:
 
 
 def installed_version() -> str:
-    """Return the version of the installed distribution, or say that there is none."""
+    """Return the version of the installed distribution, or a note that there is none."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

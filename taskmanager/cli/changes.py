@@ -1,4 +1,4 @@
-"""See which Python files change, and whether they still parse. Nothing else uses watchfiles."""
+"""Watch which Python files change, and whether they still parse. Nothing else uses watchfiles."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Protocol
 from taskmanager.cli.exits import USAGE, Exit
 from taskmanager.cli.loading import cause
 
-# Saves in quick succession, as of a branch that is checked out, are one change.
+# Saves in quick succession, such as a branch being checked out, are one change.
 _SETTLED_MS = 200
 _NOT_OURS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 class Event(Protocol):
-    """What says that nobody wants to see changes any more."""
+    """Signals that changes are no longer wanted."""
 
     def is_set(self) -> bool:
-        """Whether that is so."""
+        """Return whether it was signalled."""
 
 
 def watching(folders: Sequence[Path]) -> Callable[[Event], Iterator[set[Path]]]:
-    """Return what yields the .py files that changed below the folders, until the event is set.
+    """Return a function that yields the .py files changed below the folders, until an event is set.
 
-    Without folders it is the working directory. Files in a hidden folder or among installed
-    packages do not count. Raises an Exit that says what to install.
+    Without folders, it watches the working directory. Files in hidden folders and among installed
+    packages do not count. Raises an Exit that explains what to install.
     """
     try:
         import watchfiles
@@ -55,7 +55,7 @@ def watching(folders: Sequence[Path]) -> Callable[[Event], Iterator[set[Path]]]:
 
 
 def fault_of(path: Path) -> str | None:
-    """Return in one line why a file does not parse; None if it does, or is not there."""
+    """Return in one line why a file does not parse; None if it does, or does not exist."""
     try:
         with warnings.catch_warnings(action="ignore"):
             ast.parse(path.read_bytes(), path)
@@ -69,10 +69,10 @@ def fault_of(path: Path) -> str | None:
 
 
 def forget_compiled(path: Path) -> None:
-    """Delete the bytecode that Python keeps of a file.
+    """Delete the bytecode that Python caches for a file.
 
-    It counts as current while the file's size and its time, in whole seconds, are the same:
-    that may be so after a change.
+    Python trusts it while the file's size and its time in whole seconds are unchanged, which may be
+    so even after a change.
     """
     with contextlib.suppress(OSError, NotImplementedError, ValueError):
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)

@@ -1,14 +1,14 @@
 """The exit codes, which error leads to which, and the end of the process.
 
-    0  ok
-    1  failure
-    2  usage or import error
-    3  Redis unreachable
-    4  forced stop (the third signal, which taskmanager.worker.stop_signals handles; or a handler
-       blocked the event loop of a worker that was to stop)
-  130  interrupted (Ctrl-C) before a worker listens, or in another command
+      0  ok
+      1  failure
+      2  usage or import error
+      3  Redis unreachable
+      4  forced stop (the third signal, which taskmanager.worker.stop_signals handles; or a handler
+         blocked the event loop of a worker that was to stop)
+    130  interrupted (Ctrl-C) before a worker listens, or in another command
 
-Everywhere else in the command line they go by these names.
+Everywhere else, the command line uses their names.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ USAGE = 2
 UNREACHABLE = 3
 FORCED = 4
 INTERRUPTED = 128 + signal.SIGINT
-# A worker whose first start ends so has said why, and another start would say the same.
+# A worker whose first start ends like this has logged the reason, and would fail again.
 VERDICTS = (USAGE, UNREACHABLE)
-# More than a stop takes that has one second for running jobs, two for cancelled ones, one for
-# the last outcomes and one for threads.
+# More than a stop takes: one second for running jobs, two for cancelled ones, one for the
+# last outcomes and one for threads.
 STUCK_S = 10.0
 
 logger = logging.getLogger("taskmanager.cli")
@@ -56,11 +56,11 @@ class Exit(click.ClickException):
 
 @contextlib.contextmanager
 def reported(*, storing: bool = False) -> Iterator[None]:
-    """Turn the project's errors into an Exit; any other error is a bug and keeps its traceback.
+    """Turn the project's errors into an Exit. Any other error is a bug and keeps its traceback.
 
-    storing: the command stores something, so an error is to say if nothing was stored.
+    `storing`: the command stores something, so errors mention it if nothing was stored.
     """
-    # Imported late: --help must not wait for it.
+    # Imported late, so that --help does not wait for it.
     from consumers.errors import TaskManagerError
 
     try:
@@ -70,7 +70,7 @@ def reported(*, storing: bool = False) -> Iterator[None]:
 
 
 def _sentence(error: TaskManagerError, storing: bool) -> str:
-    """Return what the error says to a person at a command line."""
+    """Return the text of the error for a person at a command line."""
     from consumers.errors import RedisUnavailable
     from taskmanager.errors import NotConfigured
 
@@ -85,7 +85,7 @@ def _sentence(error: TaskManagerError, storing: bool) -> str:
 
 
 def check_packages() -> None:
-    """End the command when a module of the user's has the name of one of our packages."""
+    """End the command if a module of the user's has the name of one of our packages."""
     try:
         refuse_shadows()
     except ImportError as error:
@@ -108,8 +108,8 @@ def code_of(error: BaseException) -> int:
 def ending_within(seconds: float) -> Iterator[None]:
     """From the end of the block on, let nothing keep the process alive longer than this.
 
-    Python waits for threads at two places on its way out, when it closes the
-    event loop and when it ends, and a thread cannot be stopped from outside.
+    On its way out, Python waits for threads twice: when it closes the event loop and when it ends.
+    A thread cannot be stopped from outside.
     """
     code = OK
     try:
@@ -118,7 +118,7 @@ def ending_within(seconds: float) -> Iterator[None]:
         code = code_of(error)
         raise
     finally:
-        # One that comes while the process ends by itself must not change its code.
+        # A signal that comes while the process ends on its own must not change its exit code.
         on_signals(signal.SIG_IGN)
         timer = threading.Timer(seconds, _give_up, (code,))
         timer.name = "end"
@@ -133,29 +133,28 @@ def on_signals(action: Callable[..., object] | signal.Handlers) -> None:
 
 
 def end_at_sigterm() -> None:
-    """Have SIGTERM end the process with 0, as long as it has nothing that it must finish.
+    """Make SIGTERM end the process with 0 for as long as it has nothing to finish.
 
-    To process 1, as of a container, the kernel sends no signal that is not handled: an app
-    could not be stopped while it is imported.
+    The kernel sends process 1, as in a container, no signal that it does not handle. Without this,
+    an app could not be stopped while it is being imported.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(OK))
 
 
 def leave_sigint_to_parent() -> None:
-    """Have Ctrl-C, which a terminal sends to all in its foreground, be for our parent alone.
+    """Do nothing at Ctrl-C, which a terminal sends to its whole foreground; the parent handles it.
 
-    The parent passes it on as a SIGTERM. Programs that this process starts get it as before,
-    which they would not if it were ignored.
+    The parent passes it on as a SIGTERM. Programs that this process starts still receive it. They
+    would not if this process ignored it.
     """
     signal.signal(signal.SIGINT, lambda *_: None)
 
 
 class LastWord:
-    """Ends the process without the interpreter's own end, when threads are still running.
+    """Ends the process without the interpreter's own shutdown if threads are still running.
 
-    That one would meet daemon threads that hold a lock (a handler that prints
-    holds the one of stdout) and abort. Made before anything else is imported,
-    it is called after every other atexit function.
+    That shutdown would abort if a daemon thread holds a lock, such as the lock of stdout while it
+    prints. Made before anything else is imported, this is called after all other atexit functions.
     """
 
     def __init__(self) -> None:
@@ -180,7 +179,7 @@ def _give_up(code: int) -> None:
 def _leave(code: int) -> NoReturn:
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        # Closed, or nobody reads it any more.
+        # Closed, or its reader is gone.
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)

@@ -1,7 +1,7 @@
-"""The process that stays in a terminal's foreground while a worker runs out of it.
+"""The process that stays in a terminal's foreground while its worker runs outside of it.
 
-The terminal sends its signals (Ctrl-C, Ctrl-Z, Ctrl-\\, its end) to every process in the
-foreground, so also to the programs that a handler starts, unless the worker is elsewhere.
+The terminal sends its signals (Ctrl-C, Ctrl-Z, Ctrl-\\, hang-up) to every process in the
+foreground. If the worker were there, programs started by its handlers would get them as well.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-# What is for the worker alone. Ctrl-C is a SIGTERM to it, as with several processes: while it
-# still stands in the foreground, it has had the SIGINT already.
+# Signals for the worker alone. Ctrl-C reaches it as SIGTERM, as with several processes: while
+# it is still in the foreground, it has received the SIGINT already.
 _FOR_THE_WORKER = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGUSR1,
     signal.SIGUSR2: signal.SIGUSR2,
 }
-# What a terminal means for everything that runs in it.
+# Signals that a terminal means for everything that runs in it.
 _FOR_ALL = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 _PASSED_ON = (*_FOR_THE_WORKER, *_FOR_ALL)
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def in_terminal() -> bool:
-    """Whether standard input is the terminal that sends this process its signals."""
+    """Return whether standard input is the terminal that sends this process its signals."""
     try:
         return sys.stdin.isatty() and _foreground() is not None
     except (AttributeError, ValueError):
@@ -35,9 +35,9 @@ def in_terminal() -> bool:
 
 
 def divide() -> int | None:
-    """Fork. Return None in the new process, which is to become the worker.
+    """Fork. Return None in the new process, which becomes the worker.
 
-    In the process that was started, return the worker's exit code once it has ended.
+    In the original process, return the worker's exit code once it has ended.
     """
     with held_back():
         worker = os.fork()
@@ -53,9 +53,9 @@ def divide() -> int | None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Let signals wait: one that comes between a start and our handlers would be lost.
+    """Hold signals back: one that arrives between a start and our handlers would be lost.
 
-    Threads that are started within the block never get one.
+    Threads started within the block never receive one.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
@@ -65,9 +65,9 @@ def held_back() -> Iterator[None]:
 
 
 class Front:
-    """Passes signals on to the worker, and stops when it is stopped.
+    """Passes signals on to the worker, and stops when the worker is stopped.
 
-    There may be no worker for a while. on_end is called for each signal that asks for an end.
+    There may be no worker for a while. `on_end` is called for each signal that asks to end.
     """
 
     def __init__(
@@ -78,18 +78,18 @@ class Front:
         for number in _PASSED_ON:
             if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup sets it.
                 signal.signal(number, self._pass_on)
-        # Who takes the terminal back is not in its foreground, and would be stopped for it.
+        # A process that takes the terminal back is not in its foreground, and would be stopped.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
     @property
     def debugs(self) -> bool:
-        """Whether a prompt of the worker's has the terminal."""
+        """Whether a debugger prompt of the worker has the terminal."""
         return self.worker is not None and _foreground() == self.worker
 
     def wait(self) -> int:
-        """Return the worker's exit code once it has ended, or the signal that killed it, negative.
+        """Wait for the worker to end; return its exit code, or the negative signal that killed it.
 
-        There is no worker then.
+        After that there is no worker.
         """
         assert self.worker is not None, "there is no worker"
         while os.WIFSTOPPED(status := os.waitpid(self.worker, os.WUNTRACED)[1]):
@@ -116,7 +116,7 @@ class Front:
             _stop()
 
     def _stop_as_well(self, worker: int) -> None:
-        """Have the shell see that the job is stopped, and go on with the worker when we do."""
+        """Show the shell that the job is stopped, and continue the worker when we are continued."""
         debugged = self.debugs
         _stop()
         if debugged and _foreground() == os.getpgrp():
@@ -125,7 +125,7 @@ class Front:
 
 
 def end_as(code: int) -> int:
-    """Return the exit code of a worker that has ended; a signal that killed it kills us too."""
+    """Return the exit code of an ended worker; a signal that killed it kills this process, too."""
     if code < 0:
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(-code, signal.SIG_DFL)
@@ -143,7 +143,7 @@ def _send_all(worker: int, number: int) -> None:
 
 def _stop() -> None:
     ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-    # Where no shell could continue us, as in a container, the kernel drops this one.
+    # If no shell could continue us, as in a container, the kernel drops this signal.
     os.kill(0, signal.SIGTSTP)
     signal.signal(signal.SIGTSTP, ours)
 

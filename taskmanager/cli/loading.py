@@ -23,10 +23,10 @@ _MACHINERY = ("<frozen importlib", importlib.__file__, __file__)
 
 
 def load(target: str) -> TaskManager[Any]:
-    """Return the TaskManager at MODULE:ATTR, or what a function there without arguments returns.
+    """Return the TaskManager at MODULE:ATTR, or the one that a function there returns.
 
-    The working directory is searched first. Whatever goes wrong is an Exit
-    with code 2 that names the cause and where it is.
+    The working directory is searched first. Any failure is an Exit with code 2 that names the cause
+    and its place.
     """
     module_name, attribute = _split(target)
     _search_working_directory()
@@ -36,7 +36,7 @@ def load(target: str) -> TaskManager[Any]:
 
 
 def import_handlers(tm: TaskManager[Any]) -> None:
-    """Import the modules that the TaskManager includes; what goes wrong is an Exit as above."""
+    """Import the modules that the TaskManager includes; a failure is an Exit as above."""
     for name in tm.included:
         _import(name)
 
@@ -65,7 +65,7 @@ def _split(target: str) -> tuple[str, str]:
 
 def _search_working_directory() -> None:
     here = os.getcwd()
-    # `python -m` puts it there, the installed command does not.
+    # `python -m` puts it on the path, the installed command does not.
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
 
@@ -136,7 +136,7 @@ def _there_is(module: ModuleType) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """Return the error in one line, with the last line of the user's code on its way."""
+    """Return the error in one line, with the last line of the user's code in its traceback."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg}" + _place(
             error.filename, error.lineno, error.text

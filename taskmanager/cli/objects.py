@@ -1,6 +1,6 @@
-"""What ``--json`` prints: jobs, dead letters, queues and schedules as plain objects.
+"""What `--json` prints: jobs, dead letters, queues and schedules as plain objects.
 
-Times are ISO-8601 in UTC, durations end in ``_ms``, bytes are base64.
+Times are ISO-8601 in UTC, names of durations end in `_ms`, bytes are base64.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def queue_object(name: str, stats: QueueStats) -> dict[str, Any]:
 
 
 def job_object(info: JobInfo, progress: Progress | None) -> dict[str, Any]:
-    """Return all that is known of a job."""
+    """Return everything that is known about a job."""
     letter = None if info.letter is None else letter_object(info.letter)
     return {
         **plain(info),
@@ -40,14 +40,14 @@ def job_object(info: JobInfo, progress: Progress | None) -> dict[str, Any]:
 
 
 def letter_object(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter, without where Redis keeps it."""
+    """Return a dead letter, without its place in Redis."""
     found = plain(letter)
     del found["entry"]
     return {**found, "errors": [error_object(it) for it in letter.errors]}
 
 
 def schedule_object(info: ScheduleInfo) -> dict[str, Any]:
-    """Return what is known of a schedule."""
+    """Return what is known about a schedule."""
     found: dict[str, Any] = plain(info)
     return found
 
@@ -59,14 +59,14 @@ def line_object(line: LogLine) -> dict[str, Any]:
 
 
 def error_object(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one of a job's last errors, its times as text instead of ms."""
+    """Return one of a job's last errors, with times as text instead of ms."""
     started = error.get("started")
     found = {**error, "at": iso(happened(error))}
     return found if started is None else {**found, "started": iso(_moment(started))}
 
 
 def happened(error: Mapping[str, Any]) -> datetime:
-    """Return when one of a job's last errors was."""
+    """Return when one of a job's last errors happened."""
     return _moment(error["at"])
 
 
@@ -75,12 +75,12 @@ def _moment(ms: float) -> datetime:
 
 
 def iso(moment: datetime) -> str:
-    """Return a moment as ISO-8601 in UTC, to the millisecond."""
+    """Return a time as ISO-8601 in UTC, to the millisecond."""
     return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def plain(value: Any) -> Any:
-    """Return a value made of what JSON knows."""
+    """Return a value made only of JSON types."""
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, bytes):

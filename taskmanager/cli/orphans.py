@@ -1,4 +1,4 @@
-"""Have a worker end when the process that started it is gone without having said so."""
+"""End a worker when the process that started it is gone without a word."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PARENT_CHECK_SECONDS = 1.0
 
 
 class ParentWatch:
-    """Stops this process, as a first SIGTERM does, once its parent is gone.
+    """Stops this process once its parent is gone, like a first SIGTERM does.
 
-    A handler that blocks the event loop keeps that from happening. So the process exits with 4
-    once the loop has not turned for patience, in seconds. Without a loop, the app is imported
-    still, and the SIGTERM alone ends that.
+    A handler that blocks the event loop would prevent that. So once the loop has not run for
+    `patience` seconds, the process exits with 4. Without a loop the app is still being imported,
+    and the SIGTERM alone ends that.
 
-    The id of the parent comes from the parent itself, which may be gone before anybody looks
-    for it. None: there is no parent to watch.
+    The id of the parent comes from the parent itself, since the parent may be gone before it could
+    be looked up. None: there is no parent to watch. `loop` is set once there is one.
     """
 
     def __init__(self, parent: int | None, *, patience: float = STUCK_S) -> None:
@@ -41,7 +41,7 @@ class ParentWatch:
         os.kill(os.getpid(), signal.SIGTERM)
         while self._turns():
             time.sleep(PARENT_CHECK_SECONDS)
-        # Nothing is logged: what blocks the loop may hold what that needs.
+        # Nothing is logged: whatever blocks the loop may hold a lock that logging needs.
         os._exit(FORCED)
 
     def _turns(self) -> bool:

@@ -1,4 +1,4 @@
-"""Lay out what a command prints for people: plain text, aligned, harmless to a terminal."""
+"""Lay out what commands print for people: plain text, aligned, safe for a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from taskmanager.escapes import escaped, escaped_lines
 
 _GAP = "  "
-# A payload in a list; a line with the columns before it fits in a wide terminal.
+# The width of a payload in a list: with the columns before it, it fits a wide terminal.
 BRIEF = 60
-# JSON longer than this is shown on several lines.
+# Longer JSON is shown on several lines.
 _ONE_LINE = 100
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return aligned columns, numbers to the right; None is shown as a hyphen."""
+    """Return aligned columns, with numbers to the right; None is shown as a hyphen."""
     values = [list(row) for row in rows]
     cells = [list(header), *([_cell(value) for value in row] for row in values)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -26,7 +26,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> str:
-    """Return a line a pair with the values aligned; pairs with None are left out."""
+    """Return one line per pair, with the values aligned; pairs with None are left out."""
     known = [(name.replace("_", " "), _cell(value)) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     return "\n".join(f"{name:<{width}}{_GAP}{text}".rstrip() for name, text in known)
@@ -38,20 +38,20 @@ def section(name: str, text: str) -> str:
 
 
 def brief(text: str, width: int = BRIEF) -> str:
-    """Return text in one line of at most so many characters."""
-    # Escaping makes text longer, never shorter; and texts may be large.
+    """Return text in one line of at most `width` characters."""
+    # Escaping never makes text shorter, and texts may be large.
     line = escaped(text[: width + 1])
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
 def data(value: Any) -> str:
-    """Return a payload or a result as JSON, on several lines when it is long."""
+    """Return a payload or a result as JSON, on several lines if it is long."""
     line = json.dumps(value, ensure_ascii=False)
     return line if len(line) <= _ONE_LINE else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def time_of(moment: datetime) -> str:
-    """Return a moment in UTC, to the second."""
+    """Return a time in UTC, to the second."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -1,4 +1,4 @@
-"""The arguments and options that several commands have."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _OF_A_WORKER = (
         default="console",
         show_default=True,
     ),
-    # What the process that starts a worker says of it; assignment.py has the meaning.
+    # What the process that starts a worker passes to it; assignment.py explains them.
     click.option("--index", type=int, hidden=True),
     click.option("--again", is_flag=True, hidden=True),
     click.option("--reloaded", is_flag=True, hidden=True),
@@ -66,7 +66,7 @@ _OF_A_WORKER = (
 
 
 def of_a_worker(function: F) -> F:
-    """Give a command the argument and the options that every worker has."""
+    """Add the argument and the options that every worker command has."""
     for parameter in reversed(_OF_A_WORKER):
         function = parameter(function)
     return function

@@ -1,4 +1,4 @@
-"""Keep one worker running, and start it again when its code has changed."""
+"""Keep one worker running, and restart it when its code has changed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from taskmanager.settings import environment
 
 logger = logging.getLogger("taskmanager.cli")
 
-# A worker that ends so at a signal of ours had not begun to listen: it held nothing.
+# A worker that ends like this at our signal did not handle signals yet: it held no jobs.
 _TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT)
-# Without a terminal: what is sent to our whole group reaches the worker through us only.
+# Without a terminal, a signal to our whole group reaches the worker through us only.
 _BY_ITSELF: dict[str, Any] = {
     "setpgroup": 0,
     "file_actions": [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
@@ -29,12 +29,11 @@ _BY_ITSELF: dict[str, Any] = {
 
 
 class Reloader:
-    """Stands before one worker at a time, and has a new one started after each change.
+    """Keeps one worker at a time, and starts a new one after each change.
 
-    changes yields the files that have changed, until the event that it is given is set. While
-    one of them does not parse, that is said and the worker stays as it is. A worker that ends by
-    itself is started again at the next change, unless it ends with 0, or cannot start at all:
-    then everything ends.
+    `changes` yields the files that have changed, until the event it is given is set. While one of
+    them does not parse, that is logged and the worker keeps running. A worker that ends on its own
+    is started again at the next change. If it ends with 0, or cannot start at all, everything ends.
     """
 
     def __init__(
@@ -46,19 +45,20 @@ class Reloader:
         self._forced = False
         self._due = False
         self._changed: set[Path] = set()
-        # What does not parse, in the watcher's thread.
+        # Files that do not parse; used in the watcher's thread.
         self._faulty: set[Path] = set()
-        # Between a change and the start of a worker: neither may miss the other.
+        # So that a change and the start of a worker never miss each other.
         self._guard = threading.Lock()
-        # Unlike an event's, its put may come in a signal handler.
+        # Unlike Event.set, its put may be called in a signal handler.
         self._news: SimpleQueue[None] = SimpleQueue()
-        # From here on a signal is seen, whether or not there is a worker.
+        # From here on signals are handled, whether or not there is a worker.
         self._front = Front(on_end=self._end)
 
     def run(self, start: Callable[[int], int]) -> int:
-        """Return the exit code once all has ended.
+        """Return the exit code once everything has ended.
 
-        start starts a worker and returns its process id; it is given how many came before.
+        `start` starts a worker and returns its process id. It is given the number of earlier
+        starts.
         """
         stopping = threading.Event()
         watcher = threading.Thread(
@@ -122,11 +122,11 @@ class Reloader:
             for paths in self._changes(stopping):
                 self._take(paths)
         except Exception as error:
-            # For example more folders than the system watches for one user. The worker goes on.
+            # For example, more folders than the system watches for one user. The worker continues.
             logger.error("changes are not seen any more: %s", error)
 
     def _take(self, paths: Collection[Path]) -> None:
-        # Those of before too: one may be fixed, or deleted, and others import it.
+        # Earlier faulty files, too: one may be fixed or deleted by now, and others import it.
         faults = {it: fault for it in self._faulty.union(paths) if (fault := fault_of(it))}
         self._faulty = set(faults)
         for path in sorted(faults):
@@ -165,10 +165,11 @@ class Reloader:
 
 
 def start_worker(starts: int, *place: str, **settings: str) -> int:
-    """Start a worker with the command line that we were given; return its process id.
+    """Start a worker with our own command line; return its process id.
 
-    starts is how many came before it. The settings are in its environment. In a terminal it
-    begins in the foreground, so that its app may ask something, and leaves it by itself.
+    `starts` is the number of earlier starts. The settings are put into its environment. In a
+    terminal it begins in the foreground, so that its app can ask something, and leaves it on its
+    own.
     """
     again = ["--again"] if starts else []
     command = own_command("--reloaded", *again, *place)
@@ -176,7 +177,7 @@ def start_worker(starts: int, *place: str, **settings: str) -> int:
         command[0],
         command,
         environment(**settings),
-        # We hold signals back at this moment, and ignore the one that a terminal's front does.
+        # At this moment we hold signals back, and ignore SIGTTOU as a terminal's front does.
         setsigmask=(),
         setsigdef=(signal.SIGTTOU,),
         **({} if in_terminal() else _BY_ITSELF),
@@ -186,7 +187,7 @@ def start_worker(starts: int, *place: str, **settings: str) -> int:
 def _later(seconds: float, action: Callable[[int], None], worker: int) -> None:
     timer = threading.Timer(seconds, action, (worker,))
     timer.daemon = True
-    # A signal that its thread got would not wake the main one.
+    # A signal delivered to the timer's thread would not wake the main thread.
     with held_back():
         timer.start()
 

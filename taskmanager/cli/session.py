@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A person is waiting: two seconds tell a slow Redis from none.
+# A person is waiting, and two seconds are enough to distinguish a slow Redis from none.
 PATIENCE_S = 2.0
 
 
 def manager(context: click.Context) -> TaskManager[Any]:
-    """Return the task manager of this command; with --app the app's, whose settings it uses."""
+    """Return the task manager of this command. With --app it is the app's, with its settings."""
     found: TaskManager[Any] | None = context.meta.get("tm")
     if found is None:
         found = context.meta["tm"] = _configured(context)
@@ -37,8 +37,8 @@ def answer(
 ) -> T:
     """Run work on an event loop, connected, and return its result; errors end the command.
 
-    May be called several times, so that a person is asked something in between. storing: it
-    emits a job, and an error is to say if that was not stored.
+    It may be called several times, so that a person can be asked something in between. `storing`:
+    the work emits a job, and errors mention it if nothing was stored.
     """
     import asyncio
 
@@ -63,7 +63,7 @@ async def _answer(tm: TaskManager[Any], work: Callable[[TaskManager[Any]], Await
 
 
 async def _reach(connector: Connector) -> None:
-    """Raise RedisUnavailable when Redis does not answer soon: commands wait longer by themselves.
+    """Raise RedisUnavailable if Redis does not answer soon; commands would wait longer.
 
     A paused server still accepts connections, so only an answer counts.
     """
@@ -87,7 +87,7 @@ async def _reach(connector: Connector) -> None:
 
 @contextlib.contextmanager
 def _refusals_reported() -> Iterator[None]:
-    """Turn what Redis refuses, for example a command this user may not run, into an Exit."""
+    """Turn refusals of Redis, for example of a command this user may not run, into an Exit."""
     from redis.exceptions import ResponseError
 
     try:

@@ -1,4 +1,4 @@
-"""Have what commands print arrive, whatever stdout and stderr are, or say why it does not."""
+"""Make sure that output arrives on any kind of stdout and stderr, or report why it does not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from taskmanager.cli.exits import FAILURE
 
 @contextlib.contextmanager
 def arriving() -> Iterator[None]:
-    """Print what a terminal's encoding lacks as escapes; end with 1 where nothing can be printed.
+    """Print characters that a terminal lacks as escapes; end with 1 if nothing can be printed.
 
-    Payloads and errors come in any script, and a terminal may know Latin-1 only.
+    Payloads and errors may be in any script, and a terminal may know Latin-1 only.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
@@ -32,7 +32,7 @@ def arriving() -> Iterator[None]:
 
 
 def _is_of_output(error: OSError) -> bool:
-    # click writes all that is printed, and flushes it at once.
+    # click writes everything that is printed, and flushes it at once.
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
@@ -40,7 +40,7 @@ def _is_of_output(error: OSError) -> bool:
 def _give_up(error: OSError) -> None:
     with contextlib.suppress(OSError):
         print(f"Error: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
-    # What is left in the buffers is tried once more when the interpreter ends.
+    # The interpreter tries once more to write the buffers when it ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Keep N worker processes alive. They share nothing but Redis."""
+"""Keep several worker processes alive. They share nothing but Redis."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from taskmanager.cli.exits import FAILURE, OK, VERDICTS
 
 logger = logging.getLogger("taskmanager.cli")
 
-# A worker that lived this long had a reason of its own to die.
+# A worker that lived this long did not die of its start.
 QUICK_S = 10.0
 GIVE_UP_AFTER = 5
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-# More doublings than it takes to the longest pause; a number for ever doubled overflows.
+# More doublings than the longest pause takes. Doubling without a limit would overflow.
 _MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of a worker: which one it is, from 1, and how often it was started, from 1.
+    """One start of a worker: `index` is its number, `count` how often it was started, both from 1.
 
-    The worker writes a byte to the file descriptor ready once it runs.
+    The worker writes a byte to the file descriptor `ready` once it runs.
     """
 
     index: int
@@ -37,11 +37,11 @@ class Start:
 
 
 class Supervisor:
-    """Starts a process for each number from 1 to processes, and again when one dies.
+    """Starts a process for each number from 1 to `processes`, and starts it again when it dies.
 
-    A process that ends with 0 wanted to end and is not started again. One that
-    never ran is given up after five starts; one that did is started for ever,
-    whatever its jobs do to it.
+    A process that ends with 0 wanted to end, and is not started again. A process that never ran is
+    given up after five starts. One that did run is always started again, no matter what its jobs do
+    to it.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """Return the exit code once every process has ended: 0, or the worst of theirs."""
+        """Return once every process has ended: with 0, or the worst of their exit codes."""
         return max(await asyncio.gather(*(self._keep_alive(i + 1) for i in range(self.processes))))
 
     def stop(self) -> None:
-        """Send every process a SIGTERM and start none any more.
+        """Send every process a SIGTERM and start no more.
 
-        Called for each signal that the supervisor gets, so that the second and
-        the third mean the same as with a single worker.
+        It is called for each signal that the supervisor receives, so that the second and third
+        signal mean the same as with a single worker.
         """
         self._stopping.set()
         for child in self._children.values():
@@ -93,7 +93,7 @@ class Supervisor:
         return OK
 
     async def _run_once(self, index: int, count: int) -> tuple[int, bool]:
-        """Return the exit code, and whether the worker said that it runs."""
+        """Return the exit code, and whether the worker reported that it runs."""
         said, ready = os.pipe()
         try:
             os.set_blocking(said, False)
@@ -104,8 +104,8 @@ class Supervisor:
     async def _live(self, start: Start) -> int:
         index = start.index
         try:
-            # A process group of its own: Ctrl-C reaches the workers through us only,
-            # otherwise each would count it twice and cancel what it is running.
+            # A separate process group: Ctrl-C reaches the workers through us only.
+            # Otherwise each would count it twice and cancel its running jobs.
             child = await asyncio.create_subprocess_exec(
                 *self.command(start),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -149,8 +149,8 @@ def _was_said(said: int) -> bool:
 
 
 def _terminate(child: asyncio.subprocess.Process) -> None:
-    # Not child.terminate(): that polls first, and may so take the exit code
-    # away from the one who waits for it, who then reports 255.
+    # Not child.terminate(): it polls first, and may so take the exit code away from
+    # child.wait(), which then reports 255.
     with contextlib.suppress(ProcessLookupError):
         os.kill(child.pid, signal.SIGTERM)
 

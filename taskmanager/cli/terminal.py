@@ -1,4 +1,4 @@
-"""The worker's side of a terminal: it runs out of the foreground, and comes back to be debugged."""
+"""The worker's side of a terminal: it leaves the foreground, and returns to it for debugging."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _STDIN = 0
 
 
 def leave() -> None:
-    """Go out of the foreground, with what is started from now on.
+    """Leave the foreground, along with everything that is started from now on.
 
-    Standard input is empty from here on, as with several processes: the kernel stops
-    everything that reads the terminal elsewhere than in the foreground.
+    Standard input is empty from here on, as with several processes: the kernel stops everything
+    outside the foreground that reads the terminal.
     """
     foreground = os.getpgrp()
     os.setpgid(0, 0)
     for number in (signal.SIGTTIN, signal.SIGTTOU):
-        # For what opens the terminal itself: an error is better than a worker that stands still.
+        # For code that opens the terminal itself: an error is better than a stopped worker.
         signal.signal(number, signal.SIG_IGN)
     terminal = os.dup(_STDIN)
     with open(os.devnull) as nothing:
@@ -33,7 +33,7 @@ def leave() -> None:
 
 
 class Breakpoint:
-    """``breakpoint()`` of a process that is not in the foreground of its terminal."""
+    """`breakpoint()` in a process that is not in the foreground of its terminal."""
 
     def __init__(self, terminal: int, foreground: int) -> None:
         self._terminal = terminal
@@ -41,7 +41,7 @@ class Breakpoint:
         self._turn = threading.RLock()
 
     def __call__(self, *, header: str | None = None, **options: Any) -> None:
-        # Not pdb.set_trace(): that would stop in this frame, not in its caller's.
+        # Not pdb.set_trace(), which would stop in this frame instead of the caller's.
         debugger = _Debugger(self)
         if header is not None:
             debugger.message(header)
@@ -49,7 +49,7 @@ class Breakpoint:
 
     @contextlib.contextmanager
     def in_foreground(self) -> Iterator[None]:
-        """Within the block, have the terminal as standard input and get its signals."""
+        """Within the block, have the terminal as standard input and receive its signals."""
         with self._turn, contextlib.ExitStack() as restored:
             before = os.dup(_STDIN)
             restored.callback(os.close, before)
@@ -60,7 +60,7 @@ class Breakpoint:
             yield
 
     def _await_foreground(self) -> int:
-        """Return which group of ours has the terminal; stopped until the shell gives it to one."""
+        """Return which of our groups has the terminal; stopped until the shell gives it to one."""
         while (group := os.tcgetpgrp(self._terminal)) not in (self._foreground, os.getpgrp()):
             os.kill(0, signal.SIGSTOP)
         return group

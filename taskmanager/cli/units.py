@@ -12,7 +12,7 @@ _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w":
 
 
 def duration(text: str | float) -> float:
-    """Return a duration in seconds: 90, 0.5, 50ms, 30s, 5m, 2h, 7d; BadParameter otherwise."""
+    """Return a duration in seconds: 90, 0.5, 50ms, 30s, 5m, 2h, 7d; raises BadParameter."""
     found = _DURATION.fullmatch(str(text))
     if found is None:
         raise click.BadParameter(
@@ -31,7 +31,7 @@ def milliseconds(text: str | float) -> int:
 
 
 def rate(text: str | float) -> float:
-    """Return how many a second: 50, 50/s, 600/m, 1000/h; BadParameter otherwise, also for 0."""
+    """Return a rate per second: 50, 50/s, 600/m, 1000/h; raises BadParameter, even for 0."""
     found = _RATE.fullmatch(str(text))
     a_second = float(found[1]) / _SECONDS[found[2] or "s"] if found else 0.0
     if not a_second:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from taskmanager.manager import TaskManager
 
-# For threads of handlers that go on after the worker has stopped.
+# For threads of handlers that continue after the worker has stopped.
 LAST_SECONDS = 5.0
-# The same, and what running jobs have to finish, where the next worker waits for this one to end.
+# The same, and the time for running jobs, if the next worker waits for this one to end.
 RELOAD_SECONDS = 1.0
 _ONE_PROCESS = (
     "an embedded:// server belongs to one process, so -p is not allowed: leave it out, or start "
@@ -32,7 +32,7 @@ _ONE_RELOAD = (
     "an embedded:// server belongs to one process and would end with each reload: "
     "taskmanager dev has one that stays, or name a Redis, as in --url redis://localhost:6379/0"
 )
-# Before any app was imported; and how many new objects bring a collection in a worker.
+# The thresholds before any app was imported; and how many new objects trigger a collection.
 _THRESHOLDS = gc.get_threshold()
 _YOUNG = 20_000
 
@@ -56,20 +56,20 @@ def work(
 
 
 def say(text: str) -> None:
-    """Write to stderr, if that can be written to.
+    """Write to stderr, if possible.
 
-    A worker works on without a reader of its log, or room for it; from the start on too.
+    A worker keeps working without a reader of its log, or room for it, from the start on.
     """
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 
 
 def relieve_collector() -> None:
-    """Have the garbage collector of a worker's process look at less, and less often.
+    """Make the garbage collector of a worker process examine less, and less often.
 
-    What was imported is there for good. A job makes some twenty objects, nearly all gone
-    with it: by default a collection comes each 50 jobs and finds nothing, which is a tenth
-    of the time of a job that does nothing. An app that set thresholds keeps its own.
+    Imported objects stay forever. A job makes some twenty objects, and nearly all are gone when it
+    ends. By default, a collection runs every 50 jobs and finds nothing, which costs a tenth of the
+    time of a job that does nothing. An app that set thresholds keeps its own.
     """
     gc.collect()
     gc.freeze()
@@ -78,7 +78,7 @@ def relieve_collector() -> None:
 
 
 def _put_front_before(context: click.Context) -> int:
-    """Go on as the child of a process that stays in the foreground; return its id."""
+    """Continue as the child of a process that stays in the foreground; return its id."""
     front = os.getpid()
     code = divide()
     if code is not None:
@@ -89,7 +89,7 @@ def _put_front_before(context: click.Context) -> int:
 def _leave_foreground(aside: bool) -> None:
     if not aside:
         return
-    # Imported late: it brings the debugger.
+    # Imported late, since it brings the debugger.
     from taskmanager.cli import terminal
 
     terminal.leave()
@@ -101,7 +101,7 @@ def _load(assignment: Assignment) -> TaskManager[Any]:
 
     tm = load(assignment.target)
     import_handlers(tm)
-    # Until the worker has started too: that may take its time, and say why.
+    # For the time until the worker has started, too: the start may take a while and log why.
     logs.unmute()
     if not tm.handlers:
         imported = ", ".join([assignment.target.partition(":")[0], *tm.included])
@@ -147,9 +147,9 @@ def _run(tm: TaskManager[Any], assignment: Assignment, watch: ParentWatch, *, bu
 
 
 def _say_ready(ready_fd: int | None) -> None:
-    """Tell the supervisor that what kills us from now on is not the start."""
+    """Tell the supervisor that the start has succeeded: a later death is not the start's fault."""
     if ready_fd is not None:
-        # Nobody reads it any more.
+        # Its reader may be gone.
         with contextlib.suppress(OSError):
             os.write(ready_fd, b"1")
             os.close(ready_fd)

@@ -1,1 +1,1 @@
-"""What each event loop has of Redis, and how threads wait for one."""
+"""The connections of each event loop to Redis, and how threads wait for a loop."""

@@ -1,4 +1,4 @@
-"""Turn what Redis says when it does nothing into the errors of this project."""
+"""Turn refusals of Redis into the errors of this project."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def answering(
 
 @contextlib.contextmanager
 def changing(where: str, keys: Keys) -> Iterator[None]:
-    """Turn a lost connection, and a script's refusal, into errors of ours."""
+    """Turn a lost connection, or a refusal by a script, into our errors."""
     with answering(where, outcome="unknown"), refusing(where, keys):
         yield
 
 
 @contextlib.contextmanager
 def refusing(where: str, keys: Keys) -> Iterator[None]:
-    """Turn the refusal of a queue's script into the error that says what it means."""
+    """Turn the refusal of a queue's script into the error that explains it."""
     try:
         yield
     except ResponseError as error:
         if is_for_now(error):
-            # Nothing was written then.
+            # In that case nothing was written.
             raise RedisUnavailable(where, str(error), outcome="not_sent") from error
         unknown = TaskManagerError(f"Redis at {where} refused: {error}")
         raise meaning(error, keys, where) or unknown from error

@@ -1,7 +1,7 @@
-"""What each event loop has of Redis.
+"""The connections of each event loop to Redis.
 
-Other connections of the facade are a worker's, opened in assembly.py, and the one by
-which a command asks whether Redis is there.
+The facade has other connections only in a worker, opened by assembly.py, and where a command checks
+that Redis is there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """One event loop's: a producer, and on its connection all that reads."""
+    """The client of one event loop: a producer, and everything that reads on its connection."""
 
     def __init__(
         self,
@@ -37,19 +37,19 @@ class Client:
         *,
         result_ttl_ms: int,
     ) -> None:
-        # Where results, logs and progress are, when that is not where the queues are.
+        # Where results, logs and progress are, if they have their own Redis.
         self._archive = None if archive is None else Wire(archive, name="archive")
         self.producer = producer
         self.where = connector.where
-        # What a repeated request may take, in seconds.
+        # For how long a request is repeated, in seconds.
         self.patience = producer.emit_timeout
-        # How long the end of a job that is cancelled here is kept.
+        # How long the outcome of a job that is cancelled here is kept.
         self.result_ttl_ms = result_ttl_ms
         self._connector = connector
         self._results: Results | None = None
         self._letters: dict[str, DeadLetters] = {}
         self._started: set[asyncio.Task[Any]] = set()
-        # Set when it is to close: what only waits for a better moment waits no more.
+        # Set when it is about to close: background work that waits for its turn stops waiting.
         self.closing = asyncio.Event()
 
     def keys(self, queue: str) -> Keys:
@@ -69,7 +69,7 @@ class Client:
         return Timetable(self.producer.wire, self.keys(queue))
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Do work whether it is awaited or not; close waits for it."""
+        """Do work in the background, awaited or not; close waits for it."""
         task = asyncio.create_task(work)
         self._started.add(task)
         task.add_done_callback(self._started.discard)
@@ -84,7 +84,7 @@ class Client:
 
     @property
     def results(self) -> Results:
-        """What waits for the ends of jobs; it subscribes with the first wait."""
+        """What waits for jobs to end; it subscribes at the first wait."""
         if self._results is None:
             self._results = Results(self._connector, self.producer.wire, archive=self._archive)
         return self._results
@@ -103,10 +103,9 @@ class Client:
 
 
 class Clients:
-    """The clients of one task manager, in whatever loops, threads and forked children.
+    """The clients of one task manager, in any event loop, thread and forked child.
 
-    open_client makes one on the running loop; each loop of each process gets one
-    of its own.
+    `open_client` makes one on the running loop. Each loop in each process gets its own.
     """
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
@@ -116,7 +115,7 @@ class Clients:
         self._inherited: list[object] = []
 
     def here(self) -> Client:
-        """Return the running loop's client; it connects with its first command."""
+        """Return the client of the running loop; it connects with its first command."""
         self._forget_other_process()
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
@@ -127,7 +126,7 @@ class Clients:
         return client
 
     async def close(self) -> None:
-        """Close the running loop's client; a later use opens another."""
+        """Close the client of the running loop; a later use opens another."""
         self._forget_other_process()
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
@@ -135,7 +134,7 @@ class Clients:
 
     def _forget_other_process(self) -> None:
         if self._pid != os.getpid():
-            # Kept, not dropped: dropping would close what the parent is using.
+            # Kept, not dropped: dropping it would close connections that the parent uses.
             self._inherited.append(self._clients)
             self._clients = {}
             self._pid = os.getpid()

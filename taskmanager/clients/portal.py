@@ -1,9 +1,8 @@
 """Let threads without an event loop wait for work on one.
 
-A worker's synchronous handlers use the worker's loop. All others share one
-loop a process, in a daemon thread that starts with the first call; a forked
-child starts its own. The thread is a real one under gevent as well, and who waits
-for it there lets other greenlets run.
+Synchronous handlers of a worker use the worker's loop. All other threads share one loop per
+process, in a daemon thread that starts with the first call; a forked child starts its own. Under
+gevent, too, it is a real thread, and waiting for it lets other greenlets run.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from taskmanager.errors import LoopHasEnded, LoopIsRunning
 
 T = TypeVar("T")
 
-# A loop may end while a thread waits for it, and nobody tells the thread.
+# A loop may end while a thread waits for it, without waking the thread.
 _LOOK_EVERY_S = 1.0
 
 
 def refuse_running_loop(name: str, instead: str) -> None:
-    """Raise LoopIsRunning when called on an event loop, which the call would block."""
+    """Raise LoopIsRunning if called on an event loop, which the call would block."""
     if running_loop() is not None:
         raise LoopIsRunning(name, instead)
 
 
 def block(name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run work on a loop of another thread and wait for it; raises LoopIsRunning on a loop.
+    """Run work on another thread's loop and wait for it; raises LoopIsRunning on a loop.
 
-    name is what the caller called.
+    `name` is what the user called.
     """
     refuse_running_loop(name, f"await {name.removeprefix('sync.')}(...)")
     run = current_run.get()
@@ -43,7 +42,7 @@ def block(name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, None without one."""
+    """Return the event loop that runs in this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -51,7 +50,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Run work on another thread's loop and return its result; raises LoopHasEnded if it ends."""
+    """Run work on another thread's loop and return its result.
+
+    Raises LoopHasEnded if the loop ends first.
+    """
     if not loop.is_running():
         work.close()
         raise LoopHasEnded()
@@ -60,7 +62,7 @@ def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
         try:
             return future.result(_LOOK_EVERY_S)
         except TimeoutError:
-            # The work may have raised one of its own.
+            # The TimeoutError may come from the work itself.
             if not future.done() and not loop.is_running():
                 future.cancel()
                 raise LoopHasEnded() from None
@@ -69,7 +71,7 @@ def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
 
 
 class Portal:
-    """The process' background loop."""
+    """The background loop of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -80,7 +82,7 @@ class Portal:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, started when first asked for."""
+        """The loop; it starts when first asked for."""
         with self._lock:
             if self._loop is None:
                 self._loop = self._start()
@@ -89,8 +91,8 @@ class Portal:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work on the loop and return its result.
 
-        An interpreter that is about to end starts no threads (from Python 3.12 on):
-        the work is done in this one then.
+        An interpreter that is about to end starts no threads (from Python 3.12 on). Then the work
+        is done in this thread.
         """
         try:
             loop = self.loop
@@ -101,12 +103,12 @@ class Portal:
     def at_close(
         self, loop: asyncio.AbstractEventLoop, closer: Callable[[], Awaitable[None]]
     ) -> None:
-        """Call closer before the loop ends, when it is this one."""
+        """Call `closer` before the loop ends, if it is this one."""
         if loop is self._loop:
             self._closers.append(closer)
 
     def forget(self) -> None:
-        """Start anew, without touching the loop; for a forked child, where its thread is not."""
+        """Start over without touching the loop; for a forked child, where its thread is gone."""
         self.__init__()  # type: ignore[misc]
 
     def close(self) -> None:
@@ -166,8 +168,8 @@ portal = Portal()
 
 
 def _after_fork() -> None:
-    # Locks may be held and loops run by threads that did not come along. A run
-    # belongs to the worker: what the child does is no part of it.
+    # Threads do not survive a fork: locks they held and loops they ran are unusable here.
+    # A run belongs to the worker: what the child does is not part of it.
     portal.forget()
     current_run.set(None)
 

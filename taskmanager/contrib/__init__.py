@@ -1,1 +1,1 @@
-"""What joins the task manager to frameworks, a folder each; nothing else here imports it."""
+"""Integrations with frameworks, one folder each. Nothing else here imports them."""

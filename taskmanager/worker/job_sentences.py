@@ -1,4 +1,4 @@
-"""Word what became of a job, in one harmless line of bounded length."""
+"""Describe what became of a job, in one harmless line of bounded length."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from processors.retries.history import line_of
 from processors.retries.signals import Retry
 from taskmanager.escapes import escaped
 
-# Of an error in a line, in bytes; more of it is in the traceback and in the dead letter.
+# Bytes of an error in a line. The traceback and the dead letter have more of it.
 _TEXT_LIMIT = 500
 _FAULTS_SHOWN = 5
-# What an error takes in a traceback beside its text, at least.
+# The least that an error takes in a traceback besides its text.
 _FRAME = 100
-# The reason of a job that handle.cancel() ended; it says no more than the sentence.
+# The reason of a job ended by handle.cancel(), which adds nothing to the sentence.
 _PLAINLY = "cancelled"
 _HOUR = 3600.0
 
@@ -32,12 +32,12 @@ _WORDS: dict[type, str] = {
 
 
 def word_of(outcome: Outcome) -> str:
-    """Return what jobs with such an outcome are counted as."""
+    """Return the word under which jobs with such an outcome are counted."""
     return _WORDS[type(outcome)]
 
 
 def ended(settlement: Settlement) -> str:
-    """Return the sentence of a run that is no failure, without its subject."""
+    """Return the sentence about a run that did not fail, without its subject."""
     outcome, ran = settlement.outcome, settlement.ran
     took = "" if ran is None else f" after {_span(ran.seconds)}"
     match outcome:
@@ -55,26 +55,26 @@ def ended(settlement: Settlement) -> str:
 
 
 def retried(settlement: Settlement, outcome: RetryAt) -> str:
-    """Return the sentence of a failed run that is repeated."""
+    """Return the sentence about a failed run that will be repeated."""
     error = _error_of(settlement)
     why = "no error is known" if error is None else _one_line(line_of(error))
     return f"failed and is run again in {_span(outcome.delay_ms / 1000)}: {why}"
 
 
 def dead(settlement: Settlement, buried: Buried) -> str:
-    """Return the sentence of a job that became a dead letter."""
+    """Return the sentence about a job that became a dead letter."""
     return f"is dead: {_why(settlement, buried, settlement.ran)}"
 
 
 def fault_of(settlement: Settlement) -> BaseException | None:
-    """Return what a run failed of; of what was raised on purpose only its cause."""
+    """Return the error of a failed run; for a signal that was raised on purpose, only its cause."""
     error = _error_of(settlement)
     signal = None if error is None else signal_of(error)
     return error if signal is None else signal.__cause__
 
 
 def is_huge(error: BaseException) -> bool:
-    """Whether the texts of an error, its causes and members take more than 16 KiB."""
+    """Return whether the texts of an error, its causes and members exceed 16 KiB."""
     left, waiting, seen = ERROR_LIMIT, [error], set[int]()
     while waiting and left > 0:
         it = waiting.pop()
@@ -100,7 +100,7 @@ def facts_of(settlement: Settlement) -> dict[str, Any]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something: the traceback of a group ends in a frame."""
+    """Return the last line with meaning; the traceback of a group ends in a frame."""
     said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
     return next(said, "no error is kept").strip(" |")
 
@@ -119,7 +119,7 @@ def _why(settlement: Settlement, buried: Buried, ran: Ran | None) -> str:
         runs = f"attempt {ran.attempt} of {ran.max_retries + 1}"
         asked = f"it asked for another run, but has none left ({runs})"
         return asked + _behind(message_of(signal))
-    # The letter says more than the error where a retry policy raised as well.
+    # If a retry policy raised as well, the dead letter has more than the error.
     line = _one_line(line_of(ran.error))
     return line if buried.error == describe(ran.error) else f"{line}; {last}"
 
@@ -158,14 +158,14 @@ def _behind(reason: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return text that no formatter can turn into two lines, or into what a terminal obeys."""
+    """Return text that no formatter can split into two lines and no terminal acts on."""
     line = escaped(" ".join(shortened(text, _TEXT_LIMIT).split()))
-    # An error without a text is its class alone.
+    # An error without a text is shown as its class.
     return line.replace(": ;", ";").removesuffix(":")
 
 
 def _span(seconds: float) -> str:
-    """Return a time as precisely as a person reads it: 12 ms, 1.5 s, 2.25 h."""
+    """Return a duration with the precision that people read: 12 ms, 1.5 s, 2.25 h."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _HOUR:

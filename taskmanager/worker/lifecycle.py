@@ -1,4 +1,4 @@
-"""Start, run and stop the worker of a task manager; it has at most one at a time."""
+"""Start, run and stop the worker of a task manager, which has at most one at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger("taskmanager.worker")
 
 
 class LifeCycle:
-    """From a start to its stop, as often as wanted; TaskManager says what each step promises.
+    """Starts and stops a worker as often as wanted. TaskManager documents what each step promises.
 
-    Handlers are imported before a start and frozen until the stop. Without any,
-    a start only makes the client of the running loop. open_lifespan and
-    open_consumer are the worker's. patience returns how many seconds a stop gives running jobs.
+    Handlers are imported before a start and cannot change until the stop. Without handlers, a start
+    only makes the client of the running loop. `open_lifespan` and `open_consumer` are for the
+    worker. `patience` returns how many seconds a stop gives running jobs.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class LifeCycle:
         self._open_consumer = open_consumer
         self._patience = patience
         self.worker: Worker | None = None
-        # Whether the process is there for the worker, and is to end when that cannot go on.
+        # Whether the process exists for the worker, and must end if the worker cannot continue.
         self._owns_process = False
 
     async def connect(self) -> None:
-        """Make what the running loop has of Redis."""
+        """Make the client of the running loop."""
         self._clients.here()
 
     async def start(self) -> None:
-        """Start a worker, or connect when there is nothing to run; after a stop under way."""
+        """Start a worker, or only connect without handlers. Waits for a stop that is under way."""
         while (worker := self._current_worker()) is not None and worker.stopping:
             await worker.stopped()
             self._forget(worker)
@@ -62,25 +62,25 @@ class LifeCycle:
         try:
             await (worker.start() if worker is not None else self.connect())
         except BaseException:
-            # Others may wait for the same start, or it stops and is not at its end yet.
+            # Other calls may wait for the same start, or the worker may still be stopping.
             if worker is None or worker.over:
                 self._forget(worker)
             raise
 
     async def stop(self, patience: float | None = None) -> None:
-        """Stop the worker, with patience in seconds for running jobs, and disconnect."""
+        """Stop the worker, giving running jobs `patience` seconds, and disconnect."""
         worker = self._current_worker()
         try:
             if worker is not None:
                 await worker.stop(patience)
         finally:
-            # A cancelled call leaves a stop behind that goes on: another one sees to the rest.
+            # After a cancelled call the stop continues; the next call does the rest.
             if worker is None or worker.ended:
                 self._forget(worker)
                 await self._clients.close()
 
     async def run(self, *, burst: bool, on_start: Callable[[], object] | None) -> None:
-        """Start, and stop at a signal, or with burst when idle; raises NoHandlers without any."""
+        """Start, and stop at a signal or, with `burst`, when idle. May raise NoHandlers."""
         self._modules.import_all()
         if not self._registry:
             raise NoHandlers(self._modules.names)
@@ -105,7 +105,7 @@ class LifeCycle:
                 self._owns_process = False
 
     def leave_dead_loop(self) -> None:
-        """End the process when it was started by run: its event loop seems to be dead."""
+        """End the process if `run` started it: its event loop seems to be dead."""
         if self._owns_process:
             stop_signals.leave()
 
@@ -132,7 +132,7 @@ class LifeCycle:
             on_start()
 
     async def _work(self, burst: bool) -> None:
-        """Return when a burst is over; raise WorkerBroken when the worker stops by itself."""
+        """Return when a burst is over; raise WorkerBroken if the worker stops on its own."""
         assert self.worker is not None, "the worker was not started"
         ends = [asyncio.ensure_future(self.worker.until_broken())]
         if burst:
@@ -149,9 +149,9 @@ class LifeCycle:
         return Worker(open_lifespan=self._open_lifespan, open_consumer=self._open_consumer)
 
     def _current_worker(self) -> Worker | None:
-        """Return the worker, unless its loop ended without a stop: then it ended with it.
+        """Return the worker, or None if its loop was closed without a stop: it ended with the loop.
 
-        Raises OtherLoop when it runs on another loop than this.
+        Raises OtherLoop if it runs on another loop.
         """
         if self.worker is not None and self.worker.loop.is_closed():
             self.worker = None
@@ -166,7 +166,7 @@ class LifeCycle:
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Await work, or cancel it as soon as stopping is set."""
+    """Await work, or cancel it as soon as `stopping` is set."""
     task = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(stopping.wait())
     try:

@@ -1,4 +1,4 @@
-"""Bound how many lines this process writes about jobs per second, and count the others."""
+"""Limit how many lines per second this process logs about jobs, and count the others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import threading
 from collections import Counter
 from typing import Final
 
-# Lines per window at INFO; what is beyond is counted, and said once.
+# INFO lines per second; further ones are counted, and the count is logged once.
 MOST_LINES: Final = 50
 _WINDOW = 1.0
 
 
 class LineLimit:
-    """Room for MOST_LINES lines per second; thread-safe, as there may be many event loops.
+    """Room for MOST_LINES lines per second. Thread-safe, as there may be many event loops.
 
-    room is the number of lines left in this second, and until (s, monotonic) is its end. Both may
-    be read without a call, to save it.
+    `room` is how many lines are left in this second, and `until` (s, monotonic) is its end. Both
+    are read directly, to save a call.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class LineLimit:
             return self._taken()
 
     def take(self) -> bool:
-        """Return whether there was room for a line; it is used up then."""
+        """Use up room for one line; return whether there was any."""
         with self._lock:
             self.room -= (had_room := self.room > 0)
             return had_room
@@ -44,7 +44,7 @@ class LineLimit:
             self._hidden[word] += number
 
     def hidden(self) -> Counter[str]:
-        """Return what was counted, and begin at 0 again: each job is returned to one caller."""
+        """Return the counts and reset them; each job is returned to one caller."""
         with self._lock:
             return self._taken()
 

@@ -1,4 +1,4 @@
-"""Let several listen to what one consumer tells."""
+"""Pass the outcomes of one consumer to several listeners."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from consumers.telemetry import Telemetry
 
 
 class Listeners:
-    """A telemetry that tells each of several, in order.
+    """A telemetry that passes outcomes to each of several, in order.
 
-    An error of one does not keep it from those behind; the first error is raised at the end.
+    An error in one does not affect the next ones. The first error is raised at the end.
     """
 
     def __init__(self, *listeners: Telemetry) -> None:
         self._listeners = listeners
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
-        """Tell each of the outcomes that Redis has answered."""
+        """Pass on the outcomes that Redis has answered."""
         failed: BaseException | None = None
         for listener in self._listeners:
             try:
@@ -29,5 +29,5 @@ class Listeners:
             if failed is not None:
                 raise failed
         finally:
-            # Its traceback leads to this frame: a cycle.
+            # Its traceback refers to this frame, which would be a cycle.
             del failed

@@ -1,8 +1,8 @@
 """The two formats of the log: lines for people and JSON for machines.
 
-What a record carries in ``extra`` is shown as fields, behind the sentence.
-Nothing else sets up logging; a program that embeds the task manager keeps
-its own configuration, but for loggers of ours that it disables in passing.
+Whatever a record has in `extra` is shown as fields after the sentence. Nothing else sets up
+logging. A program that embeds the task manager keeps its own configuration, except that loggers of
+ours which it disabled in passing are enabled.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from taskmanager.escapes import escaped, escaped_json, escaped_lines
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-# Every logger of ours is below this one.
+# All our loggers are below this one.
 _OURS = "taskmanager"
-# Of a field that no format can show as it is, in characters.
+# Characters of a field that no format can show as it is.
 _FIELD_LIMIT = 2 * 1024
-# What every record has; everything else came with extra={...}.
+# The attributes of every record; all others came with extra={...}.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def configure(
     format: LogFormat = "console", *, level: LogLevel = "info", stream: IO[str] | None = None
 ) -> None:
-    """Send the log of the whole process to stream (default stderr), replacing what was set up.
+    """Send the log of the whole process to `stream` (default stderr), replacing earlier set-up.
 
-    INFO and above are written; level is for our own loggers alone.
+    INFO and above are written. `level` is for our own loggers only.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_FORMATTERS[format]())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger(_OURS).setLevel(level.upper())
-    # The names of every selector and every closed transport help nobody, and a reload says
-    # itself what has changed.
+    # Names of selectors and closed transports help no one, and a reload reports on its own
+    # what has changed.
     for name in ("asyncio", "watchfiles"):
         hush(name)
     logging.captureWarnings(True)
@@ -48,9 +48,8 @@ def configure(
 def unmute() -> None:
     """Enable every logger of ours that was disabled.
 
-    logging.config disables all that are there and that it does not name, unless it is
-    asked not to; hardly anybody who leaves that at its default means a worker's. Levels
-    and handlers are left as they are.
+    logging.config disables all existing loggers that it does not name, unless it is told not to.
+    Hardly anyone who leaves that default means the loggers of a worker. Levels and handlers stay.
     """
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OURS:
@@ -58,22 +57,22 @@ def unmute() -> None:
 
 
 def hush(name: str, level: int = logging.WARNING) -> None:
-    """Have a logger that is not ours write no lines below a level, unless it has one of its own."""
+    """Silence another package's logger below a level, unless it has a level already."""
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:
         logger.setLevel(level)
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what the record carries beside its sentence."""
+    """Return what the record carries besides its sentence."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
 class ConsoleFormatter(logging.Formatter):
-    """``12:30:01.250 WARNING taskmanager.worker  the sentence  job=7 queue=mail``."""
+    """Formats `12:30:01.250 WARNING taskmanager.worker  the sentence  job=7 queue=mail`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the traceback below it, indented: none of it passes for a line."""
+        """Return the line, with the traceback indented below it, so that each is one entry."""
         below = [escaped_lines(text, "  ") for text in _traceback(self, record)]
         return "\n".join([escaped(self._line(record)), *below])
 
@@ -87,7 +86,10 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: at (ISO-8601, UTC), level, logger, message, pid, the fields, traceback."""
+    """Formats one object per line: at (ISO-8601, UTC), level, logger, message, pid, the fields.
+
+    An error adds its traceback.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object as one line."""
@@ -104,11 +106,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def _json(entry: dict[str, Any]) -> str:
-    """Return an object's JSON; of a field that has none, how it presents itself."""
+    """Return an object as JSON; a field without a JSON form is shown as its repr."""
     try:
         return _dumps(entry)
     except Exception:
-        # A field may hold anything: a cycle, a key that is no text. No line is lost for that.
+        # A field may hold anything: a cycle, a key that is not text. No line is lost for that.
         return _dumps({_text(name): _dumpable(value) for name, value in entry.items()})
 
 
@@ -132,7 +134,7 @@ def _text(value: Any) -> str:
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    """Return what stands below the line, each text in at most 16 KiB: escaping takes its time."""
+    """Return what follows the line, each text at most 16 KiB, since escaping takes time."""
     texts = []
     if record.exc_info:
         texts.append(_formatted(formatter, record.exc_info))

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT mean to a worker: finish, then cancel, then leave; and how to leave."""
+"""What SIGTERM and SIGINT do to a worker: finish, then cancel, then exit. And how to exit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def leave() -> NoReturn:
-    """End the process at once, as failed: its event loop does not turn any more.
+    """End the process at once, as failed, because its event loop no longer runs.
 
-    Nothing is waited for or flushed; what blocks the loop may block that as well.
+    Nothing is awaited or flushed: whatever blocks the loop may block that as well.
     """
     os._exit(FAILED)
 
@@ -29,8 +29,8 @@ def leave() -> NoReturn:
 def handled(*actions: Callable[[], object]) -> Iterator[None]:
     """Call the first action on the loop at the first signal, and so on; then exit with 4.
 
-    The exit works although a handler blocks the loop. Outside the main thread,
-    where signals cannot be handled, nothing is changed.
+    The exit works even if a handler blocks the loop. Outside the main thread, where signals cannot
+    be handled, nothing changes.
     """
     loop = asyncio.get_running_loop()
     left = list(actions)
@@ -50,7 +50,7 @@ def handled(*actions: Callable[[], object]) -> Iterator[None]:
 
 
 def _put_back(number: int, ours: _Action, before: _Action) -> None:
-    # What the application has set since then stays. None is a handler that is not Python's,
-    # as in a server that embeds it: nobody can set that again.
+    # A handler that the application has set since then stays. None is a handler outside
+    # Python, as in a server that embeds it, which cannot be set again.
     if before is not None and signal.getsignal(number) is ours:
         signal.signal(number, before)

@@ -9,12 +9,12 @@ from typing import Protocol
 from taskmanager.errors import OtherLoop, WorkerBroken
 from taskmanager.worker import logs
 
-# Opens the lifespan and makes the consumer; what it returns closes the lifespan.
+# Closes the lifespan.
 Closer = Callable[[], Awaitable[object]]
 
 
 class Consumes(Protocol):
-    """What a worker needs of the engine's consumer; broken is set when it stops by itself."""
+    """What a worker needs from the engine's consumer. `broken` is set when it stops on its own."""
 
     broken: asyncio.Event
     broken_because: str | None
@@ -24,19 +24,19 @@ class Consumes(Protocol):
         """How many jobs are running."""
 
     async def start(self) -> None:
-        """Return when jobs are fetched."""
+        """Return when jobs are being fetched."""
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Let running jobs finish for timeout seconds; a later call may shorten that."""
+        """Let running jobs finish for `timeout` seconds; a later call may shorten that."""
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running."""
 
 
 class Worker:
-    """Starts once and stops once, on the event loop that it was made on.
+    """Starts once and stops once, on the event loop on which it was made.
 
-    open_lifespan returns what closes it again; open_consumer is called when the
+    `open_lifespan` returns what closes the lifespan again. `open_consumer` is called once the
     lifespan is open.
     """
 
@@ -50,7 +50,7 @@ class Worker:
         self._open_lifespan = open_lifespan
         self._open_consumer = open_consumer
         self._starting: asyncio.Task[None] | None = None
-        # Who waits for the start, and whether anybody was told that it is done.
+        # How many calls wait for the start, and whether any of them has returned.
         self._starters = 0
         self._started = False
         self._stopping: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether a stop has come to its end, well or not."""
+        """Whether a stop has finished, well or not."""
         return self._stopping is not None and self._stopping.done()
 
     @property
@@ -80,14 +80,14 @@ class Worker:
         return self._starting.done() and not _went_well(self._starting)
 
     def refuse_other_loop(self) -> None:
-        """Raise OtherLoop unless called on the loop that the worker was made on."""
+        """Raise OtherLoop unless called on the worker's own loop."""
         if asyncio.get_running_loop() is not self.loop:
             raise OtherLoop()
 
     async def start(self) -> None:
-        """Return when jobs are fetched; calls at the same time wait for one start.
+        """Return when jobs are being fetched. Concurrent calls wait for one start.
 
-        A failed start stops, and so does one whose callers were all cancelled.
+        A start that fails stops the worker, and so does a start whose callers were all cancelled.
         """
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
@@ -108,16 +108,16 @@ class Worker:
         await self._consumer.until_idle()
 
     async def until_broken(self) -> None:
-        """Raise WorkerBroken when the worker stops by itself; else wait for ever."""
+        """Raise WorkerBroken when the worker stops on its own; otherwise never return."""
         assert self._consumer is not None, "the worker was not started"
         await self._consumer.broken.wait()
         raise WorkerBroken(self._consumer.broken_because or "it is broken")
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Stop, whatever the start has come to; with a shorter timeout also while stopping.
+        """Stop, no matter how far the start has come. A shorter timeout speeds up a running stop.
 
-        Raises what the lifespan raises, when all the rest has stopped. When the
-        call is cancelled the stop goes on.
+        Raises what the lifespan raises, after everything else has stopped. If the call is
+        cancelled, the stop continues.
         """
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(timeout))
@@ -126,14 +126,14 @@ class Worker:
         await asyncio.shield(self._stopping)
 
     async def stopped(self) -> None:
-        """Return when a stop that is under way has ended, well or not."""
+        """Return when a stop that is under way has finished, well or not."""
         if self._stopping is not None:
             await asyncio.wait([self._stopping])
 
     async def _start(self) -> None:
         try:
             self._close_lifespan = await self._open_lifespan()
-            # The app has configured its logging by now, as it was imported or here.
+            # The app has configured its logging by now, at its import or in its lifespan.
             logs.unmute()
             self._consumer = self._open_consumer()
             await self._consumer.start()

@@ -1,4 +1,4 @@
-"""``dev``: a private Redis and a worker that is reloaded, while one writes an app."""
+"""The command `dev`: a private Redis and a worker that reloads, while you write an app."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def _develop(folders: Sequence[Path], url: str | None) -> int:
     from taskmanager.cli.changes import watching
     from taskmanager.cli.reloader import Reloader, start_worker
 
-    # Before the server: from here on Ctrl-C ends both in good order.
+    # Before the server starts: from here on, Ctrl-C ends both in good order.
     reloader = Reloader(watching(folders))
     reached = _reached(url)
     return reloader.run(lambda starts: start_worker(starts, "--redis", reached, redis_url=reached))
 
 
 def _reached(url: str | None) -> str:
-    """Return the URL of the Redis to use, which is started if it is to be a private one."""
+    """Return the URL of the Redis to use, and start it if it is private."""
     from taskmanager import embedded
     from taskmanager.settings import from_process
 

@@ -1,4 +1,4 @@
-"""``dlq``: read, replay and purge dead letters."""
+"""The command `dlq`: read, replay and purge dead letters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("died at", "id", "event", "reason", "attempts", "data", "error")
 _FIELDS = ("id", "queue", "event", "reason", "attempts", "deliveries", "run", "died_at")
-# Two texts share a line with five columns.
+# The widths of two texts that share a line with five columns.
 _DATA, _ERROR = 40, 60
 
 
@@ -156,7 +156,7 @@ def _replay(
 async def _each(
     tm: TaskManager[Any], queue: str, job_ids: Sequence[str] | dict[str, None]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Replay jobs; return the ids brought back, those live already, and why others are not."""
+    """Replay jobs; return the ids that run again, those already live, and why others did not."""
     from taskmanager.errors import NotReplayable
 
     replayed: list[str] = []
@@ -179,7 +179,7 @@ async def _newest(tm: TaskManager[Any], queue: str, limit: int) -> tuple[Sequenc
 
 
 def _confirm(context: click.Context, queue: str, question: str, yes: bool) -> None:
-    """Ask, with how many letters there are and where."""
+    """Ask, naming how many dead letters there are and where."""
     if yes:
         return
     dead = answer(context, lambda tm: tm.stats(queue)).dead
@@ -201,7 +201,7 @@ def _line(letter: DeadLetter) -> tuple[object, ...]:
 
 
 def _summary(letter: DeadLetter) -> str:
-    """Return the error in one line; the cause stands at the end of a traceback."""
+    """Return the error in one line; the cause is at the end of a traceback."""
     if letter.errors:
         return str(letter.errors[-1]["error"])
     return letter.error.strip().rpartition("\n")[2]
@@ -237,6 +237,6 @@ class _Progress:
             click.echo(text, err=True)
 
     def end(self) -> None:
-        """Leave the counter's line."""
+        """Leave the line of the counter."""
         if self._shown:
             click.echo(err=True)

@@ -1,4 +1,4 @@
-"""``emit``: put a job into a queue from a shell."""
+"""The command `emit`: put a job into a queue from a shell."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def emit(
     No app is needed. With one its settings are used, its handlers check the data,
     and it warns if none of them handles the event.
     """
-    # What is left is named as emit names it; None is not given.
+    # The remaining options have the names of emit's arguments; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
     if no_deduplicate:
         options["deduplicate"] = False
@@ -104,7 +104,7 @@ def _parse(data: str) -> Any:
 
 
 def _with_handlers(tm: TaskManager[Any]) -> TaskManager[Any]:
-    """Import the handlers' modules. What only workers can import keeps nobody from emitting."""
+    """Import the handlers' modules. One that only workers can import is no obstacle."""
     from taskmanager.cli.loading import import_what_is_here
 
     for reason in import_what_is_here(tm):

@@ -1,4 +1,4 @@
-"""``jobs``: what became of a job, what it wrote, and an end to it."""
+"""The command `jobs`: what became of a job, what it wrote, and how to cancel it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def _job(tm: TaskManager[Any], queue: str, job_id: str) -> tuple[JobInfo, 
 
 async def _lines(tm: TaskManager[Any], queue: str, job_id: str) -> Sequence[LogLine]:
     lines = await tm.handle(job_id, queue).logs()
-    # A log outlives its job's result: no job is an error only without a log.
+    # A log is kept longer than its job: an unknown job is an error only without a log.
     if not lines and await tm.get_job(job_id, queue) is None:
         raise _no_job(job_id, queue)
     return lines
@@ -120,7 +120,7 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
         pairs = [it for it in pairs if it[0] != "last_started_at"]
     pairs += [("took", _between(info.last_started_at, info.finished_at))]
     if info.letter is None and info.state == "dead":
-        # Its letter was purged: that is all that is left of why.
+        # Its dead letter was purged, so this is all that is left of the reason.
         pairs.append(("error_type", info.error_type))
     if len(set(info.workers)) > 1:
         pairs.append(("workers", ", ".join(info.workers)))
@@ -141,7 +141,7 @@ def _shown(info: JobInfo, progress: Progress | None) -> str:
 
 
 def errors_of(errors: Sequence[dict[str, Any]]) -> str:
-    """Return a line an error of a job's history."""
+    """Return one line per error of a job's history."""
     return "\n".join(
         f"{_when(it)}  attempt {it.get('attempt')}, delivery {it.get('delivery')}"
         f"{_where(it)}  {escaped(str(it.get('error')))}"
@@ -150,7 +150,7 @@ def errors_of(errors: Sequence[dict[str, Any]]) -> str:
 
 
 def _when(error: dict[str, Any]) -> str:
-    # Whoever can write to Redis can have written the list.
+    # Any program that can write to Redis may have written the list.
     return time_of(happened(error)) if isinstance(error.get("at"), int) else "at an unknown time"
 
 
@@ -160,7 +160,7 @@ def _where(error: dict[str, Any]) -> str:
 
 
 def _between(start: datetime | None, end: datetime | None) -> str | None:
-    """Return how long the last run took, from its start to when its end was recorded."""
+    """Return how long the last run took, from its start to the record of its outcome."""
     if start is None or end is None:
         return None
     ms = max(0, round((end - start).total_seconds() * 1000))

@@ -1,4 +1,4 @@
-"""``queues``: what is in the queues, and whether their jobs start."""
+"""The command `queues`: what is in the queues, and whether their jobs start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("queue", "waiting", "delayed", "active", "dead", "completed", "oldest", "paused")
 _LANE_COLUMNS = ("lane", "waiting", "active", "oldest")
-# Names of paused events share a line with eight columns.
+# The width of the names of paused events, which share a line with eight columns.
 _EVENTS = 40
 
 

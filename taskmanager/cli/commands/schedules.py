@@ -1,4 +1,4 @@
-"""``schedules``: what fires when, and changes to it."""
+"""The command `schedules`: what fires when, and how to change it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _no_schedule(name: str, queue: str) -> Exit:
 
 
 def _fires(info: ScheduleInfo, count: int) -> list[datetime]:
-    """Return the next fire times; what is known has the first few, the pattern the rest."""
+    """Return the next fire times: the first few are known, the pattern gives the rest."""
     from processors.schedules.spec import spec_of
 
     fires = info.next_fires[:count]

@@ -1,4 +1,4 @@
-"""``worker``: run an app's handlers until told to stop."""
+"""The command `worker`: run an app's handlers until told to stop."""
 
 from __future__ import annotations
 
@@ -86,6 +86,6 @@ def _supervise(processes: int) -> int:
 
 
 def _own_command(start: Start) -> list[str]:
-    """Return the command line that we were given, with which of the processes it is for."""
+    """Return our own command line, with the number of the process it is for."""
     again = ["--again"] if start.count > 1 else []
     return own_command("--index", str(start.index), "--ready-fd", str(start.ready), *again)

@@ -1,4 +1,4 @@
-"""A backend for Django's own tasks, and ``manage.py taskmanager``.
+"""A backend for Django's own tasks, and the command `manage.py taskmanager`.
 
 Django is imported with the backend, not before.
 """
@@ -15,7 +15,7 @@ __all__ = ["TaskManagerBackend", "TaskManagerTask"]
 
 
 def __getattr__(name: str) -> Any:
-    # As an installed app it is imported before Django is ready.
+    # As an installed app, it is imported before Django is ready.
     if name == "TaskManagerBackend":
         from taskmanager.contrib.django.backend import TaskManagerBackend
 

@@ -1,4 +1,4 @@
-"""The app to install, so that ``manage.py`` has the command ``taskmanager``."""
+"""The Django app to install, which gives `manage.py` the command `taskmanager`."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class TaskManagerConfig(AppConfig):
     verbose_name = "Task manager"
 
     def ready(self) -> None:
-        """Have ``manage.py check`` look at TASKS: Django registers that with its tasks' import."""
+        """Import Django's tasks, so that `manage.py check` checks TASKS."""
         import_module("django.tasks")

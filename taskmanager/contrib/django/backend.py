@@ -1,6 +1,6 @@
 """The backend: Django's tasks as jobs of a task manager.
 
-A process that only defines tasks does not wait for Redis' client: what needs it is imported late.
+A process that only defines tasks need not wait for the Redis client, so it is imported late.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class TaskManagerBackend(BaseTaskBackend):
-    """Emits each task as a job of its own, named by the path of its function.
+    """Runs Django's tasks as jobs. Each task call is a separate job, named by the function's path.
 
         TASKS = {"default": {
             "BACKEND": "taskmanager.contrib.django.TaskManagerBackend",
             "OPTIONS": {"redis": "redis://localhost:6379/0", "result_ttl": 86400},
         }}
 
-    OPTIONS are the arguments of a TaskManager, or {"app": "shop.jobs:tm"} for one that is
-    there. ``manage.py taskmanager worker`` runs the tasks.
+    OPTIONS are the arguments of a TaskManager, or `{"app": "shop.jobs:tm"}` for an existing one.
+    `manage.py taskmanager worker` runs the tasks.
     """
 
     task_class = TaskManagerTask
@@ -45,12 +45,12 @@ class TaskManagerBackend(BaseTaskBackend):
 
     @property
     def manager(self) -> TaskManager[Any]:
-        """The task manager, one for all threads; raises ImproperlyConfigured for bad OPTIONS."""
+        """The task manager, shared by all threads; raises ImproperlyConfigured for bad OPTIONS."""
         return manager_of(self.alias, self.options)
 
     def validate_task(self, task: Task) -> None:
-        """Raise InvalidTask for a task that cannot be enqueued; know it from now on otherwise."""
-        # Django documents a timedelta, and checks a datetime.
+        """Raise InvalidTask if a task cannot be enqueued; otherwise remember it."""
+        # Django documents a timedelta, and checks for a datetime.
         in_a_while = isinstance(task.run_after, timedelta)
         super().validate_task(replace(task, run_after=None) if in_a_while else task)
         if options_of(task):
@@ -61,10 +61,10 @@ class TaskManagerBackend(BaseTaskBackend):
         declared.note(task)
 
     def enqueue(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
-        """Emit the job of a task and return when Redis has it; in any thread, on a loop too.
+        """Emit the job of a task and return once Redis has it. It blocks, even on an event loop.
 
-        Raises InvalidTask, TypeError for what is not JSON, and what TaskManager.emit raises:
-        QueueFull and RedisUnavailable above all.
+        Raises InvalidTask, TypeError for arguments that are not JSON, and what TaskManager.emit
+        raises, above all QueueFull and RedisUnavailable.
         """
         from taskmanager.contrib.django import bridge, jobs
 
@@ -78,7 +78,7 @@ class TaskManagerBackend(BaseTaskBackend):
     async def aenqueue(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> TaskResult:
-        """Do what enqueue does, without blocking the event loop."""
+        """Do the same as enqueue, without blocking the event loop."""
         from taskmanager.contrib.django import bridge, jobs
 
         self.validate_task(task)
@@ -89,9 +89,9 @@ class TaskManagerBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> TaskResult:
-        """Return what is known of a task, until result_ttl seconds after its end.
+        """Return what is known about a task call, for `result_ttl` seconds after it has ended.
 
-        Raises TaskResultDoesNotExist when nothing is.
+        Raises TaskResultDoesNotExist if nothing is known.
         """
         from taskmanager.contrib.django import bridge, jobs
 
@@ -99,7 +99,7 @@ class TaskManagerBackend(BaseTaskBackend):
         return jobs.known_result(self.alias, result_id, info)
 
     async def aget_result(self, result_id: str) -> TaskResult:
-        """Do what get_result does, without blocking the event loop."""
+        """Do the same as get_result, without blocking the event loop."""
         from taskmanager.contrib.django import bridge, jobs
 
         info = await bridge.done(jobs.look_up(self.manager, result_id, self.queues))

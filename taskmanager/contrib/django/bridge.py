@@ -1,6 +1,6 @@
-"""Do work on an event loop that stays, from wherever Django calls.
+"""Do work on an event loop that stays, no matter how Django calls.
 
-Django's own loops may live for a single request, and a connection would end with each.
+Django's own loops may live for a single request, and connections would end with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Do work and block until it is done; on a running loop too, which stands still meanwhile."""
+    """Do work and block until it is done; a running event loop stands still for that long."""
     run = current_run.get()
     if run is None or running_loop() is not None:
         return portal.run(work)
@@ -24,7 +24,7 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def done(work: Coroutine[Any, Any, T]) -> T:
-    """Do work and return what it returns."""
+    """Do work and return its result."""
     run = current_run.get()
     if run is not None and running_loop() is run.loop:
         return await work

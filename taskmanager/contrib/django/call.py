@@ -1,4 +1,4 @@
-"""A call of a task as its job's data has it."""
+"""A call of a task, as the data of its job."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """What a task is called with, and what Django wants to know of it later.
+    """The arguments of a task call, and what Django will ask about it later.
 
-    at is when it was enqueued, by the clock of the machine that did. Any program may emit such
-    a job: args and kwargs may be left out, and all else.
+    `args` and `kwargs` are the arguments. `at` is when it was enqueued, by the clock of that
+    machine. Any program may emit such a job, so all keys may be missing.
     """
 
     args: list[Any] = field(default_factory=list)
@@ -22,7 +22,7 @@ class TaskCall:
     run_after: datetime | None = None
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as JSON values; what is at its default is left out."""
+        """Return it as JSON values, without what is at its default."""
         data: dict[str, Any] = {"args": self.args, "kwargs": self.kwargs}
         if self.at is not None:
             data["at"] = self.at.isoformat()
@@ -34,7 +34,7 @@ class TaskCall:
 
     @classmethod
     def read(cls, data: object) -> Self:
-        """Return the call in a job's data; raises ValueError when it is none."""
+        """Return the call in a job's data; raises ValueError if it is not one."""
         found = data if isinstance(data, dict) else {"args": None}
         args, kwargs, priority = (
             found.get("args", []),

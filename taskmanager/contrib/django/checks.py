@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says of a backend."""
+"""What `manage.py check` reports about a backend."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LONGEST_QUEUE = 40
 
 
 def bad_queue(queue: str) -> str | None:
-    """Return why a queue cannot have this name; None when it can."""
+    """Return why a queue cannot have this name, or None."""
     if len(queue) > LONGEST_QUEUE:
         return f"the name of queue {queue!r} is longer than {LONGEST_QUEUE} characters"
     return _why_not("queue", queue)
 
 
 def bad_path(task: Task) -> str | None:
-    """Return why the path of a task's function cannot name its jobs; None when it can."""
+    """Return why the path of a task's function cannot name its jobs, or None."""
     why = _why_not("event", task.module_path)
     return why and f"the path of a task names its jobs, and {why}"
 
 
 def bad_options(task: Task) -> str | None:
-    """Return why a task cannot have these options; None when it can."""
+    """Return why a task cannot have these options, or None."""
     options = options_of(task)
     try:
         handler_options(options)
@@ -40,7 +40,7 @@ def bad_options(task: Task) -> str | None:
         return f"{task.module_path}: {error}"
     retry = options.get("retry")
     if retry is not None and not isinstance(retry, RetryPolicy):
-        # Of a function nobody knows whether an attempt is the last before it is called.
+        # With a function, it is not known before a run whether the run is the last attempt.
         return f"{task.module_path}: retry {retry!r} is not allowed: give a RetryPolicy"
     return None
 
@@ -48,7 +48,7 @@ def bad_options(task: Task) -> str | None:
 def problems(
     alias: str, queues: Iterable[str], tasks: Iterable[Task], raised: ImproperlyConfigured | None
 ) -> Iterator[checks.CheckMessage]:
-    """Return what is wrong with a backend; raised is what its OPTIONS led to, if anything."""
+    """Yield what is wrong with a backend; `raised` is the error that its OPTIONS caused, if any."""
     if raised is not None:
         yield checks.Error(str(raised), id="taskmanager.E001")
     for queue in sorted(queues):

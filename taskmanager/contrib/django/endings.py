@@ -1,4 +1,4 @@
-"""Whether a run of a task is its last, as the engine is about to decide."""
+"""Whether a run of a task is its last, decided as the engine will decide."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from taskmanager.handles.errors import JobCancelled
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """final says whether the job ends with this run; error is None for one that went well."""
+    """`final` is whether the job ends with this run; `error` is None if it went well."""
 
     final: bool
     error: BaseException | None = None
 
 
 def ending_of(job: Job[Any], error: BaseException | None, policy: RetryPolicy) -> Ending:
-    """Return how a run that raised error, or returned, ends its job.
+    """Return how a run that raised `error`, or returned, ends its job.
 
-    It is asked in the handler, in whose thread Django's receivers are called; what may still
-    come between is a lost lease, after which the job runs again.
+    It is asked inside the handler, in whose thread Django's receivers are called. Only a lost lease
+    can come in between, after which the job runs again.
     """
     run = current_run.get()
     if run is not None and job.cancelled:
         if run.delivery.cancelled:
             return Ending(True, JobCancelled(job.id, "cancelled"))
         if not run.timed_out:
-            # Its worker stops, or has lost it: it runs elsewhere.
+            # Its worker stops, or has lost it: the job will run elsewhere.
             return Ending(False, error)
         error = JobTimeout(job.id, job.timeout or 0.0)
     return Ending(error is None or _is_last(job, error, policy), error)

@@ -1,4 +1,4 @@
-"""The jobs of tasks: made, emitted and looked up."""
+"""Make, emit and look up the jobs of tasks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from taskmanager.manager import TaskManager
 
 
 def call_of(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskCall:
-    """Return the call of a task now; raises InvalidTask, and TypeError for what is not JSON."""
+    """Return the call of a task at this moment.
+
+    Raises InvalidTask, and TypeError for arguments that are not JSON.
+    """
     if why := bad_path(task) or bad_queue(task.queue_name):
         raise InvalidTask(why)
     now = datetime.now(UTC)
     return TaskCall(
         normalize_json(list(args)),
         normalize_json(dict(kwargs)),
-        # In whole ms, as are all times that Redis knows of the job later.
+        # In whole ms, like all times that Redis will have for the job.
         at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         priority=int(task.priority),
         run_after=_run_after(task, now),
@@ -36,13 +39,13 @@ def call_of(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskC
 
 
 def new_result(task: Task, alias: str, call: TaskCall) -> TaskResult:
-    """Return the result of a task that is to be emitted; its id ends with its queue."""
+    """Return the result of a task that is about to be emitted; its id ends with its queue."""
     called = results.as_called(task, alias, task.queue_name, call)
     return results.enqueued(called, alias, f"{fresh_id()}:{task.queue_name}", call)
 
 
 async def emit(tm: TaskManager[Any], result: TaskResult, call: TaskCall) -> None:
-    """Return when Redis has the job; raises InvalidTask for what cannot be one."""
+    """Return when Redis has the job; raises InvalidTask for what cannot be a job."""
     try:
         await tm.emit(
             result.task.module_path,
@@ -59,7 +62,7 @@ async def emit(tm: TaskManager[Any], result: TaskResult, call: TaskCall) -> None
 async def look_up(
     tm: TaskManager[Any], result_id: object, queues: Collection[str]
 ) -> JobInfo | None:
-    """Return what is known of a job, in one of these queues if there are any; None for nothing."""
+    """Return what is known about a job, in one of these queues if any are named, or None."""
     _, colon, queue = str(result_id).rpartition(":")
     if not colon or (queues and queue not in queues):
         return None
@@ -70,7 +73,7 @@ async def look_up(
 
 
 def known_result(alias: str, result_id: object, info: JobInfo | None) -> TaskResult:
-    """Return the result of a task; raises TaskResultDoesNotExist when not enough is known."""
+    """Return the result of a task; raises TaskResultDoesNotExist if not enough is known."""
     if info is None or info.event is None:
         raise TaskResultDoesNotExist(f"{result_id}: there is none, or it is not kept any more")
     task = declared.task_at(info.event)
@@ -83,10 +86,10 @@ def known_result(alias: str, result_id: object, info: JobInfo | None) -> TaskRes
 
 
 def _run_after(task: Task, now: datetime) -> datetime | None:
-    """Return when a task may run first; raises InvalidTask beyond a year."""
+    """Return the earliest time for a task to run; raises InvalidTask beyond a year."""
     given: datetime | timedelta | None = task.run_after
     at = now + given if isinstance(given, timedelta) else given
-    # One without a time zone is local, as Django's are without USE_TZ.
+    # A datetime without a time zone is local, as Django's are without USE_TZ.
     if at is not None and (at.astimezone() - now).total_seconds() > YEAR:
         raise InvalidTask(f"run_after {given!r} is not allowed: give a time at most a year ahead")
     return at

@@ -1,4 +1,4 @@
-"""The task manager of each backend: one in a process, whatever thread asks."""
+"""The task manager of each backend, one per process for all threads."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _managers: dict[str, tuple[Mapping[str, Any], TaskManager[Any]]] = {}
 def manager_of(alias: str, options: Mapping[str, Any]) -> TaskManager[Any]:
     """Return the task manager of a backend, made when first asked for; it connects later.
 
-    Raises ImproperlyConfigured for OPTIONS that make none.
+    Raises ImproperlyConfigured if OPTIONS are not allowed.
     """
     with _lock:
         found = _managers.get(alias)
-        # Where tests override settings, a backend's options change.
+        # A backend's options change when tests override settings.
         if found is None or found[0] != options:
             found = _managers[alias] = (dict(options), _made(alias, options))
         return found[1]
 
 
 def _made(alias: str, options: Mapping[str, Any]) -> TaskManager[Any]:
-    # Imported here: a process that only defines tasks does not wait for Redis' client.
+    # Imported here: a process that only defines tasks need not wait for the Redis client.
     from consumers.errors import TaskManagerError
     from taskmanager.manager import TaskManager
 

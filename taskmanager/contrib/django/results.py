@@ -1,4 +1,4 @@
-"""What Django is told of a job: its TaskResult, from the emit, from the run, from what is kept."""
+"""What Django learns about a job: its TaskResult, at the emit, during the run, and from Redis."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _STATUS = {
     JobState.DEAD: TaskResultStatus.FAILED,
     JobState.CANCELLED: TaskResultStatus.FAILED,
 }
-# Letters that are the outcome of a run; the others tell of one that never began, or crashed.
+# Reasons of dead letters that follow a run; with the others, no run began, or it crashed.
 _AFTER_A_RUN = ("failed", "bad_result")
-# The worker of an attempt of which nothing is kept.
+# The worker of an attempt about which nothing is kept.
 _UNKNOWN = "unknown"
 
 Error = Mapping[str, Any]
@@ -38,10 +38,10 @@ def enqueued(task: Task, backend: str, job_id: str, call: TaskCall) -> TaskResul
 
 
 def running(task: Task, backend: str, job: Job[Any]) -> TaskResult:
-    """Return the result of a task that is about to run; raises ValueError for data of no call."""
+    """Return the result of a task about to run; raises ValueError unless its data is a call."""
     call, errors = TaskCall.read(job.data), job.errors
-    # As the record has it: nothing starts before its emit, which Redis itself timed; a worker
-    # knows Redis' clock to a millisecond or so.
+    # Never before its emit, which Redis itself timed: a worker knows Redis' clock to about a
+    # millisecond.
     now = max(job.created_at, job.started_at or job.created_at)
     return _result(
         as_called(task, backend, job.queue, call),
@@ -57,7 +57,7 @@ def running(task: Task, backend: str, job: Job[Any]) -> TaskResult:
 
 
 def known(task: Task, backend: str, info: JobInfo) -> TaskResult:
-    """Return the result of a task as it is kept."""
+    """Return the result of a task from what Redis keeps."""
     call = _call_of(info)
     result = _result(
         as_called(task, backend, info.queue, call),
@@ -76,13 +76,13 @@ def known(task: Task, backend: str, info: JobInfo) -> TaskResult:
 
 
 def succeed(result: TaskResult, value: Any) -> None:
-    """Have the result of a running task say that it returned."""
+    """Mark the result of a running task as returned."""
     _set(result, "_return_value", value)
     _end(result, TaskResultStatus.SUCCESSFUL)
 
 
 def fail(result: TaskResult, error: BaseException) -> None:
-    """Have the result of a running task say that it failed."""
+    """Mark the result of a running task as failed."""
     kind = type(error)
     traceback = "".join(format_exception(error))
     result.errors.append(_task_error(f"{kind.__module__}.{kind.__qualname__}", traceback))
@@ -126,7 +126,7 @@ def _result(
 
 
 def _by_django(at: datetime | None) -> datetime | None:
-    """Return a time as django.utils.timezone.now gives it: aware, or local, by USE_TZ."""
+    """Return a time in the form of django.utils.timezone.now: aware or local, by USE_TZ."""
     if at is None or settings.USE_TZ:
         return at
     naive: datetime = timezone.make_naive(at, timezone.get_default_timezone())
@@ -139,12 +139,12 @@ def _end(result: TaskResult, status: TaskResultStatus) -> None:
 
 
 def _set(result: TaskResult, name: str, value: object) -> None:
-    # As Django's own backends do: it is frozen for everybody else.
+    # As Django's own backends do; for all others, a result is frozen.
     object.__setattr__(result, name, value)
 
 
 def _call_of(info: JobInfo) -> TaskCall:
-    """Return the call of a job; of one whose data is not kept, or is another's, an empty one."""
+    """Return the call of a job; an empty one if its data is not kept or is not a call."""
     try:
         call = TaskCall.read(info.data)
     except ValueError:
@@ -153,12 +153,12 @@ def _call_of(info: JobInfo) -> TaskCall:
 
 
 def _errors(info: JobInfo) -> list[TaskError]:
-    """Return the errors of a job's attempts, and why it ended if that was no attempt's."""
+    """Return the errors of a job's attempts, and why it ended if no attempt explains it."""
     errors, letter = [_error(it) for it in info.errors], info.letter
     if info.state is JobState.CANCELLED:
         errors.append(_task_error("taskmanager.JobCancelled", info.reason or "cancelled"))
     elif letter is not None and letter.reason in _AFTER_A_RUN and errors:
-        # Of the last attempt the whole traceback is kept, of those before a line.
+        # The whole traceback is kept for the last attempt, and one line for each earlier one.
         errors[-1] = _task_error(errors[-1].exception_class_path, letter.error)
     elif letter is not None:
         text = f"{letter.reason}: {letter.error}"
@@ -171,12 +171,12 @@ def _error(error: Error) -> TaskError:
 
 
 def _task_error(path: str, traceback: str) -> TaskError:
-    # Django's own ends with a line's end.
+    # Django's tracebacks end with a newline.
     return TaskError(exception_class_path=path, traceback=f"{traceback.rstrip()}\n")
 
 
 def _workers(kept: Sequence[str], attempts: int) -> list[str]:
-    """Return a worker for each attempt; of more than ten that failed the first are not kept."""
+    """Return a worker for each attempt; beyond ten failed ones, the first are not known."""
     return [_UNKNOWN] * (attempts - len(kept)) + list(kept)
 
 

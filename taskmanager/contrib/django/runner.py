@@ -23,11 +23,11 @@ from taskmanager.manager import TaskManager
 
 @dataclass(frozen=True, slots=True)
 class TaskRunner:
-    """Runs one task for the backend of an alias; sender is what signals name.
+    """Runs one task for the backend of an alias. `sender` is the sender of its signals.
 
-    A receiver that raises is logged and changes nothing. Connections are closed as around a
-    request: in the thread that the task runs in; a coroutine has a thread of its own for what
-    it does through sync_to_async.
+    An error in a receiver is logged and changes nothing. Database connections are closed as around
+    a request, in the thread in which the task runs. A coroutine has a separate thread for what it
+    does through sync_to_async.
     """
 
     task: Task
@@ -37,7 +37,7 @@ class TaskRunner:
 
     @property
     def handler(self) -> Callable[[Job[Any]], Any]:
-        """What the engine calls: a coroutine function for a task that is one."""
+        """What the engine calls; for a coroutine task, a coroutine function."""
         return self._arun if iscoroutinefunction(self.task.func) else self._run
 
     def _run(self, job: Job[Any]) -> Any:
@@ -54,7 +54,7 @@ class TaskRunner:
         try:
             value = _json(self.task.func(*self._arguments(result), **result.kwargs))
         except BaseException as error:
-            # Within, so that receivers have the traceback, as Django promises.
+            # Inside the except block, so that receivers have the traceback, as Django promises.
             if self._ends(job, result, error):
                 task_finished.send_robust(self.sender, task_result=result)
             raise
@@ -90,7 +90,7 @@ class TaskRunner:
     def _ends(
         self, job: Job[Any], result: TaskResult, error: BaseException | None, value: Any = None
     ) -> bool:
-        """Whether the job ends with this run; the result says how."""
+        """Return whether the job ends with this run, and record in `result` how it ended."""
         ending = ending_of(job, error, self._policy)
         if not ending.final:
             return False

@@ -1,4 +1,4 @@
-"""What ``@task`` makes with this backend: Django's Task, with how its jobs are run."""
+"""What `@task` makes with this backend: Django's Task, plus options for its runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ _OPTIONS = ("max_retries", "retry_delay_ms", "timeout", "retry")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskManagerTask(Task):
-    """A task with options of its own; what is None is as OPTIONS["processor"] says.
+    """A Django task with options for its runs. None leaves an option to OPTIONS["processor"].
 
         @task(max_retries=3, timeout=60)
         def fetch(url): ...
 
-    max_retries counts runs after a first one that failed, and is 0 where nobody says;
-    retry_delay_ms is the first delay in ms, timeout seconds that a run may take, retry a
-    RetryPolicy. The decorator takes them from Django 6.1 on.
+    - `max_retries`: how often a failed call is run again. Default: 0.
+    - `retry_delay_ms`: whole milliseconds before the first retry. Default: 1000.
+    - `timeout`: seconds or a timedelta that one run may take. Default: no limit.
+    - `retry`: a RetryPolicy.
+
+    The decorator takes them from Django 6.1 on.
     """
 
     max_retries: int | None = None
@@ -33,6 +36,6 @@ class TaskManagerTask(Task):
 
 
 def options_of(task: Task) -> dict[str, Any]:
-    """Return what a task says of its runs; nothing for one that another backend made."""
+    """Return the options a task sets for its runs; none for a task of another backend."""
     given = {name: getattr(task, name, None) for name in _OPTIONS}
     return {name: value for name, value in given.items() if value is not None}

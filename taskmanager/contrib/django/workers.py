@@ -1,4 +1,4 @@
-"""What a worker runs: the task manager of a backend with every task as a handler."""
+"""What a worker runs: the task manager of a backend, with every task as a handler."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _chosen = DEFAULT_TASK_BACKEND_ALIAS
 def worker_manager(alias: str = DEFAULT_TASK_BACKEND_ALIAS) -> TaskManager[Any]:
     """Return the task manager of a backend, with every task in every queue of its QUEUES.
 
-    Of an app whose ``tasks`` module is not imported yet it is imported; so are the modules
-    that ``include`` names. A task may be sent to any queue, by ``using``. Where QUEUES is
-    empty, so that any name is allowed, a worker reads the queues that tasks name themselves.
-    Raises ImproperlyConfigured for what ``manage.py check`` would refuse.
+    It imports the `tasks` module of every installed app, and the modules that `include` names. A
+    task may be sent to any queue with `using`. If QUEUES is empty, so that any name is allowed, a
+    worker reads the queues that tasks name themselves. Raises ImproperlyConfigured for what
+    `manage.py check` would refuse.
     """
     backend = task_backends[alias]
     if not isinstance(backend, TaskManagerBackend):
@@ -42,24 +42,24 @@ def worker_manager(alias: str = DEFAULT_TASK_BACKEND_ALIAS) -> TaskManager[Any]:
 
 
 def choose(alias: str) -> None:
-    """Have ``chosen`` return the task manager of this backend."""
+    """Make `chosen` return the task manager of this backend."""
     global _chosen
     _chosen = alias
 
 
 def chosen() -> TaskManager[Any]:
-    """Return the task manager that the command line is to use.
+    """Return the task manager that the command line should use.
 
-    The command line sets up a log of its own before it asks; what LOGGING says goes before.
+    The command line sets up a log before it asks for this; LOGGING takes precedence.
     """
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
-    # It says of each task what the worker says of its job, failures with their tracebacks.
+    # It would repeat for each task what the worker logs about its job, with tracebacks.
     logs.hush("django.tasks", logging.CRITICAL)
     return worker_manager(_chosen)
 
 
 def register(backend: TaskManagerBackend) -> None:
-    """Have the task manager of a backend handle every task, in every queue."""
+    """Make the task manager of a backend handle every task, in every queue."""
     tm, tasks = backend.manager, declared.known_tasks()
     handled = set(tm.handlers)
     for queue in sorted(backend.queues or {task.queue_name for task in tasks}):

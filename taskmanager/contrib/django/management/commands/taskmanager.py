@@ -1,4 +1,4 @@
-"""``manage.py taskmanager``: the command line, with the task manager of a backend."""
+"""The command `manage.py taskmanager`: the command line, with the task manager of a backend."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from taskmanager.contrib.django import workers
 
 
 class Command(BaseCommand):
-    """Hands its arguments to the command line, which ends the process with its exit code."""
+    """Passes its arguments to the command line, which ends the process with its exit code."""
 
     help = (
         "Runs the tasks of a backend (taskmanager worker -c 8 -p 2), and looks at its queues, "
         "jobs, schedules and dead letters. 'taskmanager' alone lists the commands, "
         "'taskmanager worker --help' what one takes."
     )
-    # A worker is no web server: what it needs of the settings it checks itself.
+    # A worker is not a web server; it checks the settings that it needs.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take a backend; everything after it is the command line's."""
+        """Accept a backend; everything after it belongs to the command line."""
         parser.add_argument(
             "--backend",
             default=DEFAULT_TASK_BACKEND_ALIAS,
@@ -58,7 +58,7 @@ class Command(BaseCommand):
 
 
 def _own(args: tuple[str, ...]) -> list[str]:
-    """Return the arguments without those of manage.py, which it has read wherever they stand."""
+    """Return the arguments without the ones of manage.py, which it accepts in any place."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--settings")
     parser.add_argument("--pythonpath")
