@@ -1,4 +1,4 @@
-"""The lower floor: fetch jobs from Redis Streams, run them, record their outcomes."""
+"""The lower layer: fetch jobs from Redis Streams, run them, record their outcomes."""
 
 from consumers.connections.connector import Connector
 from consumers.consumer import Consumer

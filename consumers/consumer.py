@@ -31,23 +31,31 @@ CANCEL_PATIENCE = 2.0
 
 
 class Consumer:
-    """Runs jobs of some queues in this event loop until it is stopped.
+    """Fetches jobs of some queues, runs them on this event loop, and records their outcomes.
 
-    policy says which handlers there are and what a run's end means. concurrency
-    is how many jobs run at once. lease, shutdown_timeout, connect_timeout,
-    result_ttl (0: results are not kept), log_ttl and no_handler_deadline are in
-    seconds; the lease is the queue's: the first consumer's counts for all.
-    Results, logs and progress are kept in the Redis of results, if it is given.
+    Arguments:
 
-    More than max_leaked_threads runs that go on after their timeout make it hand
-    back its jobs and stop by itself: then broken is set and broken_because says why.
+    - `redis`: a URL, a redis-py client, or a Connector.
+    - `policy`: which handlers there are, and what the end of a run means; for example a Processor.
+    - `queues`: the queues to read.
+    - `type`: the type of this worker; it gets only jobs that were emitted for it.
+    - `concurrency`, `namespace`, `lease`, `max_deliveries`, `result_ttl`, `log_ttl`,
+      `shutdown_timeout`, `connect_timeout`, `no_handler_deadline`, `max_loop_lag`, `name`: as in
+      `taskmanager.Settings`. Durations are in seconds.
+    - `max_leaked_threads`: how many runs may continue in their threads after their timeout. With
+      more, the consumer returns its jobs to the queue and stops.
+    - `dead_letters`: how many dead letters are kept, and for how long.
+    - `on_dead`: called with the delivery and the outcome of each job that was recorded as dead.
+    - `on_dead_loop`: called in a thread when the event loop was blocked for `max_loop_lag`; it may
+      end the process.
+    - `results`: another Redis for results, logs and progress.
+    - `services`: functions that make background services to run beside the jobs, by name.
+    - `telemetry`: receives the outcomes, see `consumers.telemetry`.
 
-    Once the event loop has not turned for max_loop_lag seconds its leases are not renewed
-    any more, until it turns again: other workers get its jobs. on_dead_loop is called then,
-    in a thread; it may end the process.
-
-    name is stable and for people; id is new with every start, so that a
-    restarted worker can never act as its own zombie.
+    It keeps some of these as attributes. `terms` has the checked settings. `broken` is an
+    asyncio.Event that is set if the consumer stopped because it cannot continue; `broken_because`
+    is the reason. `settled` counts the outcomes recorded since the start, and `fenced` the rejected
+    ones, whose jobs other workers had taken over.
     """
 
     def __init__(
@@ -112,7 +120,7 @@ class Consumer:
 
     @property
     def id(self) -> str:
-        """What Redis knows this start of the worker by."""
+        """The id of this start of the worker in Redis. Every start has a new one."""
         return self.terms.id
 
     @property
@@ -121,10 +129,11 @@ class Consumer:
         return self._parts.executor.running if self._parts is not None else 0
 
     async def start(self) -> None:
-        """Connect, prepare the queues and begin to fetch.
+        """Connect, prepare the queues, and begin to fetch jobs.
 
-        Waits connect_timeout seconds for Redis, then raises RedisUnavailable;
-        LayoutMismatch when a queue belongs to an incompatible version.
+        Waits `connect_timeout` seconds for Redis, then raises RedisUnavailable. Raises
+        LayoutMismatch if a queue belongs to an incompatible version. Does nothing if it runs
+        already.
         """
         if self._parts is not None:
             return
@@ -143,11 +152,11 @@ class Consumer:
         logger.info("worker %s started, it is ready for jobs", self.id)
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Fetch no more, hand back what is not started, let running jobs finish, disconnect.
+        """Stop fetching, return waiting jobs to the queue, let running jobs finish, and disconnect.
 
-        Jobs that still run after timeout seconds (default: shutdown_timeout) are
-        cancelled and handed back, without an attempt burnt. A second call with
-        a shorter timeout shortens the first.
+        Jobs that still run after `timeout` seconds (default: `shutdown_timeout`) are cancelled and
+        returned to the queue, without counting as failed. Another call with a shorter timeout
+        shortens the first.
         """
         if self._parts is None:
             return
@@ -160,7 +169,7 @@ class Consumer:
         await asyncio.shield(self._stopping)
 
     async def until_idle(self) -> None:
-        """Return once nothing waits in the lanes we read or to be relayed, and nothing runs here.
+        """Return when nothing waits in the lanes of this consumer, and nothing runs here.
 
         Delayed jobs and retries that are not due yet do not count.
         """
@@ -173,7 +182,7 @@ class Consumer:
     # What the parts tell
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
-        """Count outcomes that Redis has answered, and tell of them."""
+        """Count outcomes that Redis has answered, and pass them to the telemetry. Internal."""
         if self.telemetry is not None:
             telemetry = self.telemetry
             _tell("telemetry", settled, lambda: telemetry.settled_many(settled))
@@ -214,7 +223,7 @@ class Consumer:
     # Stopping
 
     def stop_broken(self, why: str) -> None:
-        """Hand back every job and stop, because this process cannot go on."""
+        """Return every job to the queue and stop, because this process cannot continue."""
         if self.broken.is_set():
             return
         logger.error("worker %s stops, it is broken: %s", self.id, why)

@@ -26,17 +26,17 @@ from typing import Literal
 
 
 class TaskManagerError(Exception):
-    """The root of all errors of this project."""
+    """The base class of all errors of this project."""
 
 
 class InvalidInput(TaskManagerError, ValueError):
-    """Raised when an argument is refused before anything was sent."""
+    """Raised when an argument is refused. Nothing was sent. It is a ValueError."""
 
 
 class InvalidName(InvalidInput):
-    """Raised when a queue, event, partition, type, worker or job name is not allowed.
+    """Raised when the name of a queue, event, partition, type, worker or job is not allowed.
 
-    kind is what was to be named, given the name.
+    `kind` is what was to be named, `given` the name.
     """
 
     def __init__(self, kind: str, given: object, allowed: str) -> None:
@@ -46,7 +46,7 @@ class InvalidName(InvalidInput):
 
 
 class InvalidPriority(InvalidInput):
-    """Raised when a priority is not an integer from -100 to 100; given is what it was."""
+    """Raised when a priority is not an integer from -100 to 100. `given` is the value."""
 
     def __init__(self, given: object) -> None:
         super().__init__(
@@ -57,7 +57,10 @@ class InvalidPriority(InvalidInput):
 
 
 class NotSerializable(InvalidInput):
-    """Raised when a value cannot be stored as JSON: what it was to be, and the reason."""
+    """Raised when a value cannot be stored as JSON.
+
+    `what` names the value, for example "the result of job 'a'"; `reason` is why.
+    """
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
@@ -69,9 +72,9 @@ class NotSerializable(InvalidInput):
 
 
 class TooLarge(InvalidInput):
-    """Raised when a payload, a result or a batch of children exceeds its limit.
+    """Raised when a payload, a result or the jobs of a handler exceed their limit.
 
-    what names it; size and limit are in bytes, or in jobs where what says so.
+    `what` names the value. `size` and `limit` are in bytes, or in jobs if `what` counts jobs.
     """
 
     def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
@@ -96,7 +99,10 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class UnknownOption(InvalidInput):
-    """Raised when an option's name is not known: given is that name, allowed has the others."""
+    """Raised when the name of an option is not known.
+
+    `given` is that name, `allowed` lists the known ones. The message suggests the nearest.
+    """
 
     def __init__(self, given: str, allowed: list[str], where: str) -> None:
         super().__init__(
@@ -120,9 +126,9 @@ def _hint(given: object, allowed: list[str]) -> str:
 
 
 class QueueFull(TaskManagerError):
-    """Raised when an emit is refused because nothing more fits; nothing was stored.
+    """Raised when an emit is refused because the queue, or Redis, is full. Nothing was stored.
 
-    queue is the one that is full, reason what the limit is.
+    `queue` is the queue, `reason` the limit that was reached.
     """
 
     def __init__(self, queue: str, reason: str) -> None:
@@ -135,7 +141,11 @@ class QueueFull(TaskManagerError):
 
 
 class TooManyLanes(TaskManagerError):
-    """Raised when a job needs a new lane and the queue already has its most, which is limit."""
+    """Raised when a job would need one more lane than its queue may have.
+
+    A lane is the stream of one priority and partition. `queue` is the queue, `lane` the lane it
+    would need, `limit` the most that a queue may have.
+    """
 
     def __init__(self, queue: str, lane: str, limit: int) -> None:
         super().__init__(
@@ -148,7 +158,7 @@ class TooManyLanes(TaskManagerError):
 
 
 class TooManyPaused(TaskManagerError):
-    """Raised when an event would be paused and the queue already has its most of paused ones."""
+    """Raised when one more event would be paused than a queue may have paused."""
 
     def __init__(self, queue: str, event: str, limit: int) -> None:
         super().__init__(
@@ -158,7 +168,10 @@ class TooManyPaused(TaskManagerError):
 
 
 class BrokenKey(TaskManagerError):
-    """Raised when a key that belongs to the engine holds a value of another type."""
+    """Raised when a key of the queue holds a value of another type, which another program wrote.
+
+    `key` is the key. Nothing was written; move or delete that value.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -169,7 +182,10 @@ class BrokenKey(TaskManagerError):
 
 
 class UnknownClause(TaskManagerError):
-    """Raised when only a newer version knows the clause that is asked before a job is added."""
+    """Raised when only a newer version can decide whether a job is to be added. Nothing was added.
+
+    `clause` is the condition that this version does not know.
+    """
 
     def __init__(self, clause: str) -> None:
         super().__init__(
@@ -182,9 +198,13 @@ class UnknownClause(TaskManagerError):
 class RedisUnavailable(TaskManagerError):
     """Raised when Redis did not answer in time.
 
-    where is its URL, without a password, reason what was seen last. outcome is "not_sent"
-    when surely nothing was stored, "unknown" when the request may have been executed
-    although its reply never came.
+    - `where`: the URL of Redis, without a password.
+    - `reason`: the last error seen.
+    - `outcome`: "not_sent" if nothing was stored for certain, "unknown" if the request may have
+      been carried out although its answer was lost.
+
+    Repeating an emit is safe if it has an `id` or an `idempotency_key`, or if equal data is one
+    job.
     """
 
     def __init__(self, where: str, reason: str, *, outcome: Literal["unknown", "not_sent"]) -> None:
@@ -200,11 +220,14 @@ class RedisUnavailable(TaskManagerError):
 
 
 class WriterRefused(TaskManagerError):
-    """Raised when Redis has seen a newer batch of this writer: it must take a new id."""
+    """Raised when Redis has already seen a newer batch of the same writer, so refuses this one."""
 
 
 class LayoutMismatch(TaskManagerError):
-    """Raised when a queue's keys were laid out by a version this one cannot read."""
+    """Raised when the keys of a queue were written by an incompatible version.
+
+    `queue` is the queue. Upgrade this process, or use another namespace.
+    """
 
     def __init__(self, queue: str, found: str, known: str) -> None:
         super().__init__(
@@ -215,9 +238,10 @@ class LayoutMismatch(TaskManagerError):
 
 
 class LeaseLost(TaskManagerError):
-    """Raised inside a handler whose delivery was taken over; what it does no longer counts.
+    """Raised inside a handler whose job was taken over by another worker.
 
-    job_id is its job.
+    The worker did not renew its lease in time. Nothing this run does is recorded any more. `job_id`
+    is the job.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -229,7 +253,10 @@ class LeaseLost(TaskManagerError):
 
 
 class JobTimeout(TaskManagerError, TimeoutError):
-    """Recorded as the error of a run of job_id that took longer than its timeout (seconds)."""
+    """Recorded as the error of a run that exceeded its timeout. It counts as a failure.
+
+    `job_id` is the job, `seconds` its timeout. It is a TimeoutError.
+    """
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(

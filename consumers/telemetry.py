@@ -1,4 +1,4 @@
-"""What a consumer tells of its work while it works: for metrics, traces and audits."""
+"""What a consumer reports about its work, for metrics, traces and audits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from consumers.store.settling import Settled
 
 
 class Telemetry(Protocol):
-    """Is told on the event loop, so it must not block. What it raises is logged."""
+    """Receives outcomes, on the event loop, so it must not block. Its errors are logged."""
 
     def settled_many(self, settled: Sequence[Settled]) -> None:
-        """Called with the outcomes that Redis has answered, a tuple of a batch at a time.
+        """Receive outcomes that Redis has answered, one batch at a time.
 
-        settlement.ran is how the run went, None for a job that was not run. Not
-        recorded means that the delivery was not ours any more: nothing was written.
-        An outcome whose answer was lost is told once, with the answer of its
-        repetition; one that a crash cut off is told by nobody.
+        Each item is a pair (settlement, recorded). `settlement.delivery` is the job,
+        `settlement.outcome` what became of it, and `settlement.ran` how the run went, None for a
+        job that did not run. If `recorded` is False, another worker had taken over the job and
+        nothing was written. An outcome whose answer was lost is reported once, when it is repeated.
+        An outcome cut off by a crash is never reported.
         """
 
 

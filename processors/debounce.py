@@ -33,12 +33,16 @@ ALL = (_UNRUN,)
 
 @dataclass(frozen=True, slots=True)
 class DebounceManager:
-    """How the emits of one handler, or one emit, are debounced: the mode; times in ms.
+    """How many emits become one run.
 
-    trailing: the last emit of a storm runs, window_ms after it, at most longest_ms after
-    the first; an emit during the run starts another storm, and so a second run.
-    leading: the first runs at once, the others are dropped until none came for window_ms,
-    at most for longest_ms.
+    - `window_ms`: the window in whole milliseconds, at least 1.
+    - `longest_ms`: the longest wait for a burst that does not end. None: 10 windows.
+    - `mode`: "trailing" runs the last emit of a burst, one window after it, at most `longest_ms`
+      after the first. An emit during the run starts another burst, and so a second run. "leading"
+      runs the first emit at once and drops the others until none came for a window, at most for
+      `longest_ms`.
+
+    Raises InvalidInput for other values.
     """
 
     window_ms: int
@@ -61,7 +65,7 @@ class DebounceManager:
             )
 
     def guard(self, event: str, partition: str, group: str) -> str:
-        """Return the guard of an emit; emits of one group become one run."""
+        """Return the guard for a NewJob. Emits of one event, partition and group become one run."""
         longest = self.window_ms * DEFAULT_LONGEST if self.longest_ms is None else self.longest_ms
         return debounced(
             digest_of(event, partition, group),

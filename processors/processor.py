@@ -39,9 +39,13 @@ _NOTHING = Completed()
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A handler and how its jobs are treated; None leaves a value to the processor.
+    """A handler, and how its jobs are treated. None leaves a value to the processor.
 
-    timeout is in seconds, retry_delay_ms in ms.
+    - `handler`: the function, as a Handler.
+    - `max_retries`: how often a job is run again after a failure.
+    - `retry_delay_ms`: milliseconds before the first retry.
+    - `timeout`: seconds that one run may take.
+    - `retry`: a RetryPolicy, or a function `(job, error)` that decides.
     """
 
     handler: Handler
@@ -52,11 +56,11 @@ class Registration:
 
 
 class Processor:
-    """The policy: completes, retries, buries or cancels.
+    """The policy of a worker: decides whether a run completes, is retried, is cancelled or is dead.
 
-    registrations are held by (queue, event) and must not change afterwards.
-    What a job's options leave open is taken from its registration, then from
-    retry, then from the defaults: without any policy nothing is retried.
+    `registrations` maps (queue, event) to a Registration or a Handler, and must not change later.
+    `retry` is the policy for jobs whose emit and registration do not set retries. Without any
+    policy, nothing is retried.
     """
 
     def __init__(
@@ -81,21 +85,24 @@ class Processor:
         self._events = {queue: frozenset(names) for queue, names in events.items()}
 
     def events(self, queue: str) -> frozenset[str]:
-        """Return the events of a queue that have a handler; empty when none has."""
+        """Return the events of a queue that have a handler; empty if none has."""
         return self._events.get(queue, frozenset())
 
     def handler(self, queue: str, event: str) -> Handler | None:
-        """Return the handler of an event, None when there is none."""
+        """Return the handler of an event in a queue, or None."""
         found = self._registrations.get((queue, event))
         return None if found is None else found.handler
 
     def prepare(self, job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:
-        """Give the job its budget and timeout; return the outcome when it is not to run."""
+        """Set `max_retries` and `timeout` of a job; return an outcome if it must not run.
+
+        That is so for an expired job, which is cancelled.
+        """
         job.max_retries, job.timeout = self._budgets[job.queue, job.event]
         return _prepare_as_asked(job, now_ms) if job.options else None
 
     def decide(self, job: Job[Any], ended: Ended) -> Outcome:
-        """Return the outcome to record."""
+        """Return the outcome to record for the end of a run."""
         if isinstance(ended, Raised):
             return self._after(job, ended.error)
         if ended.value is None:

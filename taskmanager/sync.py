@@ -27,8 +27,9 @@ from taskmanager.options.request import Item
 class Sync:
     """Blocking versions of TaskManager's methods, reached as `tm.sync`.
 
-    They work in any thread, and in a process forked after the task manager was made. On a running
-    event loop they raise LoopIsRunning, whose message names what to await instead.
+    They work in any thread, and in a process forked after the task manager was made. `dlq` has the
+    methods for dead letters. On a running event loop they all raise LoopIsRunning, whose message
+    names what to await instead.
     """
 
     def __init__(

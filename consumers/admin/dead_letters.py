@@ -29,17 +29,33 @@ _LATEST_MS = 253_402_300_799_999
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A job that was given up, or an entry that was none.
+    """A job that was given up, or an entry of the queue that never was a job.
 
-    event, queue and data are those of the job, died_at is when it was given up. reason is a
-    short word; error is text with a traceback where there is one.
-    errors are the last 10, oldest first, each with "at" and "started" (when the run failed and
-    began, in ms since 1970), "attempt", "delivery", "worker" (its name), "type" (of the
-    error, as "builtins.ValueError") and "error", a line of text. attempts counts runs
-    that were recorded, deliveries also those that were not; run is the one that died. A
-    foreign entry has the id ``foreign:<entry>``, no data, and its bytes in raw. entry is where
-    the letter stands in its stream. created_at is when the job was emitted, started_at when
-    its first attempt began, None where that is not known; all times are in UTC, by Redis' clock.
+    Times are in UTC, by Redis' clock.
+
+    - `id`, `event`, `queue`, `data`: as the job was emitted.
+    - `reason`: why it was given up, as a word: "failed", "bad_payload", "bad_result",
+      "bad_outcome", "missing", "crash_loop", "no_handler", "newer_version", "too_many_lanes" or
+      "foreign".
+    - `error`: the reason as text, with the traceback if there is one.
+    - `errors`: its last 10 errors, oldest first, as dicts. Their keys are listed below.
+    - `attempts`: how many runs were recorded.
+    - `deliveries`: how often it was handed to a worker, including runs cut off by a crash.
+    - `created_at`: when it was emitted. None if not known.
+    - `started_at`: when its first attempt began. None if not known.
+    - `died_at`: when it was given up.
+    - `run`: which run of the id died; see JobHandle.
+    - `raw`: for an entry that never was a job, its bytes. It has no data, and the id
+      `foreign:<entry>`. None for jobs.
+    - `entry`: the place of the dead letter in its stream.
+
+    Each dict in `errors`, here and in JobInfo and Job, has these keys:
+
+    - `at`, `started`: when the run failed and when it began, in ms since 1970.
+    - `attempt`, `delivery`: as in Job, at that time.
+    - `worker`: the name of the worker.
+    - `type`: the class of the error, such as "builtins.ValueError".
+    - `error`: class and message in one line.
     """
 
     id: str

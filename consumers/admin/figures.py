@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
-    """One lane, by its name: how many jobs are waiting and active there.
+    """The figures of one lane: the stream of one priority and partition of a queue.
 
-    oldest_waiting_ms is how long the oldest waiting one has waited, None without one.
+    - `name`: the lane, as type:partition:priority.
+    - `waiting`, `active`: how many of its jobs wait, and how many a worker has.
+    - `oldest_waiting_ms`: for how long its oldest waiting job has waited. None if none waits.
     """
 
     name: str
@@ -20,17 +22,30 @@ class LaneStats:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """The figures of a queue.
+    """The figures of a queue at one moment.
 
-    waiting, delayed, active (delivered and not settled), parked and dead are
-    how many there are now; completed_total, failed_total, retried_total and
-    cancelled_total count runs by their outcomes since the queue was made;
-    oldest_waiting_ms is how long the oldest waiting job has waited. lanes has the same of
-    each lane; paused says whether the queue is, paused_events names the events that are by
-    themselves. Jobs that were cancelled
-    in their lane are counted there until they are passed over, and in waiting not any more.
-    debounced_total is how many emits of storms became part of another one, vanished_total
-    how many jobs were found to be gone with entries that somebody deleted.
+    How many jobs there are now:
+
+    - `waiting`: in the queue, and no worker has them.
+    - `delayed`: not due yet, retries and snoozed jobs included.
+    - `active`: handed to a worker, and their outcome is not recorded yet.
+    - `parked`: set aside by a newer version, where this version cannot read them.
+    - `dead`: dead letters that are kept.
+
+    Counts of outcomes since the queue was created:
+
+    - `completed_total`, `failed_total`, `retried_total`, `cancelled_total`: runs that completed,
+      became dead letters, will be retried, were cancelled.
+    - `debounced_total`: emits that were merged into another one.
+    - `vanished_total`: jobs that were lost because their entries were deleted in Redis.
+
+    And:
+
+    - `oldest_waiting_ms`: for how long the oldest waiting job has waited. None if none waits.
+    - `lanes`: the figures of each lane. Jobs cancelled while they wait still count here until a
+      worker passes over them, but no longer in `waiting` of the queue.
+    - `paused`: whether the queue is paused.
+    - `paused_events`: the events that are paused individually.
     """
 
     waiting: int

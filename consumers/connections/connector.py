@@ -128,11 +128,13 @@ _CLUSTER = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
 
 class Connector:
-    """Opens connections to one database of one Redis server; holds none itself.
+    """Opens connections to one database of one Redis server. It holds none itself.
 
-    May be shared by threads and event loops. Neither its text nor its errors
-    contain the password: ``where`` is a URL that may be logged. ``era`` says until
-    when its connections lead to the primary.
+    It may be shared by threads and event loops. Neither its text nor its errors contain the
+    password.
+
+    - `where`: the address as a URL that is safe to log.
+    - `era`: tells connections to close when the address leads to another server; for internal use.
     """
 
     __slots__ = ("_kind", "_settings", "era", "where")
@@ -146,17 +148,21 @@ class Connector:
 
     @classmethod
     def of(cls, source: object) -> Connector:
-        """Return a connector for a URL, a client or a pool; a connector is returned as it is."""
+        """Return a connector for a URL, a redis-py client or a pool, or the given connector.
+
+        Raises InvalidInput, as from_url and from_client do.
+        """
         if isinstance(source, Connector):
             return source
         return cls.from_url(source) if isinstance(source, str) else cls.from_client(source)
 
     @classmethod
     def from_url(cls, url: str) -> Connector:
-        """Read a redis://, rediss:// (certificates are verified) or unix:// URL.
+        """Return a connector for a `redis://`, `rediss://` or `unix://` URL.
 
-        Raises InvalidInput for anything that redis-py would guess at. Parameters
-        that tune a client (timeouts, retries, decoding) have no effect here.
+        With `rediss://`, certificates are verified. Raises InvalidInput for anything that redis-py
+        would have to guess. URL parameters that tune a client (timeouts, retries, decoding) have no
+        effect.
         """
         if reason := _why_refused(url):
             raise InvalidInput(
@@ -167,11 +173,11 @@ class Connector:
 
     @classmethod
     def from_client(cls, client: object) -> Connector:
-        """Lend the settings of a redis-py client or pool, which is neither used nor closed.
+        """Return a connector with the settings of a redis-py client or pool.
 
-        Address, database, login and TLS carry over; timeouts, retries, decoding
-        and protocol do not. Raises InvalidInput for Sentinel, Cluster, connection
-        classes of one's own and OCSP checks.
+        The client itself is neither used nor closed. Address, database, login and TLS are taken
+        over; timeouts, retries, decoding and protocol are not. Raises InvalidInput for Sentinel,
+        Cluster, custom connection classes and OCSP checks.
         """
         pool = client if isinstance(client, _POOLS) else getattr(client, "connection_pool", None)
         _refuse_unsupported(client, pool)
@@ -190,7 +196,7 @@ class Connector:
         )
 
     def open_sync(self, *, timeout: float) -> sync_connection.AbstractConnection:
-        """Return a blocking connection that is not connected yet; timeout (s) is for each step."""
+        """Return a blocking connection, not connected yet; `timeout` (s) is for each step."""
         return self._kind.synchronous(
             **self._settings,
             **self._overrides(),

@@ -13,7 +13,12 @@ from consumers.store.door import Sealed
 
 
 class Emitted(NamedTuple):
-    """What an emit came to: run is the generation of the live job, created whether it is new."""
+    """The answer to an emit.
+
+    - `id`: the id of the live job: the emitted one, or the one that was there already.
+    - `created`: whether the emit added it.
+    - `run`: which run of the id it is.
+    """
 
     id: str
     created: bool

@@ -40,13 +40,19 @@ class Chunk(NamedTuple):
 
 
 class Producer:
-    """The shared writer of one process and event loop.
+    """Sends jobs to Redis; one per event loop is enough, and it must be made on a running loop.
 
-    Jobs of one queue are sent in the order of their priority within a batch, and
-    batch after batch: the next leaves when the one before was answered. Everybody is told
-    within emit_timeout seconds; who is told "unknown" may yet be stored, with others that
-    share the batch and have time left. on_dropped is called with each job that was not added
-    because its id is live, and what was answered; it must not raise.
+    Jobs emitted in one tick leave as one batch per queue, in order of priority. The next batch
+    leaves when the previous one is answered. Every emit has its answer within `emit_timeout`.
+
+    - `namespace`: the prefix of every key.
+    - `emit_timeout`: for how many seconds an emit is repeated while Redis is away. After that it
+      fails with RedisUnavailable. If its outcome is "unknown", the job may still be stored.
+    - `max_queue_depth`: how many jobs may wait in a queue before emits fail with QueueFull.
+    - `on_dropped`: called with each job that was not added because its id is live, and with the
+      answer. It must not raise.
+    - `where`: the address of Redis, without a password.
+    - `wire`: the connection; for internal use.
     """
 
     def __init__(
@@ -67,20 +73,19 @@ class Producer:
         self.on_dropped: Callable[[NewJob, Emitted], object] | None = None
 
     def emit(self, job: NewJob) -> asyncio.Future[Emitted]:
-        """Send the job with the next batch; the future is done when Redis has answered.
+        """Send a job with the next batch. The future is done when Redis has answered.
 
-        Its errors: QueueFull, TooManyLanes, BrokenKey, RedisUnavailable.
+        It fails with QueueFull, TooManyLanes, BrokenKey or RedisUnavailable.
         """
         done: asyncio.Future[Emitted] = self._loop.create_future()
         self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
         return done
 
     def emit_all(self, jobs: Sequence[NewJob]) -> list[Chunk]:
-        """Send many jobs in batches; return them in chunks that share one, to be awaited.
+        """Send many jobs in batches, and return them in chunks whose answers are to be awaited.
 
-        A job that failed has its error among the answers: those of emit. A chunk is
-        told as a whole, so that a job costs less than an emit of its own does, and as
-        soon as it is answered: who looks at it then does so while Redis works on others.
+        A failed job has its error among the answers. The answers of a chunk arrive together, which
+        makes a job cheaper than with `emit`.
         """
         until = time.monotonic() + self.emit_timeout
         return [self._send_chunk(jobs, its, size, until) for its, size in _cut(jobs)]

@@ -26,10 +26,13 @@ RAW_LIMIT = 64 * 1024
 class NewJob(NamedTuple):
     """A job that is ready to be emitted: checked, encoded, with its lane.
 
-    data and options are JSON bytes; options is empty when all are default. due
-    is when it may start: empty for at once, a time in ms since 1970, or
-    ``+<ms>`` from when Redis has it; by Redis' clock. guard is what is asked
-    before it is added, empty for nothing; see guards.
+    - `id`, `event`: the id of the job and the event it is for.
+    - `data`: the payload as JSON bytes.
+    - `lane`: the stream that it goes to.
+    - `options`: its options as JSON bytes; empty if all have their defaults.
+    - `due`: when it may start, by Redis' clock: empty for at once, ms since 1970, or `+<ms>` after
+      Redis has received it.
+    - `guard`: a condition checked before it is added, such as a debounce; empty for none.
     """
 
     id: str

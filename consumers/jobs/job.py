@@ -59,20 +59,32 @@ class Notes(Protocol):
 
 
 class Job(Generic[D_co]):
-    """One unit of work, as its handler sees it; Job[D] is one whose data is of the type D.
+    """One unit of work, as its handler receives it. In `Job[D]`, D is the type of `data`.
 
-    data is the decoded payload. id, event, queue, partition, priority and correlation_id
-    are what it was emitted with, options what was given beside them, for its retries for
-    one. attempt starts at 1 and grows with each recorded failure, of which max_retries are
-    followed by another attempt; delivery starts at 1 and grows each time the job is handed
-    to a worker, crashes included. timeout is what a run may take, in seconds, None for any
-    time. cancelled turns True when this run no longer counts; a synchronous handler should
-    look at it in long loops.
+    What was emitted:
 
-    fence grows with each delivery of the id: whoever keeps the highest that was seen can
-    refuse a worker that comes too late. generation counts the jobs of the queue, so it
-    tells apart those of one id; type is that of the workers that the job is for; on_success
-    has the jobs that are added when this one completes.
+    - `data`: the payload, decoded, and converted if the handler declares a type.
+    - `id`, `event`, `queue`, `partition`, `priority`: as in the emit; see EmitArguments.
+    - `correlation_id`: text that jobs emitted by this job inherit, or None.
+    - `options`: the other options that are stored with the job, such as its retries.
+
+    How it runs:
+
+    - `attempt`: 1 for the first try; grows with each recorded failure. Crashes are not counted.
+    - `max_retries`: how many failures are followed by another attempt.
+    - `delivery`: 1 for the first time a worker got it; grows each time, crashes included.
+    - `timeout`: seconds that one run may take, or None.
+    - `cancelled`: turns True when this run no longer counts: it was cancelled, timed out, or its
+      lease was lost. Check it in long loops of synchronous handlers.
+
+    For advanced use:
+
+    - `fence`: a fencing token: an integer that grows with each delivery of the id. A store that
+      keeps the highest token it has seen can refuse writes of a worker that comes too late.
+    - `generation`: the number of this job among all jobs of the queue; it distinguishes jobs that
+      had the same id.
+    - `type`: the type of workers that the job is for.
+    - `on_success`: the jobs to be added when this one completes.
     """
 
     __slots__ = (
@@ -137,7 +149,7 @@ class Job(Generic[D_co]):
 
     @property
     def name(self) -> str:
-        """The event; the documents' other word for it."""
+        """The event; another name for it."""
         return self.event
 
     @property
@@ -147,7 +159,7 @@ class Job(Generic[D_co]):
 
     @property
     def started_at(self) -> datetime | None:
-        """When the handler of this run was called, in UTC, by Redis' clock; None before."""
+        """When the handler of this run was called, in UTC, by Redis' clock. None before."""
         started = 0 if self._delivery is None else self._delivery.started_ms
         return datetime.fromtimestamp(started / 1000, UTC) if started else None
 
@@ -157,25 +169,25 @@ class Job(Generic[D_co]):
         return self._notes.worker
 
     def now_ms(self) -> int:
-        """Return the time by Redis' clock, as well as the worker knows it, in ms since 1970."""
+        """Return the time by Redis' clock, as far as the worker knows it, in ms since 1970."""
         return self._notes.now_ms()
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """The job's last 10 errors, oldest first; DeadLetter says what each has."""
+        """The last 10 errors of the job, oldest first, as dicts; DeadLetter lists their keys."""
         return errors_in(noted(self._envelope.errors))
 
     @property
     def put_off_reason(self) -> str | None:
-        """Why an earlier run of it was put off last, unless one has failed since; see Snooze."""
+        """The reason of the last Snooze that postponed the job. None if it has failed since."""
         return reason_in(noted(self._envelope.errors))
 
     @property
     def expires_at_ms(self) -> int | None:
-        """When the job is given up if it has not started, in ms of Redis' clock; None for never.
+        """When the job is given up if it has not started, in ms by Redis' clock; None for never.
 
-        A job that began before does not expire: a retry, a snooze, a replay, or a run after
-        its worker died. Whether that worker had started it is not known.
+        A job that has begun does not expire: not at a retry, a snooze or a replay, nor at a run
+        after its worker died, even if it is not known whether that worker had started it.
         """
         if self._has_begun:
             return None
@@ -192,45 +204,46 @@ class Job(Generic[D_co]):
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether a failure of this run makes the job a dead letter."""
+        """Whether the job becomes a dead letter if this run fails."""
         return self.attempt > self.max_retries
 
     @property
     def idempotency_key(self) -> str:
         """A string that is the same in every delivery and attempt of this job.
 
-        Hand it to services that de-duplicate requests by a key.
+        Pass it to services that use such keys to recognize repeated requests.
         """
         return f"{self.queue}/{self.id}/{self.generation}"
 
     def logger(self, message: str | object) -> Awaitable[None]:
-        """Append a line (at most 4 KiB of text, or an object as JSON) to the job's log.
+        """Append a line to the log of the job: text, or an object as JSON, of at most 4 KiB.
 
-        The line is written at the call; await to know it is stored. In a
-        synchronous handler the call blocks until then. While Redis is away it is
-        repeated, and may then be there twice. Refused with LeaseLost when the
-        job was taken over meanwhile.
+        The line is on its way when the call returns; await it to know that it is stored. In a
+        synchronous handler the call blocks until then. While Redis is away the write is repeated,
+        so the line may appear twice. Raises LeaseLost if another worker has taken over the job.
+
+        Read the log with `handle.logs()`, or the command `jobs logs`.
         """
         return self._notes.log(self._delivery, message)
 
     def progress(
         self, done: float, total: float | None = None, note: str | None = None
     ) -> Awaitable[None]:
-        """Record how far the job is: done of total, in any unit, and a short note.
+        """Report how far the job is: `done` of `total`, in any unit, and a short note.
 
-        Written at the call, like logger. Raises InvalidInput for what is no number from
-        0 to 2^53 and for a note that is no text; of a note 4 KiB are kept.
+        It is sent like a line of `logger`. Read it with `handle.progress()`. Raises InvalidInput
+        unless the numbers are from 0 to 2^53 and the note is text; 4 KiB of the note are kept.
         """
         check_progress(done, total, note)
         return self._notes.progress(self._delivery, done, total, note)
 
     @staticmethod
     def fake(data: D, **fields: Any) -> FakeJob[D]:
-        """Return a job to call a handler with in a unit test; nothing needs Redis.
+        """Return a job for calling a handler in a unit test. It needs no Redis.
 
-        data is what the handler finds, unchanged. fields are attributes of the
-        job (attempt=2, queue="mail"); what is logged is in its ``logged``, each
-        progress in its ``progressed``.
+        The handler finds `data` unchanged. `fields` set attributes, such as `attempt=2` or
+        `queue="mail"`. What the handler logs is in the job's `logged`, its progress in
+        `progressed`.
         """
         return FakeJob(data, **fields)
 
@@ -239,9 +252,10 @@ class Job(Generic[D_co]):
 
 
 class FakeJob(Job[D_co]):
-    """A job that no queue holds; see Job.fake.
+    """The job that Job.fake returns, for unit tests.
 
-    logged has what its logger was given, progressed (done, total, note).
+    - `logged`: what `logger` was given, in order.
+    - `progressed`: a tuple (done, total, note) for each call of `progress`.
     """
 
     __slots__ = ("logged", "progressed")

@@ -34,13 +34,15 @@ _NAME = re.compile(r"[^:@~]+(@\d{1,9}(~[^:@~]+)?)?:[^:@~]+:-?\d{1,3}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One stream of waiting and running jobs: (queue, type, partition, priority).
+    """One stream of a queue, in which jobs wait and run.
 
-    For the lane of a single event, type is ``event.<event>``, and
-    ``event.<event>@<version>`` for jobs whose envelope is newer than version 1; for
-    jobs of another type than the default one ``event.<event>@<version>~<type>``.
-    Behind either may stand ``+<route>``, in lanes that newer versions open: what is
-    required of a worker that reads them.
+    - `queue`: the queue.
+    - `type`: the type of workers that read it. For the lane of a single event it is
+      `event.<event>`, followed by `@<version>` for jobs that need a newer version, by `~<type>` for
+      another type than the default, and by `+<route>` where newer versions require something of a
+      worker.
+    - `partition`: the named share of the queue.
+    - `priority`: -100 to 100; higher runs first.
     """
 
     queue: str
@@ -50,41 +52,41 @@ class Lane:
 
     @property
     def name(self) -> str:
-        """The lane's name within its queue, as it stands in the queue's lanes."""
+        """The name of the lane within its queue: type:partition:priority."""
         return f"{self.type}:{self.partition}:{self.priority}"
 
     @classmethod
     def parse(cls, queue: str, name: str) -> Lane:
-        """Return the lane of a name written by ``name``."""
+        """Return the lane with a name that `name` has returned."""
         kind, partition, priority = name.split(":")
         return cls(queue, kind, partition, int(priority))
 
     @property
     def event(self) -> str | None:
-        """The event whose own lane this is; None for the lane of a type."""
+        """The event that the lane is for; None for the lane of a worker type."""
         if not self.type.startswith(_EVENT):
             return None
         return self.type[len(_EVENT) :].partition("@")[0].partition("+")[0]
 
     @property
     def group(self) -> str:
-        """The type whose jobs these are, and so the group through which they leave the lane."""
+        """The type of the workers that take jobs from it, and so the name of its consumer group."""
         type_ = self.type if self.event is None else self.type.partition("~")[2]
         return type_.partition("+")[0] or DEFAULT_TYPE
 
     @property
     def route(self) -> str:
-        """What is required of whoever reads it, which only newer versions know; mostly empty."""
+        """What a worker must offer to read it, which only newer versions know; usually empty."""
         return self.type.partition("+")[2]
 
     @property
     def version(self) -> int:
-        """The envelope version a reader of this lane must know."""
+        """The envelope version that a reader of this lane must know."""
         digits = self.type.partition("@")[2].partition("~")[0].partition("+")[0]
         return int(digits or 1)
 
     def for_event(self, event: str, version: int = 1) -> Lane:
-        """Return the event's own lane of the same type, partition and priority."""
+        """Return the event's own lane, with the same worker type, partition and priority."""
         suffix = f"@{version}" if version > 1 else ""
         if self.group != DEFAULT_TYPE:
             suffix = f"@{version}~{self.group}"

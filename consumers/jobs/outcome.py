@@ -15,17 +15,17 @@ AFTER_A_RUN = ("failed", "bad_result")
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned; result is its JSON, stored for the queue's result TTL."""
+    """The handler returned. `result` is what it returned, as JSON."""
 
     result: bytes = b"null"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """The job is run again in delay_ms, by Redis' clock, at the tail of its lane.
+    """The job runs again in `delay_ms` milliseconds, at the end of its lane.
 
-    uses_attempt says whether that counts as a failure. errors is the JSON list
-    of its last errors, kept with the job; empty leaves it as it is.
+    `uses_attempt` is whether that counts as a failure. `errors` is the JSON list of its last
+    errors, kept with the job; empty leaves the list as it is.
     """
 
     delay_ms: int
@@ -37,10 +37,10 @@ class RetryAt:
 class Buried:
     """The job is given up and becomes a dead letter.
 
-    reason is a short fixed word (failed, bad_result, bad_payload, bad_outcome,
-    crash_loop, no_handler, missing, foreign); error is text for a person, with
-    the traceback where there is one, cut to 16 KiB; errors is the JSON list of the last ones.
-    raw replaces the payload of an entry that is not a job.
+    - `reason`: a word, see DeadLetter.
+    - `error`: text for a person, with the traceback if there is one, cut to 16 KiB.
+    - `raw`: the bytes of an entry that is not a job, kept instead of a payload.
+    - `errors`: the JSON list of its last errors.
     """
 
     reason: str
@@ -54,10 +54,10 @@ class Buried:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The job goes back for somebody else, without an attempt burnt.
+    """The job returns to the queue for another worker, without counting as a failure.
 
-    It goes to the front of its own lane; with event to the front of that
-    event's own lane, which only workers that handle the event read.
+    It goes to the front of its lane. With `event`, it goes to the front of that event's own lane,
+    which only workers that handle the event read. `reason` is a word for the log.
     """
 
     reason: str
@@ -66,9 +66,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The job ends without a result, and not as a failure: discarded, expired.
+    """The job ends without a result and without a failure: cancelled, discarded or expired.
 
-    Of the reason 1 KiB is kept.
+    `reason` is text, cut to 1 KiB.
     """
 
     reason: str
@@ -78,18 +78,19 @@ class Cancelled:
 
 
 Outcome = Completed | RetryAt | Buried | Released | Cancelled
+"""What becomes of a job after a run, or instead of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A handler came back with a value."""
+    """How a run ended: the handler returned `value`."""
 
     value: object
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A handler ended with an exception, of whatever kind."""
+    """How a run ended: the handler raised `error`."""
 
     error: BaseException
 

@@ -22,16 +22,15 @@ async def ensure_consumer_group(
     type: str = DEFAULT_TYPE,
     namespace: str = "tm",
 ) -> str:
-    """Make sure that a queue's default lane has its consumer group; return the lane's stream.
+    """Create the consumer group of a queue's default lane, and return the key of its stream.
 
-    The group is named after the type of the workers that read it, and begins at the first
-    job of the lane. Emits and workers do this by themselves: it is for tools that look at
-    the group earlier, such as an autoscaler. Repeating it changes nothing, and the queue's
-    properties are left to its first worker. redis is a URL or a redis-py client.
+    Emits and workers do this on their own. It is for tools that need the group earlier, such as an
+    autoscaler. The group is named after the worker type, `type`, and begins at the first job of the
+    lane. Repeating the call changes nothing. `redis` is a URL or a redis-py client.
 
-    Raises InvalidInput for an invalid name or address, RedisUnavailable when Redis does not
-    answer, LayoutMismatch when the queue belongs to an incompatible version, and
-    TaskManagerError for whatever else keeps it from being made.
+    Raises InvalidInput for a bad name or address, RedisUnavailable if Redis does not answer,
+    LayoutMismatch if the queue belongs to an incompatible version, and TaskManagerError if
+    something else prevents it.
     """
     keys = Keys(check_name("queue", queue), check_name("namespace", namespace))
     lane = Lane(queue, check_name("type", type))

@@ -24,15 +24,15 @@ from consumers.store.keys import Keys
 
 
 async def process_job(job: Job[Any], policy: Policy) -> Outcome:
-    """Run a job's handler as a worker does, and return the outcome that its policy decides.
+    """Run the handler of a job as a worker does, and return the outcome that would be recorded.
 
-    The handler is called on the event loop or in a thread, through what is around it, for at
-    most the job's timeout; what it started and did not await is awaited. Nothing is fetched
-    or recorded and no Redis is needed, so that handlers and policies can be tested with a
-    ``Job.fake(data, event=..., queue=...)``, whose data reach the handler as they are. The
-    jobs that it emitted on_success are in job.on_success.
+    The handler is called on the event loop or in a thread, through its middleware, for at most the
+    job's timeout. Work that it started and did not await is awaited. Nothing is fetched or
+    recorded, and no Redis is needed: it is for tests of handlers and policies, with a job from
+    `Job.fake(data, event=..., queue=...)`. Jobs that the handler emitted with `on_success=True` are
+    in `job.on_success`.
 
-    Raises InvalidInput when the policy has no handler for the job's event in its queue.
+    Raises InvalidInput if the policy has no handler for the job's event in its queue.
     """
     handler = policy.handler(job.queue, job.event)
     if handler is None:

@@ -33,21 +33,24 @@ _WHOLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often, after which errors and with which delays a job is retried.
+    """How often a job is retried, after which errors, and with which delays.
 
-    max_retries counts the runs after the first one. None leaves max_retries and
-    retry_delay_ms to the next one who is asked: emit, then the handler, then the
-    processor; when nobody says, it is 3 retries where a policy was given and none
-    where there is none, and 1000 ms. Delays are in ms: backoff "exponential" is
-    retry_delay_ms x multiplier^(retry - 1), "linear" retry_delay_ms x retry,
-    "fixed" retry_delay_ms; never more than max_delay_ms; jitter multiplies with
-    a random factor from 0.5 to 1.
+    - `max_retries`: how often a job is run again after a failure. None leaves it to the next in
+      order: emit, handler, this policy, `processor=`. If none of them sets it, it is 3.
+    - `retry_delay_ms`: milliseconds before the first retry. None leaves it open in the same way;
+      the last default is 1000.
+    - `backoff`: how delays grow. "exponential" is `retry_delay_ms * multiplier ** (retry - 1)`,
+      "linear" is `retry_delay_ms * retry`, "fixed" is `retry_delay_ms`.
+    - `multiplier`: the factor of the exponential backoff, 1 to 1000.
+    - `max_delay_ms`: no delay is longer, in milliseconds.
+    - `jitter`: True multiplies each delay by a random factor from 0.5 to 1, so that jobs that
+      failed together do not return together.
+    - `retry_on`, `never_on`: tuples of exception classes. An error is retried if it is one of
+      `retry_on` and none of `never_on`. A group of errors is retried if the group or each error in
+      it is, and none is one of `never_on`. A CancelledError counts as an Exception: one that gets
+      here came out of something the handler awaited, not from the worker.
 
-    An error is retried when it is one of retry_on and none of never_on; a group of
-    errors when each of them is, or the group by itself, and none is of never_on. A
-    CancelledError counts as an Exception: one that reaches a policy was asked for
-    by neither the worker nor the end of its loop, but came out of something that
-    the handler awaited.
+    Raises InvalidInput for values that are not allowed.
     """
 
     max_retries: int | None = None
@@ -75,7 +78,7 @@ class RetryPolicy:
             _check(name, given, _are_errors(given), "a tuple of exception classes")
 
     def wants(self, error: BaseException) -> bool:
-        """Whether an error is worth another run."""
+        """Return whether a job that failed with this error is worth another run."""
         found = members(error)
         if any(isinstance(it, self.never_on) for it in (error, *found)):
             return False
@@ -87,7 +90,7 @@ class RetryPolicy:
         return isinstance(error, self.retry_on)
 
     def delay_ms(self, retry: int, base_ms: int) -> int:
-        """Return the delay before a retry (1 is the first), from a base delay in ms."""
+        """Return the delay in ms before a retry, 1 being the first, from the base delay in ms."""
         return delay_ms(
             retry,
             base_ms=base_ms,

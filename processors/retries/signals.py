@@ -1,4 +1,4 @@
-"""What a handler may raise to say how its run ends. These are signals, not faults."""
+"""Signals that a handler raises to decide how its run ends. They are not faults."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ def seconds_of(delay: float | timedelta) -> float:
 
 
 class Signal(Exception):
-    """The base of what a handler raises on purpose; logged without a traceback."""
+    """The base of what a handler raises on purpose. It is logged without a traceback."""
 
 
 class Retry(Signal):
-    """Run the job again, as after a failure: it uses the retry budget.
+    """Raise it in a handler to run the job again, as after a failure: it uses up a retry.
 
-    delay is given in seconds or a timedelta, and kept in seconds; without it the backoff
-    decides. reason is what is recorded as the error.
+    - `reason`: recorded as the error.
+    - `delay`: seconds or a timedelta; kept in seconds. None: the backoff decides.
+
+    If no retries are left, the job becomes a dead letter. Raises InvalidInput for a delay below 0
+    or above a year.
     """
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
@@ -36,9 +39,10 @@ class Retry(Signal):
 
 
 class Snooze(Signal):
-    """Run the job again after a delay, without using the retry budget.
+    """Raise it in a handler to run the job again later, without using up a retry.
 
-    delay is given in seconds or a timedelta, and kept in seconds; reason says what it waits for.
+    - `delay`: seconds or a timedelta, at most a year; kept in seconds.
+    - `reason`: what the job waits for; `jobs show` displays it.
     """
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
@@ -48,9 +52,9 @@ class Snooze(Signal):
 
 
 class Discard(Signal):
-    """Give the job up: it ends as cancelled, with the reason, and becomes no dead letter.
+    """Raise it in a handler to give the job up: it is cancelled, and does not become a dead letter.
 
-    Of the reason 1 KiB is kept.
+    `reason` is kept up to 1 KiB; `result()` raises JobCancelled with it.
     """
 
     def __init__(self, reason: str = "discarded") -> None:

@@ -28,7 +28,7 @@ _ITEM = re.compile(r"(\*|[0-9A-Z]+)(?:-([0-9A-Z]+))?(?:/([0-9]{1,3}))?")
 class InvalidSchedule(InvalidInput):
     """Raised when the pattern or the time zone of a schedule is not allowed.
 
-    given is what was given, reason why it is refused.
+    `given` is the value, `reason` is why.
     """
 
     def __init__(self, what: str, given: object, reason: str) -> None:
