@@ -121,5 +121,5 @@ class Rounds(Service):
         return self.interval * chance.uniform(0.75, 1.25)
 
 
-# Makes what the floor above does beside the jobs of a queue, on the consumer's connection.
+# Makes what the layer above runs besides the jobs of a queue, on the consumer's connection.
 ServiceMaker: TypeAlias = Callable[[Wire, Keys], Service]

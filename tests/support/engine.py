@@ -100,7 +100,7 @@ async def crash(consumer: Consumer) -> None:
 
 
 class Emitter:
-    """Emits to lanes, with no floor above: ``await emit("event", data, priority=3)``."""
+    """Emits to lanes, with no layer above: ``await emit("event", data, priority=3)``."""
 
     def __init__(self, producer: Producer) -> None:
         self.producer = producer
