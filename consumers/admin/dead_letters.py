@@ -34,9 +34,7 @@ class DeadLetter:
     Times are in UTC, by Redis' clock.
 
     - `id`, `event`, `queue`, `data`: as the job was emitted.
-    - `reason`: why it was given up, as a word: "failed", "bad_payload", "bad_result",
-      "bad_outcome", "missing", "crash_loop", "no_handler", "newer_version", "too_many_lanes" or
-      "foreign".
+    - `reason`: why it was given up, as one of the words listed below.
     - `error`: the reason as text, with the traceback if there is one.
     - `errors`: its last 10 errors, oldest first, as dicts. Their keys are listed below.
     - `attempts`: how many runs were recorded.
@@ -48,6 +46,19 @@ class DeadLetter:
     - `raw`: for an entry that never was a job, its bytes. It has no data, and the id
       `foreign:<entry>`. None for jobs.
     - `entry`: the place of the dead letter in its stream.
+
+    The values of `reason`:
+
+    - "failed": it raised an error, and had no retries left.
+    - "bad_payload": its data does not fit its handler; it did not run.
+    - "bad_result": its result is not JSON, or has more than 64 KiB.
+    - "bad_outcome": its end could not be recorded, for example a reason that is not text.
+    - "missing": its entry was deleted in Redis while it ran.
+    - "crash_loop": too many workers died while they ran it.
+    - "no_handler": no worker handled its event within `no_handler_deadline`.
+    - "newer_version", "too_many_lanes": a handler emitted it to another queue with
+      `on_success=True`, and that queue could not take it.
+    - "foreign": it never was a job.
 
     Each dict in `errors`, here and in JobInfo and Job, has these keys:
 
