@@ -51,8 +51,7 @@ class Producer:
     - `max_queue_depth`: how many jobs may wait in a queue before emits fail with QueueFull.
     - `on_dropped`: called with each job that was not added because its id is live, and with the
       answer. It must not raise.
-    - `where`: the address of Redis, without a password.
-    - `wire`: the connection; for internal use.
+    - `where`, `wire`: the address of Redis without a password, and the connection (internal).
     """
 
     def __init__(
