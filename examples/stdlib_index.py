@@ -41,7 +41,6 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 from redis.asyncio import Redis
-
 from taskmanager import Context, DeadLetter, Job, RetryPolicy, TaskManager
 from taskmanager.embedded.server import EmbeddedServer
 

@@ -1,0 +1,1 @@
+"""The app: orders, and the mails that confirm them."""
