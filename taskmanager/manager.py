@@ -177,8 +177,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     def get_context(self) -> Context[T]:
         """Return the context that handlers receive. Its `emit` works outside handlers as well.
 
-        With `lifespan=`, the context is empty until a worker starts; the start fills this same
-        object.
+        With `lifespan=` the context is empty until a worker starts and fills this same object.
         """
         return self._context
 
@@ -222,8 +221,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
 
         Emits are still accepted. With `wait=True` the call returns once every live worker has
         confirmed the pause; from then on nothing starts. A worker that is frozen or cut off cannot
-        confirm. The call waits for it until it is no longer listed, a minute after its last sign of
-        life.
+        confirm: the call waits until it is no longer listed, a minute after its last sign of life.
         """
         await self._queues.pause(queue, event, wait=wait)
 
@@ -308,8 +306,7 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     async def until_idle(self) -> None:
         """Wait until no job is waiting in this worker's queues, and none is held or running here.
 
-        Delayed jobs and retries that are not due yet do not count. Returns at once without a
-        worker.
+        Delayed jobs and retries that are not due yet do not count. Without a worker it returns.
         """
         await self._life.until_idle()
 
