@@ -14,33 +14,33 @@ PAGE = (ROOT / "docs" / "internals.md").read_text()
 GROUND = {"jobs", "connections"}
 
 
-def rooms(floor: str) -> set[str]:
-    """Return the rooms of a floor: its folders with modules."""
-    return {it.parent.name for it in (ROOT / floor).glob("*/__init__.py")}
+def rooms(layer: str) -> set[str]:
+    """Return the rooms of a layer: its folders with modules."""
+    return {it.parent.name for it in (ROOT / layer).glob("*/__init__.py")}
 
 
-def called(floor: str, room: str) -> set[str]:
-    """Return the other rooms of the floor that modules of a room import."""
+def called(layer: str, room: str) -> set[str]:
+    """Return the other rooms of the layer that modules of a room import."""
     found = set()
-    for file in (ROOT / floor / room).rglob("*.py"):
+    for file in (ROOT / layer / room).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{floor}."):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{layer}."):
                 found.add((node.module or "").split(".")[1])
-    return (found & rooms(floor)) - {room}
+    return (found & rooms(layer)) - {room}
 
 
-def said(floor: str) -> dict[str, set[str]]:
-    """Return the rooms that each row of the floor's table says its room calls."""
-    section = PAGE.partition(f"`{floor}/`\n")[2].partition("\n## ")[0]
+def said(layer: str) -> dict[str, set[str]]:
+    """Return the rooms that each row of the layer's table says its room calls."""
+    section = PAGE.partition(f"`{layer}/`\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)/`[^|]*\|[^|]*\|([^|]*)\|$", section, re.MULTILINE)
     return {room: set(re.findall(r"`(\w+)`", calls)) for room, calls in rows}
 
 
-@pytest.mark.parametrize("floor", ["consumers", "processors", "taskmanager"])
-def test_every_room_is_named(floor: str) -> None:
-    section = PAGE.partition(f"`{floor}/`\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize("layer", ["consumers", "processors", "taskmanager"])
+def test_every_room_is_named(layer: str) -> None:
+    section = PAGE.partition(f"`{layer}/`\n")[2].partition("\n## ")[0]
 
-    assert [room for room in rooms(floor) if f"`{room}/`" not in section] == []
+    assert [room for room in rooms(layer) if f"`{room}/`" not in section] == []
 
 
 def test_rooms_of_the_engine_call_whom_the_page_says() -> None:

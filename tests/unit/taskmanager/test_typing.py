@@ -14,18 +14,19 @@ from textwrap import indent
 
 import pytest
 
+from tests.pages.steps import steps
+
 ROOT = Path(__file__).parents[3]
 APPS = sorted((ROOT / "tests" / "typing").glob("*.py"))
 README = ROOT / "README.md"
 
-_BLOCK = re.compile(r"(?P<before>[^\n]*)\n\n```python\n(?P<code>.*?)```", re.DOTALL)
 # What the README's lines without a program around them stand in.
 _AROUND = """
-from app import tm
+from app import greet, tm
 from taskmanager import Context, Job
 
 
-async def example(ctx: Context, names: list[str], text: str) -> None:
+async def example() -> None:
 """
 _MARK = re.compile(r"# error: ([a-z-]+)$")
 _REPORT = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: .*\[(?P<code>[a-z-]+)\]$")
@@ -43,13 +44,12 @@ def test_mypy_refuses_exactly_the_marked_lines_and_none_of_the_readme(tmp_path: 
 
 
 def _examples() -> Iterator[tuple[str, str]]:
-    """Yield the README's Python with a name: that of the file, where the line before has one."""
-    for number, block in enumerate(_BLOCK.finditer(README.read_text())):
-        named = re.search(r"`(\w+)\.py`", block["before"])
-        code = block["code"]
-        if not code.startswith(("import ", "from ")):
-            code = _AROUND + indent(code, "    ")
-        yield named[1] if named else f"example_{number}", code
+    """Yield the README's Python with the name of its file, or a number."""
+    for number, step in enumerate(steps(README.read_text())):
+        if step.verb == "file":
+            yield Path(step.title).stem, step.text
+        elif step.verb == "run":
+            yield f"example_{number}", _AROUND + indent(step.text, "    ")
 
 
 @pytest.mark.timeout(300)
