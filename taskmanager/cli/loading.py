@@ -10,14 +10,17 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskmanager.cli.exits import USAGE, Exit, check_packages
 from taskmanager.options.signatures import signature_of
 
 if TYPE_CHECKING:
     from taskmanager.manager import TaskManager
+
+T = TypeVar("T")
 
 _MACHINERY = ("<frozen importlib", importlib.__file__, __file__)
 
@@ -31,14 +34,14 @@ def load(target: str) -> TaskManager[Any]:
     module_name, attribute = _split(target)
     _search_working_directory()
     check_packages()
-    module = _import(module_name)
+    module = _imported(module_name, importlib.import_module)
     return _manager(_attribute(module, attribute), target)
 
 
 def import_handlers(tm: TaskManager[Any]) -> None:
     """Import the modules that the TaskManager includes; a failure is an Exit as above."""
     for name in tm.included:
-        _import(name)
+        _imported(name, tm.import_handlers)
 
 
 def import_what_is_here(tm: TaskManager[Any]) -> list[str]:
@@ -46,7 +49,7 @@ def import_what_is_here(tm: TaskManager[Any]) -> list[str]:
     reasons = []
     for name in tm.included:
         try:
-            _import(name)
+            _imported(name, tm.import_handlers)
         except Exit as error:
             reasons.append(error.message)
     return reasons
@@ -70,9 +73,10 @@ def _search_working_directory() -> None:
         sys.path.insert(0, here)
 
 
-def _import(name: str) -> ModuleType:
+def _imported(name: str, how: Callable[[str], T]) -> T:
+    """Import a module by calling how, and return the result. Any failure becomes an Exit."""
     try:
-        return importlib.import_module(name)
+        return how(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise Exit(

@@ -131,9 +131,10 @@ class HandlerFace:
         """The names of the included modules."""
         return self._modules.names
 
-    def import_handlers(self) -> None:
-        """Import the included modules now. `start` and `run` do so on their own."""
-        self._modules.import_all()
+    def import_handlers(self, *names: str) -> None:
+        """Import the included modules now, or only those named. `start` and `run` import all."""
+        for name in names or self._modules.names:
+            self._modules.import_one(name)
 
     @property
     def handlers(self) -> list[tuple[str, str]]:

@@ -49,4 +49,8 @@ class Modules:
     def import_all(self) -> None:
         """Import the modules that are not imported yet; raises what their import raises."""
         for name in self._names:
-            self.on_import(importlib.import_module(name))
+            self.import_one(name)
+
+    def import_one(self, name: str) -> None:
+        """Import one of the modules; raises what the import raises."""
+        self.on_import(importlib.import_module(name))
