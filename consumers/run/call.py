@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable
+from types import TracebackType
 from typing import Any
 
 from consumers.jobs.outcome import Ended, Raised, Returned
@@ -19,6 +20,10 @@ from consumers.run.run import Run
 from consumers.run.threads import HandlerThreads
 
 logger = logging.getLogger("taskmanager.worker")
+
+_OURS = ("consumers.", "processors.", "taskmanager.")
+# A class of errors may have a __setattr__ of its own, which may raise.
+_TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
 
 class PutBack(BaseException):
@@ -47,6 +52,7 @@ class Caller:
             return Returned(await around(run.job, lambda: self._value(run)))
         except BaseException as error:
             self._let_be_collected(error)
+            _begin_in_their_code(error)
             return Raised(_failure(error))
 
     async def after_pending(self, run: Run, ended: Ended) -> Ended:
@@ -74,7 +80,9 @@ class Caller:
             run.begin()
             return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(run)
-        if isinstance(ended, Returned) and inspect.isawaitable(ended.value):
+        if isinstance(ended, Raised):
+            _begin_in_their_code(ended.error)
+        elif isinstance(ended, Returned) and inspect.isawaitable(ended.value):
             return Returned(await ended.value)
         return ended
 
@@ -160,6 +168,7 @@ class Caller:
                 await work
             except BaseException as error:
                 self._let_be_collected(error)
+                _begin_in_their_code(error)
                 failure = failure or error
                 if self.loop_end.has_come():
                     # What the others wait for has ended with the loop.
@@ -178,3 +187,19 @@ def _failure(error: BaseException) -> BaseException:
         # No policy would retry that.
         return RuntimeError("a call of its handler was refused")
     return error
+
+
+def _begin_in_their_code(error: BaseException) -> None:
+    """Cut our own frames off the start of a traceback: they say nothing about a handler's fault."""
+    outermost: TracebackType | None = _TRACEBACK.__get__(error)
+    frames = outermost
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+    # An error in which only our code is involved keeps everything.
+    if frames is not None and frames is not outermost:
+        _TRACEBACK.__set__(error, frames)
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    name = frames.tb_frame.f_globals.get("__name__")
+    return isinstance(name, str) and name.startswith(_OURS)
