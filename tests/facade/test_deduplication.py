@@ -1,4 +1,4 @@
-"""Storms of emits, cancelled jobs and paused queues through the public API, on a real Redis."""
+"""Deduplication, debounce, cancel and pause through the public API, on a real Redis."""
 
 from __future__ import annotations
 
