@@ -13,7 +13,7 @@ from tests.support.deployed import EXAMPLES, ROOT
 
 # Each folder has a module jobs of its own, so each is a run of its own.
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("folder", ["fastapi_app", "flask_app"])
+@pytest.mark.parametrize("folder", ["fastapi_app", "flask_app", "scripts"])
 def test_a_folder_passes_mypy_strict(folder: str) -> None:
     files = sorted(it.name for it in (EXAMPLES / folder).glob("*.py"))
     config = str(ROOT / "pyproject.toml")
