@@ -1,4 +1,4 @@
-"""The small examples run by themselves, and do what they say."""
+"""The examples without a folder run on their own, and do what they say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deployed import EXAMPLES
 from tests.support.processes import A_WHOLE_RUN, Spawner
 
 pytestmark = pytest.mark.timeout(2 * A_WHOLE_RUN)
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def output_of(spawn: Spawner, name: str, folder: Path) -> str:
