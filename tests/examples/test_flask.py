@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.examples.stage import Stage
+from tests.examples.stage import APPS, Stage
 from tests.examples.web import Answer, Client
 from tests.support.processes import A_WHOLE_RUN
 from tests.support.waiting import eventually
@@ -19,6 +19,7 @@ KINDS = {
     "gthread": ("-w", "1", "--threads", "4"),
     "gevent": ("-w", "2", "-k", "gevent"),
     "preload": ("-w", "2", "--preload"),
+    "preload-gevent": ("-w", "2", "--preload", "-k", "gevent", "-c", f"{APPS}/patched.conf.py"),
 }
 CUSTOMERS = [f"customer {number}" for number in range(8)]
 
@@ -61,8 +62,11 @@ def test_requests_emit_and_read_results_in_every_kind_of_worker(stage: Stage, ki
     assert len({*one_by_one, *at_once}) == 2 * len(CUSTOMERS)
 
 
-def test_an_emit_before_the_fork_leaves_the_processes_their_own_connections(stage: Stage) -> None:
-    web = stage.gunicorn(*KINDS["preload"], app="emits_when_loaded:app")
+@pytest.mark.parametrize("kind", ["preload", "preload-gevent"])
+def test_an_emit_before_the_fork_leaves_the_processes_their_own_connections(
+    stage: Stage, kind: str
+) -> None:
+    web = stage.gunicorn(*KINDS[kind], app="emits_when_loaded:app")
     stage.worker()
 
     places = [report(web, customer) for customer in CUSTOMERS]

@@ -1,0 +1,5 @@
+"""Let gevent patch before gunicorn loads the application, as --preload with gevent needs it."""
+
+from gevent import monkey
+
+monkey.patch_all()
