@@ -57,6 +57,8 @@ class Jobs:
         read: Read | None = None,
     ) -> Any:
         """Wait for a run to end and return its result, converted by `read`. See JobHandle."""
+        if timeout is not None and timeout <= 0:
+            return await self._result_now(queue, job_id, run, timeout, read)
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
@@ -67,6 +69,17 @@ class Jobs:
             if limit.expired() and timeout is not None:
                 raise ResultTimeout(job_id, timeout) from None
             raise
+
+    async def _result_now(
+        self, queue: str, job_id: str, run: int | None, timeout: float, read: Read | None
+    ) -> Any:
+        """Return the result of a run that has ended. Redis is asked once; nothing is waited for."""
+        coming = await self._coming(queue, job_id) if run is None else None
+        facts = await self._facts(queue, job_id)
+        live = facts.generation is not None and facts.generation == (run or facts.generation)
+        if live or coming is not None:
+            raise ResultTimeout(job_id, timeout)
+        return await self._value(queue, job_id, _end_of(facts, queue, run), read)
 
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
         """Return the state of a run; None means the live or latest one."""

@@ -62,9 +62,10 @@ class JobHandle(Generic[R_co]):
     async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the job has ended and return what its handler returned.
 
-        It does not poll. `timeout` is in seconds; None waits as long as it takes. The result is
-        what JSON gives. If the handle comes from a task, or from an emit of the handler function
-        itself, the result is converted to the type in the function's return annotation.
+        It does not poll. `timeout` is in seconds; None waits as long as it takes, and 0 returns the
+        result only if the job has ended already. The result is what JSON gives. If the handle comes
+        from a task, or from an emit of the handler function itself, the result is converted to the
+        type in the function's return annotation.
 
         It raises:
 

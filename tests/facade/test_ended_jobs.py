@@ -24,6 +24,7 @@ from taskmanager import (
     JobNotFound,
     JobState,
     ResultExpired,
+    ResultTimeout,
     Snooze,
     TaskManager,
 )
@@ -318,3 +319,29 @@ def tm_id(tm: TaskManager) -> str:
 
 def type_in_tests(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+async def test_a_timeout_of_zero_asks_once_whether_a_job_has_ended(make: Make) -> None:
+    tm = make()
+    go_on = asyncio.Event()
+
+    @tm.registerHandler(event="slow")
+    async def slow(job: Job[Any]) -> str:
+        await go_on.wait()
+        return "done"
+
+    async with tm:
+        await tm.start()
+        handle = await tm.emit("slow")
+        later = await tm.emit("slow", data=2, delay=60)
+
+        for live in (handle, tm.handle(handle.id), later):
+            with pytest.raises(ResultTimeout):
+                await live.result(timeout=0)
+        go_on.set()
+        await handle.result(timeout=PATIENCE)
+
+        assert await handle.result(timeout=0) == "done"
+        assert await tm.handle(handle.id).result(timeout=-1) == "done"
+        with pytest.raises(JobNotFound):
+            await tm.handle("nobody").result(timeout=0)
