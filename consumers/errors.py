@@ -253,7 +253,7 @@ class LeaseLost(TaskManagerError):
 
 
 class JobTimeout(TaskManagerError, TimeoutError):
-    """Raised in a run that exceeds its timeout. It is recorded as the error, and counts as a failure.
+    """Raised in a run that exceeds its timeout. Recorded as the error; counts as a failure.
 
     `job_id` is the job, `seconds` its timeout. It is a TimeoutError.
     """
