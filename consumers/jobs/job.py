@@ -211,7 +211,8 @@ class Job(Generic[D_co]):
     def idempotency_key(self) -> str:
         """A string that is the same in every delivery and attempt of this job.
 
-        Pass it to services that use such keys to recognize repeated requests.
+        Pass it to services that use such keys to recognize repeated requests. A dead letter that
+        is replayed is a new job, with a new key.
         """
         return f"{self.queue}/{self.id}/{self.generation}"
 
