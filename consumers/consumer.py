@@ -20,7 +20,7 @@ from consumers.policy import Policy
 from consumers.settle.archive import Archive
 from consumers.store.delivery import Delivery
 from consumers.store.settling import Settled
-from consumers.telemetry import Telemetry, check_telemetry
+from consumers.telemetry import Telemetry, check_telemetry, tell
 from consumers.terms import Terms
 from consumers.upkeep.service import ServiceMaker
 
@@ -185,7 +185,7 @@ class Consumer:
         """Count outcomes that Redis has answered, and pass them to the telemetry. Internal."""
         if self.telemetry is not None:
             telemetry = self.telemetry
-            _tell("telemetry", settled, lambda: telemetry.settled_many(settled))
+            tell("telemetry", settled, lambda: telemetry.settled_many(settled))
         for it in settled:
             if not it.recorded:
                 self.fenced += 1
@@ -199,7 +199,7 @@ class Consumer:
     def _tell_dead(self, settled: Settled, buried: Buried) -> None:
         on_dead, delivery = self.on_dead, settled.settlement.delivery
         if on_dead is not None:
-            _tell("on_dead", [settled], lambda: on_dead(delivery, buried))
+            tell("on_dead", [settled], lambda: on_dead(delivery, buried))
 
     def _assembled(self) -> Parts:
         return Parts(
@@ -283,13 +283,3 @@ class Consumer:
         for keys in self.terms.queues:
             waiting += await parts.wire.send("XLEN", keys.outbox)
         return waiting
-
-
-def _tell(what: str, settled: Sequence[Settled], tell: Callable[[], None]) -> None:
-    # The outcomes are recorded: no listener may keep others from being recorded.
-    first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
-    try:
-        tell()
-    except BaseException:
-        others = f" and {more} more" if more else ""
-        logger.exception("%s failed for job %s%s", what, first, others)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from consumers.errors import InvalidInput
 from consumers.store.settling import Settled
+
+logger = logging.getLogger("taskmanager.worker")
 
 
 class Telemetry(Protocol):
@@ -21,6 +24,19 @@ class Telemetry(Protocol):
         nothing was written. An outcome whose answer was lost is reported once, when it is repeated.
         An outcome cut off by a crash is never reported.
         """
+
+
+def tell(what: str, settled: Sequence[Settled], call: Callable[[], None]) -> None:
+    """Call a listener of outcomes; log what it raises, under its name.
+
+    The outcomes are recorded: no listener may keep others from being recorded.
+    """
+    try:
+        call()
+    except BaseException:
+        first, more = settled[0].settlement.delivery.envelope.id, len(settled) - 1
+        others = f" and {more} more" if more else ""
+        logger.exception("%s failed for job %s%s", what, first, others)
 
 
 T = TypeVar("T", bound="Telemetry | None")

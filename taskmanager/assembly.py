@@ -135,8 +135,12 @@ class Assembly:
         )
 
     def _listeners(self) -> Telemetry:
-        ours = [it for it in (self._ran_before, self._job_log) if it is not None]
-        return Listeners(*ours, *([] if self._telemetry is None else [self._telemetry]))
+        listeners = {
+            "debounce": self._ran_before,
+            "the log of jobs": self._job_log,
+            "telemetry": self._telemetry,
+        }
+        return Listeners({name: it for name, it in listeners.items() if it is not None})
 
     def _say_handed_on(self, queue: str, event: str) -> None:
         deadline = self._configuration.settings.no_handler_deadline
