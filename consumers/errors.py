@@ -21,8 +21,14 @@ TaskManagerError
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Literal
+from typing import Literal, TypeAlias
+
+# What Redis was asked for: whether anything can have come of it is said accordingly.
+Request: TypeAlias = Literal["emit", "change", "read"]
+# Whether Redis may have done it.
+Sent: TypeAlias = Literal["unknown", "not_sent"]
 
 
 class TaskManagerError(Exception):
@@ -195,25 +201,49 @@ class UnknownClause(TaskManagerError):
         self.clause = clause
 
 
+_HINTS = {
+    ("emit", "unknown"): (
+        "it may have been stored; repeating it is safe with the same id or idempotency_key"
+    ),
+    ("emit", "not_sent"): "nothing was stored",
+    ("change", "unknown"): "it may have been done; repeating it is safe",
+    ("change", "not_sent"): "nothing was changed",
+}
+# redis-py's text for what the system said of a connection.
+_BY_NUMBER = re.compile(r"Error (\d+) connecting to .*", re.DOTALL)
+
+
+def plain_reason(text: str) -> str:
+    """Return in a few words why there is no connection; any other text but for its full stop."""
+    return _BY_NUMBER.sub(lambda it: os.strerror(int(it[1])).lower(), text).rstrip(". ")
+
+
 class RedisUnavailable(TaskManagerError):
     """Raised when Redis did not answer in time.
 
     - `where`: the URL of Redis, without a password.
     - `reason`: the last error seen.
     - `outcome`: "not_sent" if nothing was stored for certain, "unknown" if the request may have
-      been carried out although its answer was lost.
+      been carried out although its answer was lost. The message adds what that means for an
+      emit or another change.
 
     Repeating an emit is safe if it has an `id` or an `idempotency_key`, or if equal data is one
     job.
     """
 
-    def __init__(self, where: str, reason: str, *, outcome: Literal["unknown", "not_sent"]) -> None:
-        hint = (
-            "it may have been stored; repeating it is safe with the same id or idempotency_key"
-            if outcome == "unknown"
-            else "nothing was stored"
+    def __init__(
+        self,
+        where: str,
+        reason: str,
+        *,
+        outcome: Sent,
+        request: Request = "read",
+    ) -> None:
+        reason = plain_reason(reason)
+        hint = _HINTS.get((request, outcome))
+        super().__init__(
+            f"Redis at {where} did not answer: {reason}" + (f" ({hint})" if hint else "")
         )
-        super().__init__(f"Redis at {where} did not answer: {reason} ({hint})")
         self.where = where
         self.reason = reason
         self.outcome = outcome

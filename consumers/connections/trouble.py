@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 
 from redis.exceptions import ConnectionError, TimeoutError
 
 from consumers.connections.wire import NotSent
+from consumers.errors import plain_reason
 
 # In one outage these take turns, with many wordings: to a reader they are the same.
 _OUTAGE = (ConnectionError, NotSent, TimeoutError)
-# redis-py's text for what the system said of a connection.
-_BY_NUMBER = re.compile(r"Error (\d+) connecting to ")
 # A bound for texts that are never twice the same; beyond it all is forgotten.
 _MOST_SAID = 100
 
 
 def reason(error: Exception) -> str:
     """Return in a few words why there is no connection; else what the error says."""
-    numbered = _BY_NUMBER.match(str(error))
-    return os.strerror(int(numbered[1])).lower() if numbered else str(error)
+    return plain_reason(str(error))
 
 
 class Trouble:
@@ -41,7 +37,7 @@ class Trouble:
         """Log a failure."""
         kind = _OUTAGE if type(error) in _OUTAGE else str(error)
         level = logging.DEBUG if kind in self._said else self._level
-        self._logger.log(level, "%s: %s", self._what, error)
+        self._logger.log(level, "%s: %s", self._what, reason(error))
         if len(self._said) >= _MOST_SAID:
             self._said.clear()
         self._said.add(kind)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Single
-from consumers.errors import QueueFull, RedisUnavailable, TaskManagerError, TooManyLanes
+from consumers.errors import QueueFull, RedisUnavailable, Sent, TaskManagerError, TooManyLanes
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
 from consumers.store.batching import put_back, take
@@ -117,7 +117,7 @@ class _QueueWriter:
     def __init__(self, producer: Producer, queue: str) -> None:
         self._producer = producer
         self._keys = Keys(queue, producer.namespace)
-        self._door = Door(producer.wire, self._keys, where=producer.where)
+        self._door = Door(producer.wire, self._keys, where=producer.where, request="emit")
         self._waiting: deque[Single | Bulk] = deque()
         # The batch that leaves next, made ready while the one before was under way.
         self._next: Batch | None = None
@@ -158,7 +158,7 @@ class _QueueWriter:
         self._tell()
         self._put_back()
         for waiting in [*batch.emits, *self._waiting]:
-            waiting.fail(RedisUnavailable(self._producer.where, reason, outcome="unknown"))
+            waiting.fail(self._unavailable(reason))
         self._waiting.clear()
         if self._listing is not None:
             self._listing.cancel()
@@ -208,9 +208,12 @@ class _QueueWriter:
         self._watching = None if end is None else later(left, self._give_up, batch)
 
     def _give_up(self, batch: Batch) -> None:
-        now, reason = time.monotonic(), "there was no answer in time"
-        batch.give_up(now, RedisUnavailable(self._producer.where, reason, outcome="unknown"))
+        now = time.monotonic()
+        batch.give_up(now, self._unavailable("no answer in time"))
         self._watch(batch, after=now)
+
+    def _unavailable(self, reason: str, outcome: Sent = "unknown") -> RedisUnavailable:
+        return RedisUnavailable(self._producer.where, reason, outcome=outcome, request="emit")
 
     def _sealed(self, batch: Batch) -> Sealed:
         return seal(emit_items(self._keys, batch.jobs, depth=self._producer.max_queue_depth))
@@ -274,8 +277,7 @@ class _QueueWriter:
             # What waited behind this batch has waited as long, for the same Redis.
             now = time.monotonic()
             while self._waiting and self._waiting[0].until <= now:
-                late = RedisUnavailable(error.where, error.reason, outcome="not_sent")
-                self._waiting.popleft().fail(late)
+                self._waiting.popleft().fail(self._unavailable(error.reason, "not_sent"))
 
     def _answer(self, job: NewJob, word: str) -> Answer:
         kind = word[0]

@@ -39,7 +39,9 @@ async def ensure_consumer_group(
     try:
         await call(wire, open_queue(keys, lane, None))
     except (ConnectionError, TimeoutError) as error:
-        raise RedisUnavailable(connector.where, str(error), outcome="unknown") from error
+        raise RedisUnavailable(
+            connector.where, str(error), outcome="unknown", request="change"
+        ) from error
     except ResponseError as error:
         raise explained(error, keys, connector.where) from error
     finally:

@@ -18,6 +18,7 @@ from consumers.connections.backoff import pause_before
 from consumers.connections.clock import ServerClock
 from consumers.connections.connector import Connector
 from consumers.connections.link import Argument
+from consumers.connections.trouble import reason
 from consumers.connections.wire import Wire
 from consumers.jobs.names import worker_of
 from consumers.jobs.outcome import Buried, Cancelled, Completed
@@ -65,10 +66,15 @@ class Archive:
             except RedisError as error:
                 attempt += 1
                 if attempt == 1:
-                    logger.warning("results wait for %s: %s", self._where, error)
+                    logger.warning(
+                        "results are waiting for Redis at %s: %s", self._where, reason(error)
+                    )
                 if time.monotonic() > until:
                     self.dropped += len(ends)
-                    logger.error("%d results are not kept, %s: %s", len(ends), self._where, error)
+                    logger.error(
+                        "could not store %d result(s) in Redis at %s: %s",
+                        len(ends), self._where, reason(error),
+                    )  # fmt: skip
                     return
                 await asyncio.sleep(pause_before(attempt))
 

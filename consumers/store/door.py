@@ -24,7 +24,7 @@ from consumers.connections.link import Packed, pack_arguments
 from consumers.connections.not_now import FOR_GOOD, is_for_now
 from consumers.connections.wire import NotSent, Wire
 from consumers.cuts import cut, cut_in_flight
-from consumers.errors import BrokenKey, RedisUnavailable, TaskManagerError, WriterRefused
+from consumers.errors import BrokenKey, RedisUnavailable, Request, TaskManagerError, WriterRefused
 from consumers.store.keys import Keys
 from consumers.store.refusals import is_foreign_value, meaning
 from consumers.store.replaying import dead_stream
@@ -80,10 +80,11 @@ class Door:
     Redis remembers the last number, digest and answer and so applies it once.
     """
 
-    def __init__(self, wire: Wire, keys: Keys, *, where: str) -> None:
+    def __init__(self, wire: Wire, keys: Keys, *, where: str, request: Request = "change") -> None:
         self._wire = wire
         self._keys = keys
         self._where = where
+        self._request = request
         # Number and digest of the batch that was sent last.
         self._sent = (0, "")
         self._rename()
@@ -121,7 +122,10 @@ class Door:
             pause = pause_before(attempt)
             if time.monotonic() + pause > until or (answer.is_final and until < math.inf):
                 raise RedisUnavailable(
-                    self._where, answer.reason, outcome="unknown" if executed else "not_sent"
+                    self._where,
+                    answer.reason,
+                    outcome="unknown" if executed else "not_sent",
+                    request=self._request,
                 )
             await asyncio.sleep(pause)
 

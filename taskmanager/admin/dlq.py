@@ -117,7 +117,8 @@ class DeadLetterQueue:
         `older_than` (seconds or a timedelta) limits it to older ones; by default, all are deleted.
         """
         age_ms = delay_ms("older_than", older_than)
-        with self._answering():
+        where = self._clients.here().where
+        with answering(where, outcome="unknown", request="change"):
             return await self._letters(queue).purge(age_ms / 1000)
 
     def _letters(self, queue: str) -> DeadLetters:
@@ -141,7 +142,7 @@ class DeadLetterQueue:
             after = page[-1].entry
 
     def _answering(self) -> contextlib.AbstractContextManager[None]:
-        return answering(self._clients.here().where, outcome="unknown")
+        return answering(self._clients.here().where)
 
 
 def _batches(page: Letters, rate: float | None) -> Iterator[Letters]:

@@ -69,7 +69,9 @@ class Schedules:
                 attempt += 1
                 pause = pause_before(attempt)
                 if time.monotonic() + pause > until:
-                    raise RedisUnavailable(client.where, str(error), outcome="unknown") from error
+                    raise RedisUnavailable(
+                        client.where, str(error), outcome="unknown", request="change"
+                    ) from error
             await asyncio.sleep(pause)
 
     async def list(self, queue: str | None) -> Infos:

@@ -55,31 +55,25 @@ class Exit(click.ClickException):
 
 
 @contextlib.contextmanager
-def reported(*, storing: bool = False) -> Iterator[None]:
-    """Turn the project's errors into an Exit. Any other error is a bug and keeps its traceback.
-
-    `storing`: the command stores something, so errors mention it if nothing was stored.
-    """
+def reported() -> Iterator[None]:
+    """Turn the project's errors into an Exit. Any other error is a bug and keeps its traceback."""
     # Imported late, so that --help does not wait for it.
     from consumers.errors import TaskManagerError
 
     try:
         yield
     except TaskManagerError as error:
-        raise Exit(" ".join(_sentence(error, storing).split()), code_of(error)) from error
+        raise Exit(" ".join(_sentence(error).split()), code_of(error)) from error
 
 
-def _sentence(error: TaskManagerError, storing: bool) -> str:
+def _sentence(error: TaskManagerError) -> str:
     """Return the text of the error for a person at a command line."""
-    from consumers.errors import RedisUnavailable
     from taskmanager.errors import NotConfigured
 
-    if isinstance(error, RedisUnavailable) and error.outcome == "not_sent" and not storing:
-        return f"Redis at {error.where} did not answer: {error.reason}"
     if isinstance(error, NotConfigured):
         return (
-            "no Redis is configured: give --url redis://localhost:6379/0, or --app MODULE:ATTR to "
-            "use the app's, or set TASKMANAGER_REDIS_URL or TASKMANAGER_APP in the environment"
+            "no Redis is configured: add --url redis://localhost:6379/0, or --app MODULE:ATTR to "
+            "use the Redis of an app, or set TASKMANAGER_REDIS_URL or TASKMANAGER_APP"
         )
     return str(error)
 

@@ -13,6 +13,7 @@ from taskmanager.cli.exits import FAILURE, Exit, reported
 
 if TYPE_CHECKING:
     from consumers.connections.connector import Connector
+    from consumers.errors import Request
     from taskmanager.manager import TaskManager
 
 T = TypeVar("T")
@@ -42,8 +43,9 @@ def answer(
     """
     import asyncio
 
-    with reported(storing=storing), _refusals_reported():
-        return asyncio.run(_answer(manager(context), work))
+    request: Request = "emit" if storing else "read"
+    with reported(), _refusals_reported():
+        return asyncio.run(_answer(manager(context), work, request))
 
 
 def _configured(context: click.Context) -> TaskManager[Any]:
@@ -56,13 +58,15 @@ def _configured(context: click.Context) -> TaskManager[Any]:
     return tm
 
 
-async def _answer(tm: TaskManager[Any], work: Callable[[TaskManager[Any]], Awaitable[T]]) -> T:
+async def _answer(
+    tm: TaskManager[Any], work: Callable[[TaskManager[Any]], Awaitable[T]], request: Request
+) -> T:
     async with tm:
-        await _reach(tm.connector)
+        await _reach(tm.connector, request)
         return await work(tm)
 
 
-async def _reach(connector: Connector) -> None:
+async def _reach(connector: Connector, request: Request) -> None:
     """Raise RedisUnavailable if Redis does not answer soon; commands would wait longer.
 
     A paused server still accepts connections, so only an answer counts.
@@ -80,7 +84,9 @@ async def _reach(connector: Connector) -> None:
             await wire.send("PING")
     except (ConnectionError, TimeoutError) as error:
         reason = str(error) or f"no answer within {PATIENCE_S:g} s"
-        raise RedisUnavailable(connector.where, reason, outcome="not_sent") from error
+        raise RedisUnavailable(
+            connector.where, reason, outcome="not_sent", request=request
+        ) from error
     finally:
         await wire.close()
 

@@ -146,9 +146,10 @@ class EmitManyError(TaskManagerError):
         self, handles: Sequence[JobHandle | None], errors: Mapping[int, Exception]
     ) -> None:
         first, why = next(iter(errors.items()))
+        others = "The others are stored; " if len(errors) < len(handles) else ""
         super().__init__(
-            f"{len(errors)} of {len(handles)} jobs were not confirmed, first item {first}: {why}. "
-            "The others are stored; .errors has each failure by its position"
+            f"{len(errors)} of {len(handles)} jobs were not confirmed, the first is item {first}: "
+            f"{why}. {others}.errors holds each error by its position"
         )
         self.handles = list(handles)
         self.errors = dict(errors)

@@ -195,7 +195,7 @@ async def test_emit_many_reports_each_failure_of_sending(make: Callable[..., Tas
     tm = make(max_queue_depth=2)
 
     with pytest.raises(
-        EmitManyError, match="2 of 4 jobs were not confirmed, first item 2"
+        EmitManyError, match="2 of 4 jobs were not confirmed, the first is item 2"
     ) as caught:
         await tm.emit_many([{"event": "a", "data": n} for n in range(4)])
 
@@ -213,7 +213,7 @@ async def test_emit_many_counts_failures_from_its_first_item_across_queues_and_c
     # More than are handed over at a time, to two queues in turn.
     items = [{"event": "a", "queue": f"q{n % 2}", "data": n} for n in range(10_014)]
 
-    with pytest.raises(EmitManyError, match="first item 10010") as caught:
+    with pytest.raises(EmitManyError, match="the first is item 10010") as caught:
         await tm.emit_many(items)
 
     assert list(caught.value.errors) == [10_010, 10_011, 10_012, 10_013]

@@ -76,7 +76,7 @@ def emit(
         options["data"] = _parse(data)
     import asyncio
 
-    with reported(storing=True):
+    with reported():
         handle = asyncio.run(_emit(_with_handlers(manager(context)), event, options))
     click.echo(_shown(handle, as_json))
     if not handle.created and not as_json:

@@ -122,4 +122,4 @@ async def test_a_db_that_is_away_holds_up_no_job_for_long(
     await archive.close()
 
     assert archive.dropped == 1
-    assert "1 results are not kept" in caplog.text
+    assert "could not store 1 result(s)" in caplog.text
