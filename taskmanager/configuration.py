@@ -12,7 +12,7 @@ import redis as redis_py
 import redis.asyncio as redis_async
 from typing_extensions import TypeVar
 
-from consumers.connections.connector import Connector
+from consumers.connections.connector import ALLOWED_URLS, Connector, masked
 from consumers.errors import InvalidInput
 from consumers.telemetry import Telemetry
 from taskmanager import embedded, settings
@@ -24,6 +24,8 @@ T = TypeVar("T", default=Any)
 
 RedisSource = str | redis_py.Redis | redis_async.Redis | Connector
 Seconds = float | timedelta
+
+_SCHEMES = ("redis://", "rediss://", "unix://", "embedded://")
 
 
 class TaskManagerOptions(TypedDict, Generic[T], total=False):
@@ -91,7 +93,7 @@ class Configuration:
     def connector(self) -> Connector:
         """What opens connections to the Redis of the queues. Raises NotConfigured."""
         if self._connector is None:
-            self._connector = Connector.of(self._resolved_source())
+            self._connector = _connector_of(self._resolved_source())
         return self._connector
 
     def __str__(self) -> str:
@@ -102,7 +104,7 @@ class Configuration:
             return ", namespace ".join([named, repr(self.settings.namespace)])
         except InvalidInput as error:
             # For example in the environment, which may not have been read before.
-            return f"settings that are not allowed ({error})"
+            return f"invalid settings ({error})"
 
     @property
     def archive(self) -> Connector | None:
@@ -110,7 +112,7 @@ class Configuration:
         archive = self._chosen_archive()
         if archive is None:
             return None
-        return Connector.of(embedded.resolve(archive) if isinstance(archive, str) else archive)
+        return _connector_of(embedded.resolve(archive) if isinstance(archive, str) else archive)
 
     @property
     def is_embedded(self) -> bool:
@@ -141,7 +143,7 @@ def _one_source(
         raise ConflictingOptions("redis", "db", "TaskManager")
     source = next((it for it in (streamdb, db, redis) if it is not None), None)
     if source is not None and not _is_embedded(source):
-        Connector.of(source)
+        _connector_of(source)
     return source
 
 
@@ -153,12 +155,22 @@ def _archive_source(
     if streamdb is None or archive is None or archive is streamdb or archive == streamdb:
         return None
     if not _is_embedded(archive):
-        Connector.of(archive)
+        _connector_of(archive)
     return archive
 
 
 def _where(source: RedisSource) -> str:
-    return str(source) if _is_embedded(source) else Connector.of(source).where
+    return str(source) if _is_embedded(source) else _connector_of(source).where
+
+
+def _connector_of(source: RedisSource) -> Connector:
+    # The engine knows no embedded servers, so its own error does not name them.
+    if isinstance(source, str) and not source.lower().startswith(_SCHEMES):
+        raise InvalidInput(
+            f"Redis URL {masked(source)!r} is not allowed: it must start with redis://, rediss://, "
+            f"unix:// or embedded://. Give {ALLOWED_URLS}. embedded:// starts a private server"
+        )
+    return Connector.of(source)
 
 
 def _is_embedded(source: RedisSource) -> bool:

@@ -28,10 +28,10 @@ from consumers.errors import InvalidInput
 # Seconds for the whole way to a usable connection: name lookup, TLS, login.
 CONNECT_TIMEOUT = 5.0
 
-_ALLOWED_URLS = (
+ALLOWED_URLS = (
     "redis://[user:password@]host[:port][/db], rediss://[user:password@]host[:port][/db] "
     "or unix://[user:password@]/path/to.sock[?db=0]; "
-    "percent-encode special characters of the password"
+    "percent-encode special characters in the password"
 )
 _ALLOWED_CLIENTS = (
     "a URL, a redis.Redis or redis.asyncio.Redis client, or the connection pool of one"
@@ -166,7 +166,7 @@ class Connector:
         """
         if reason := _why_refused(url):
             raise InvalidInput(
-                f"Redis URL {masked(url)!r} is not allowed: {reason}. Give {_ALLOWED_URLS}"
+                f"Redis URL {masked(url)!r} is not allowed: {reason}. Give {ALLOWED_URLS}"
             )
         kind = _BY_SCHEME[urlsplit(url).scheme]
         return cls(kind, dict(async_connection.parse_url(url)))
