@@ -28,9 +28,19 @@ class _CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _without_hidden(error) from None
         except KeyboardInterrupt:
             # click would print "Aborted!" and exit with 1, as if the answer to a question were no.
             ctx.exit(INTERRUPTED)
+
+
+def _without_hidden(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return the error without options that are between our own processes."""
+    parameters = error.ctx.command.params if error.ctx else []
+    hidden = {it for option in parameters if getattr(option, "hidden", False) for it in option.opts}
+    shown = [it for it in error.possibilities or () if it not in hidden]
+    return click.NoSuchOption(error.option_name, possibilities=shown, ctx=error.ctx)
 
 
 @click.group(

@@ -40,6 +40,15 @@ def test_every_command_takes_the_three_before_its_names_and_after_them() -> None
             assert "No such option '--no-such-option'" in result.stderr, path
 
 
+def test_an_option_between_our_own_processes_is_not_suggested() -> None:
+    assert "--processes" in run("worker", "--procesess", "2").stderr
+    for name in ("--indx", "--redi", "--parnt"):
+        error = run("worker", name, "1").stderr.splitlines()[-1]
+
+        assert error.startswith(f"Error: No such option '{name}'.")
+        assert not any(f"'{it}'" in error for it in ("--index", "--redis", "--parent"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
