@@ -51,8 +51,8 @@ def _without_hidden(error: click.NoSuchOption) -> click.NoSuchOption:
 def cli() -> None:
     """Background jobs on Redis Streams.
 
-    MODULE:ATTR names a TaskManager, or a function without arguments that returns one. --url,
-    --namespace and --app may stand before the command or after it.
+    MODULE:ATTR names a TaskManager, or a function without arguments that returns one. You can put
+    --url, --namespace and --app before the command or after it.
     """
     check_packages()
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 _OPTIONS = (
-    ("--url", "URL", "Where Redis is.  [default: the app's, else TASKMANAGER_REDIS_URL]"),
-    ("--namespace", "NAME", "What every key starts with.  [default: the app's, else tm]"),
-    ("--app", "MODULE:ATTR", "The app.  [default: TASKMANAGER_APP]"),
+    ("--url", "URL", "Redis URL.  [default: the app's, then $TASKMANAGER_REDIS_URL]"),
+    ("--namespace", "NAME", "Prefix of all Redis keys.  [default: the app's, then tm]"),
+    ("--app", "MODULE:ATTR", "The app to use.  [default: $TASKMANAGER_APP]"),
 )
 _GIVEN = f"{__name__}.given"
 
@@ -65,8 +65,8 @@ def needed_app(context: click.Context, argument: str | None) -> str:
     found = app(context, argument)
     if found is None:
         raise click.UsageError(
-            f"name the app: {context.info_name} MODULE:ATTR, --app MODULE:ATTR, "
-            "or TASKMANAGER_APP in the environment"
+            f"no app is named: run {context.info_name} MODULE:ATTR, add --app MODULE:ATTR, "
+            "or set TASKMANAGER_APP"
         )
     return found
 
@@ -74,7 +74,7 @@ def needed_app(context: click.Context, argument: str | None) -> str:
 def _keep(context: click.Context, name: str, values: Iterable[str], called: str) -> None:
     if any(_given(context).setdefault(name, it) != it for it in values):
         # Without the values: a URL may contain a password.
-        raise click.UsageError(f"{called} is given twice, and not the same: give it once")
+        raise click.UsageError(f"{called} is given twice with different values: give it once")
 
 
 def _given(context: click.Context) -> dict[str, str]:

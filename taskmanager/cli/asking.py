@@ -12,7 +12,7 @@ from taskmanager.cli.exits import USAGE, Exit
 def needs_a_person(yes: bool) -> None:
     """Raise an Exit if there is no terminal to ask at, unless it is confirmed already."""
     if not yes and not _at_a_terminal():
-        raise Exit("confirmation needs a terminal: add --yes to go ahead without it", USAGE)
+        raise Exit("this needs confirmation and stdin is not a terminal: add --yes", USAGE)
 
 
 def confirm(question: str, yes: bool) -> None:

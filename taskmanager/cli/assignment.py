@@ -76,7 +76,7 @@ def _configure_log(options: Mapping[str, Any]) -> None:
 
 def _level(given: LogLevel | None, *, verbose: bool, quiet: bool) -> LogLevel:
     if [given is not None, verbose, quiet].count(True) > 1:
-        raise click.UsageError("give one of --log-level, --verbose and --quiet")
+        raise click.UsageError("give only one of --log-level, --verbose and --quiet")
     return given or ("debug" if verbose else "warning" if quiet else "info")
 
 

@@ -26,13 +26,13 @@ class Banner:
             ("redis", self.redis),
             ("queues", ", ".join(self.queues)),
             ("handlers", self._handlers()),
-            ("slots", self._slots()),
+            ("concurrency", self._concurrency()),
             ("processes", str(self.processes)),
         ]
         return "\n".join(
             [
                 f"taskmanager {installed_version()}",
-                *(f"  {name:<10} {text}" for name, text in lines),
+                *(f"  {name:<11} {text}" for name, text in lines),
             ]
         )
 
@@ -41,10 +41,10 @@ class Banner:
         more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
         return f"{len(names)}: " + ", ".join(names[:_SHOWN] + more)
 
-    def _slots(self) -> str:
+    def _concurrency(self) -> str:
         if self.slots > 1:
-            return f"{self.slots} per process"
-        return "1 per process (the default: one job at a time, in exact order; -c N runs N at once)"
+            return f"{self.slots} jobs at a time per process"
+        return "1 job at a time per process, in exact order (the default; -c N runs N at a time)"
 
 
 def installed_version() -> str:

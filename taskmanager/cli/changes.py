@@ -35,8 +35,7 @@ def watching(folders: Sequence[Path]) -> Callable[[Event], Iterator[set[Path]]]:
         import watchfiles
     except ImportError:
         raise Exit(
-            "to reload, the library watchfiles is needed: "
-            "pip install 'taskmanager-streams[dev-server]'",
+            "reloading needs the library watchfiles: pip install 'taskmanager-streams[dev-server]'",
             USAGE,
         ) from None
     places = [folder.resolve() for folder in folders or [Path()]]

@@ -166,7 +166,8 @@ def _give_up(code: int) -> None:
         for thread in threading.enumerate()
         if thread not in (threading.main_thread(), threading.current_thread())
     ]
-    logger.warning("leaving although threads are still running: %s", ", ".join(running))
+    names = ", ".join(running) or "the main thread"
+    logger.warning("exiting although threads are still running: %s", names)
     _leave(code)
 
 

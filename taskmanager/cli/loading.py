@@ -80,8 +80,8 @@ def _imported(name: str, how: Callable[[str], T]) -> T:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise Exit(
-                f"there is no module {error.name!r}: looked in {os.getcwd()} and on sys.path. "
-                "Run the command in the folder that holds it",
+                f"there is no module {error.name!r} in {os.getcwd()} or on sys.path. "
+                "Run the command in the folder that contains it",
                 USAGE,
             ) from error
         raise Exit(f"cannot import {name!r}: {cause(error)}", USAGE) from error

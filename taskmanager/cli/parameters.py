@@ -13,16 +13,18 @@ from taskmanager.cli.units import duration
 F = TypeVar("F", bound=Callable[..., Any])
 
 job_id = click.argument("job_id", metavar="ID")
-queue = click.option("-q", "--queue", default="default", show_default=True)
-yes = click.option("--yes", is_flag=True, help="Do not ask.")
-as_object = click.option("--json", "as_object", is_flag=True, help="Print one object.")
-as_array = click.option("--json", "as_array", is_flag=True, help="Print one array.")
+queue = click.option(
+    "-q", "--queue", default="default", show_default=True, help="Name of the queue."
+)
+yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+as_object = click.option("--json", "as_object", is_flag=True, help="Print a JSON object.")
+as_array = click.option("--json", "as_array", is_flag=True, help="Print a JSON array.")
 watch = click.option(
     "--watch",
     "folders",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
-    help="Reload at changes below this folder; may be repeated.  [default: the working directory]",
+    help="Watch this folder; may be repeated.  [default: the working directory]",
 )
 
 _OF_A_WORKER = (
@@ -31,29 +33,34 @@ _OF_A_WORKER = (
         "-c",
         "--concurrency",
         type=int,
-        help="Jobs at a time in each process.  [default: the app's, else 1]",
+        help="Jobs to run at a time, per process.  [default: the app's, then 1]",
     ),
-    click.option("-q", "--queues", help="Comma separated.  [default: all that have a handler]"),
-    click.option("--name", help="A stable name, for people and metrics."),
+    click.option(
+        "-q",
+        "--queues",
+        help="Queues to read, separated by commas.  [default: all queues with a handler]",
+    ),
+    click.option("--name", help="A stable name for the worker, for logs and metrics."),
     click.option(
         "--connect-timeout",
         type=duration,
         metavar="DURATION",
-        help="How long to wait for Redis at the start, in seconds or as 500ms, 30s, 5m.  "
-        "[default: the app's, else 30]",
+        help="How long to wait for Redis at startup, in seconds or as 500ms, 30s, 5m.  "
+        "[default: the app's, then 30]",
     ),
     click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="Of the task manager's own lines.  [default: info, with a line for each job]",
+        help="Level of the lines of taskmanager itself.  [default: info, with one line per job]",
     ),
-    click.option("-v", "--verbose", is_flag=True, help="As --log-level debug."),
-    click.option("--quiet", is_flag=True, help="As --log-level warning: no line for each job."),
+    click.option("-v", "--verbose", is_flag=True, help="Same as --log-level debug."),
+    click.option("--quiet", is_flag=True, help="Same as --log-level warning: no line per job."),
     click.option(
         "--log-format",
         type=click.Choice(["console", "json"]),
         default="console",
         show_default=True,
+        help="Lines for people, or JSON for machines.",
     ),
     # What the process that starts a worker passes to it; assignment.py explains them.
     click.option("--index", type=int, hidden=True),

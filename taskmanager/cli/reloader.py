@@ -95,7 +95,7 @@ class Reloader:
 
     def _await_change(self, code: int) -> None:
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-        logger.warning("the worker ended with %s, the next change of a .py file starts it", how)
+        logger.warning("the worker ended with %s; it restarts when a .py file changes", how)
         while not (self._due or self._ending):
             self._news.get()
 
@@ -110,8 +110,8 @@ class Reloader:
     def _say_stuck(self, worker: int) -> None:
         if self._front.worker == worker and not self._front.debugs:
             logger.warning(
-                "the worker has not stopped yet, a handler may block its event loop: it is killed "
-                "in %.0f s, a third Ctrl-C or SIGTERM ends it at once",
+                "the worker has not stopped yet; a handler may be blocking its event loop. It will "
+                "be killed in %.0f s, or at once on a third Ctrl-C or SIGTERM",
                 self._stuck * 2 / 3,
             )
 
@@ -123,14 +123,14 @@ class Reloader:
                 self._take(paths)
         except Exception as error:
             # For example, more folders than the system watches for one user. The worker continues.
-            logger.error("changes are not seen any more: %s", error)
+            logger.error("no longer watching for changes: %s", error)
 
     def _take(self, paths: Collection[Path]) -> None:
         # Earlier faulty files, too: one may be fixed or deleted by now, and others import it.
         faults = {it: fault for it in self._faulty.union(paths) if (fault := fault_of(it))}
         self._faulty = set(faults)
         for path in sorted(faults):
-            logger.warning("nothing is reloaded until this is fixed: %s", faults[path])
+            logger.warning("not reloading until this is fixed: %s", faults[path])
         with self._guard:
             self._changed.update(paths)
             if not faults and not self._due:
@@ -156,8 +156,8 @@ class Reloader:
             self._look_again_at(worker)
             return
         logger.warning(
-            "the worker did not stop within %g s, a handler may block its event loop: it is "
-            "killed, and what it was running is run again once its lease is over",
+            "killing the worker: it did not stop within %g s, a handler may be blocking its event "
+            "loop. Its running jobs run again once their leases expire",
             self._stuck,
         )
         self._forced = self._ending

@@ -99,4 +99,4 @@ def _refusals_reported() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        raise Exit(f"Redis refused: {' '.join(str(error).split())}", FAILURE) from error
+        raise Exit(f"Redis refused a command: {' '.join(str(error).split())}", FAILURE) from error

@@ -39,7 +39,7 @@ def _is_of_output(error: OSError) -> bool:
 
 def _give_up(error: OSError) -> None:
     with contextlib.suppress(OSError):
-        print(f"Error: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        print(f"Error: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)
     # The interpreter tries once more to write the buffers when it ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

@@ -86,7 +86,7 @@ class Supervisor:
             if not has_run and starts == 1 and code in VERDICTS:
                 return self._end_all(code)
             if not has_run and starts >= GIVE_UP_AFTER:
-                logger.error("worker %d died %d times before it ran, giving up", index, starts)
+                logger.error("worker %d died %d times during its start; giving up", index, starts)
                 return self._end_all(FAILURE)
             quick_deaths = quick_deaths + 1 if time.monotonic() - started < self.quick else 0
             await self._pause(index, code, quick_deaths)
@@ -128,9 +128,7 @@ class Supervisor:
     async def _pause(self, index: int, code: int, quick_deaths: int) -> None:
         doublings = min(max(quick_deaths - 1, 0), _MOST_DOUBLINGS)
         pause = min(self.first_pause * 2**doublings, LONGEST_PAUSE_S)
-        logger.warning(
-            "worker %d ended with %s, starting it again in %g s", index, _why(code), pause
-        )
+        logger.warning("worker %d ended with %s; restarting it in %g s", index, _why(code), pause)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._stopping.wait()

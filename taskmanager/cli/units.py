@@ -16,8 +16,8 @@ def duration(text: str | float) -> float:
     found = _DURATION.fullmatch(str(text))
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is not a duration: give seconds, or a number with ms, s, m, h, d or w "
-            "behind it, for example 90 or 7d"
+            f"{text!r} is not a duration: give seconds, or a number followed by ms, s, m, h, d or "
+            "w, for example 90 or 7d"
         )
     return float(found[1]) * _SECONDS[found[2]]
 
@@ -36,6 +36,6 @@ def rate(text: str | float) -> float:
     a_second = float(found[1]) / _SECONDS[found[2] or "s"] if found else 0.0
     if not a_second:
         raise click.BadParameter(
-            f"{text!r} is not a rate: give jobs a second above 0, or for example 600/m"
+            f"{text!r} is not a rate: give jobs per second, above 0, or for example 600/m"
         )
     return a_second

@@ -25,12 +25,12 @@ LAST_SECONDS = 5.0
 # The same, and the time for running jobs, if the next worker waits for this one to end.
 RELOAD_SECONDS = 1.0
 _ONE_PROCESS = (
-    "an embedded:// server belongs to one process, so -p is not allowed: leave it out, or start "
-    "a Redis for all processes and name it, as in --url redis://localhost:6379/0"
+    "an embedded:// server serves one process only: remove -p, or start a Redis for all "
+    "processes and give its URL, for example --url redis://localhost:6379/0"
 )
 _ONE_RELOAD = (
-    "an embedded:// server belongs to one process and would end with each reload: "
-    "taskmanager dev has one that stays, or name a Redis, as in --url redis://localhost:6379/0"
+    "an embedded:// server would stop with every reload: use 'taskmanager dev', which keeps its "
+    "Redis, or give the URL of another one, for example --url redis://localhost:6379/0"
 )
 # The thresholds before any app was imported; and how many new objects trigger a collection.
 _THRESHOLDS = gc.get_threshold()
@@ -106,7 +106,7 @@ def _load(assignment: Assignment) -> TaskManager[Any]:
     if not tm.handlers:
         imported = ", ".join([assignment.target.partition(":")[0], *tm.included])
         raise Exit(
-            f"{assignment.target} has no handlers, so there is nothing to run; imported was: "
+            f"{assignment.target} has no handlers, so there is nothing to run. Imported modules: "
             f"{imported}. Name the modules that register handlers in TaskManager(include=[...])",
             USAGE,
         )

@@ -15,11 +15,11 @@ from taskmanager.cli.work import say, work
 
 _PRIVATE = "embedded://"
 _REACHED_BY = """\
-a private Redis, which ends with this command; in other terminals, for emits and a web app:
+started a private Redis, which stops with this command. To use it in another terminal:
   export TASKMANAGER_REDIS_URL={}"""
 _NOT_USED = (
-    "TASKMANAGER_REDIS_URL is set and not used here, so that no other worker's jobs are run: "
-    "give it as --url to use it"
+    "TASKMANAGER_REDIS_URL is set but ignored, so that this worker does not run the jobs of "
+    "other workers. To use that Redis, give its URL as --url"
 )
 
 
@@ -34,11 +34,11 @@ def dev(
     folders: Sequence[Path],
     **options: Any,
 ) -> None:
-    """Run an app while you write it: Redis, worker, reload.
+    """Run an app during development: a private Redis, a worker, automatic reload.
 
-    A private Redis runs beside the worker and ends with it, whatever Redis the app and the
-    environment name. The worker is restarted when a .py file has changed: running jobs
-    have a second to finish, then they are handed back and run again.
+    The private Redis stops with the command. It is used even if the app or the environment names
+    another one. When a .py file changes, the worker restarts: running jobs get one second to
+    finish, the others return to the queue and run again.
     """
     assignment = accept(context, target, options)
     if not assignment.reloaded:
@@ -48,7 +48,7 @@ def dev(
 
 dev.params.append(
     addresses.option(
-        "--url", "URL", "The Redis to use; embedded://FOLDER keeps its data.  [default: a new one]"
+        "--url", "URL", "Redis to use. embedded://FOLDER keeps its data.  [default: a new one]"
     )
 )
 

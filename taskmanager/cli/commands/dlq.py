@@ -30,12 +30,18 @@ _DATA, _ERROR = 40, 60
 
 @click.group()
 def dlq() -> None:
-    """Look at dead letters, bring them back, delete them."""
+    """List, show, replay and purge dead letters."""
 
 
 @dlq.command("ls")
 @parameters.queue
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Show at most this many.",
+)
 @parameters.as_array
 @click.pass_context
 def ls(context: click.Context, queue: str, limit: int, as_array: bool) -> None:
@@ -48,7 +54,8 @@ def ls(context: click.Context, queue: str, limit: int, as_array: bool) -> None:
     else:
         click.echo(f"there are no dead letters in queue {queue!r}", err=True)
     if total > len(letters) and not as_array:
-        click.echo(f"the newest {len(letters):,} of {total:,}; --limit N shows more", err=True)
+        newest = f"these are the newest {len(letters):,} of {total:,}; --limit N shows more"
+        click.echo(newest, err=True)
 
 
 @dlq.command("show")
@@ -61,8 +68,8 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
     letter = answer(context, lambda tm: tm.dlq.get(job_id, queue))
     if letter is None:
         raise Exit(
-            f"there is no dead letter of job {job_id!r} in queue {queue!r}: dlq ls lists them, "
-            "-q QUEUE names another queue",
+            f"job {job_id!r} has no dead letter in queue {queue!r}: 'dlq ls' lists them, "
+            "-q QUEUE selects another queue",
             FAILURE,
         )
     click.echo(as_json(letter_object(letter)) if as_object else _shown(letter))
@@ -71,9 +78,9 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
 @dlq.command("replay")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @parameters.queue
-@click.option("--all", "everything", is_flag=True, help="All letters that there are now.")
+@click.option("--all", "everything", is_flag=True, help="All current dead letters.")
 @click.option(
-    "--rate", type=units.rate, metavar="N/s", help="With --all: at most so many a second."
+    "--rate", type=units.rate, metavar="N/s", help="With --all: at most this many jobs per second."
 )
 @parameters.yes
 @parameters.as_object
@@ -87,15 +94,15 @@ def replay(
     yes: bool,
     as_object: bool,
 ) -> None:
-    """Bring dead letters back as jobs, each with its whole retry budget.
+    """Turn dead letters back into jobs, with all their retries.
 
-    The letter of a job that is live stays. Repeating a replay adds nothing,
-    and one that was interrupted goes on where it was.
+    If a job with the same id is live, its dead letter stays. Repeating a replay adds nothing, and
+    an interrupted replay continues where it stopped.
     """
     if bool(job_ids) == everything:
-        raise click.UsageError("name jobs to replay, or give --all")
+        raise click.UsageError("give the ids of the jobs to replay, or --all")
     if rate is not None and not everything:
-        raise click.UsageError("--rate goes with --all")
+        raise click.UsageError("--rate works only with --all")
     if everything:
         _replay_all(context, queue, rate, yes=yes, as_object=as_object)
     else:
@@ -104,17 +111,24 @@ def replay(
 
 @dlq.command("purge")
 @parameters.queue
-@click.option("--older-than", type=units.duration, default=0.0, metavar="7d", help="Only these.")
+@click.option(
+    "--older-than",
+    type=units.duration,
+    default=0.0,
+    metavar="7d",
+    help="Only dead letters older than this.",
+)
 @parameters.yes
 @parameters.as_object
 @click.pass_context
 def purge(
     context: click.Context, queue: str, older_than: float, yes: bool, as_object: bool
 ) -> None:
-    """Delete dead letters for good, all of a queue or the older ones."""
+    """Permanently delete the dead letters of a queue, or only the old ones."""
     needs_a_person(yes)
-    which = f"those older than {age_of(round(older_than * 1000))} of " if older_than else ""
-    _confirm(context, queue, f"Delete {which}{{}} for good?", yes)
+    age = age_of(round(older_than * 1000))
+    which = f"the ones older than {age} among the " if older_than else ""
+    _confirm(context, queue, f"Permanently delete {which}{{}}?", yes)
     purged = answer(context, lambda tm: tm.dlq.purge(queue, older_than=older_than))
     if as_object:
         click.echo(as_json({"queue": queue, "purged": purged}))
@@ -148,7 +162,7 @@ def _replay(
     for job_id in () if as_object else replayed:
         click.echo(escaped(job_id))
     for job_id in live:
-        click.echo(f"job {job_id!r} is live already: its letter stays", err=True)
+        click.echo(f"job {job_id!r} is already live: its dead letter stays", err=True)
     if refused:
         raise Exit("; ".join(refused), FAILURE)
 
@@ -183,7 +197,7 @@ def _confirm(context: click.Context, queue: str, question: str, yes: bool) -> No
     if yes:
         return
     dead = answer(context, lambda tm: tm.stats(queue)).dead
-    what = f"{dead:,} dead letters of queue {queue!r} on {manager(context).connector.where}"
+    what = f"{dead:,} dead letters in queue {queue!r} on {manager(context).connector.where}"
     confirm(question.format(what), yes)
 
 

@@ -21,32 +21,48 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("event")
-@click.option("--data", metavar="JSON", help="The payload; - reads it from stdin.  [default: {}]")
+@click.option("--data", metavar="JSON", help="The payload. - reads it from stdin.  [default: {}]")
 @parameters.queue
 @click.option("--id", "job_id", help="The job's id.  [default: a hash of event and data]")
-@click.option("--priority", type=int, help="-100 to 100, higher runs first.  [default: 0]")
-@click.option("--partition", default="default", show_default=True)
-@click.option("--delay", type=duration, metavar="DURATION", help="How long to wait before it runs.")
-@click.option("--max-retries", type=int, metavar="N", help="Runs after a first one that failed.")
-@click.option("--timeout", type=duration, metavar="DURATION", help="How long a run may take.")
-@click.option("--idempotency-key", metavar="TEXT", help="One job per key, for 24 h after its end.")
+@click.option("--priority", type=int, help="-100 to 100; higher runs first.  [default: 0]")
+@click.option(
+    "--partition",
+    default="default",
+    show_default=True,
+    help="Partition of the queue; every partition has its own lane.",
+)
+@click.option("--delay", type=duration, metavar="DURATION", help="Delay before the job may start.")
+@click.option("--max-retries", type=int, metavar="N", help="Maximum number of retries.")
+@click.option("--timeout", type=duration, metavar="DURATION", help="Longest duration of one run.")
+@click.option(
+    "--idempotency-key",
+    metavar="TEXT",
+    help="Add at most one job per key, until 24 h after it ends.",
+)
 @click.option(
     "--debounce",
     type=milliseconds,
     metavar="DURATION",
-    help="Many emits within this window are one run: 500ms, or 2 for two seconds.",
-)
-@click.option("--debounce-key", metavar="TEXT", help="What is debounced together.  [default: id]")
-@click.option(
-    "--debounce-max-wait", type=duration, metavar="DURATION", help="[default: 10 windows]"
+    help="Combine emits within this window into one run: 500ms, or 2 for two seconds.",
 )
 @click.option(
-    "--debounce-mode", type=click.Choice(["trailing", "leading"]), help="[default: trailing]"
+    "--debounce-key", metavar="TEXT", help="Combine emits with the same key.  [default: the id]"
 )
 @click.option(
-    "--no-deduplicate", is_flag=True, help="A job of its own, even if an equal one is live."
+    "--debounce-max-wait",
+    type=duration,
+    metavar="DURATION",
+    help="Run no later than this after the first emit.  [default: 10 windows]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print id, queue and created as one object.")
+@click.option(
+    "--debounce-mode",
+    type=click.Choice(["trailing", "leading"]),
+    help="Run after the last emit, or run the first emit at once.  [default: trailing]",
+)
+@click.option("--no-deduplicate", is_flag=True, help="Add the job even if an equal one is live.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object with id, queue and created."
+)
 @click.pass_context
 def emit(
     context: click.Context,
@@ -61,12 +77,12 @@ def emit(
 ) -> None:
     """Emit a job and print its id.
 
-    Where another job stands for this one (its id is live, it has the idempotency
-    key, a storm is being debounced) the id of that one is printed, and a note on
-    stderr. A DURATION is in seconds, or has a unit: 500ms, 5s, 5m, 2h, 7d.
+    If an existing job takes its place (the id is live, the idempotency key is taken, or the emit
+    is debounced), the command prints the id of that job, and a note on stderr. A DURATION is in
+    seconds, or has a unit: 500ms, 5s, 5m, 2h, 7d.
 
-    No app is needed. With one its settings are used, its handlers check the data,
-    and it warns if none of them handles the event.
+    No app is needed. If you name one, its settings apply, its handlers check the data, and the
+    command warns you if none of them handles the event.
     """
     # The remaining options have the names of emit's arguments; None is not given.
     options: dict[str, Any] = {"queue": queue, "id": job_id, **given}
@@ -85,11 +101,11 @@ def emit(
 
 def _why_not_added(job_id: str | None, given: dict[str, Any]) -> str:
     if given["debounce"] is not None:
-        return "it became part of a storm; this job stands for all of it"
+        return "the emit was debounced; this job runs once for the whole burst of emits"
     if given["idempotency_key"] is not None:
-        return "there is a job with this idempotency key or id already; nothing was added"
+        return "a job with this idempotency key or id already exists; nothing was added"
     if job_id is None:
-        return "an equal job is live; nothing was added. --no-deduplicate adds a job of its own"
+        return "an equal job is live; nothing was added. --no-deduplicate adds another one"
     return "a job with this id is live; nothing was added"
 
 
@@ -99,7 +115,7 @@ def _parse(data: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise Exit(
-            f"--data is not JSON: {error}. Give for example --data '{{\"n\": 1}}'", USAGE
+            f"--data is not JSON: {error}. Write for example --data '{{\"n\": 1}}'", USAGE
         ) from None
 
 
@@ -109,7 +125,7 @@ def _with_handlers(tm: TaskManager[Any]) -> TaskManager[Any]:
 
     for reason in import_what_is_here(tm):
         click.echo(
-            "some handlers could not be imported, so the data of their events is not checked: "
+            "some handlers could not be imported, so data for their events is not checked: "
             + reason,
             err=True,
         )

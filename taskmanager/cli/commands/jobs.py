@@ -28,7 +28,7 @@ _FIELDS = (
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, cancel them."""
+    """Show jobs and their logs, and cancel jobs."""
 
 
 @jobs.command("show")
@@ -37,10 +37,10 @@ def jobs() -> None:
 @parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
-    """Show all that is known of a job: where it is, its times, data, errors, result, progress.
+    """Show everything known about a job: state, times, data, errors, result, progress.
 
-    Of one that has ended that is known for result_ttl (300 s), of a dead one as long as its
-    letter. Its data are kept with its end where its handler has keep_data=True.
+    A finished job is kept for result_ttl (300 s), a dead one as long as its dead letter. The data
+    of a finished job is kept only if its handler has keep_data=True.
     """
     info, progress = answer(context, lambda tm: _job(tm, queue, job_id))
     click.echo(as_json(job_object(info, progress)) if as_object else _shown(info, progress))
@@ -52,7 +52,7 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
 @parameters.as_array
 @click.pass_context
 def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> None:
-    """Print what a job wrote with job.logger, oldest first; the last 1,000 lines."""
+    """Print the last 1,000 lines that a job wrote with job.logger, oldest first."""
     lines = answer(context, lambda tm: _lines(tm, queue, job_id))
     if as_array:
         click.echo(as_json([line_object(line) for line in lines]))
@@ -62,8 +62,8 @@ def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> Non
 
 
 _WHY = {
-    "too_late": "it has ended, or there is none. Another queue: -q QUEUE",
-    "newer_version": "a newer version of taskmanager has it; cancel it with that one",
+    "too_late": "it has ended or does not exist. -q QUEUE selects another queue",
+    "newer_version": "a newer version of taskmanager holds it; cancel it with that version",
 }
 
 
@@ -73,12 +73,12 @@ _WHY = {
 @parameters.as_object
 @click.pass_context
 def cancel(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
-    """Cancel a job that has not ended, and print what that came to.
+    """Cancel a job that has not ended, and print the outcome.
 
-    cancelled: it was waiting and will not run. requested: it is running and its
-    worker is told; it can only end as cancelled. too_late: it has ended, or there
-    is none. newer_version: a newer version of taskmanager has it where this one
-    cannot reach it. The exit code is 1 for the last two.
+    cancelled: the job was waiting and will not run. requested: the job is running, and its worker
+    was asked to stop it; it can only end as cancelled. too_late: the job has ended or does not
+    exist. newer_version: only a newer version of taskmanager can reach the job. The exit code is 1
+    for the last two.
     """
     outcome = answer(context, lambda tm: tm.handle(job_id, queue).cancel())
     if as_object:
@@ -108,8 +108,8 @@ async def _lines(tm: TaskManager[Any], queue: str, job_id: str) -> Sequence[LogL
 
 def _no_job(job_id: str, queue: str) -> Exit:
     return Exit(
-        f"nothing is known of a job {job_id!r} in queue {queue!r}: it never was there, or it "
-        "ended and its result is not kept any more. Another queue: -q QUEUE",
+        f"job {job_id!r} is not known in queue {queue!r}: it never existed, or it ended and its "
+        "result has expired. -q QUEUE selects another queue",
         FAILURE,
     )
 

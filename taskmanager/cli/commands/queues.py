@@ -24,14 +24,14 @@ _EVENTS = 40
 
 @click.group()
 def queues() -> None:
-    """Look at queues, pause and resume them."""
+    """List, show, pause and resume queues."""
 
 
 @queues.command("ls")
 @parameters.as_array
 @click.pass_context
 def ls(context: click.Context, as_array: bool) -> None:
-    """List the queues with how many jobs are where, and since when the oldest waits."""
+    """List the queues with their job counts and the age of the oldest waiting job."""
     found = answer(context, _all)
     if as_array:
         click.echo(as_json([queue_object(name, stats) for name, stats in found]))
@@ -46,34 +46,34 @@ def ls(context: click.Context, as_array: bool) -> None:
 @parameters.as_object
 @click.pass_context
 def show(context: click.Context, queue: str, as_object: bool) -> None:
-    """Show the figures of one queue and of its lanes."""
+    """Show the job counts of one queue and of its lanes."""
     stats = answer(context, lambda tm: _one(tm, queue))
     click.echo(as_json(queue_object(queue, stats)) if as_object else _shown(queue, stats))
 
 
 @queues.command("pause")
 @click.argument("queue")
-@click.option("--event", metavar="EVENT", help="Only the jobs of this event.")
-@click.option("--wait", is_flag=True, help="Return once every live worker obeys.")
+@click.option("--event", metavar="EVENT", help="Pause only the jobs of this event.")
+@click.option("--wait", is_flag=True, help="Return once every live worker has paused.")
 @click.pass_context
 def pause(context: click.Context, queue: str, event: str | None, wait: bool) -> None:
-    """Let no job of a queue start any more; what is running goes on, emits are taken.
+    """Pause a queue or an event: running jobs finish, emits are accepted, no other job starts.
 
-    After --wait nothing starts. A worker that is stopped or cut off is waited for
-    until it is taken for dead, a minute after its last sign of life.
+    With --wait, no job starts once the command has returned. It may have to wait for a worker
+    that is suspended or cut off: such a worker counts as dead one minute after its last heartbeat.
     """
     known = answer(context, lambda tm: _pause(tm, queue, event, wait=wait))
     click.echo(f"{_named(queue, event)} is paused")
     if not known:
-        click.echo(f"there is no queue {queue!r} yet: it is paused from its first job", err=True)
+        click.echo(f"queue {queue!r} does not exist yet: it will start paused", err=True)
 
 
 @queues.command("resume")
 @click.argument("queue")
-@click.option("--event", metavar="EVENT", help="Only this event, which was paused by itself.")
+@click.option("--event", metavar="EVENT", help="Resume only this event.")
 @click.pass_context
 def resume(context: click.Context, queue: str, event: str | None) -> None:
-    """Take a pause back. What waits starts; an event that was paused by itself stays so."""
+    """Resume a paused queue or event. Events that were paused on their own stay paused."""
     stats = answer(context, lambda tm: _resume(tm, queue, event))
     click.echo(f"{_named(queue, event)} is resumed")
     for note in _still_paused(stats, queue, event):
@@ -88,7 +88,7 @@ async def _one(tm: TaskManager[Any], queue: str) -> QueueStats:
     stats = await tm.stats(queue)
     names = await tm.queue_names()
     if queue not in names:
-        there = f"there are: {', '.join(names)}" if names else "there are none yet"
+        there = f"the queues are: {', '.join(names)}" if names else "there are no queues yet"
         raise Exit(f"there is no queue {queue!r}; {there}", FAILURE)
     return stats
 
@@ -110,8 +110,8 @@ def _named(queue: str, event: str | None) -> str:
 
 def _still_paused(stats: QueueStats, queue: str, event: str | None) -> list[str]:
     if event is not None:
-        return [f"queue {queue!r} is paused as a whole"] if stats.paused else []
-    return [f"event {name!r} is still paused by itself" for name in stats.paused_events]
+        return [f"the whole queue {queue!r} is still paused"] if stats.paused else []
+    return [f"event {name!r} is still paused" for name in stats.paused_events]
 
 
 def _paused(stats: QueueStats) -> str | None:

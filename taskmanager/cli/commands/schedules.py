@@ -26,15 +26,15 @@ _MOST_FIRES = 1000
 
 @click.group()
 def schedules() -> None:
-    """Look at schedules, fire, pause and remove them."""
+    """List, run, pause, resume and remove schedules."""
 
 
 @schedules.command("ls")
-@click.option("-q", "--queue", help="Only those of this queue.")
+@click.option("-q", "--queue", help="Only the schedules of this queue.")
 @parameters.as_array
 @click.pass_context
 def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
-    """List schedules with when each fires next, fired last, and why it is paused."""
+    """List schedules with their next and last fire times, and why a schedule is paused."""
     found = answer(context, lambda tm: tm.schedules(queue))
     if as_array:
         click.echo(as_json([schedule_object(info) for info in found]))
@@ -48,11 +48,18 @@ def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
 @schedules.command("next")
 @click.argument("name")
 @parameters.queue
-@click.option("-n", "count", type=click.IntRange(1, _MOST_FIRES), default=5, show_default=True)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(1, _MOST_FIRES),
+    default=5,
+    show_default=True,
+    help="How many fire times to print.",
+)
 @parameters.as_array
 @click.pass_context
 def next_(context: click.Context, name: str, queue: str, count: int, as_array: bool) -> None:
-    """Print the next fire times of a schedule, in UTC and by the clocks of its time zone."""
+    """Print the next fire times of a schedule, in UTC and in its time zone."""
     info = answer(context, lambda tm: _one(tm, name, queue))
     fires = _fires(info, count)
     if as_array:
@@ -61,16 +68,18 @@ def next_(context: click.Context, name: str, queue: str, count: int, as_array: b
     for fire in fires:
         click.echo(_by_both_clocks(fire, info.tz))
     if info.paused is not None:
-        click.echo(f"it does not fire: it is paused ({escaped(info.paused)})", err=True)
+        click.echo(f"the schedule is paused and does not fire ({escaped(info.paused)})", err=True)
 
 
 @schedules.command("run")
 @click.argument("name")
 @parameters.queue
-@click.option("--json", "as_object", is_flag=True, help="Print id, queue and created.")
+@click.option(
+    "--json", "as_object", is_flag=True, help="Print a JSON object with id, queue and created."
+)
 @click.pass_context
 def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
-    """Emit the job of a schedule now, also of a paused one; its fire times stay."""
+    """Emit the job of a schedule now, even if it is paused. Its fire times do not change."""
     handle = answer(context, lambda tm: _run(tm, name, queue), storing=True)
     if as_object:
         found = {"id": handle.id, "queue": handle.queue, "created": handle.created}
@@ -84,7 +93,7 @@ def run(context: click.Context, name: str, queue: str, as_object: bool) -> None:
 @parameters.queue
 @click.pass_context
 def pause(context: click.Context, name: str, queue: str) -> None:
-    """Stop firing a schedule until it is resumed. Jobs that it has emitted go on."""
+    """Stop a schedule from firing until it is resumed. Jobs it has emitted still run."""
     answer(context, lambda tm: _pause(tm, name, queue))
     click.echo(f"schedule {name!r} of queue {queue!r} is paused")
 
@@ -94,11 +103,11 @@ def pause(context: click.Context, name: str, queue: str) -> None:
 @parameters.queue
 @click.pass_context
 def resume(context: click.Context, name: str, queue: str) -> None:
-    """Go on with the next fire time from now; those that passed meanwhile are left out."""
+    """Resume a schedule at its next fire time. Fire times that passed in the pause are skipped."""
     info = answer(context, lambda tm: _resume(tm, name, queue))
     click.echo(f"schedule {name!r} of queue {queue!r} is resumed")
     for fire in info.next_fires[:1]:
-        click.echo(f"it fires next at {_by_both_clocks(fire, info.tz)}", err=True)
+        click.echo(f"it next fires at {_by_both_clocks(fire, info.tz)}", err=True)
 
 
 @schedules.command("rm")
@@ -107,7 +116,7 @@ def resume(context: click.Context, name: str, queue: str) -> None:
 @parameters.yes
 @click.pass_context
 def rm(context: click.Context, name: str, queue: str, yes: bool) -> None:
-    """Remove a schedule. That of a handler comes back while workers with it live: pause it."""
+    """Remove a schedule. To stop the schedule of a handler, pause it: workers register it again."""
     needs_a_person(yes)
     info = answer(context, lambda tm: _one(tm, name, queue))
     confirm(f"Remove schedule {name!r} of queue {queue!r} ({info.pattern})?", yes)
@@ -115,7 +124,7 @@ def rm(context: click.Context, name: str, queue: str, yes: bool) -> None:
         raise _no_schedule(name, queue)
     click.echo(f"schedule {name!r} of queue {queue!r} is removed")
     if info.source == "handler":
-        click.echo("a worker whose handler has it registers it again: pause it instead", err=True)
+        click.echo("its handler's workers will register it again: to stop it, pause it", err=True)
 
 
 async def _one(tm: TaskManager[Any], name: str, queue: str) -> ScheduleInfo:
@@ -143,8 +152,8 @@ async def _resume(tm: TaskManager[Any], name: str, queue: str) -> ScheduleInfo:
 
 def _no_schedule(name: str, queue: str) -> Exit:
     return Exit(
-        f"there is no schedule {name!r} in queue {queue!r}: schedules ls lists them, "
-        "-q QUEUE names another queue",
+        f"there is no schedule {name!r} in queue {queue!r}: 'schedules ls' lists them, "
+        "-q QUEUE selects another queue",
         FAILURE,
     )
 

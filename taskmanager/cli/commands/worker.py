@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @parameters.of_a_worker
-@click.option("-p", "--processes", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "-p",
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of worker processes.",
+)
 @click.option(
     "--burst",
     is_flag=True,
-    help="Exit with 0 once no job waits or runs; what is due later, retries included, is left.",
+    help="Exit with 0 once no job is waiting or running. Delayed jobs and retries stay.",
 )
-@click.option("--reload", is_flag=True, help="Start it again when a .py file has changed.")
+@click.option("--reload", is_flag=True, help="Restart when a .py file changes.")
 @parameters.watch
 @click.pass_context
 def worker(
@@ -39,10 +46,12 @@ def worker(
     folders: Sequence[Path],
     **options: Any,
 ) -> None:
-    """Run the handlers of an app: a TaskManager, or a function without arguments returning one.
+    """Run the handlers of an app.
 
-    The first SIGTERM or SIGINT (Ctrl-C) lets running jobs finish, the second
-    cancels them and hands them back, the third exits with 4.
+    MODULE:ATTR names a TaskManager, or a function without arguments that returns one.
+
+    On the first SIGTERM or SIGINT (Ctrl-C), running jobs may finish. The second one cancels them
+    and returns them to the queue. The third one exits at once with code 4.
     """
     _refuse_what_does_not_go_together(processes, burst=burst, reload=reload, folders=folders)
     assignment = accept(context, target, options)
@@ -57,11 +66,11 @@ def _refuse_what_does_not_go_together(
     processes: int, *, burst: bool, reload: bool, folders: Sequence[Path]
 ) -> None:
     if reload and processes > 1:
-        raise click.UsageError("--reload is for one process: leave out -p, or --reload")
+        raise click.UsageError("--reload works with one process only: remove -p or --reload")
     if reload and burst:
-        raise click.UsageError("--reload goes on until it is stopped: leave out --burst")
+        raise click.UsageError("--reload runs until it is stopped: remove --burst")
     if folders and not reload:
-        raise click.UsageError("--watch goes with --reload")
+        raise click.UsageError("--watch works only with --reload")
 
 
 def _reload(folders: Sequence[Path]) -> int:

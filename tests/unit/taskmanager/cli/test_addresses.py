@@ -82,7 +82,7 @@ def test_two_that_differ_are_wrong_usage(arguments: tuple[str, ...], said: str) 
     result = run(*arguments)
 
     assert result.exit_code == 2
-    assert f"{said}, and not the same: give it once" in result.stderr
+    assert f"{said} with different values: give it once" in result.stderr
     assert "s3cret" not in result.output
     assert "other" not in result.output
 
@@ -108,8 +108,8 @@ def test_without_an_app_a_worker_says_where_it_may_be_named(command: str) -> Non
     result = run(command, TASKMANAGER_APP="")
 
     assert result.exit_code == 2
-    assert f"name the app: {command} MODULE:ATTR, --app MODULE:ATTR, or" in result.stderr
-    assert "TASKMANAGER_APP in the environment" in result.stderr
+    assert f"no app is named: run {command} MODULE:ATTR, add --app MODULE:ATTR, or" in result.stderr
+    assert "set TASKMANAGER_APP" in result.stderr
 
 
 def test_without_a_redis_a_command_says_where_one_may_be_named() -> None:

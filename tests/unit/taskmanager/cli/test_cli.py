@@ -488,17 +488,17 @@ def test_the_banner_says_that_one_slot_is_the_default() -> None:
 
     text = str(banner)
 
-    assert "redis      redis://h:6379/0" in text
-    assert "queues     mail" in text
-    assert "handlers   1: mail/send" in text
-    assert "slots      1 per process (the default" in text
-    assert "processes  2" in text
+    assert "redis       redis://h:6379/0" in text
+    assert "queues      mail" in text
+    assert "handlers    1: mail/send" in text
+    assert "concurrency 1 job at a time per process, in exact order (the default" in text
+    assert "processes   2" in text
 
 
 def test_the_banner_stays_on_one_screen_with_many_handlers() -> None:
     banner = Banner("redis://h", ["q"], [("q", f"e{n:03}") for n in range(100)], slots=8)
 
-    assert "handlers   100: q/e000, " in str(banner)
+    assert "handlers    100: q/e000, " in str(banner)
     assert "q/e019, and 80 more" in str(banner)
 
 

@@ -67,7 +67,7 @@ def test_a_full_disk_ends_the_command_with_1_and_the_reason(
         click.echo("hello")
 
     assert ended.value.code == 1
-    assert written(err) == b"Error: the output cannot be written: No space left on device\n"
+    assert written(err) == b"Error: cannot write the output: No space left on device\n"
 
 
 def test_another_error_of_the_system_keeps_its_traceback() -> None:
@@ -83,7 +83,7 @@ def test_a_command_says_in_one_line_that_its_output_had_no_room(arguments: list[
             cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
 
-    assert ended.stderr == "Error: the output cannot be written: No space left on device\n"
+    assert ended.stderr == "Error: cannot write the output: No space left on device\n"
     assert ended.returncode == 1
 
 
