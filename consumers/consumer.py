@@ -149,7 +149,7 @@ class Consumer:
         self.broken.clear()
         self.broken_because = None
         parts.start()
-        logger.info("worker %s started, it is ready for jobs", self.id)
+        logger.info("worker %s started, ready for jobs", self.id)
 
     async def stop(self, timeout: float | None = None) -> None:
         """Stop fetching, return waiting jobs to the queue, let running jobs finish, and disconnect.
@@ -190,7 +190,10 @@ class Consumer:
             if not it.recorded:
                 self.fenced += 1
                 job_id = it.settlement.delivery.envelope.id
-                logger.warning("job %s was not ours any more, its outcome is not recorded", job_id)
+                logger.warning(
+                    "the outcome of job %s was rejected (lease lost); another worker may run it",
+                    job_id,
+                )
                 continue
             self.settled += 1
             if isinstance(it.settlement.outcome, Buried):
@@ -226,7 +229,7 @@ class Consumer:
         """Return every job to the queue and stop, because this process cannot continue."""
         if self.broken.is_set():
             return
-        logger.error("worker %s stops, it is broken: %s", self.id, why)
+        logger.error("worker %s cannot continue and is stopping: %s", self.id, why)
         self.broken_because = why
         self.broken.set()
         self._breaking = asyncio.create_task(self.stop())

@@ -56,8 +56,8 @@ class InvalidPriority(InvalidInput):
 
     def __init__(self, given: object) -> None:
         super().__init__(
-            f"priority {given!r} is not allowed: give an integer from -100 to 100, "
-            "higher runs first, 0 is normal"
+            f"priority {given!r} is not allowed: give an integer from -100 to 100 "
+            "(higher runs first, 0 is normal)"
         )
         self.given = given
 
@@ -84,10 +84,12 @@ class TooLarge(InvalidInput):
     """
 
     def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
-        super().__init__(
-            f"{what} has {size:,} {unit}, the limit is {limit:,}: "
-            "store large things elsewhere and send a reference to them"
+        advice = (
+            "store large values elsewhere and send a reference to them"
+            if unit == "bytes"
+            else "add fewer of them at a time"
         )
+        super().__init__(f"{what} has {size:,} {unit}, the limit is {limit:,}: {advice}")
         self.what = what
         self.size = size
         self.limit = limit
@@ -128,7 +130,7 @@ def _hint(given: object, allowed: list[str]) -> str:
 
         near = get_close_matches(name, allowed, n=1)
         return f" (did you mean {near[0]!r}?)" if near else ""
-    return ", it is said in 'repeat'" if name == "repeat" else f", it is called {name!r}"
+    return f" (use {name!r})"
 
 
 class QueueFull(TaskManagerError):
@@ -139,8 +141,7 @@ class QueueFull(TaskManagerError):
 
     def __init__(self, queue: str, reason: str) -> None:
         super().__init__(
-            f"queue {queue!r} takes no more jobs: {reason}. "
-            "Emit again later, add workers, or raise the limit"
+            f"queue {queue!r} is full: {reason}. Emit again later, add workers, or raise the limit"
         )
         self.queue = queue
         self.reason = reason
@@ -155,7 +156,7 @@ class TooManyLanes(TaskManagerError):
 
     def __init__(self, queue: str, lane: str, limit: int) -> None:
         super().__init__(
-            f"queue {queue!r} already has {limit} lanes, {lane!r} would be one more: "
+            f"queue {queue!r} already has {limit} lanes and cannot have another ({lane!r}): "
             "use fewer priorities and partitions, or another queue"
         )
         self.queue = queue
@@ -168,8 +169,8 @@ class TooManyPaused(TaskManagerError):
 
     def __init__(self, queue: str, event: str, limit: int) -> None:
         super().__init__(
-            f"event {event!r} was not paused: {limit} events of queue {queue!r} are; "
-            "resume some of them or pause the whole queue"
+            f"event {event!r} was not paused: queue {queue!r} already has {limit} paused events, "
+            "its limit. Resume some of them, or pause the whole queue"
         )
 
 
@@ -181,8 +182,8 @@ class BrokenKey(TaskManagerError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"key {key!r} holds a value of the wrong type, so nothing was written: "
-            "somebody else wrote to it; move or delete it"
+            f"key {key!r} holds a value of the wrong type, so nothing was written. "
+            "Another program wrote it; move or delete it"
         )
         self.key = key
 
@@ -195,8 +196,8 @@ class UnknownClause(TaskManagerError):
 
     def __init__(self, clause: str) -> None:
         super().__init__(
-            f"the job was not added: this version does not know its clause {clause!r}; "
-            "let a process of the version that made it emit it"
+            f"the job was not added: this version does not know its clause {clause!r}. "
+            "Emit it from a process of the version that made it"
         )
         self.clause = clause
 
@@ -261,7 +262,7 @@ class LayoutMismatch(TaskManagerError):
 
     def __init__(self, queue: str, found: str, known: str) -> None:
         super().__init__(
-            f"queue {queue!r} has key layout {found}, this version knows {known}: "
+            f"queue {queue!r} has key layout {found}, but this version knows {known}: "
             "upgrade this process, or use another namespace"
         )
         self.queue = queue
@@ -276,16 +277,17 @@ class LeaseLost(TaskManagerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"job {job_id!r} is no longer leased to this worker: another one may run it, "
-            "nothing this run does is recorded"
+            f"job {job_id!r} is no longer leased to this worker: another worker may run it, "
+            "and the outcome of this run is not recorded"
         )
         self.job_id = job_id
 
 
 class JobTimeout(TaskManagerError, TimeoutError):
-    """Raised in a run that exceeds its timeout. Recorded as the error; counts as a failure.
+    """Raised in a run that exceeds its timeout.
 
-    `job_id` is the job, `seconds` its timeout. It is a TimeoutError.
+    It is recorded as the error, and counts as a failure. `job_id` is the job, `seconds` its
+    timeout. It is a TimeoutError.
     """
 
     def __init__(self, job_id: str, seconds: float) -> None:

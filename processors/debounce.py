@@ -128,7 +128,7 @@ class RanBefore:
         try:
             return await self._wire.send(*command)
         except RedisError as error:
-            logger.warning("whether the same id ran before is not known: %s", error)
+            logger.warning("could not check whether the same id ran before: %s", error)
             return None
 
 

@@ -88,8 +88,7 @@ class InvalidPayload(InvalidInput):
     def __init__(self, queue: str, event: str, error: ValidationError) -> None:
         self.errors = error.errors(include_url=False)
         super().__init__(
-            f"the data of {event!r} is not what its handler in queue {queue!r} takes: "
-            f"{faults_in(error)}"
+            f"the data of {event!r} does not fit its handler in queue {queue!r}: {faults_in(error)}"
         )
         self.queue = queue
         self.event = event
@@ -128,8 +127,8 @@ class LoopHasEnded(TaskManagerError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the event loop that was to do this has ended, nobody knows whether it was done: "
-            "repeating it with the same id is safe while that job lives"
+            "the event loop ended before this was confirmed, so it may or may not have been done: "
+            "repeating it with the same id is safe while that job is live"
         )
 
 
@@ -148,15 +147,12 @@ class NotInHandler(TaskManagerError, RuntimeError):
 
     def __init__(self, *, elsewhere: bool = False) -> None:
         found = (
-            "the job that is running belongs to another TaskManager: leave it out, "
-            "or emit with the ctx that its handler got"
+            "the running job belongs to another TaskManager: remove it, "
+            "or emit with the ctx of the running handler"
             if elsewhere
-            else "no job is running here: leave it out"
+            else "no job is running here: remove it"
         )
-        super().__init__(
-            "on_success=True adds a job together with the running one's acknowledgement, "
-            f"and {found}"
-        )
+        super().__init__(f"on_success=True adds a job when the running job completes, but {found}")
 
 
 class OwnJob(TaskManagerError):
@@ -167,9 +163,9 @@ class OwnJob(TaskManagerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"job {job_id!r} is the one that is running, so emitting it now would add nothing: "
-            "use on_success=True to run it again afterwards, deduplicate=False or another id "
-            "for a job beside it"
+            f"job {job_id!r} is running right now, so emitting it would add nothing: "
+            "use on_success=True to run it again afterwards, or deduplicate=False or another id "
+            "to add a second job"
         )
         self.job_id = job_id
 
@@ -179,7 +175,8 @@ class AlreadyStarted(TaskManagerError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} comes too late, the worker has started: do it before start(), or stop() first"
+            f"{what} comes too late because the worker has started: do it before start(), or call "
+            "stop() first"
         )
 
 
@@ -199,7 +196,9 @@ class WorkerBroken(TaskManagerError):
     """
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the worker stopped: {why}; its jobs are handed back, start it anew")
+        super().__init__(
+            f"the worker stopped: {why}. Its jobs return to the queue; start a new worker"
+        )
         self.why = why
 
 
@@ -210,9 +209,9 @@ class NoHandlers(TaskManagerError):
     """
 
     def __init__(self, included: Sequence[str] = ()) -> None:
-        looked = f" (included was {', '.join(included)})" if included else ""
+        looked = f" (included modules: {', '.join(included)})" if included else ""
         super().__init__(
-            f"there is nothing to run, no handler is registered{looked}: write "
+            f"no handler is registered, so there is nothing to run{looked}: write "
             '@tm.registerHandler(event="...") above a function, and name its module in include='
         )
         self.included = list(included)
@@ -237,7 +236,7 @@ class ScheduleRefused(TaskManagerError):
     """
 
     def __init__(self, name: str, queue: str, reason: str) -> None:
-        super().__init__(f"schedule {name!r} of queue {queue!r} is refused: {reason}")
+        super().__init__(f"schedule {name!r} of queue {queue!r} was refused: {reason}")
         self.name = name
         self.queue = queue
         self.reason = reason
@@ -251,7 +250,7 @@ class NoSuchSchedule(TaskManagerError):
 
     def __init__(self, name: str, queue: str) -> None:
         super().__init__(
-            f"queue {queue!r} has no schedule {name!r}: tm.schedules() lists those there are"
+            f"queue {queue!r} has no schedule {name!r}: tm.schedules() lists the existing ones"
         )
         self.name = name
         self.queue = queue
@@ -262,9 +261,9 @@ class AlreadyInitializedError(TaskManagerError):
 
     def __init__(self, differing: Iterable[str]) -> None:
         super().__init__(
-            f"TaskManager.init was called before with another {', '.join(sorted(differing))}: "
+            f"TaskManager.init was already called with another {', '.join(sorted(differing))}: "
             "give the same options, call TaskManager.reset() first, "
-            "or construct TaskManager(...) for a second one"
+            "or construct a second one with TaskManager(...)"
         )
 
 

@@ -165,7 +165,7 @@ def _integer(name: str, text: str) -> int:
 
 def _check_url(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidOption(name, value, "give a URL as text")
+        raise InvalidOption(name, value, "give a URL as a string")
     return value
 
 
@@ -177,7 +177,7 @@ def _check_names(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = _names(name, value)
     if not value:
-        raise InvalidOption(name, value, "name at least one queue, or leave it out for all")
+        raise InvalidOption(name, value, "name at least one queue, or leave it out to read all")
     return tuple(dict.fromkeys(check_name("queue", queue) for queue in value))
 
 

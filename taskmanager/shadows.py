@@ -78,11 +78,11 @@ def _explained(name: str, file: str) -> str:
     ending = os.path.splitext(file)[1]
     if os.path.abspath(file) == os.path.join(_HOME, name):
         return (
-            f"{file} is not the package {name!r} that taskmanager brings: another distribution has "
-            "been installed over it. Uninstall that one, and install taskmanager anew"
+            f"{file} is not the package {name!r} of taskmanager: another distribution has been "
+            "installed over it. Uninstall that distribution, then reinstall taskmanager"
         )
     return (
-        f"{file} has the name of the package {name!r} that taskmanager brings "
+        f"{file} has the same name as the package {name!r} of taskmanager "
         f"({os.path.join(_HOME, name)}), and only one of them can be imported: rename yours, for "
         f"example to my_{name}{ending}, or move it into a package, for example as "
         f"my_app.{name} (my_app{os.sep}{name}{ending})"

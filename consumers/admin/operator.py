@@ -94,4 +94,4 @@ class Operator:
             await call(archive, end)
         except RedisError as error:
             # The job is cancelled, which is what was asked for.
-            logger.error("the end of job %s is not kept: %s", job_id, error)
+            logger.error("could not store the end of the cancelled job %s: %s", job_id, error)

@@ -131,7 +131,7 @@ class Results:
                 for keys in list(self._keys.values()):
                     await self._look_at(keys)
             except RedisError as error:
-                logger.debug("the ends of jobs are not looked for: %s", error)
+                logger.debug("could not look for jobs that have ended: %s", error)
 
     async def _look_at(self, keys: Keys) -> None:
         awaited = [(job_id, number) for base, job_id, number in self._told if base == keys.base]
@@ -162,4 +162,4 @@ class Results:
 
 def _not_sent(reply: asyncio.Future[object]) -> None:
     if not reply.cancelled() and (error := reply.exception()) is not None:
-        logger.debug("nobody waits there any more, and Redis was not told: %s", error)
+        logger.debug("could not unregister a wait for the end of a job: %s", error)

@@ -113,12 +113,12 @@ class _Exchange(Link):
         try:
             return await self._answer
         except asyncio.CancelledError:
-            self.drop(ConnectionError("the question was cancelled"))
+            self.drop(ConnectionError("the request was cancelled"))
             raise
 
     def replied(self, reply: Any) -> None:
         if self._asked_at is None or self._answer is None:
-            self.drop(ConnectionError("the server sent a reply that nobody asked for"))
+            self.drop(ConnectionError("the server sent an unexpected reply"))
         elif isinstance(reply, RedisError):
             self._refuse(reply, self._answer)
         else:

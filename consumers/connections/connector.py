@@ -262,7 +262,7 @@ def _why_path_refused(kind: _Kind, parts: SplitResult) -> str | None:
             return "the socket's path must be absolute: unix:///path, with three slashes"
         return None
     if not re.fullmatch(r"/?|/\d+", parts.path):
-        return "what follows the host must be a database number"
+        return "only a database number may follow the host"
     return None
 
 
@@ -279,7 +279,7 @@ def _why_value_refused(kind: _Kind, url: str) -> str | None:
     try:
         Connector(kind, dict(async_connection.parse_url(url))).open()
     except (ValueError, redis.RedisError):
-        return "one of its parameters has a value that redis-py refuses"
+        return "redis-py refuses the value of one of its parameters"
     return None
 
 
@@ -294,7 +294,7 @@ def _refuse_unsupported(client: object, pool: Any) -> None:
     if pool.connection_class not in _BY_CLASS:
         raise InvalidInput(
             f"{name} uses connections of class {pool.connection_class.__qualname__}, "
-            "which cannot be carried over. Give one with redis-py's own connection class, or a URL"
+            "which is not supported. Give one with redis-py's own connection class, or a URL"
         )
     if asked := [name for name in _OCSP_SETTINGS if pool.connection_kwargs.get(name)]:
         raise InvalidInput(

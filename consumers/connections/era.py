@@ -37,6 +37,4 @@ class Era:
             now = time.monotonic()
             news, self._said_at = now - self._said_at > _SAY_AGAIN, now
         level = logging.WARNING if news else logging.DEBUG
-        logger.log(
-            level, "%s is a replica now, every connection is made anew: %s", self._where, why
-        )
+        logger.log(level, "Redis at %s is now a replica; reconnecting: %s", self._where, why)

@@ -22,8 +22,8 @@ Words: TypeAlias = "tuple[str | int, ...]"
 
 _SLOTS = 16_384
 _OF_SEVERAL = (
-    "it is a node of a cluster, which is not supported yet unless one node serves all slots: "
-    "give the URL of a single server, or of a proxy that makes one of the cluster"
+    "it is a cluster node, which is supported only if one node serves all slots: "
+    "give the URL of a single server, or of a proxy in front of the cluster"
 )
 _SENTINEL = "it is a Sentinel: give the URL of the primary that it watches"
 

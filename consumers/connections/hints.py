@@ -57,7 +57,7 @@ class Hints:
         self._subscription: _Subscription | None = None
         self._was_subscribed = False
         self._stopped = False
-        self._trouble = Trouble(logger, f"no hints from {self.where}")
+        self._trouble = Trouble(logger, f"no notification connection to Redis at {self.where}")
 
     @property
     def where(self) -> str:
@@ -104,7 +104,10 @@ class Hints:
                 self._subscription = None
                 self.subscribed.clear()
                 await subscription.close()
-            logger.warning("hints from %s are interrupted: %s", self.where, subscription.error)
+            logger.warning(
+                "lost the notification connection to Redis at %s: %s",
+                self.where, subscription.error,
+            )  # fmt: skip
             # A server that restarts must not meet its whole fleet at one moment.
             await asyncio.sleep(chance.uniform(0.02, 0.2))
 
@@ -124,7 +127,7 @@ class Hints:
     async def _listen(self, subscription: _Subscription) -> None:
         self._trouble.over()
         if self._was_subscribed:
-            logger.info("hints from %s are back", self.where)
+            logger.info("the notification connection to Redis at %s is back", self.where)
             _call(self._on_reconnect)
         self._was_subscribed = True
         while not subscription.closed.done():
@@ -208,4 +211,4 @@ def _call(callback: Callable[..., None], *args: str) -> None:
         callback(*args)
     except Exception:
         # A callback that fails has missed one hint; the others need the channel.
-        logger.exception("a hint was not taken: %s", args)
+        logger.exception("could not handle a notification: %s", args)

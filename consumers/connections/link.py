@@ -23,7 +23,7 @@ from consumers.connections.not_now import is_of_a_replica
 GRACE = 0.1
 
 CLOSED = "the connection was closed"
-OUTDATED = "the server is a replica now"
+OUTDATED = "the server is now a replica"
 
 Argument: TypeAlias = bytes | str | int | float
 
@@ -204,7 +204,7 @@ class Link(asyncio.Protocol):
             while (reply := next_reply()) is not _MORE:
                 self.replied(reply)
         except InvalidResponse as error:
-            self.drop(ConnectionError(f"the reply was not understood: {error}"))
+            self.drop(ConnectionError(f"the reply cannot be read: {error}"))
 
     def pause_writing(self) -> None:
         """Note that the socket takes no more bytes for now."""

@@ -57,8 +57,8 @@ def missing_right(error: ResponseError, prefix: str) -> str | None:
     if not isinstance(error, NoPermissionError):
         return None
     return (
-        f"this Redis user may not run scripts on keys {prefix}*: {error}. Extend its ACL rules, "
-        f"with ~{prefix}* and +@scripting for example"
+        f"this Redis user is not allowed to run scripts on keys {prefix}*: {error}. Extend its ACL "
+        f"rules, for example with ~{prefix}* and +@scripting"
     )
 
 

@@ -70,7 +70,7 @@ def _look_up(host: str, family: int) -> _Found:
         return error
     except ValueError as error:
         # Of no encoding, or with a zero byte in it.
-        return OSError(f"{host!r} cannot be the name of a host: {error}")
+        return OSError(f"{host!r} is not a valid host name: {error}")
     return list({row[4][0]: None for row in rows})
 
 

@@ -153,7 +153,7 @@ class Wire:
             self.refusal = str(error)
             self._fail(error)
         except BaseException:
-            self._fail(ConnectionError("connecting was given up"))
+            self._fail(ConnectionError("the connection attempt was cancelled"))
             raise
         else:
             self.refusal = ""
@@ -194,7 +194,7 @@ class _Pipe(Link):
 
     def replied(self, reply: Any) -> None:
         if not self._in_flight:
-            self.drop(ConnectionError("the server sent a reply that nobody asked for"))
+            self.drop(ConnectionError("the server sent an unexpected reply"))
             return
         future = self._in_flight.popleft()
         if isinstance(reply, RedisError):

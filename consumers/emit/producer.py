@@ -154,7 +154,7 @@ class _QueueWriter:
 
     def _abandon(self, batch: Batch) -> None:
         # Nobody but the end of an event loop cancels the tasks of others.
-        reason = "the event loop ended first; await what is emitted, or stop() before the loop ends"
+        reason = "the event loop ended first; await every emit, or call stop() before that"
         self._tell()
         self._put_back()
         for waiting in [*batch.emits, *self._waiting]:
@@ -208,8 +208,7 @@ class _QueueWriter:
         self._watching = None if end is None else later(left, self._give_up, batch)
 
     def _give_up(self, batch: Batch) -> None:
-        now = time.monotonic()
-        batch.give_up(now, self._unavailable("no answer in time"))
+        batch.give_up(now := time.monotonic(), self._unavailable("no answer in time"))
         self._watch(batch, after=now)
 
     def _unavailable(self, reason: str, outcome: Sent = "unknown") -> RedisUnavailable:
@@ -247,7 +246,7 @@ class _QueueWriter:
             batch.tell([self._answer(job, word) for job, word in answers])
         except Exception as error:
             # The answer is not one of ours: that must not become the fate of the next batch.
-            logger.exception("the answer to an emit to queue %s is unreadable", self._keys.queue)
+            logger.exception("cannot read the answer to an emit to queue %s", self._keys.queue)
             batch.fail(TaskManagerError(f"the answer cannot be read: {error}"))
 
     def _put_back(self) -> None:
@@ -290,8 +289,7 @@ class _QueueWriter:
                 self._producer.on_dropped(job, emitted)
             return emitted
         if kind == "F":
-            limit = self._producer.max_queue_depth
-            return QueueFull(job.lane.queue, f"it holds its most of {limit} jobs")
+            return QueueFull(job.lane.queue, f"the limit is {self._producer.max_queue_depth} jobs")
         if kind == "L":
             return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
         return refused_key(word)

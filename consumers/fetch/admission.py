@@ -78,7 +78,7 @@ class Admission:
                 self._settler.settle(delivery, admitted)
         except BaseException as error:
             # It is in nobody else's hands: whatever comes up, it is settled.
-            logger.exception("the policy failed to prepare job %s", delivery.envelope.id)
+            logger.exception("could not prepare job %s", delivery.envelope.id)
             self._settler.settle(delivery, broken(error))
 
     def _examine(self, delivery: Delivery) -> Run | Outcome:
@@ -171,7 +171,9 @@ class Admission:
         if not self.executor.running:
             self.gate.over()
         elif self.gate.has_waited(exclusive(suspect.crashes, lease, waits=waits)):
-            logger.info("job %s runs solo for long: others start", suspect.envelope.id)
+            logger.info(
+                "job %s has run alone for a long time; other jobs may start", suspect.envelope.id
+            )
             await self.gate.let_others_in(suspect)
         else:
             return False

@@ -83,7 +83,7 @@ class Fetcher:
         self._refreshed = 0.0
         self._looked = 0.0
         self._failures = 0
-        self._trouble = Trouble(logger, "fetching failed", logging.ERROR)
+        self._trouble = Trouble(logger, "fetching jobs failed", logging.ERROR)
 
     @property
     def idle(self) -> bool:
@@ -100,14 +100,14 @@ class Fetcher:
                 await self._step()
                 if self._failures:
                     self._failures = 0
-                    logger.info("Redis at %s is back, fetching goes on", self.settler.where)
+                    logger.info("Redis at %s is back; fetching resumes", self.settler.where)
             except (ConnectionError, TimeoutError) as error:
                 await self._pause(error)
             except RedisError as error:
                 self._trouble.say(error)
                 await asyncio.sleep(1.0)
             except Exception:
-                logger.exception("fetching failed")
+                logger.exception("fetching jobs failed")
                 await asyncio.sleep(1.0)
             except asyncio.CancelledError:
                 # The loop ends. What is held has not begun, so its worker's end is no crash of it.

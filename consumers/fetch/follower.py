@@ -117,7 +117,9 @@ class Follower:
             marks = (f"{it.stream.name} {it.entry}" for it in some)
             (flags,) = await self.reader.ask(("SMISMEMBER", keys.cancelling, *marks))
             if isinstance(flags, ResponseError):
-                logger.error("cancelled runs of %s are not seen: %s", keys.queue, flags)
+                logger.error(
+                    "cannot see which runs of queue %s were cancelled: %s", keys.queue, flags
+                )
                 return
             for delivery, flag in zip(some, flags, strict=True):
                 if flag:
@@ -126,7 +128,7 @@ class Follower:
     async def _follow(self, keys: Keys, meta: Any, names: Any) -> None:
         if None in meta or self.opener.default_lane(keys).name.encode() not in names:
             if self.opener.is_lost(keys, *meta):
-                logger.error("queue %s has lost its data in Redis, it is made anew", keys.queue)
+                logger.error("queue %s has lost its data in Redis; creating it again", keys.queue)
             await self.opener.open(keys)
             (names,) = await self.reader.ask(("ZRANGE", keys.lanes, 0, -1))
             if isinstance(names, ResponseError):

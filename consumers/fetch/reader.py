@@ -66,7 +66,7 @@ class Reader:
         self._sleeper: int | None = None
         # Which of several queues is blocked on, where that is one at a time.
         self._turns = 0
-        self._trouble = Trouble(logger, "reading failed", logging.ERROR)
+        self._trouble = Trouble(logger, "reading jobs failed", logging.ERROR)
 
     @property
     def block(self) -> float:
@@ -83,7 +83,11 @@ class Reader:
         """Take note that Redis does not let us end the reads of this connection."""
         if client != self._sleeper:
             self._sleeper = client
-            logger.info("reads block for %g s, they cannot be woken: %s", BLOCK_UNWOKEN, error)
+            logger.info(
+                "blocking reads last only %g s because Redis does not let them be interrupted: %s",
+                BLOCK_UNWOKEN,
+                error,
+            )
 
     async def read(
         self, streams: Sequence[Stream], count: int, *, block: float = 0.0
@@ -186,7 +190,9 @@ class Reader:
         for flags in await self.ask(*(("SMISMEMBER", it, *marks) for it in sets)):
             if isinstance(flags, ResponseError):
                 # What is cancelled starts then, and is recorded as cancelled all the same.
-                logger.error("cancelled jobs of %s are not seen: %s", keys.queue, flags)
+                logger.error(
+                    "cannot see which jobs of queue %s were cancelled: %s", keys.queue, flags
+                )
                 continue
             for delivery, flag in zip(found, flags, strict=True):
                 delivery.cancelled = delivery.cancelled or bool(flag)
@@ -268,14 +274,14 @@ class Reader:
             regrouped, remade = await self.run(repair(stream.keys, stream.lane, self.group))
         except ResponseError as error:
             # Something else of its queue is spoiled: the other streams are read meanwhile.
-            self._leave_out(stream_key, f"its group is lost and cannot be made again, {error}")
+            self._leave_out(stream_key, f"its group is lost and cannot be created again, {error}")
             return
         for key in regrouped:
-            logger.error("%s had lost its group, made again from its first entry", key.decode())
-        for key in remade:
             logger.error(
-                "%s was deleted by somebody else, with the jobs that were in it", key.decode()
+                "%s had lost its group; created it again from the first entry", key.decode()
             )
+        for key in remade:
+            logger.error("%s was deleted by another program, together with its jobs", key.decode())
         if regrouped or remade:
             self._on_repaired()
 
@@ -286,7 +292,7 @@ class Reader:
                 self._leave_out(stream.key, f"it holds a {kind.decode()}")
 
     def _leave_out(self, stream_key: str, why: str) -> None:
-        logger.error("%s is not read for %.0f s: %s", stream_key, _WRONG_TYPE_PAUSE, why)
+        logger.error("not reading %s for %.0f s: %s", stream_key, _WRONG_TYPE_PAUSE, why)
         self._wrong_type[stream_key] = time.monotonic() + _WRONG_TYPE_PAUSE
         self.levels.leave_out(set(self._wrong_type))
 

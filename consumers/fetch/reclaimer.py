@@ -134,7 +134,7 @@ class Reclaimer:
         try:
             reply = await self._reader.run(step)
         except ResponseError as error:
-            logger.error("%s was not swept: %s", stream.key, error)
+            logger.error("cannot take over jobs of dead workers in %s: %s", stream.key, error)
             return "", []
         self._say_missing(stream, reply[1])
         return reply[0].decode(), [
@@ -147,7 +147,5 @@ class Reclaimer:
 
     def _say_missing(self, stream: Stream, missing: int) -> None:
         if missing:
-            logger.error(
-                "%d jobs of %s were deleted by somebody else while they ran", missing, stream.key
-            )
+            logger.error("another program deleted %d running jobs of %s", missing, stream.key)
             self._on_missing()

@@ -122,6 +122,6 @@ class SoloGate:
 def _crash_loop(delivery: Delivery, solo_crashes: int) -> Buried:
     return Buried(
         "crash_loop",
-        f"its worker ended {delivery.crashes} times while it held this job, "
-        f"{solo_crashes} times while it ran nothing else",
+        f"its worker died {delivery.crashes} times while it held this job, "
+        f"{solo_crashes} times while no other job ran beside it",
     )

@@ -31,7 +31,7 @@ class DeadLetterBounds:
 
     def __post_init__(self) -> None:
         if self.stream is not None:
-            check_name("stream of dead letters", self.stream)
+            check_name("dead-letter stream", self.stream)
 
 
 def check_count(name: str, given: object, least: int, most: int) -> int:
@@ -48,7 +48,7 @@ def check_seconds(name: str, given: object, least: float) -> float:
     usable = isinstance(given, (int, float)) and type(given) is not bool
     if not usable or math.isnan(given) or not least <= given <= YEAR:  # type: ignore[arg-type, operator]
         raise InvalidInput(
-            f"{name} {given!r} is not allowed: give {least:g} seconds to a year ({YEAR:.0f})"
+            f"{name} {given!r} is not allowed: give seconds from {least:g} to {YEAR:.0f} (a year)"
         )
     return float(given)  # type: ignore[arg-type]
 
@@ -61,7 +61,7 @@ def check_timeout(given: object) -> float:
     """
     usable = isinstance(given, int | float) and type(given) is not bool
     if not usable or not math.isfinite(given) or given < 0:  # type: ignore[arg-type, operator]
-        raise InvalidInput(f"timeout {given!r} is not allowed: give a number of seconds from 0")
+        raise InvalidInput(f"timeout {given!r} is not allowed: give seconds, 0 or more")
     return float(given)  # type: ignore[arg-type]
 
 
@@ -92,5 +92,5 @@ def _is_amount(given: object) -> bool:
 def check_queues(given: object) -> list[str]:
     """Return the names of at least one queue, else raise InvalidInput."""
     if isinstance(given, str | bytes) or not isinstance(given, Sequence) or not given:
-        raise InvalidInput(f"queues {given!r} are not allowed: give a list of one name or more")
+        raise InvalidInput(f"queues {given!r} is not allowed: give a list of at least one name")
     return [check_name("queue", queue) for queue in given]

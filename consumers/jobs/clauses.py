@@ -97,7 +97,7 @@ def is_known(field: str) -> bool:
     """
     clauses = field.split(";") if field else []
     if not all(map(_is_clause, clauses)):
-        raise ValueError(f"{field!r} is no guard")
+        raise ValueError(f"{field!r} is not a guard")
     return len(clauses) < 2 and all(clause[0] in _GUARDS for clause in clauses)
 
 

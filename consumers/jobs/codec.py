@@ -121,9 +121,9 @@ def _ambiguity(value: Any) -> str | None:
     """Return why value would be written otherwise elsewhere, or be lost; None when it would not."""
     if isinstance(value, set | frozenset):
         # Their order differs from process to process, and the default id with it.
-        return "it holds a set, which has no order: give a list"
+        return "it holds a set, which has no order: use a list"
     if isinstance(value, float | Decimal) and not math.isfinite(value):
-        return f"it holds {value}, which JSON does not have: give None or a text in its place"
+        return f"it holds {value}, which JSON does not have: use None or a string instead"
     if isinstance(value, Mapping):
         return _ambiguous_keys(value) or _first_ambiguity([*value, *value.values()])
     return _first_ambiguity(value) if isinstance(value, list | tuple | deque) else None
@@ -133,7 +133,7 @@ def _ambiguous_keys(value: Mapping[Any, Any]) -> str | None:
     if all(type(key) is str for key in value):
         return None
     written = {to_json({key: None}) for key in value}
-    return "two keys of a dict become the same text" if len(written) < len(value) else None
+    return "two keys of a dict become the same string" if len(written) < len(value) else None
 
 
 def _first_ambiguity(values: Any) -> str | None:

@@ -31,7 +31,7 @@ def read_options(stored: bytes) -> dict[str, Any]:
     """
     options = from_json(stored, allow_inf_nan=False)
     if not isinstance(options, dict):
-        raise ValueError("they are no JSON object")
+        raise ValueError("they are not a JSON object")
     return options
 
 
@@ -271,7 +271,7 @@ class FakeJob(Job[D_co]):
         self.progressed = recorded.progressed
         for name, value in fields.items():
             if name.startswith("_") or name not in Job.__slots__:
-                raise TypeError(f"a job has no attribute {name!r} that could be given")
+                raise TypeError(f"a job has no attribute {name!r} that can be set")
             setattr(self, name, value)
 
 

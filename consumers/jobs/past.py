@@ -15,7 +15,7 @@ def noted(stored: bytes) -> list[Any]:
     """Return what is noted, oldest first; raises ValueError for what is no JSON list."""
     found = from_json(stored) if stored else []
     if not isinstance(found, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return found
 
 

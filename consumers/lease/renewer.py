@@ -80,7 +80,7 @@ class Renewer:
         # For how long, in seconds, the loop was seen not to turn up to now.
         self._stuck = 0.0
         self._said = self._is_dead = False
-        self._trouble = Trouble(logger, "leases could not be renewed")
+        self._trouble = Trouble(logger, "could not renew leases")
         # Taken out of held and not handed back yet: Redis may be away just then.
         self._returning: list[Delivery] = []
         # Lost, which the loop was told and may not have heard yet.
@@ -122,7 +122,7 @@ class Renewer:
             except RedisError as error:
                 self._trouble.say(error)
             except Exception:
-                logger.exception("the lease renewer failed a step")
+                logger.exception("renewing leases failed")
 
     def _mind(self, channel: SyncChannel) -> None:
         lag = self._look_at_loop()
@@ -151,9 +151,7 @@ class Renewer:
         self._stuck += min(now - before, _MOST_BETWEEN_LOOKS)
         if lag > LAG_WORTH_SAYING and not self._said:
             self._said = True
-            logger.warning(
-                "the event loop has not turned for %.1f s, it is in %s", lag, self._where()
-            )
+            logger.warning("event loop blocked for %.1f s by %s", lag, self._where())
         if self._stuck > self._max_lag and not self._is_dead:
             self._give_up()
         return lag
@@ -162,8 +160,8 @@ class Renewer:
         """Leave the jobs of a loop that seems to be dead to other workers."""
         self._is_dead = True
         logger.error(
-            "the event loop has not turned for %.0f s (max_loop_lag is %g), it is in %s: "
-            "leases are not renewed any more, others may take over its jobs",
+            "event loop blocked for %.0f s (max_loop_lag is %g) by %s; no longer renewing leases, "
+            "other workers may take over the jobs",
             self._stuck, self._max_lag, self._where(),
         )  # fmt: skip
         self._on_dead_loop()
@@ -174,9 +172,10 @@ class Renewer:
     def _where(self) -> str:
         frame: FrameType | None = sys._current_frames().get(self._loop_thread)
         if frame is None:
-            return "no frame"
+            return "an unknown function"
         frames = traceback.extract_stack(frame)[-3:]
-        return " > ".join(f"{entry.name} ({entry.filename}:{entry.lineno})" for entry in frames)
+        places = [f"{it.name} ({it.filename}:{it.lineno})" for it in reversed(frames)]
+        return ", called by ".join(places)
 
     def _renew_due(self, channel: SyncChannel) -> None:
         for keys, deliveries in self._leases.due().items():

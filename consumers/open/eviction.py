@@ -29,6 +29,6 @@ async def warn_of_eviction(wire: Wire) -> None:
     policy = found[1].decode() if found is not None else _SAFE
     if policy != _SAFE:
         logger.warning(
-            "Redis has maxmemory-policy %s: with its memory full it deletes jobs and what "
-            "keeps them from running twice. Set it to %s", policy, _SAFE,
+            "Redis has maxmemory-policy %s: when its memory is full, it deletes jobs and the "
+            "records that keep them from running twice. Set it to %s", policy, _SAFE,
         )  # fmt: skip

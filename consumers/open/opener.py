@@ -52,7 +52,7 @@ class Opener:
         self.dead = terms.dead_letters.stream
         self.where = where
         self.troubles = {
-            keys.queue: Trouble(logger, f"queue {keys.queue} is spoiled", logging.ERROR)
+            keys.queue: Trouble(logger, f"cannot read queue {keys.queue}", logging.ERROR)
             for keys in terms.queues
         }
 
@@ -82,7 +82,7 @@ class Opener:
                 if attempt == 1:
                     why = reason(error)
                     logger.warning(
-                        "waiting for Redis at %s: %s, up to %g s", self.where, why, patience
+                        "waiting up to %g s for Redis at %s: %s", patience, self.where, why
                     )
                 await asyncio.sleep(pause)
 
@@ -94,8 +94,8 @@ class Opener:
             except TaskManagerError as error:
                 refused[keys.queue] = error
             except ValueError as error:
-                why = f"its properties cannot be understood, {error}"
-                refused[keys.queue] = TaskManagerError(f"queue {keys.queue!r}: {why}")
+                why = f"the properties of queue {keys.queue!r} cannot be read: {error}"
+                refused[keys.queue] = TaskManagerError(why)
         if len(refused) == len(self.queues):
             raise next(iter(refused.values()))
         for queue, refusal in refused.items():
@@ -129,15 +129,18 @@ class Opener:
         counts = keys.dead_named(named)
         if self.dead is not None and counts != (ours := keys.dead_named(self.dead.encode())):
             logger.warning(
-                "queue %s has dead letters in %s and keeps them there: replay or purge them, then "
-                "start a worker anew to have them in %s",
+                "queue %s already keeps dead letters in %s: replay or purge them, then restart a "
+                "worker to keep new ones in %s",
                 keys.queue, counts, ours,
             )  # fmt: skip
 
     async def _open_without_room(self, keys: Keys) -> tuple[int, int, bytes | None]:
         # Full memory takes no new property, but what waits can be worked off,
         # and that is what makes room.
-        logger.warning("Redis is out of memory, queue %s is worked off as it is", keys.queue)
+        logger.warning(
+            "Redis is out of memory; running the jobs of queue %s with its stored properties",
+            keys.queue,
+        )
         names = ("epoch", "lease", "dead")
         epoch, lease_ms, dead = await self.wire.send("HMGET", keys.meta, *names)
         return int(epoch or 0), int(lease_ms or self.lease * 1000), dead
@@ -151,7 +154,7 @@ class Opener:
         self.leases.seconds[keys.queue] = seconds
         if seconds != self.lease:
             logger.warning(
-                "queue %s has a lease of %g s, it counts instead of ours of %g s",
+                "queue %s has a lease of %g s, which overrides the %g s of this worker",
                 keys.queue, seconds, self.lease,
             )  # fmt: skip
 

@@ -43,11 +43,11 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
         if is_for_now(error):
             raise told_apart(error) from error
         raise TaskManagerError(
-            missing_right(error, keys.base) or f"scripts cannot be run by this Redis user: {error}"
+            missing_right(error, keys.base) or f"this Redis user cannot run scripts: {error}"
         ) from error
     if refused:
         missing = ", ".join(name.decode() for name in refused)
         raise TaskManagerError(
-            f"this Redis user may not run {missing} in scripts on keys and channels "
+            f"this Redis user is not allowed to run {missing} in scripts on keys and channels "
             f"{keys.pattern}: extend its ACL rules"
         )

@@ -38,8 +38,8 @@ async def process_job(job: Job[Any], policy: Policy) -> Outcome:
     if handler is None:
         events = ", ".join(sorted(policy.events(job.queue))) or "none"
         raise InvalidInput(
-            f"event {job.event!r} of queue {job.queue!r} has no handler: register one, or take "
-            f"an event of that queue that has one, {events}"
+            f"event {job.event!r} of queue {job.queue!r} has no handler: register one, or use "
+            f"an event of that queue that has one ({events})"
         )
     early = policy.prepare(job, ServerClock().now_ms)
     return await _run(job, handler, policy) if early is None else early

@@ -150,7 +150,7 @@ class Caller:
         Its job may not begin elsewhere as long as the lease lasts.
         """
         run.job.cancelled = run.delivery.given_up = True
-        logger.warning("job %s goes on in its thread, its event loop ends", run.job.id)
+        logger.warning("job %s continues in its thread after the end of its event loop", run.job.id)
 
     def _begin(self, run: Run) -> Any:
         # In the thread, which may have waited for its turn.

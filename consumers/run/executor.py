@@ -134,7 +134,7 @@ class Executor:
         if delivery not in self._runs:
             self.leases.drop(delivery)
             return
-        logger.warning("job %s lost its lease, its run is cancelled", delivery.envelope.id)
+        logger.warning("job %s lost its lease; cancelling its run", delivery.envelope.id)
         self._cancel(delivery)
 
     def cancel(self, delivery: Delivery) -> None:
@@ -143,7 +143,7 @@ class Executor:
             return
         delivery.cancelled = True
         if delivery in self._runs:
-            logger.info("job %s is cancelled", delivery.envelope.id)
+            logger.info("job %s was cancelled; stopping its run", delivery.envelope.id)
             self._cancel(delivery)
 
     async def drained(self) -> None:
@@ -168,7 +168,9 @@ class Executor:
         for delivery, run in list(self._runs.items()):
             if not delivery.given_up:
                 delivery.given_up = True
-                logger.warning("job %s does not end, it is released", delivery.envelope.id)
+                logger.warning(
+                    "job %s did not stop; returning it to the queue", delivery.envelope.id
+                )
                 self.settler.settle(delivery, _STOPPED)
             run.task.cancel()
 
@@ -283,7 +285,9 @@ class Executor:
             self.settler.settle(delivery, outcome, ran=_ran(run, None))
         self._on_free()
         if self.leaked > self._max_leaked:
-            self._on_broken(f"{self.leaked} runs go on after their timeout and cannot be ended")
+            self._on_broken(
+                f"{self.leaked} runs continue after their timeout and cannot be stopped"
+            )
 
     def _leave_behind(self, delivery: Delivery) -> Run:
         run = self._runs[delivery]
@@ -292,7 +296,9 @@ class Executor:
         self._forget(delivery)
         if not run.handler.is_async:
             self.caller.threads.replace_one()
-        logger.error("job %s goes on after its timeout, it is left behind", delivery.envelope.id)
+        logger.error(
+            "job %s continues after its timeout and cannot be stopped", delivery.envelope.id
+        )
         return run
 
     def _cancel(self, delivery: Delivery) -> None:

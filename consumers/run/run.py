@@ -97,7 +97,7 @@ class Run:
         """Decide nothing any more: the lease may have run out while it ran."""
         self.delivery.given_up = True
         logger.warning(
-            "job %s ended after its lease, nothing is recorded", self.delivery.envelope.id
+            "job %s ended after its lease; its outcome is not recorded", self.delivery.envelope.id
         )
 
     def track(self, started: Awaitable[Any]) -> None:

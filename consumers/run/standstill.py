@@ -45,9 +45,9 @@ class Standstill:
     def _say(self, run: Run) -> None:
         queue, job_id = run.awaited[0]
         logger.warning(
-            "every slot of this worker (%d) waits for the result of another job, job %s for %s "
-            "in queue %s: unless another worker runs that, it waits for ever. Give this worker "
-            "more slots (concurrency), run what is waited for in a queue with workers of its own, "
-            "or let it follow with on_success=True",
+            "every running job of this worker (%d) is waiting for the result of another job: job "
+            "%s for job %s in queue %s. Unless another worker runs that one, the wait never ends. "
+            "Raise the concurrency of this worker, move the other job to a queue with separate "
+            "workers, or add it with on_success=True",
             self._slots, run.job.id, job_id, queue,
         )  # fmt: skip

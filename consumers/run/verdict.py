@@ -66,7 +66,9 @@ def _unrun(run: Run, expired: bool) -> Verdict:
     if run.delivery.cancelled:
         return Verdict.CANCELLED
     if expired:
-        logger.warning("job %s may have lost its lease unrun, it goes back", run.job.id)
+        logger.warning(
+            "job %s may have lost its lease before it ran; returning it to the queue", run.job.id
+        )
     elif run.timed_out:
         return Verdict.TIMED_OUT
     if run.job.cancelled and not run.timed_out:
@@ -88,11 +90,11 @@ def decided(policy: Policy, job: Job[Any], ended: Ended) -> Outcome:
     try:
         outcome: Outcome | None = policy.decide(job, ended)
     except BaseException as error:
-        logger.exception("the policy failed to decide about job %s", job.id)
+        logger.exception("could not decide the outcome of job %s", job.id)
         return broken(error)
     return outcome if outcome is not None else broken(TypeError("decide returned no outcome"))
 
 
 def broken(error: BaseException) -> Buried:
     """Return what becomes of a job that other code than its handler raised for."""
-    return Buried("failed", f"the policy raised {named(error)}")
+    return Buried("failed", f"the code around the handler raised {named(error)}")

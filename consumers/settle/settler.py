@@ -113,7 +113,7 @@ class _QueueSettler:
         self._settler = settler
         self._keys = keys
         self._door = Door(settler.wire, keys, where=settler.where)
-        what = f"outcomes in queue {keys.queue} are not recorded"
+        what = f"cannot record outcomes in queue {keys.queue}"
         self._trouble = Trouble(logger, what, logging.ERROR)
         self._waiting: deque[Settlement] = deque()
         self._under_way: list[Settlement] = []
@@ -195,7 +195,7 @@ class _QueueSettler:
             put_back(self._waiting, self._still_ours(batch))
             return
         except Exception as error:
-            logger.exception("outcomes in queue %s cannot be sent", self._keys.queue)
+            logger.exception("cannot send outcomes of queue %s", self._keys.queue)
             self._one_by_one(batch, error)
             return
         self._trouble.over()
@@ -223,7 +223,7 @@ class _QueueSettler:
             )
         except BaseException as error:
             # Outcomes and children are the application's objects: they may be and do anything.
-            raise TypeError(f"an outcome is none: {named(error)}") from error
+            raise TypeError(f"an outcome is not valid: {named(error)}") from error
 
     async def _archive_cancelled(self, batch: list[Settlement], answers: list[str]) -> None:
         # What the runs came to was kept before Redis said that they were cancelled.
@@ -267,10 +267,13 @@ class _QueueSettler:
         elif word == "L":
             self._waiting.append(settlement.instead(self._without_room(settlement)))
         elif word == "M":
-            buried = Buried("missing", f"entry {delivery.entry} was deleted by somebody else")
+            buried = Buried("missing", f"another program deleted entry {delivery.entry}")
             self._waiting.append(settlement.instead(buried))
         else:
-            logger.error("job %s is not settled yet: %s", delivery.envelope.id, refused_key(word))
+            logger.error(
+                "the outcome of job %s is not recorded yet: %s",
+                delivery.envelope.id, refused_key(word),
+            )  # fmt: skip
             self._later(settlement)
         return False
 
@@ -300,8 +303,8 @@ class _QueueSettler:
         if isinstance(settlement.outcome, Released):
             return Buried(
                 "no_handler",
-                f"no worker here handles event {settlement.delivery.envelope.event!r} and queue "
-                f"{self._keys.queue!r} already keeps {MAX_EVENT_LANES} lanes of such events",
+                f"no handler is here for event {settlement.delivery.envelope.event!r}, and queue "
+                f"{self._keys.queue!r} already has {MAX_EVENT_LANES} lanes for such events",
             )
         needed = [child.lane.name for child in settlement.children]
         lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))

@@ -84,7 +84,7 @@ def _text(found: Mapping[str, bytes], field: str) -> str | None:
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"its {field} {value!r:.{_MOST_SHOWN}} is no text") from None
+        raise ValueError(f"its {field} {value!r:.{_MOST_SHOWN}} is not text") from None
 
 
 def _number(found: Mapping[str, bytes], field: str, most: int) -> int | None:
@@ -93,7 +93,7 @@ def _number(found: Mapping[str, bytes], field: str, most: int) -> int | None:
         return None
     if not _NUMBER.fullmatch(value) or int(value) > most:
         shown = f"{value!r:.{_MOST_SHOWN}}"
-        raise ValueError(f"its {field} {shown} is no whole number of at most {most:,}")
+        raise ValueError(f"its {field} {shown} is not a whole number of at most {most:,}")
     return int(value)
 
 

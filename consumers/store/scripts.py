@@ -191,6 +191,6 @@ def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
         return
     if wire.withdraw(reply):
         why = f": {wire.refusal}" if wire.refusal else ""
-        reply.set_exception(NotSent(f"there was no connection in time{why}"))
+        reply.set_exception(NotSent(f"no connection in time{why}"))
     else:
-        reply.set_exception(TimeoutError("there was no answer in time"))
+        reply.set_exception(TimeoutError("no answer in time"))

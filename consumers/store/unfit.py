@@ -29,7 +29,7 @@ def unreadable(envelope: Envelope) -> str | None:
     try:
         from_json(envelope.data)
     except ValueError as error:
-        return f"its data are no JSON: {error}"
+        return f"its data is not JSON: {error}"
     try:
         if envelope.options:
             read_options(envelope.options)
@@ -49,7 +49,7 @@ def unfit(error: BaseException) -> str:
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [_line(fault["loc"], fault["msg"]) for fault in faults[:_FAULTS_SHOWN]]
     more = len(faults) - len(shown)
-    return "\n".join([*shown, f"and {more:,} faults more"] if more else shown)
+    return "\n".join([*shown, f"and {more:,} more faults"] if more else shown)
 
 
 def _line(place: tuple[int | str, ...], message: str) -> str:

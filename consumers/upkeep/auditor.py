@@ -29,8 +29,8 @@ class Auditor(Rounds):
         super().__init__(
             logger,
             queues,
-            undone="queue %s is not audited: %s",
-            failed="the audit of queue %s failed",
+            undone="cannot look for lost jobs in queue %s: %s",
+            failed="looking for lost jobs in queue %s failed",
         )
         self._wire = wire
 
@@ -54,6 +54,6 @@ class Auditor(Rounds):
     def _tell(self, keys: Keys, ids: list[str]) -> None:
         named = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
         logger.error(
-            "queue %s has lost jobs whose entries somebody deleted: %s (%d in all)",
+            "queue %s lost jobs because another program deleted their entries: %s (%d in total)",
             keys.queue, named, len(ids),
         )  # fmt: skip

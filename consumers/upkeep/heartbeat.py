@@ -102,7 +102,7 @@ class Heartbeat(Steps):
             await self._wire.send("SADD", self._fleet.queues, *self._queues)
         except OutOfMemoryError as error:
             # Nobody waits for a queue that is not listed yet: the next beat says it again.
-            logger.debug("queues are not listed: %s", error)
+            logger.debug("queues are not listed yet: %s", error)
 
 
 def _text(fact: object) -> str:

@@ -73,8 +73,8 @@ class Janitor(Rounds):
         super().__init__(
             logger,
             queues,
-            undone="queue %s is not tidied: %s",
-            failed="the janitor failed in queue %s",
+            undone="cannot clean up queue %s: %s",
+            failed="cleaning up queue %s failed",
         )
         self._wire = wire
         self._settler = settler
@@ -116,7 +116,7 @@ class Janitor(Rounds):
             return portion(lanes, await live_count(self._wire, self._fleet))
         except ResponseError as error:
             # A foreign value in the place of the list of workers keeps nothing else from its turn.
-            logger.debug("the workers are not counted: %s", error)
+            logger.debug("cannot count the workers: %s", error)
             return LEAST
 
     async def _tidy_lanes(self, keys: Keys, lanes: list[Lane]) -> list[Glance]:
@@ -140,7 +140,7 @@ class Janitor(Rounds):
             try:
                 sample = await self._wire.send("SRANDMEMBER", marks, _SAMPLE)
             except ResponseError as error:
-                logger.debug("%s holds no marks: %s", marks, error)
+                logger.debug("cannot read the cancel marks in %s: %s", marks, error)
                 continue
             for mark in sample:
                 if not await self._marks_something(keys, mark):
@@ -155,7 +155,7 @@ class Janitor(Rounds):
             return bool(await self._wire.send("XRANGE", stream, entry, entry))
         except ResponseError as error:
             # What cannot be looked at may be there: a foreign value may be taken away again.
-            logger.debug("%s cannot be looked at: %s", stream, error)
+            logger.debug("cannot read %s: %s", stream, error)
             return True
 
     def _streams(self, keys: Keys, lane: Lane) -> tuple[Stream, Stream]:
@@ -205,7 +205,7 @@ class Janitor(Rounds):
         try:
             reply = await call(self._wire, step)
         except ResponseError as error:
-            logger.debug("%s is not looked through: %s", stream.key, error)
+            logger.debug("cannot search %s: %s", stream.key, error)
             return
         since = await server_ms(self._wire) - self._deadline * 1000
         for entry, count, fields, over in entries_of(reply):
@@ -239,8 +239,11 @@ class Janitor(Rounds):
             self._settle(delivery, foreign(delivery))
             return
         event, hours = delivery.envelope.event, self._deadline / 3600
-        logger.error("job %s: no live worker handles %s", delivery.envelope.id, event)
-        error = f"no live worker has listed event {event!r} for {hours:g} h"
+        logger.error(
+            "job %s becomes a dead letter: no live worker handles event %s",
+            delivery.envelope.id, event,
+        )  # fmt: skip
+        error = f"no live worker has handled event {event!r} for {hours:g} h"
         self._settle(delivery, Buried("no_handler", error))
 
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:

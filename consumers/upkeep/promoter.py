@@ -39,8 +39,8 @@ class Promoter(Steps):
     def __init__(self, wire: Wire, keys: Keys) -> None:
         super().__init__(
             logger,
-            Trouble(logger, f"delayed jobs of {keys.queue} wait", logging.ERROR),
-            failed=f"the promoter of {keys.queue} failed",
+            Trouble(logger, f"cannot start delayed jobs of queue {keys.queue}", logging.ERROR),
+            failed=f"starting delayed jobs of queue {keys.queue} failed",
         )
         self._wire = wire
         self._keys = keys
@@ -78,10 +78,10 @@ class Promoter(Steps):
 
     def _refused(self, error: RedisError) -> float:
         if not isinstance(error, ResponseError):
-            logger.debug("nothing was promoted in %s: %s", self._keys.queue, error)
+            logger.debug("no delayed job of queue %s was started: %s", self._keys.queue, error)
             return self.interval / 2
         if is_for_now(error):
-            logger.debug("nothing is promoted in %s yet: %s", self._keys.queue, error)
+            logger.debug("no delayed job of queue %s can start yet: %s", self._keys.queue, error)
             return self.interval
         return super()._refused(error)
 

@@ -38,7 +38,7 @@ _LOCK_MS = 5_000
 # How long (s) a job is left to workers of the newer version that knows what it asks, by each that
 # does not: a rolling deploy.
 NEWER_DEADLINE = 3600.0
-_NO_NEWER = "only a newer version knows what they ask, and no worker of one took them"
+_NO_NEWER = "they need a newer version, and no worker of that version took them"
 _FIELDS = {b"queue", b"lane", b"id", b"event", b"data", b"options", b"due", b"guard", b"epoch"}
 # Lua knows the digits of ASCII only.
 _DUE = re.compile(r"(\+?\d{1,14})?", re.ASCII)
@@ -81,8 +81,8 @@ class Relay(Steps):
     ) -> None:
         super().__init__(
             logger,
-            Trouble(logger, f"the outbox of {keys.queue} waits"),
-            failed=f"the relay of {keys.queue} failed",
+            Trouble(logger, f"cannot deliver the outbox of queue {keys.queue}"),
+            failed=f"delivering the outbox of queue {keys.queue} failed",
         )
         self._wire = wire
         self._keys = keys
@@ -176,7 +176,7 @@ class Relay(Steps):
             del self._heads[queue]
             await self._hand_on(queue, [head], overdue=True)
             return
-        self._say_blocked(queue, "only a newer version knows what they ask")
+        self._say_blocked(queue, "they need a newer version")
 
     async def _hand_on(self, queue: str, posted: list[_Posted], *, overdue: bool = False) -> bool:
         try:
@@ -191,12 +191,12 @@ class Relay(Steps):
             await self._wire.send("XDEL", self._keys.outbox, *(it.entry for it in posted[:dealt]))
             cut("relay.after_delete")
         if dealt < len(posted):
-            self._say_blocked(queue, "a foreign value is in their way")
+            self._say_blocked(queue, "a key of that queue holds a value of the wrong type")
         return dealt == len(posted)
 
     def _say_blocked(self, queue: str, why: str) -> None:
         level = logging.DEBUG if queue in self._blocked else logging.ERROR
-        logger.log(level, "children for queue %s wait: %s", queue, why)
+        logger.log(level, "follow-up jobs for queue %s are waiting: %s", queue, why)
 
     async def _send(self, target: Keys, posted: list[_Posted], *, overdue: bool) -> int:
         await self._wire.send("SADD", Fleet(self._keys.namespace).queues, target.queue)
@@ -208,12 +208,15 @@ class Relay(Steps):
         dealt, buried = await call(self._wire, step)
         cut("relay.answered")
         if buried:
-            why = _NO_NEWER if overdue else "it has no lane left"
-            logger.error("%d children for queue %s are dead: %s", buried, target.queue, why)
+            why = _NO_NEWER if overdue else "the queue has no free lane"
+            logger.error(
+                "%d follow-up jobs for queue %s became dead letters: %s", buried, target.queue, why
+            )
         return int(dealt)
 
     async def _quarantine(self, entry: bytes, fields: list[bytes], why: str) -> None:
-        logger.error("entry %s of the outbox of %s is not a job: %s", entry, self._keys.queue, why)
+        queue = self._keys.queue
+        logger.error("entry %s of the outbox of queue %s is not a job: %s", entry, queue, why)
         raw = foreign_envelope(entry.decode(), fields).data
         step = quarantine(self._keys, entry, raw, why)
         await call(self._wire, step)
@@ -240,10 +243,10 @@ def _read(entry: bytes, fields: Sequence[bytes]) -> _Posted:
     queue = check_name("queue", job[b"queue"].decode())
     job_id = check_job_id(job[b"id"].decode())
     if not listed_lanes(queue, [job[b"lane"]]):
-        raise ValueError(f"{job[b'lane']!r} is no lane")
+        raise ValueError(f"{job[b'lane']!r} is not a lane")
     for field, pattern, what in _PATTERNS:
         if not pattern.fullmatch(job[field].decode()):
-            raise ValueError(f"{job[field]!r} is no {what}")
+            raise ValueError(f"{job[field]!r} is not a valid {what}")
     names = (b"event", b"data", b"options", b"due", b"guard")
     arguments: list[Argument] = [
         entry,

@@ -47,8 +47,8 @@ class NewerData(Misfit):
 
     def _said(self) -> str:
         return (
-            f"no worker of the last {duration(self.deadline)} has a version of {self.event!r} "
-            f"that takes {self.names}"
+            f"for {duration(self.deadline)}, no worker had a version of {self.event!r} that takes "
+            f"{self.names}"
         )
 
 

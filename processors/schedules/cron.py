@@ -70,7 +70,7 @@ class CronSpec:
         if _Walls(self.pattern).first(_REFERENCE, _END) is None:
             raise InvalidSchedule("schedule", self.pattern, "no month that it names has such a day")
         if self.next_after(_REFERENCE * 1000) is None:
-            reason = f"the clocks of {self.tz} skip its time whenever it comes"
+            reason = f"the clocks of {self.tz} always skip that time"
             raise InvalidSchedule("schedule", self.pattern, reason)
 
     @property
@@ -261,7 +261,7 @@ def _zone(name: str) -> tzinfo:
         # A folder's name raises OSError, a broken file ValueError.
         with suppress(ZoneInfoNotFoundError, ValueError, OSError):
             return ZoneInfo(name)
-    hint = "if it is one, this machine has no or old time zone data: install or update tzdata"
+    hint = "if it is one, the time zone data of this machine is missing or old: update tzdata"
     raise InvalidSchedule("tz", name, f"give an IANA name such as 'Europe/Berlin'; {hint}")
 
 

@@ -20,7 +20,7 @@ _ALIASES = {
 }
 _FORMS = (
     "give 5 (minute hour day month weekday) or 6 (second first), for example '0 3 * * *', "
-    f"or one of {', '.join(_ALIASES)}; for an interval, give every in place of a pattern"
+    f"or one of {', '.join(_ALIASES)}; for an interval, give every instead of a pattern"
 )
 _ITEM = re.compile(r"(\*|[0-9A-Z]+)(?:-([0-9A-Z]+))?(?:/([0-9]{1,3}))?")
 
@@ -52,7 +52,7 @@ class _Field(NamedTuple):
         names = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
         return (
             f"give * or {self.low}-{self.most}{names}, a range (2-5), "
-            f"a step (*/2){self.special}, or a list of them with commas"
+            f"a step (*/2){self.special}, or a comma-separated list of them"
         )
 
     def number(self, text: str, *, ends_a_range: bool = False) -> int | None:
@@ -89,7 +89,7 @@ def fields_of(pattern: str) -> tuple[str, ...]:
             raise InvalidSchedule(f"{field.name} {text!r} of schedule", pattern, fault)
     if "#" in fields[-1] and fields[-3] != "*":
         # There is no rule to follow: no two crons read this alike.
-        hint = "a weekday with # needs * as the day; make two schedules of it"
+        hint = "a weekday with # needs * as the day; use two schedules"
         raise InvalidSchedule("schedule", pattern, hint)
     return fields
 
@@ -110,9 +110,9 @@ def _fault(text: str, field: _Field) -> str | None:
         return "write * alone, not in a list"
     if any(item.startswith("*") for item in items[1:]):
         # What begins with * is another kind of schedule, so it is to be seen.
-        return "write the step of * as the first of the list"
+        return "write the step of * first in the list"
     if field.name == "weekday" and len({"#" in item for item in items}) > 1:
-        return "weekdays with and without # cannot be mixed, make two schedules of it"
+        return "weekdays with and without # cannot be mixed; use two schedules"
     return next((fault for item in items if (fault := _fault_of_item(item, field))), None)
 
 
@@ -141,9 +141,9 @@ def _fault_of_range(first: str, last: str | None, field: _Field) -> str | None:
         return field.allowed
     if last and low == high:
         # croniter takes 5-5 for "always".
-        return f"write {first} instead of a range that has nothing else in it"
+        return f"write {first} instead of a range with one value"
     if low > high:
-        return f"a range goes upwards, write {_around(low, high, field)}"
+        return f"a range must go upwards: write {_around(low, high, field)}"
     return None
 
 
@@ -166,6 +166,6 @@ def _fault_of_step(first: str, last: str | None, step: str | None, field: _Field
     if 1 <= int(step) <= high - low:
         return None
     return (
-        f"a step from {low} to {high} is 1 to {high - low}, "
+        f"a step from {low} to {high} must be 1 to {high - low}: "
         "a longer one would never reach a second value"
     )

@@ -40,8 +40,8 @@ class Scheduler(Steps):
     def __init__(self, wire: Wire, keys: Keys, own: Sequence[Schedule] = ()) -> None:
         super().__init__(
             logger,
-            Trouble(logger, f"schedules of {keys.queue} wait"),
-            failed=f"the scheduler of {keys.queue} failed",
+            Trouble(logger, f"the schedules of queue {keys.queue} are not firing"),
+            failed=f"firing the schedules of queue {keys.queue} failed",
         )
         self._timetable = Timetable(wire, keys)
         self._keys = keys
@@ -136,7 +136,7 @@ class Scheduler(Steps):
             self._say(schedule.name, f"cannot be registered: {error}")
             return
         if done.word == "past":
-            self._say(schedule.name, "is not registered: it fires whenever that is tried")
+            self._say(schedule.name, "is not registered: it kept firing at the same time")
             return
         if done.word != "full":
             self._registered.add(schedule.name)
@@ -155,11 +155,12 @@ class Scheduler(Steps):
 
     def _tell(self, schedule: Schedule, word: str) -> None:
         if word in ("created", "replaced"):
-            logger.info("schedule %s of %s: %s", schedule.name, self._keys.queue, word)
+            logger.info("schedule %s of queue %s was %s", schedule.name, self._keys.queue, word)
         elif word == "full":
-            self._say(schedule.name, f"is not registered, {scheduling.MAX_SCHEDULES} others are")
+            limit = f"{scheduling.MAX_SCHEDULES:,}"
+            self._say(schedule.name, f"is not registered: its queue has {limit} schedules already")
         elif word == "older":
-            self._say(schedule.name, "has a definition of a higher version, ours does not count")
+            self._say(schedule.name, "has a definition with a higher version; this one is ignored")
 
     # What is due
 
@@ -204,7 +205,7 @@ class Scheduler(Steps):
         if not await self._timetable.forget(record):
             return False
         logger.error(
-            "schedule %s of %s is paused: no worker has registered it for 7 days",
+            "schedule %s of queue %s was paused: no worker has registered it for 7 days",
             record.name, self._keys.queue,
         )  # fmt: skip
         return True
@@ -215,12 +216,12 @@ class Scheduler(Steps):
             logger.debug("schedule %s fired %d jobs", record.name, added)
             self._said = {said for said in self._said if said[0] != record.name}
         elif word == "L":
-            self._say(record.name, "cannot fire: its queue has no lane left")
+            self._say(record.name, "cannot fire: its queue has no free lane")
         elif word[0] == "T":
-            self._say(record.name, f"cannot fire: a foreign value is in {word[1:]}")
+            self._say(record.name, f"cannot fire: {word[1:]} holds a value of the wrong type")
         return word == "fired"
 
     def _say(self, name: str, trouble: str) -> None:
         if (name, trouble) not in self._said:
             self._said.add((name, trouble))
-            logger.error("schedule %s of %s %s", name, self._keys.queue, trouble)
+            logger.error("schedule %s of queue %s %s", name, self._keys.queue, trouble)

@@ -73,6 +73,6 @@ def spec_of(pattern: str, tz: str = "UTC") -> Spec:
     if every is None:
         return CronSpec(pattern, tz)
     if tz != "UTC":
-        raise InvalidSchedule("tz", tz, "an interval has none, it is counted from 1970 in UTC")
+        raise InvalidSchedule("tz", tz, "an interval has no time zone: it counts from 1970 in UTC")
     whole, rest = every.groups(default="")
     return IntervalSpec(int(whole) * 1000 + int(rest.ljust(3, "0")))

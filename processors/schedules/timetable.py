@@ -94,7 +94,9 @@ class Timetable:
         except ResponseError as error:
             if not is_foreign_value(error):
                 raise
-            return Record.spoiled(name, f"a foreign value is in {self.keys.schedule(name)}")
+            return Record.spoiled(
+                name, f"{self.keys.schedule(name)} holds a value of the wrong type"
+            )
 
     async def due(self, now_ms: int, most: int) -> list[Look]:
         """Return the first that are to be looked at by now."""

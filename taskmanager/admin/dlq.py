@@ -162,13 +162,13 @@ def _check_rate(rate: object) -> None:
     if rate is None:
         return
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
-        raise InvalidOption("rate", rate, "give jobs a second, above 0")
+        raise InvalidOption("rate", rate, "give jobs per second, above 0")
 
 
 def _refusal(word: str, job_id: str, queue: str) -> TaskManagerError:
     if word == "L":
-        return TooManyLanes(queue, "the lane of the letter", MAX_LANES)
+        return TooManyLanes(queue, "the lane of the dead letter", MAX_LANES)
     if word[0] == "T":
         return BrokenKey(word[1:])
-    reason = "it is a foreign entry, no job" if word == "X" else "there is no dead letter of it"
+    reason = "it is a foreign entry, not a job" if word == "X" else "it has no dead letter"
     return NotReplayable(job_id, queue, reason)

@@ -35,10 +35,10 @@ logger = logging.getLogger("taskmanager.schedules")
 Infos: TypeAlias = list[ScheduleInfo]
 
 _REFUSALS = {
-    "older": "a definition of a higher version is in force; give a version that is as high",
-    "full": f"the queue has its most of {MAX_SCHEDULES:,}; remove some",
-    "other": "it is replaced again and again meanwhile; try it again",
-    "past": "it fires again and again meanwhile; try it again",
+    "older": "a definition with a higher version is in force; give at least that version",
+    "full": f"the queue already has {MAX_SCHEDULES:,} schedules, its limit; remove some",
+    "other": "other processes keep replacing it at the same time; try again",
+    "past": "it keeps firing at the same time; try again",
 }
 
 
@@ -199,7 +199,7 @@ async def _listed(timetable: Timetable) -> Infos:
     for record in records:
         if record.unreadable is not None:
             logger.warning(
-                "schedule %s of %s cannot be read, remove it: %s",
+                "schedule %s of queue %s cannot be read; remove it: %s",
                 record.name, queue, record.unreadable,
             )  # fmt: skip
     return [schedule_info_of(queue, record, now_ms) for record in records]

@@ -32,7 +32,7 @@ def own_directory(given: Path | None, undo: contextlib.ExitStack) -> Path:
     except OSError as error:
         raise EmbeddedError(
             f"the embedded server cannot use {given}: {error.strerror}; "
-            "name a directory that you may write"
+            "choose a directory that you can write to"
         ) from error
     directory = given.resolve()
     _check_owner(directory)
@@ -64,8 +64,8 @@ def check_data(directory: Path, program: Program) -> None:
     writer = record.read_text() if record.exists() else ""
     if not program.reads(writer):
         raise EmbeddedError(
-            f"the data in {directory} were written by {writer.strip()}, which {program.path} "
-            f"({program}) cannot read: put that server on the PATH, or name another directory"
+            f"the data in {directory} was written by {writer.strip()}, which {program.path} "
+            f"({program}) cannot read: put that server on the PATH, or choose another directory"
         )
     record.write_text(f"{program}\n")
 
@@ -86,13 +86,13 @@ def _check_owner(directory: Path) -> None:
     found = directory.stat()
     if found.st_uid != os.geteuid():
         raise EmbeddedError(
-            f"{directory} belongs to user {found.st_uid}, and this process is user {os.geteuid()}: "
-            "name a directory of your own for the embedded server"
+            f"{directory} belongs to user {found.st_uid}, but this process runs as user "
+            f"{os.geteuid()}: choose a directory that you own for the embedded server"
         )
     if found.st_mode & stat.S_IWOTH:
         raise EmbeddedError(
-            f"everybody may write in {directory}: chmod o-w it, "
-            "or name another directory for the embedded server"
+            f"everybody can write to {directory}: run chmod o-w on it, "
+            "or choose another directory for the embedded server"
         )
 
 
@@ -101,8 +101,8 @@ def _open_own(path: Path) -> IO[str]:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
     except OSError as error:
         raise EmbeddedError(
-            f"the embedded server cannot lock {path}: {error.strerror}; remove it when it is a "
-            "link, or name another directory"
+            f"the embedded server cannot lock {path}: {error.strerror}; remove it if it is a link, "
+            "or choose another directory"
         ) from error
 
 
@@ -121,7 +121,7 @@ def _in_use(directory: Path, file: IO[str]) -> EmbeddedError:
     owner = file.read().strip() or "unknown"
     return EmbeddedError(
         f"{directory} is locked by process {owner}, whose embedded server uses it: "
-        "connect to that server's URL, stop that process, or name another directory"
+        "connect to the URL of that server, stop that process, or choose another directory"
     )
 
 

@@ -54,9 +54,9 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], path: Path, director
     while not _answers(path):
         ended = process.poll() is not None
         if ended or time.monotonic() > deadline:
-            what = f"ended with {process.returncode}" if ended else f"is silent on {path}"
+            what = f"exited with {process.returncode}" if ended else f"does not answer on {path}"
             raise EmbeddedError(
-                f"the embedded server of {directory} {what}; its log ends with:\n"
+                f"the embedded server in {directory} {what}; its log ends with:\n"
                 f"{_tail(directory / 'redis.log')}"
             )
         time.sleep(_POLL_SECONDS)

@@ -111,7 +111,7 @@ class Duplicates:
                     self._say_others()
         except Exception as error:
             # Redis may be away, which must not hold up the end of a program.
-            logger.debug("live jobs could not be looked at: %s", error)
+            logger.debug("emits that added nothing were not compared: %s", error)
             self._waiting.clear()
         finally:
             self._looking = False
@@ -132,15 +132,15 @@ class Duplicates:
         """Log how many emits were not compared, if an earlier warning was logged."""
         others, self._others = self._others, 0
         if others and self._has_said:
-            logger.warning("%s more emits were dropped and not compared", f"{others:,}")
+            logger.warning("%s more emits added nothing and were not compared", f"{others:,}")
 
     def _say(self, job: NewJob, differences: list[str]) -> None:
         self._has_said = True
         others, self._others = self._others, 0
-        more = f"; {others:,} more emits were dropped and not compared" if others else ""
+        more = f"; {others:,} more emits added nothing and were not compared" if others else ""
         logger.warning(
-            "an emit of event %r to queue %r added nothing: its id is that of live job %s, which "
-            "differs: %s. For a job of its own give deduplicate=False, or another id%s",
+            "an emit of event %r to queue %r added nothing: live job %s has the same id, but "
+            "differs: %s. To add a second job, use deduplicate=False or another id%s",
             job.event, job.lane.queue, job.id, ", ".join(differences), more,
         )  # fmt: skip
 
@@ -163,11 +163,11 @@ def differing(job: NewJob, live: JobInfo) -> list[str]:
         "expires": (_expiry(live.options), _expiry(given)),
     }
     found = [
-        f"{name} is {there} there, and {here} was asked for"
+        f"{name} {there} instead of {here}"
         for name, (there, here) in pairs.items()
         if there != here
     ]
-    return found if live.data == from_json(job.data) else [*found, "its data are others"]
+    return found if live.data == from_json(job.data) else [*found, "different data"]
 
 
 def _delays(job: NewJob, live: JobInfo) -> tuple[str, str]:

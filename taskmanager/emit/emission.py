@@ -96,7 +96,7 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         if self.awaited or future.cancelled() or future.exception() is None:
             return
         logger.error(
-            "an emit that nobody awaits failed: %s",
+            "an emit that was not awaited failed: %s",
             future.exception(),
             extra={"job": self.id, "queue": self.queue},
         )
@@ -107,7 +107,7 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         def __getattr__(self, name: str) -> Any:
             if name in _OF_THE_HANDLE:
                 raise AttributeError(
-                    f"an emission has no {name!r}, its handle has: handle = await tm.emit(...)"
+                    f"an emission has no {name!r}: await it first, handle = await tm.emit(...)"
                 )
             raise AttributeError(f"an emission has no {name!r}")
 

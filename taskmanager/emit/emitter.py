@@ -180,7 +180,7 @@ class Emitter:
         A dict stays as it is. So does any other value; the check of names refuses it later.
         """
         if isinstance(function, Prepared):
-            allowed = "it is a call that was bound: give it to emit_many"
+            allowed = "it is a bound call: pass it to emit_many"
             raise InvalidOption("event", function, allowed)
         if not callable(function):
             return function, arguments, None
@@ -296,7 +296,7 @@ def _correlation_id(run: Run | None) -> str | None:
 
 
 def _refuse_too_many(parent: Job[Any], child: NewJob) -> None:
-    what = f"what job {parent.id!r} adds on success"
+    what = f"the on_success batch of job {parent.id!r}"
     if len(parent.on_success) >= MAX_CHILDREN:
         raise TooLarge(what, len(parent.on_success) + 1, MAX_CHILDREN, unit="jobs")
     size = sum(len(job.data) + len(job.options) for job in [*parent.on_success, child])

@@ -57,7 +57,9 @@ class Alerts:
             return
         letter = letter_about(delivery, buried)
         if len(self._waiting) >= MOST_WAITING:
-            logger.error("on_dead is too slow, a letter is not told", extra={"job": letter.id})
+            logger.error(
+                "on_dead is too slow: skipping it for a dead letter", extra={"job": letter.id}
+            )
             return
         self._waiting.append(letter)
         if self._telling is None or self._telling.done():
@@ -69,7 +71,10 @@ class Alerts:
             return
         _, late = await asyncio.wait({self._telling}, timeout=PATIENCE)
         for task in late:
-            logger.error("on_dead does not end, %d letters are not told", len(self._waiting))
+            logger.error(
+                "on_dead did not finish in time: skipping it for %d dead letters",
+                len(self._waiting),
+            )
             task.cancel()
         self._waiting.clear()
         # A callback that hangs keeps its thread, so the next worker needs another.
@@ -98,7 +103,9 @@ class Alerts:
                 await told
         except BaseException:
             # A SystemExit that leaves the task would end the event loop.
-            logger.exception("on_dead failed", extra={"job": letter.id, "queue": letter.queue})
+            logger.exception(
+                "an on_dead callback failed", extra={"job": letter.id, "queue": letter.queue}
+            )
 
     async def _told(self, callback: Callable[[DeadLetter], Any], letter: DeadLetter) -> Any:
         if inspect.iscoroutinefunction(callback):

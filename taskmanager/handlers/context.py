@@ -169,7 +169,7 @@ class Context(Generic[T]):
         return ["app", "emit", *_names(self.app)]
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"ctx is read-only: set {name!r} on ctx.app, all handlers share it")
+        raise AttributeError(f"ctx is read-only: set {name!r} on ctx.app, which all handlers share")
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"ctx is read-only: delete {name!r} from ctx.app")
@@ -213,7 +213,7 @@ def refuse_emit(app: object) -> None:
         found = inspect.getattr_static(app, "emit", None) is not None
     if found:
         raise InvalidOption(
-            "ctx with its own", "emit", "ctx.emit is how handlers emit jobs; call yours otherwise"
+            "ctx with its own", "emit", "handlers emit jobs with ctx.emit; give yours another name"
         )
 
 

@@ -28,8 +28,8 @@ _UNTYPED: Any = object()
 # Types that can never be a job.
 _NO_JOBS = (int, str, float, bool, bytes, dict, list, tuple, set)
 _FORM = (
-    "job: Job[Payload], or give payload=Payload, with a pydantic model, a dataclass, "
-    "a TypedDict of typing_extensions or plain types"
+    "job: Job[Payload], or give payload=Payload, where Payload is a pydantic model, a dataclass, "
+    "a TypedDict of typing_extensions or a plain type"
 )
 
 
@@ -102,8 +102,8 @@ def _annotated(handler: Callable[..., Any]) -> Any:
     if (typing.get_origin(annotation) or annotation) in _NO_JOBS:
         raise InvalidHandler(
             handler,
-            f"its first parameter is annotated as {text_of(parameters[0].annotation)}, and it is "
-            "given the job",
+            f"its first parameter is annotated as {text_of(parameters[0].annotation)}, but it "
+            "receives the job",
             form="{name}(job: Job[...], ctx), or @tm.task above it for a call with arguments",
         )
     if typing.get_origin(annotation) is not Job:

@@ -60,8 +60,8 @@ class KnownHandler:
             raise InvalidOption(
                 "event",
                 event,
-                f"in queue {queue!r} it has {origin_of(before)} already, so {origin_of(self.call)} "
-                "needs another: give event=",
+                f"in queue {queue!r} it already belongs to {origin_of(before)}; use event= to give "
+                f"{origin_of(self.call)} another one",
             )
 
     def bind(
@@ -228,7 +228,9 @@ class Registry:
         schedule = self._schedule(queue, event, options.pop("repeat", None), payload)
         if (queue, event) in self._handlers:
             logger.warning(
-                "a second handler replaces the first one of its event",
+                "a second handler for event %r in queue %r replaces the first one",
+                event,
+                queue,
                 extra={"queue": queue, "event": event},
             )
         self._names_by_function = None
@@ -248,14 +250,15 @@ class Registry:
             payload.check(queue, event, schedule.data)
         for other in self.schedules(queue):
             if other.name == schedule.name and other.event != event:
-                allowed = f"the schedule of {other.event!r} has that name; give another"
+                allowed = f"the schedule of {other.event!r} already has it; give another name"
                 raise InvalidOption("the name of repeat", schedule.name, allowed)
         return schedule
 
     def _check(self, values: Mapping[str, Any]) -> tuple[str, str]:
         queue, event = values.get("queue", DEFAULT_QUEUE), values.get("event")
         if event is None:
-            raise InvalidOption("event", None, 'name it: @tm.registerHandler(event="send-email")')
+            form = 'write for example @tm.registerHandler(event="send-email")'
+            raise InvalidOption("event", None, form)
         check_name("event", event)
         check_name("queue", queue)
         handler_options(values)

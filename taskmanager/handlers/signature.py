@@ -76,11 +76,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def takes_ctx(handler: Any) -> bool:
     """Return whether a handler takes (job, ctx) or only (job); raise InvalidHandler if neither."""
     if isinstance(handler, EmitsItself):
-        raise InvalidHandler(handler, "it is a task, which needs no other registration")
+        raise InvalidHandler(handler, "it is a task and already registered as one")
     if inspect.isclass(handler) or not callable(handler):
         raise InvalidHandler(handler, "it is not a function")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise InvalidHandler(handler, "it yields, so calling it would run nothing")
+        raise InvalidHandler(handler, "it is a generator, so calling it would run nothing")
     try:
         parameters = signature_of(handler).parameters.values()
     except ValueError:
@@ -91,7 +91,8 @@ def takes_ctx(handler: Any) -> bool:
         if it.kind is inspect.Parameter.KEYWORD_ONLY and it.default is inspect.Parameter.empty
     ]
     if needed:
-        raise InvalidHandler(handler, f"nobody would give it {', '.join(needed)}")
+        reason = f"it needs {', '.join(needed)}, but handlers get no keyword arguments"
+        raise InvalidHandler(handler, reason)
     count = sum(it.kind in _POSITIONAL for it in parameters)
     takes_any = any(map(_is_any, parameters))
     if count > 2 or (count == 0 and not takes_any):

@@ -36,8 +36,8 @@ class Unhandled:
             return
         if self._is_new("emitted", queue, event):
             logger.warning(
-                "event %r is emitted to queue %r, and no handler for it is registered in this "
-                "process%s: its jobs wait for a worker that has one",
+                "event %r was emitted to queue %r, but no handler for it is registered in this "
+                "process%s; its jobs wait for a worker that has one",
                 event, queue, self._nearest(queue, event),
             )  # fmt: skip
 
@@ -45,8 +45,8 @@ class Unhandled:
         """Warn that this worker has no handler for a job, which waits `deadline` seconds for it."""
         if self._is_new("handed on", queue, event):
             logger.warning(
-                "this worker has no handler for event %r in queue %r%s: its jobs wait up to %s for "
-                "a worker that has one, then they are dead letters",
+                "this worker has no handler for event %r in queue %r%s; its jobs wait up to %s for "
+                "a worker that has one, then become dead letters",
                 event, queue, self._nearest(queue, event), duration(deadline),
             )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Unhandled:
         self._said.add(key)
         if len(self._said) == _MOST_SAID:
             logger.warning(
-                "%s events without a handler were said: of further ones nothing is",
+                "reported %s events without a handler; further ones are not logged",
                 f"{_MOST_SAID:,}",
             )
         return True

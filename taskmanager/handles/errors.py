@@ -36,8 +36,8 @@ class JobFailed(ResultUnavailable):
     """
 
     def __init__(self, job_id: str, letter: DeadLetter | None) -> None:
-        why = f"{letter.reason}: {_in_a_line(letter)}" if letter else "its letter is gone"
-        super().__init__(f"job {job_id!r} is dead, {why}")
+        why = f" ({letter.reason}): {_in_a_line(letter)}" if letter else "; its dead letter is gone"
+        super().__init__(f"job {job_id!r} failed permanently{why}")
         self.job_id = job_id
         self.letter = letter
 
@@ -62,9 +62,9 @@ class ResultExpired(ResultUnavailable):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"how this run of job {job_id!r} ended is not kept any more: it ended more than "
-            "result_ttl seconds ago (300 unless the worker's settings say more), or a later job "
-            "has its id; give its worker TaskManager(result_ttl=...) to keep ends for longer"
+            f"the result of job {job_id!r} has expired: the run ended more than result_ttl ago "
+            "(300 s by default), or a later job has the same id. To keep results longer, set "
+            "TaskManager(result_ttl=...) in the worker"
         )
         self.job_id = job_id
 
@@ -77,9 +77,8 @@ class JobNotFound(ResultUnavailable, LookupError):
 
     def __init__(self, job_id: str, queue: str) -> None:
         super().__init__(
-            f"nothing is known of a job {job_id!r} in queue {queue!r}: there was none, or it "
-            "ended more than result_ttl seconds ago (300 unless the worker's settings say "
-            "more); check the id, and the queue that it was emitted to"
+            f"job {job_id!r} is not known in queue {queue!r}: it never existed, or it ended more "
+            "than result_ttl ago (300 s by default). Check the id and the queue"
         )
         self.job_id = job_id
         self.queue = queue
@@ -93,8 +92,8 @@ class ResultTimeout(ResultUnavailable, TimeoutError):
 
     def __init__(self, job_id: str, seconds: float) -> None:
         super().__init__(
-            f"job {job_id!r} did not end within {seconds:g} s: it waits or runs, and info() says "
-            "which; ask again later"
+            f"job {job_id!r} did not end within {seconds:g} s: it is still waiting or running "
+            "(info() shows which). Ask again later"
         )
         self.job_id = job_id
         self.seconds = seconds
@@ -109,7 +108,7 @@ class InvalidResult(ResultUnavailable):
     def __init__(self, job_id: str, annotation: str, reason: str, value: object) -> None:
         super().__init__(
             f"the result of job {job_id!r} cannot be read as {annotation}: {reason}; "
-            ".value has it as it was stored"
+            ".value holds the stored result"
         )
         self.job_id = job_id
         self.value = value
@@ -123,4 +122,4 @@ def _in_a_line(letter: DeadLetter) -> str:
     last = letter.errors[-1] if letter.reason == "failed" and letter.errors else {}
     if isinstance(last, dict) and (line := last.get("error")):
         return str(line)
-    return said[-1].strip() if said else "no error is kept"
+    return said[-1].strip() if said else "no error was recorded"

@@ -120,7 +120,7 @@ class JobHandle(Generic[R_co]):
     def _served(self) -> Serves:
         if self.jobs is None:
             raise TaskManagerError(
-                f"the handle of job {self.id!r} was made by hand and knows no Redis: "
-                "get one from tm.handle(id, queue=...)"
+                f"the handle of job {self.id!r} was created directly and has no connection to "
+                "Redis: get one from tm.handle(id, queue=...)"
             )
         return self.jobs

@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 # Why a job waits in the lane of its event.
 _PUT_ASIDE = (
-    "the worker that got it does not handle its event, or the event was paused: it waits for a "
-    "worker that takes it"
+    "the worker that received it does not handle its event, or the event was paused: it waits for "
+    "a worker that runs it"
 )
 
 # One of a job's last errors, with the keys listed at DeadLetter.

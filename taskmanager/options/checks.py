@@ -17,23 +17,23 @@ _MOST_CHARACTERS = 1024
 
 def delay_ms(name: str, value: object) -> int:
     """Return a delay of 0 to 1 year in ms, rounded up, since a job must not be early."""
-    return ceil(_seconds(name, value, "of 0 to 1 year", lowest=0.0) * 1000)
+    return ceil(_seconds(name, value, "from 0 to 1 year", lowest=0.0) * 1000)
 
 
 def positive_s(name: str, value: object) -> float:
     """Return a duration in seconds, above 0 and at most 1 year."""
-    return _seconds(name, value, "above 0, at most 1 year", lowest=0.001)
+    return _seconds(name, value, "above 0 and at most 1 year", lowest=0.001)
 
 
 def interval_ms(name: str, value: object) -> int:
     """Return a duration of 1 second to 1 year in whole ms."""
-    return round(_seconds(name, value, "of 1 second to 1 year", lowest=1.0) * 1000)
+    return round(_seconds(name, value, "from 1 second to 1 year", lowest=1.0) * 1000)
 
 
 def whole_ms(name: str, value: object) -> int:
     """Return a whole number of milliseconds, from 0 to 1 year."""
     if type(value) is not int or not 0 <= value <= _YEAR_MS:
-        raise InvalidOption(name, value, "give a whole number of milliseconds, 0 to 1 year")
+        raise InvalidOption(name, value, "give a whole number of milliseconds, from 0 to 1 year")
     return value
 
 
@@ -57,7 +57,7 @@ def whole_number(name: str, value: object, *, lowest: int = 0) -> int:
 def text(name: str, value: object) -> str:
     """Return a text of 1 to 1,024 characters."""
     if not isinstance(value, str) or not 1 <= len(value) <= _MOST_CHARACTERS:
-        raise InvalidOption(name, value, f"give a text of 1 to {_MOST_CHARACTERS:,} characters")
+        raise InvalidOption(name, value, f"give a string of 1 to {_MOST_CHARACTERS:,} characters")
     return value
 
 

@@ -19,7 +19,7 @@ _HOW = ("debounce_key", "debounce_max_wait", "debounce_mode")
 DEBOUNCE_OPTIONS = frozenset({"debounce", "debounce_seconds", *_HOW})
 # A debounced job gets its own time and its own id.
 _INSTEAD = ("delay", "delay_until", "idempotency_key")
-_NO_WINDOW = "it says how to debounce, and there is no debounce= "
+_NO_WINDOW = "it has no effect without debounce="
 
 
 def handler_debounce(given: Mapping[str, Any]) -> DebounceManager | None:
@@ -28,7 +28,7 @@ def handler_debounce(given: Mapping[str, Any]) -> DebounceManager | None:
     if window == 0:
         raise InvalidOption("debounce", 0, "give at least 1 millisecond, or leave it out")
     if window is None:
-        _refuse_how(given, "beside it")
+        _refuse_how(given, "")
         return None
     return _shaped(DebounceManager(window), given)
 
@@ -46,7 +46,7 @@ def emit_debounce(
     window = _window_ms(given, EMIT.where)
     manager = handler if window is None else DebounceManager(window) if window else None
     if manager is None:
-        _refuse_how(given, "here, nor of a handler that is registered in this process")
+        _refuse_how(given, ", here or at a handler that is registered in this process")
         return None
     _refuse_conflicts(given, window is not None)
     return _shaped(manager, given)
@@ -75,8 +75,7 @@ def _milliseconds(given: object) -> int:
         raise InvalidOption(
             "debounce",
             given,
-            "it is in milliseconds: give a whole number of them, a timedelta, "
-            "or seconds as debounce_seconds",
+            "it is in milliseconds: give a whole number or a timedelta, or use debounce_seconds",
         )
     return whole_ms("debounce", given)
 
@@ -103,7 +102,7 @@ def _refuse_how(given: Mapping[str, Any], where: str) -> None:
 
 
 def _refuse_conflicts(given: Mapping[str, Any], is_own: bool) -> None:
-    whose = "debounce" if is_own else "the handler's debounce (debounce=0 switches it off)"
+    whose = "debounce" if is_own else "the handler's debounce (debounce=0 turns it off)"
     for name in _INSTEAD:
         if given.get(name) is not None:
             raise ConflictingOptions(name, whose, EMIT.where)

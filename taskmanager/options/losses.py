@@ -19,14 +19,14 @@ Path = tuple[object, ...]
 # Marks a part that did not come back.
 _NOTHING = object()
 
-_OF_SECRETS = "a secret is stored as asterisks: give its text, or a serializer to its field"
+_OF_SECRETS = "a secret would be stored as asterisks: pass its text, or give its field a serializer"
 _OF_A_SUBCLASS = (
-    "it is lost when the model is read again, because a field of a base class has no more than "
-    "that: name the subclass, or a union, in the field's annotation"
+    "a value would be lost when the model is read again, because the field is annotated with a "
+    "base class: annotate it with the subclass or a union"
 )
 _OF_A_CHANGE = (
-    "it is another when the model is read again: let what the field reads (validators, "
-    "validation_alias) and what it writes (serializers, serialization_alias) be the same"
+    "the value would change when the model is read again: make the field read (validators, "
+    "validation_alias) and write (serializers, serialization_alias) the same form"
 )
 
 
@@ -45,7 +45,7 @@ def _loss_in_model(model: Any, path: Path) -> str | None:
         again = read_again(type(model).__pydantic_validator__, to_json(model, round_trip=True))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        return f"at {_name((*path, *fault['loc']))} it cannot be read again: {fault['msg']}"
+        return f"at {_name((*path, *fault['loc']))} it could not be read again: {fault['msg']}"
     given, came = _dumped(model), _dumped(again)
     if _equal(given, came):
         return None
@@ -119,4 +119,4 @@ def _parts(value: object) -> Iterator[tuple[object, Any]]:
 
 
 def _name(path: Iterable[object]) -> str:
-    return ".".join(map(str, path)) or "its top"
+    return ".".join(map(str, path)) or "the top level"

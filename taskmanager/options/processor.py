@@ -57,7 +57,7 @@ def check_retry(given: object) -> Any:
     if isinstance(given, RetryPolicy) or (plain and not inspect.iscoroutinefunction(given)):
         return given
     raise InvalidOption(
-        "retry", given, "give a RetryPolicy(...), or a plain function (job, error) -> Retry, bool"
+        "retry", given, "give RetryPolicy(...), or a plain function (job, error) -> Retry or bool"
     )
 
 
@@ -72,7 +72,7 @@ def _section(
     name: str,
     given: object,
     lenient: bool,
-    allowed: str = "give a dict; {} stands for the defaults",
+    allowed: str = "give a dict; {} means the defaults",
 ) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise InvalidOption(name, given, allowed)
@@ -94,7 +94,7 @@ def _read(table: Table, given: Mapping[Any, Any], lenient: bool) -> dict[str, An
         elif not lenient:
             raise UnknownOption(name, table.allowed, table.where)
         else:
-            logger.warning("%s; it is ignored", UnknownOption(name, table.allowed, table.where))
+            logger.warning("ignoring %s", UnknownOption(name, table.allowed, table.where))
     return {name: value for name, value in table.read(known).items() if value is not None}
 
 
@@ -150,7 +150,7 @@ _RETRY_CHECKS: dict[str, Callable[[str, object], Any]] = {
     "backoff": _kind,
 }
 _DLQ_CHECKS: dict[str, Callable[[str, object], Any]] = {
-    "stream": lambda _, given: check_name("stream of dead letters", given),
+    "stream": lambda _, given: check_name("dead-letter stream", given),
     "enabled": truth,
     "max_len": _at_least_1,
     "max_age": delay_ms,

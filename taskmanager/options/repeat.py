@@ -19,8 +19,8 @@ from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 # A schedule decides the ids of its jobs and when they are emitted.
 _NOT_WITH_REPEAT = ("id", "idempotency_key", "delay", *sorted(DEBOUNCE_OPTIONS))
 _FORMS = 'give a pattern such as "0 3 * * *", or a dict such as {"every": 90}'
-_NEEDS_PATTERN = 'name its pattern: repeat={"pattern": "0 3 * * *"}, or every: repeat={"every": 90}'
-_NO_ZONE = "every is counted from 1970 in UTC, whatever clocks say: leave tz out, or give a pattern"
+_NEEDS_PATTERN = 'give repeat={"pattern": "0 3 * * *"} or repeat={"every": 90}'
+_NO_ZONE = "every counts from 1970 in UTC and has no time zone: remove tz, or give a pattern"
 # The length of a digest; enough to distinguish the schedules of one event.
 _NAME_DIGITS = 8
 
@@ -107,6 +107,6 @@ def _refuse_conflicts(given: Mapping[str, Any]) -> None:
         raise InvalidOption(
             "delay_until",
             until,
-            "with repeat a schedule starts at once in this version: emit it when it is to "
-            "start, or resume it then",
+            "a schedule starts at once in this version: emit it when it should start, "
+            "or pause it and resume it then",
         )

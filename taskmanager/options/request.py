@@ -109,7 +109,7 @@ def named_by(handler: object, names: list[tuple[str, str]], queue: object) -> tu
         return fitting[0]
     if isinstance(handler, EmitsItself):
         name, event = handler.__name__, handler.event
-        allowed = f"it is a task: await {name}.emit(...), or give its name {event!r}"
+        allowed = f"it is a task: call await {name}.emit(...), or give its event {event!r}"
     elif names:
         places = ", ".join(f"{event!r} in queue {its!r}" for its, event in names)
         number = "several" if fitting else "none"
@@ -164,7 +164,7 @@ def new_jobs(
             else:
                 jobs.append(_checked(_from_item(item, inherited, known), known))
         except InvalidInput as error:
-            error.add_note(f"in item {position} of emit_many, counted from 0; nothing was sent")
+            error.add_note(f"in item {position} of emit_many (counted from 0); nothing was sent")
             raise
     return Checked(jobs, reads)
 
@@ -173,7 +173,7 @@ def _of_prepared(call: Prepared, inherited: str | None, owner: object) -> NewJob
     if call.owner() is not owner:
         raise InvalidOption("call", call, "its task belongs to another TaskManager")
     if call.on_success:
-        raise InvalidOption("on_success", True, "emit_many adds nothing to a completion: emit it")
+        raise InvalidOption("on_success", True, "emit_many cannot add jobs on success: use emit")
     job = requested(call.event, call.arguments, inherited=inherited, known=call.way.known)
     if isinstance(job, Schedule):
         raise InvalidOption("repeat", call.arguments["repeat"], _NO_SCHEDULE)
@@ -213,7 +213,7 @@ def _parts(
         refuse_unknown(arguments)
         return event, *_merged(dict(arguments))
     for name in arguments:
-        raise InvalidOption("a keyword beside emit's dict", name, "write it into the dict")
+        raise InvalidOption("a keyword beside emit's dict", name, "put it into the dict")
     return _read_object(event, EMIT_OBJECT)
 
 
@@ -227,11 +227,9 @@ def _read_object(
         del read[name]
     event = read.pop("event", None)
     if event is None:
-        raise InvalidOption("event", None, 'name it: {"event": "send-email"}')
+        raise InvalidOption("event", None, 'give one, for example {"event": "send-email"}')
     if callable(event):
-        raise InvalidOption(
-            "event", event, "a function is emitted by itself: emit(function, data=...)"
-        )
+        raise InvalidOption("event", event, "pass a function directly: emit(function, data=...)")
     return event, *_merged(read)
 
 
@@ -304,5 +302,5 @@ def _due(delay: object, until: object) -> str:
     due_ms = moment_ms("delay_until", until)
     now_ms = time.time() * 1000
     if due_ms > now_ms + YEAR_S * 1000:
-        raise InvalidOption("delay_until", until, "give a moment within 1 year")
+        raise InvalidOption("delay_until", until, "give a time within 1 year")
     return str(max(0, due_ms))

@@ -47,7 +47,7 @@ class Binder:
             return {rest: list(args[self._most :])}
         if self._parameters.filled_by_position:
             raise self._not_given(self._parameters.filled_by_position[0])
-        raise self._refused(f"it takes {self._most} positional arguments and was given {len(args)}")
+        raise self._refused(f"it takes {self._most} positional arguments, but got {len(args)}")
 
     def _check_keywords(self, data: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
         known = self._parameters
@@ -61,12 +61,12 @@ class Binder:
                 raise self._refused(self._unknown(name))
             elif name in known.taken:
                 raise self._refused(
-                    f"{name!r} is the name of a parameter, no key of **{known.more}"
+                    f"{name!r} is a parameter and cannot be a key of **{known.more}"
                 )
 
     def _unknown(self, name: str) -> str:
         if name in self._parameters.given:
-            return f"{name!r} can be given by position only"
+            return f"{name!r} can only be given by position"
         near = get_close_matches(name, self._keywords, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return f"it has no parameter {name!r}{hint}"

@@ -38,14 +38,14 @@ class UnknownParameters(InvalidPayload):
     def __init__(
         self, queue: str, event: str, names: Sequence[str], parameters: Sequence[str]
     ) -> None:
-        takes = f"its parameters: {', '.join(parameters)}" if parameters else "it takes none"
+        takes = ", ".join(parameters) or "no parameters"
         InvalidInput.__init__(
             self,
-            f"the data of {event!r} names {shown(names)}, which its task in queue {queue!r} "
-            f"does not take; {takes}; nothing was sent",
+            f"the data of {event!r} has unknown parameters ({shown(names)}): its task in queue "
+            f"{queue!r} takes {takes}; nothing was sent",
         )
         self.errors = [
-            {"type": "extra_forbidden", "loc": (name,), "msg": "it is no parameter", "input": None}
+            {"type": "extra_forbidden", "loc": (name,), "msg": "unknown parameter", "input": None}
             for name in names
         ]
         self.names = list(names)
@@ -62,7 +62,7 @@ class NotIncluded(TaskManagerError):
 
     def __init__(self, task: str) -> None:
         super().__init__(
-            f"task {task!r} belongs to no TaskManager yet: call tm.include(tasks), or say where "
-            'it is: Tasks(app="shop.app:tm")'
+            f"task {task!r} does not belong to a TaskManager yet: call tm.include(tasks), or name "
+            'the TaskManager with Tasks(app="shop.app:tm")'
         )
         self.task = task

@@ -12,8 +12,8 @@ class Injected:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"the context or job of a task that is called directly has no {name!r}: a worker "
-            "injects it; in a test pass Context.fake(...) or Job.fake(...)"
+            f"the task was called directly, so its context or job has no {name!r}: workers inject "
+            "them; in a test, pass Context.fake(...) or Job.fake(...)"
         )
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ class KnownTask(KnownHandler):
             self.check(schedule.lane.queue, self.event, schedule.data)
         except InvalidPayload as error:
             given = from_json(schedule.data)
-            allowed = f'{error}: give repeat={{"pattern": ..., "data": {{...}}}}'
+            allowed = f'{error}. Give repeat={{"pattern": ..., "data": {{...}}}}'
             raise InvalidOption("the data of repeat", given, allowed) from error
 
     def handler(self, context: Context[Any], owner: object, deadline: float) -> Handler:

@@ -116,11 +116,11 @@ def refuse_unfit(function: object) -> Callable[..., Any]:
     Raises InvalidHandler for classes, generators, methods in a class body, and non-callables.
     """
     if isinstance(function, EmitsItself):
-        raise _unfit(function, "it is a task already: give its .function")
+        raise _unfit(function, "it is already a task: pass its .function")
     if inspect.isclass(function) or not callable(function):
         raise _unfit(function, "it is not a function")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise _unfit(function, "it yields, so calling it would run nothing")
+        raise _unfit(function, "it is a generator, so calling it would run nothing")
     try:
         first = next(iter(wrapped_signature_of(function).parameters), "")
     except (TypeError, ValueError):
@@ -136,9 +136,9 @@ def default_event(function: Callable[..., Any]) -> str:
     """Return the event named after a function; raises InvalidHandler if its name is not allowed."""
     name = getattr(function, "__name__", "")
     if isinstance(function, partial) or not name or name == "<lambda>":
-        raise _unfit(function, 'it has no name: say its event, @tm.task(event="...")')
+        raise _unfit(function, 'it has no name: give its event, @tm.task(event="...")')
     if name.startswith("_"):
-        raise _unfit(function, 'its name begins with "_": say its event, @tm.task(event="...")')
+        raise _unfit(function, 'its name begins with "_": give its event, @tm.task(event="...")')
     return str(name)
 
 
@@ -150,7 +150,7 @@ def unfit_parameter(function: Callable[..., Any], name: str, why: str) -> Invali
 def unreadable_result(function: Callable[..., Any], error: Exception) -> InvalidHandler:
     """Return the error for a return annotation that cannot be read."""
     text = text_of(wrapped_signature_of(function).return_annotation)
-    return _unfit(function, f"the annotation {text!r} of what it returns {_UNREAD.format(error)}")
+    return _unfit(function, f"its return annotation {text!r} {_UNREAD.format(error)}")
 
 
 def _unfit(function: object, reason: str) -> InvalidHandler:
@@ -164,10 +164,12 @@ def _injection(function: Callable[..., Any], it: Parameter) -> type | None:
     kind = _kind(function, it)
     if kind is None and isinstance(it.default, Injected):
         raise unfit_parameter(
-            function, it.name, "is injected, and its annotation is neither Context nor Job"
+            function, it.name, "is injected, but its annotation is neither Context nor Job"
         )
     if kind is not None and it.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-        raise unfit_parameter(function, it.name, "collects arguments: one context is injected")
+        raise unfit_parameter(
+            function, it.name, "collects arguments, but only one context or job is injected"
+        )
     return kind
 
 
@@ -200,7 +202,7 @@ def _hint(function: Callable[..., Any], it: Parameter) -> Any:
         return Any
     if type(it.default).__module__ == "pydantic.fields":
         raise unfit_parameter(
-            function, it.name, "has a Field for its default: write Annotated[..., Field(...)] = ..."
+            function, it.name, "has a Field as its default: write Annotated[..., Field(...)] = ..."
         )
     try:
         return evaluated(function, it.annotation)

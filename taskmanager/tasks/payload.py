@@ -83,8 +83,8 @@ class TaskPayload:
             return
         self._warned.add(newer.names)
         logger.warning(
-            "%s, which a job gives it: such jobs wait up to %s for a worker whose version does, "
-            "then they are dead letters",
+            "%s, but a job passes it; such jobs wait up to %s for a worker with a newer version, "
+            "then become dead letters",
             newer, duration(newer.deadline),
         )  # fmt: skip
 

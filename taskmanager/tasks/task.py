@@ -198,8 +198,8 @@ class Task(EmitsItself, Generic[P, R]):
 
         def __call__(self, *args: object, **kwargs: object) -> NoReturn:
             raise TypeError(
-                f"{self.__name__} is a stub, what it stands for runs elsewhere: "
-                f"await {self.__name__}.emit(...)"
+                f"{self.__name__} is a stub for a task that runs elsewhere: "
+                f"call await {self.__name__}.emit(...)"
             )
 
     def __repr__(self) -> str:
@@ -257,11 +257,11 @@ class _Checks:
 
 def _calls(calls: Iterable[Call[Any]]) -> list[Call[Any]]:
     if isinstance(calls, Call):
-        raise InvalidOption("calls", calls, "give a list of what bind returns, or await its emit")
+        raise InvalidOption("calls", calls, "give a list of bound calls, or emit this one alone")
     found = list(calls)
     for it in found:
         if not isinstance(it, Call):
-            raise InvalidOption("call", it, "give what bind returns: greet.bind('Ada')")
+            raise InvalidOption("call", it, "give a bound call such as greet.bind('Ada')")
     return found
 
 

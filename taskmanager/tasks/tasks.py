@@ -138,7 +138,7 @@ class Tasks:
         """
         with self._lock:
             if self._home is not None and self._home != home:
-                allowed = "it belongs to another TaskManager: make a Tasks() for each"
+                allowed = "it belongs to another TaskManager: create one Tasks() for each of them"
                 raise InvalidOption("include", self, allowed)
             if self._home is None and register:
                 home.registry.add_tasks(self._declared)
@@ -214,13 +214,13 @@ def _home_of(app: str) -> Home:
     """Return the task home of the TaskManager at "module:attribute"."""
     module, _, path = app.partition(":")
     if not module or not path:
-        raise InvalidOption("app", app, 'name it as "module:attribute", like "shop.app:tm"')
+        raise InvalidOption("app", app, 'give "module:attribute", for example "shop.app:tm"')
     found: Any = import_module(module)
     for name in path.split("."):
         found = getattr(found, name, None)
     home = getattr(found, "task_home", None)
     if not isinstance(home, Home):
-        raise InvalidOption("app", app, f"there is no TaskManager, but {found!r}")
+        raise InvalidOption("app", app, f"it is {found!r}, not a TaskManager")
     return home
 
 

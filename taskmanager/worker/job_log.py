@@ -68,7 +68,7 @@ class JobLog:
             say(settlement)
         except BaseException as error:
             # The other jobs of the batch still get their lines.
-            _say_lost(f"the line of job {settlement.delivery.envelope.id}", error)
+            _say_lost(f"the log line of job {settlement.delivery.envelope.id}", error)
 
     def _say_other(self, settlement: Settlement) -> None:
         outcome = settlement.outcome
@@ -114,17 +114,17 @@ def _say_hidden(hidden: Counter[str]) -> None:
     words = ", ".join(f"{number:,} {word}" for word, number in hidden.most_common())
     jobs = "job" if hidden.total() == 1 else "jobs"
     try:
-        logger.info("%s more %s, not shown: %s", f"{hidden.total():,}", jobs, words)
+        logger.info("%s more %s not shown: %s", f"{hidden.total():,}", jobs, words)
     except BaseException as error:
-        _say_lost(f"the count of {words}", error)
+        _say_lost(f"the number of jobs not shown ({words})", error)
 
 
 def _say_lost(what: str, error: BaseException) -> None:
     # The filter or handler that failed may be asked to write this line as well.
     with contextlib.suppress(BaseException):
         _worker_logger.error(
-            "%s could not be written to the log taskmanager.jobs: a filter, a handler or the "
-            "record factory of this process raised %s",
+            "could not write %s to the log taskmanager.jobs: a filter, a handler or the record "
+            "factory of this process raised %s",
             what, type(error).__name__, exc_info=error,
         )  # fmt: skip
 

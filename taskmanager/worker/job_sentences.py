@@ -26,9 +26,11 @@ _HOUR = 3600.0
 _WORDS: dict[type, str] = {
     Completed: "completed",
     Cancelled: "cancelled",
-    RetryAt: "put off",
-    Released: "handed back",
+    RetryAt: "postponed",
+    Released: "returned to the queue",
 }
+# The field of a line, which programs read.
+_OUTCOMES: dict[type, str] = {**_WORDS, RetryAt: "put_off", Released: "handed_back"}
 
 
 def word_of(outcome: Outcome) -> str:
@@ -45,25 +47,25 @@ def ended(settlement: Settlement) -> str:
             return "completed" if ran is None else f"completed in {_span(ran.seconds)}"
         case RetryAt():
             delay = _span(outcome.delay_ms / 1000)
-            return f"was put off for {delay}{took}{_behind(_reason(ran))}"
+            return f"was postponed for {delay}{took}{_behind(_reason(ran))}"
         case Cancelled():
             reason = "" if outcome.reason == _PLAINLY else outcome.reason
             return f"was cancelled{took}{_behind(reason)}"
         case Released():
-            return f"was handed back{took}{_behind(outcome.reason)}"
+            return f"was returned to the queue{took}{_behind(outcome.reason)}"
     raise AssertionError(outcome)
 
 
 def retried(settlement: Settlement, outcome: RetryAt) -> str:
     """Return the sentence about a failed run that will be repeated."""
     error = _error_of(settlement)
-    why = "no error is known" if error is None else _one_line(line_of(error))
-    return f"failed and is run again in {_span(outcome.delay_ms / 1000)}: {why}"
+    why = "no error was recorded" if error is None else _one_line(line_of(error))
+    return f"failed, retrying in {_span(outcome.delay_ms / 1000)}: {why}"
 
 
 def dead(settlement: Settlement, buried: Buried) -> str:
     """Return the sentence about a job that became a dead letter."""
-    return f"is dead: {_why(settlement, buried, settlement.ran)}"
+    return f"failed permanently: {_why(settlement, buried, settlement.ran)}"
 
 
 def fault_of(settlement: Settlement) -> BaseException | None:
@@ -102,14 +104,14 @@ def facts_of(settlement: Settlement) -> dict[str, Any]:
 def last_line(text: str) -> str:
     """Return the last line with meaning; the traceback of a group ends in a frame."""
     said = (it for it in reversed(text.splitlines()) if any(map(str.isalnum, it)))
-    return next(said, "no error is kept").strip(" |")
+    return next(said, "no error was recorded").strip(" |")
 
 
 def _why(settlement: Settlement, buried: Buried, ran: Ran | None) -> str:
     if buried.reason == "bad_payload" and not buried.error.startswith("Traceback"):
         queue, event = settlement.delivery.stream.lane.queue, settlement.delivery.envelope.event
         faults = "; ".join(buried.error.splitlines()[:_FAULTS_SHOWN])
-        said = f"the data of {event!r} is not what its handler in queue {queue!r} takes: {faults}"
+        said = f"the data of {event!r} does not fit its handler in queue {queue!r}: {faults}"
         return _one_line(said)
     last = _one_line(last_line(buried.error))
     if ran is None or ran.error is None or buried.reason != "failed":
@@ -117,7 +119,7 @@ def _why(settlement: Settlement, buried: Buried, ran: Ran | None) -> str:
     signal = signal_of(ran.error)
     if isinstance(signal, Retry):
         runs = f"attempt {ran.attempt} of {ran.max_retries + 1}"
-        asked = f"it asked for another run, but has none left ({runs})"
+        asked = f"it asked for a retry but has none left ({runs})"
         return asked + _behind(message_of(signal))
     # If a retry policy raised as well, the dead letter has more than the error.
     line = _one_line(line_of(ran.error))
@@ -139,7 +141,7 @@ def _outcome(settlement: Settlement) -> str:
         case RetryAt(uses_attempt=True):
             return "retrying"
         case outcome:
-            return word_of(outcome).replace(" ", "_")
+            return _OUTCOMES[type(outcome)]
 
 
 def _waited(delivery: Delivery) -> float:

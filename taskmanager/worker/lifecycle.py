@@ -118,11 +118,11 @@ class LifeCycle:
     def _say_stopping(self) -> None:
         running = 0 if self.worker is None else self.worker.running
         if not running:
-            logger.info("stopping: no job is running")
+            logger.info("stopping: no jobs are running")
             return
         jobs = "1 running job" if running == 1 else f"{running:,} running jobs"
         logger.info(
-            "stopping: waiting up to %g s for %s; Ctrl-C or SIGTERM again cancels what still runs",
+            "stopping: waiting up to %g s for %s; a second Ctrl-C or SIGTERM cancels them",
             self._patience(), jobs,
         )  # fmt: skip
 

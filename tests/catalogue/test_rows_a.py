@@ -262,7 +262,7 @@ def test_row_a6_g8_a_handler_that_blocks_the_loop_for_three_leases_is_run_once_a
     assert run.delivery == 1
     assert end.monotonic - run.monotonic >= 3 * LEASE
     (blocked,) = (it for it in workers if it.pid == run.pid)
-    assert re.search(r"the event loop has not turned .* block \(.*jobs\.py:\d+\)", blocked.text)
+    assert re.search(r"event loop blocked .* by block \(.*jobs\.py:\d+\)", blocked.text)
 
 
 def test_row_a7_threads_that_hang_past_their_timeout_cost_no_slot_and_at_last_the_worker(
@@ -297,7 +297,7 @@ def check_runs_that_do_not_end(stage: Stage, event: str) -> None:
 
     stage.emit_many(*stuck[slots:])
     assert worker.wait(3 * SLACK) == 1, worker.text
-    assert f"{too_many} runs go on after their timeout" in worker.text
+    assert f"{too_many} runs continue after their timeout" in worker.text
     stage.worker(FAULTS)
     stage.emit("nap", id="elsewhere")
     stage.completed(slots + 1)

@@ -143,7 +143,7 @@ async def test_row_b3_g1_after_everything_in_redis_was_lost_new_jobs_run_and_the
 
     assert queue.stats("completed") == 1
     assert [it for it in caplog.messages if "lost its data" in it] == [
-        "queue default has lost its data in Redis, it is made anew"
+        "queue default has lost its data in Redis; creating it again"
     ]
 
 
@@ -314,9 +314,15 @@ async def test_row_b6_a_lane_that_was_deleted_is_reported_and_swallows_no_later_
         assert [queue.live(it) for it in ("running", "forgotten")] == [None, None]
 
         [told] = await aeventually(
-            lambda: [it for it in caplog.messages if "has lost jobs whose entries" in it]
+            lambda: [
+                it
+                for it in caplog.messages
+                if "lost jobs because another program deleted their entries" in it
+            ]
         )
-        assert told.endswith((": running, forgotten (2 in all)", ": forgotten, running (2 in all)"))
+        assert told.endswith(
+            (": running, forgotten (2 in total)", ": forgotten, running (2 in total)")
+        )
 
     async with TaskManager(server.url) as tm:
         known = {it: await tm.handle(it).status() for it in ("running", "waiting", "forgotten")}
@@ -350,6 +356,7 @@ async def test_row_b6_a_lane_that_is_deleted_while_a_worker_waits_is_named_with_
             await aeventually(lambda: len(caplog.messages) >= 2)
 
     assert caplog.messages == [
-        f"{queue.lane()} was deleted by somebody else, with the jobs that were in it",
-        "queue default has lost jobs whose entries somebody deleted: forgotten (1 in all)",
+        f"{queue.lane()} was deleted by another program, together with its jobs",
+        "queue default lost jobs because another program deleted their entries: forgotten "
+        "(1 in total)",
     ]

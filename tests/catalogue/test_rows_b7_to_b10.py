@@ -122,7 +122,7 @@ async def test_row_b10_g13_a_foreign_value_in_one_queue_is_named_and_the_other_g
             await aeventually(lambda: fine.stats("completed") == 20)
             assert all(isinstance(it, BrokenKey) and it.key == key for it in refused)
             # Of what is needed later only the log can tell.
-            names = (key, "the outbox of broken")
+            names = (key, "the outbox of queue broken")
             await aeventually(
                 lambda: refused or any(it in line for it in names for line in caplog.messages)
             )

@@ -118,5 +118,5 @@ def test_the_suite_fails_for_no_time_limit_that_a_busy_machine_may_miss() -> Non
 
 
 def test_a_loss_is_what_a_worker_has_told() -> None:
-    assert rig.told_losses("queue work has lost its data in Redis, it is made anew\n") == 1
+    assert rig.told_losses("queue work has lost its data in Redis; creating it again\n") == 1
     assert rig.told_losses("the lane {work}:lane:0 had lost its group\n") == 0

@@ -233,7 +233,7 @@ def test_a_burst_in_a_terminal_shows_one_banner_and_ends_with_0(
     arguments = ("--url", server.url, "worker", "app:tm", "--burst")
     with in_terminal(*arguments, cwd=folder) as terminal:
         assert terminal.wait() == 0
-        assert terminal.text.count("processes  1") == 1
+        assert terminal.text.count("processes   1") == 1
 
 
 def test_an_app_that_cannot_be_imported_ends_a_worker_in_a_terminal_with_2(folder: Path) -> None:

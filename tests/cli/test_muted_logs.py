@@ -53,7 +53,9 @@ def test_a_worker_logs_in_the_way_of_an_app_that_disabled_every_logger(
 
     spawn("--url", server.url, "emit", "fail").wait(30.0)
 
-    worker.wait_for_line("SHOP ERROR taskmanager.jobs fail is dead: .*no such order", within=30.0)
+    worker.wait_for_line(
+        "SHOP ERROR taskmanager.jobs fail failed permanently: .*no such order", within=30.0
+    )
     worker.terminate()
     worker.wait_for_line("SHOP INFO .* stopped", within=30.0)
     assert worker.wait(30.0) == 0
@@ -91,7 +93,7 @@ async def test_a_lifespan_that_disables_every_logger_does_not_mute_the_worker(
     await tm.start()
     await tm.emit("fail")
 
-    await aeventually(lambda: "fail is dead" in caplog.text, 20.0)
+    await aeventually(lambda: "fail failed permanently" in caplog.text, 20.0)
 
 
 @pytest.mark.usefixtures("_restored")

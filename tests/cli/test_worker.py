@@ -146,7 +146,7 @@ def test_a_worker_says_at_its_start_what_it_is(
     worker.wait_for_line(rf"redis +redis://ann:\*+@127.0.0.1:{server.port}/0")
     worker.wait_for_line(r"queues +default, notes$")
     worker.wait_for_line(r"handlers +6: default/die, .*, notes/note")
-    worker.wait_for_line(r"slots +1 per process \(the default")
+    worker.wait_for_line(r"concurrency +1 job at a time per process, in exact order \(the default")
     worker.wait_for_line(r"processes +1$")
     worker.wait_for_line("started")
     worker.terminate()
@@ -240,7 +240,7 @@ def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Ru
 
     assert worker.wait() == 2
     assert "app:empty has no handlers" in worker.text
-    assert "imported was: app" in worker.text
+    assert "Imported modules: app" in worker.text
 
 
 @pytest.mark.parametrize(
@@ -252,9 +252,9 @@ def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Ru
         (("app:tm", "-c", "0"), "concurrency 0 is not allowed"),
         (("app:tm", "--name", "a b"), "name 'a b' is not allowed"),
         (("no_such_app:tm", "-p", "2"), "there is no module 'no_such_app'"),
-        (("app:tm", "-p", "2", "--reload"), "--reload is for one process"),
-        (("app:tm", "--burst", "--reload"), "leave out --burst"),
-        (("app:tm", "--watch", "."), "--watch goes with --reload"),
+        (("app:tm", "-p", "2", "--reload"), "--reload works with one process only"),
+        (("app:tm", "--burst", "--reload"), "remove --burst"),
+        (("app:tm", "--watch", "."), "--watch works only with --reload"),
     ],
 )
 def test_wrong_usage_of_a_worker_ends_with_2(
@@ -287,7 +287,9 @@ def test_the_first_signal_lets_the_running_job_finish(run: Run, emit: Emit) -> N
 
     worker.interrupt()
 
-    worker.wait_for_line("stopping: waiting up to 25 s for 1 running job; Ctrl-C or SIGTERM again")
+    worker.wait_for_line(
+        "stopping: waiting up to 25 s for 1 running job; a second Ctrl-C or SIGTERM"
+    )
     assert worker.wait() == 0
     assert "waited" in worker.text
     assert "cancelled" not in worker.text
@@ -375,7 +377,7 @@ def test_several_processes_share_the_jobs_and_end_together(run: Run, server: Red
     assert worker.wait() == 0
     # Not the field of the log.
     assert len(re.findall("waited(?!=)", worker.text)) == 2
-    assert worker.text.count("processes  2") == 1
+    assert worker.text.count("processes   2") == 1
 
 
 def test_a_killed_worker_process_is_replaced(run: Run, emit: Emit) -> None:
@@ -385,7 +387,7 @@ def test_a_killed_worker_process_is_replaced(run: Run, emit: Emit) -> None:
 
     os.kill(first, signal.SIGKILL)
 
-    worker.wait_for_line("ended with signal SIGKILL, starting it again")
+    worker.wait_for_line("ended with signal SIGKILL; restarting it")
     eventually(lambda: worker.text.count(" started") == 3)
     assert second in workers_of(worker)
     worker.terminate()
@@ -419,7 +421,7 @@ async def test_jobs_that_kill_their_workers_do_not_end_the_supervisor(
     supervisor.stop()
     # 1 when a job killed its worker while that was to stop: some are left that may.
     assert await asyncio.wait_for(running, PATIENCE) in {0, 1}
-    assert capfd.readouterr().err.count("processes  2") == 1
+    assert capfd.readouterr().err.count("processes   2") == 1
 
 
 def test_several_processes_of_an_app_with_a_private_server_are_refused(
@@ -428,7 +430,7 @@ def test_several_processes_of_an_app_with_a_private_server_are_refused(
     worker = spawn("--url", "embedded://", "worker", "app:tm", "-p", "2", cwd=folder)
 
     assert worker.wait() == 2
-    assert "embedded:// server belongs to one process" in worker.text
+    assert "embedded:// server serves one process only" in worker.text
     assert "started" not in worker.text
 
 
@@ -551,7 +553,7 @@ def test_emit_with_an_app_asks_the_handlers_that_can_be_imported(
     assert wrong.exit_code == 2
     assert "Input should be a valid integer" in wrong.stderr
     assert misspelt.exit_code == 0
-    assert "so the data of their events is not checked: cannot import 'shop_ml'" in misspelt.stderr
+    assert "so data for their events is not checked: cannot import 'shop_ml'" in misspelt.stderr
     # The module that is not there may have its handler.
     assert caplog.text == ""
     (tmp_path / "shop_ml.py").write_text("")

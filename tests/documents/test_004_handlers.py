@@ -108,7 +108,7 @@ async def test_245_a_handler_stands_for_its_queue_and_event_and_a_second_one_rep
     with caplog.at_level(logging.WARNING):
         second = recording(tm, "work")
     assert [it.getMessage() for it in caplog.records if "second handler" in it.getMessage()] == [
-        "a second handler replaces the first one of its event"
+        "a second handler for event 'work' in queue 'default' replaces the first one"
     ]
     assert tm.handlers == [("default", "work"), ("mail", "work")]
 

@@ -607,7 +607,7 @@ async def test_names_are_checked_before_anything_is_paused(
 async def test_more_paused_events_than_a_queue_may_have_are_an_error(tm: TaskManager) -> None:
     await asyncio.gather(*(tm.pause(event=f"event-{n}") for n in range(1000)))
 
-    with pytest.raises(TooManyPaused, match="'mail' was not paused: 1000 events of queue"):
+    with pytest.raises(TooManyPaused, match=r"'mail' was not paused: queue .* already has 1000"):
         await tm.pause(event="mail")
 
 

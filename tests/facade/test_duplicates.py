@@ -41,9 +41,9 @@ async def test_an_emit_that_asks_for_something_else_is_a_warning(
     assert (again.id, again.created) == (first.id, False)
     assert [(it.name, it.levelname) for it in caplog.records] == [(LOGGER, "WARNING")]
     assert caplog.messages == [
-        "an emit of event 'remind' to queue 'default' added nothing: its id is that of live job "
-        f"{first.id}, which differs: delay is 1 h there, and 1 s was asked for, timeout is none "
-        "there, and 5 s was asked for. For a job of its own give deduplicate=False, or another id"
+        f"an emit of event 'remind' to queue 'default' added nothing: live job {first.id} has "
+        "the same id, but differs: delay 1 h instead of 1 s, timeout none instead of 5 s. To add a "
+        "second job, use deduplicate=False or another id"
     ]
 
 
@@ -61,10 +61,10 @@ async def test_many_are_compared_one_by_one_and_the_others_counted(
     first, second = [it.partition("differs: ")[2] for it in caplog.messages]
     # Of a batch the higher priority is answered first.
     assert first == (
-        "priority is 0 there, and 2 was asked for. For a job of its own give deduplicate=False, or "
-        "another id; 51 more emits were dropped and not compared"
+        "priority 0 instead of 2. To add a second job, use deduplicate=False or another id; 51 "
+        "more emits added nothing and were not compared"
     )
-    assert second.startswith("priority is 0 there, and 1 was asked for. ")
+    assert second.startswith("priority 0 instead of 1. ")
     assert second.endswith(" or another id")
 
 
@@ -108,4 +108,4 @@ def test_a_thread_without_an_event_loop_is_told_as_well(
     for expires in (None, 60):
         tm.emit_sync("mail", id="a", expires=expires)
 
-    eventually(lambda: "expires is none there, and 60 s was asked for" in caplog.text)
+    eventually(lambda: "expires none instead of 60 s" in caplog.text)

@@ -109,7 +109,7 @@ async def test_its_queue_chooses_among_the_places_of_a_handler(tm: TaskManager) 
 async def test_an_emission_says_where_to_find_what_only_its_handle_has(tm: TaskManager) -> None:
     emission = tm.emit("x")
 
-    with pytest.raises(AttributeError, match="no 'result', its handle has: handle = await"):
+    with pytest.raises(AttributeError, match="no 'result': await it first, handle = await"):
         emission.result  # type: ignore[attr-defined]  # noqa: B018
     await emission
 

@@ -68,7 +68,7 @@ async def test_a_failing_emit_that_was_not_awaited_fails_the_job(
     await run_all(tm)
 
     (error,) = letters(redis)
-    assert "QueueFull: queue 'full' takes no more jobs" in error
+    assert "QueueFull: queue 'full' is full" in error
 
 
 async def test_a_failing_emit_that_the_handler_dealt_with_does_not(
@@ -153,7 +153,7 @@ async def test_emitting_the_job_that_runs_says_what_to_do(tm: TaskManager, kind:
 
     assert len(caught) == 2
     assert (
-        "use on_success=True to run it again afterwards, deduplicate=False or another id"
+        "use on_success=True to run it again afterwards, or deduplicate=False or another id"
         in caught[0]
     )
 
@@ -222,8 +222,8 @@ async def test_on_success_has_limits(tm: TaskManager, redis: redis_py.Redis) -> 
     await run_all(tm)
 
     assert sorted(str(error).split(":")[0] for error in caught) == [
-        "what job 'large' adds on success has 1,100,010 bytes, the limit is 1,048,576",
-        "what job 'many' adds on success has 501 jobs, the limit is 500",
+        "the on_success batch of job 'large' has 1,100,010 bytes, the limit is 1,048,576",
+        "the on_success batch of job 'many' has 501 jobs, the limit is 500",
     ]
     assert letters(redis) == []
 
@@ -349,10 +349,10 @@ async def test_a_worker_whose_only_slot_waits_for_a_job_of_its_own_says_so(
     await tm.start()
 
     def said() -> list[str]:
-        return [it for it in caplog.messages if "waits for the result of another job" in it]
+        return [it for it in caplog.messages if "waiting for the result of another job" in it]
 
     await aeventually(said, 30.0)
-    assert "job the-parent for the-child in queue default" in said()[0]
+    assert "job the-parent for job the-child in queue default" in said()[0]
     # What it waits for ends: so does the wait.
     await tm.handle("the-child").cancel()
     await tm.until_idle()

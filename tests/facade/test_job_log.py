@@ -124,7 +124,7 @@ async def test_a_filter_of_the_application_that_raises_keeps_nobody_from_being_t
         jobs.removeFilter(broken)
 
     assert told == [handle.id]
-    assert f"the line of job {handle.id} could not be written" in caplog.text
+    assert f"could not write the log line of job {handle.id} to" in caplog.text
     assert "telemetry failed" not in caplog.text
 
 

@@ -80,7 +80,7 @@ async def test_a_job_without_any_policy_is_not_retried(tm: TaskManager) -> None:
     await tm.start()
     handle = await tm.emit("fails")
 
-    with pytest.raises(JobFailed, match="is dead, failed: OSError: once") as caught:
+    with pytest.raises(JobFailed, match=r"failed permanently \(failed\): OSError: once") as caught:
         await handle.result(timeout=PATIENCE)
     assert caught.value.letter is not None
     assert caught.value.letter.attempts == 1
@@ -535,7 +535,7 @@ async def test_a_replay_is_idempotent_and_starts_anew(make: Callable[..., TaskMa
     assert await second.result(timeout=PATIENCE) == "mended 1"
     assert attempts == [1, 2, 3, 1]
     assert await tm.dlq.list() == []
-    with pytest.raises(NotReplayable, match="there is no dead letter of it"):
+    with pytest.raises(NotReplayable, match="it has no dead letter"):
         await tm.dlq.replay("7")
 
 
@@ -642,8 +642,8 @@ async def test_on_dead_is_told_in_the_worker(
         assert (letter.attempts, letter.deliveries) == (3, 3)
         assert letter.errors == caught.value.letter.errors
     assert told[1][0] != threading.current_thread().name
-    assert "on_dead failed" in caplog.text
-    assert "a is dead: OSError: broken" in caplog.text
+    assert "an on_dead callback failed" in caplog.text
+    assert "a failed permanently: OSError: broken" in caplog.text
 
 
 # Children, middleware, modules
@@ -759,7 +759,7 @@ async def test_run_ends_with_an_error_when_too_many_threads_do_not_end(
             ended, _ = await asyncio.wait({running}, timeout=0.1)
             if ended:
                 break
-        with pytest.raises(WorkerBroken, match="runs go on after their timeout"):
+        with pytest.raises(WorkerBroken, match="runs continue after their timeout"):
             await running
     finally:
         may_end.set()

@@ -135,7 +135,7 @@ async def test_the_same_definition_again_is_kept_and_another_one_replaces_it(
 async def test_a_definition_of_a_lower_version_is_refused(tm: TaskManager) -> None:
     await tm.emit("tick", repeat={**YEARLY, "version": 3})
 
-    with pytest.raises(ScheduleRefused, match="a definition of a higher version is in force"):
+    with pytest.raises(ScheduleRefused, match="a definition with a higher version is in force"):
         await tm.emit("tick", repeat={**YEARLY, "version": 2, "missed": "all"})
 
     assert (await only(tm)).version == 3

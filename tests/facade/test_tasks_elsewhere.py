@@ -49,7 +49,7 @@ async def test_tasks_are_declared_first_and_included_later(tm: TaskManager) -> N
         return f"Hello, {name}!"
 
     with pytest.raises(
-        NotIncluded, match=r"'greet' belongs to no TaskManager yet: call tm.include"
+        NotIncluded, match=r"'greet' does not belong to a TaskManager yet: call tm.include"
     ):
         await greet.emit("Ada")
     tm.include(tasks)
@@ -112,7 +112,7 @@ async def test_tasks_that_cannot_all_be_included_are_not_included(tm: TaskManage
 
     tm.registerHandler(lambda job: None, event="taken")
 
-    with pytest.raises(InvalidOption, match="in queue 'default' it has"):
+    with pytest.raises(InvalidOption, match="in queue 'default' it already belongs to"):
         tm.include(tasks)
     assert tm.handlers == [("default", "taken")]
     with pytest.raises(NotIncluded):
@@ -139,7 +139,7 @@ async def test_a_task_finds_its_app_at_the_first_emit(
 
 @pytest.mark.parametrize(
     ("app", "message"),
-    [("shop_app", 'name it as "module:attribute"'), ("sys:path", "there is no TaskManager, but")],
+    [("shop_app", 'give "module:attribute"'), ("sys:path", "not a TaskManager")],
 )
 async def test_an_app_that_is_none_is_refused(app: str, message: str) -> None:
     async def noop() -> None: ...

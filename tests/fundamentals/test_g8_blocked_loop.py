@@ -56,7 +56,7 @@ async def test_g8_a_blocked_loop_keeps_its_lease_and_commits(
 
     assert runs == [1]
     assert queue.result("work-1") == "committed"
-    [said] = [line for line in caplog.messages if "event loop has not turned" in line]
+    [said] = [line for line in caplog.messages if "event loop blocked" in line]
     assert "block_the_loop" in said
     assert "test_g8_blocked_loop.py" in said
 

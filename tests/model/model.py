@@ -682,7 +682,7 @@ class Model:
         word = self._emit(job, room=1)
         if word == "L":
             run = Run(job.id, 0, job.event, job.data, job.lane.name)
-            error = "the queue has no room for one more lane"
+            error = "the queue cannot have another lane"
             self._add_letter(Letter(run, "too_many_lanes", error, b"", 0))
         return word == "L"
 

@@ -34,7 +34,7 @@ def test_g1_a_supervisor_replaces_a_killed_worker_and_its_job_is_run(stage: Stag
 
     os.kill(before.pid, signal.SIGKILL)
 
-    supervisor.wait_for_line("ended with signal SIGKILL, starting it again")
+    supervisor.wait_for_line("ended with signal SIGKILL; restarting it")
     stage.completed(1, RECOVERY + SLACK)
     assert [it.delivery for it in stage.witness.started()] == [1, 2]
     stop(supervisor)

@@ -347,7 +347,7 @@ async def test_a_connection_lost_while_the_foreign_key_is_looked_for_is_no_other
 async def test_a_queue_of_another_layout_is_told(queue: Queue, door: Door) -> None:
     queue.redis.hset(KEYS.meta, "layout", "2")
 
-    with pytest.raises(LayoutMismatch, match="layout 2, this version knows 1"):
+    with pytest.raises(LayoutMismatch, match="layout 2, but this version knows 1"):
         await door.send(emit_of(new_job("a")), until=soon())
 
 

@@ -123,7 +123,7 @@ def test_a_paused_queue_keeps_the_properties_it_had(queue: Queue) -> None:
 
 FOREIGN_FIELDS: dict[str, Any] = {
     "another layout": ("layout", "2", "LAYOUT 2 1"),
-    "a generation that is none": ("generation", "x", "generation that is none"),
+    "a generation that is none": ("generation", "x", "generation that is not a number"),
     "a number that is none": ("pause_state", "x", "pause_state"),
 }
 

@@ -81,7 +81,7 @@ async def test_a_command_the_user_may_not_run_is_named_and_nothing_is_written(
     else:
         user.may(*ALL_RIGHTS, _rule(command))
 
-    with pytest.raises(TaskManagerError, match=rf"may not run .*\b{command}\b"):
+    with pytest.raises(TaskManagerError, match=rf"is not allowed to run .*\b{command}\b"):
         await check(user, queue)
 
     assert queue.snapshot() == {}
@@ -101,14 +101,16 @@ async def test_a_user_who_may_not_touch_the_queues_keys_is_told_so(
 async def test_a_user_who_may_not_publish_hints_is_told_so(queue: Queue, user: User) -> None:
     user.may("~tm:*", "resetchannels", "&other:*", "+@all")
 
-    with pytest.raises(TaskManagerError, match="may not run PUBLISH"):
+    with pytest.raises(TaskManagerError, match="is not allowed to run PUBLISH"):
         await check(user, queue)
 
 
 async def test_a_user_who_may_not_tell_of_ends_is_told_so(queue: Queue, user: User) -> None:
     user.may("~tm:*", "resetchannels", "&tm:{default}:control", "&tm:{default}:preflight", "+@all")
 
-    with pytest.raises(TaskManagerError, match=r"may not run PUBLISH .* channels tm:\{default\}"):
+    with pytest.raises(
+        TaskManagerError, match=r"is not allowed to run PUBLISH .* channels tm:\{default\}"
+    ):
         await check(user, queue)
 
 
@@ -121,7 +123,9 @@ async def test_a_user_with_the_rights_of_one_queue_passes(queue: Queue, user: Us
 async def test_a_user_who_may_not_run_scripts_is_told_so(queue: Queue, user: User) -> None:
     user.may("~*", "+@all", "-evalsha", "-eval")
 
-    with pytest.raises(TaskManagerError, match="this Redis user may not run scripts on keys tm:"):
+    with pytest.raises(
+        TaskManagerError, match="this Redis user is not allowed to run scripts on keys tm:"
+    ):
         await check(user, queue)
 
 

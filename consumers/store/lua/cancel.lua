@@ -32,7 +32,7 @@
 local bucket, stats = KEYS[1], KEYS[2]
 local base, id, meant, result_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
-  return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
+  return redis.error_reply('ERR ' .. result_ttl .. ' ms is not a time to live')
 end
 local pointer = redis.call('HGET', bucket, id) or ''
 local generation, _, place, entry = live().parse(pointer)

@@ -19,7 +19,7 @@ local stream, note = KEYS[1], KEYS[2]
 local group, consumer, entry = ARGV[1], ARGV[2], ARGV[3]
 local ttl, most = ARGV[5], tonumber(ARGV[6])
 if not string.find(ttl, '^%d+$') or #ttl > 12 then
-  return redis.error_reply('ERR ' .. ttl .. ' ms is no time to live')
+  return redis.error_reply('ERR ' .. ttl .. ' ms is not a time to live')
 end
 if not owns(stream, group, entry, consumer, ARGV[4]) then return 0 end
 if most > 0 then redis.call('LLEN', note) else redis.call('HLEN', note) end

@@ -17,7 +17,7 @@ local _, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 local found = redis.call('HMGET', meta, 'pause_state', 'paused_events')
 if not string.find(found[1] or '0', '^%d+$') or #(found[1] or '0') > 15 then
-  return redis.error_reply('ERR ' .. meta .. ' holds a pause_state that is no number')
+  return redis.error_reply('ERR ' .. meta .. ' holds a pause_state that is not a number')
 end
 
 local function others()

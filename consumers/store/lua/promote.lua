@@ -50,7 +50,7 @@ local function quarantine(id, packed)
     redis.pcall('HINCRBY', stats, 'missing', 1)
     return
   end
-  letters().add(base, id, '', '', { 'reason', 'foreign', 'error', 'what was put off is not a job',
+  letters().add(base, id, '', '', { 'reason', 'foreign', 'error', 'the delayed entry is not a job',
     'errors', '', 'delivered', 0, 'raw', string.sub(packed, 1, 65536) })
   redis.pcall('HINCRBY', stats, 'dead', 1)
 end

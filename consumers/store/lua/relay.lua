@@ -90,7 +90,7 @@ local function take_in(at)
     return true
   end
   if refusal == 'L' and not letters().burial_refusal(base) then
-    return bury(job, 'too_many_lanes', 'the queue has no room for one more lane')
+    return bury(job, 'too_many_lanes', 'the queue cannot have another lane')
   end
   if refusal or not admission().admit(base, listed, job, generation + 1, now) then return false end
   generation, added = generation + 1, added + 1

@@ -65,7 +65,7 @@ redis.call('ZCARD', listed)
 local kept = { ttl = result_ttl, anybody_waits = redis.call('HLEN', base .. 'waiters') > 0 }
 -- A time to live that Redis does not take would be an error after the acknowledgement.
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
-  return redis.error_reply('ERR ' .. result_ttl .. ' ms is no time to live')
+  return redis.error_reply('ERR ' .. result_ttl .. ' ms is not a time to live')
 end
 -- By the worker's name: what is behind that is another one at each of its starts.
 if result_ttl ~= '0' then kept.facts = facts_now((string.gsub(consumer, '%.%x+$', ''))) end

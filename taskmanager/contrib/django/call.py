@@ -43,7 +43,7 @@ class TaskCall:
         )
         if not (isinstance(args, list) and isinstance(kwargs, dict) and type(priority) is int):
             raise ValueError(
-                f"{data!r:.200} is not the call of a task: it takes "
+                f"{data!r:.200} is not the call of a task: give "
                 '{"args": [...], "kwargs": {...}}'
             )
         return cls(args, kwargs, _time(found.get("at")), priority, _time(found.get("run_after")))

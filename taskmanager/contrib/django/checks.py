@@ -28,7 +28,7 @@ def bad_queue(queue: str) -> str | None:
 def bad_path(task: Task) -> str | None:
     """Return why the path of a task's function cannot name its jobs, or None."""
     why = _why_not("event", task.module_path)
-    return why and f"the path of a task names its jobs, and {why}"
+    return why and f"the path of a task is the event of its jobs, but {why}"
 
 
 def bad_options(task: Task) -> str | None:

@@ -75,7 +75,7 @@ async def look_up(
 def known_result(alias: str, result_id: object, info: JobInfo | None) -> TaskResult:
     """Return the result of a task; raises TaskResultDoesNotExist if not enough is known."""
     if info is None or info.event is None:
-        raise TaskResultDoesNotExist(f"{result_id}: there is none, or it is not kept any more")
+        raise TaskResultDoesNotExist(f"{result_id}: it never existed, or it is no longer kept")
     task = declared.task_at(info.event)
     if task is None:
         raise TaskResultDoesNotExist(

@@ -41,7 +41,7 @@ def _made(alias: str, options: Mapping[str, Any]) -> TaskManager[Any]:
         return TaskManager(**options)
     except (TaskManagerError, ValueError, TypeError) as error:
         raise ImproperlyConfigured(
-            f"{where} are the arguments of a TaskManager, or 'app' alone: {error}"
+            f"{where} must be the arguments of a TaskManager, or 'app' alone: {error}"
         ) from error
 
 
@@ -51,8 +51,8 @@ def _app(where: str, options: dict[str, Any]) -> TaskManager[Any]:
     target = options.pop("app")
     if options:
         raise ImproperlyConfigured(
-            f"{where}: {', '.join(map(repr, options))} beside 'app' would not count, "
-            f"give them to the TaskManager that {target!r} names"
+            f"{where}: {', '.join(map(repr, options))} would have no effect beside 'app'; "
+            f"give them to the TaskManager at {target!r}"
         )
     found = _imported(where, target)
     if callable(found) and not isinstance(found, TaskManager):
@@ -66,7 +66,7 @@ def _imported(where: str, target: object) -> Any:
     module, colon, attribute = str(target).partition(":")
     if not (module and colon and attribute):
         raise ImproperlyConfigured(
-            f"{where}: app {target!r} is not allowed, name a TaskManager as in 'shop.jobs:tm'"
+            f"{where}: app {target!r} is not allowed; name a TaskManager, as in 'shop.jobs:tm'"
         )
     try:
         return import_string(f"{module}.{attribute}")

@@ -109,5 +109,5 @@ class TaskRunner:
 def _json(value: Any) -> Any:
     """Return what a task returned as JSON values; raises if its job could not keep it."""
     value = normalize_json(value)
-    encode(value, what="what the task returned", limit=RESULT_LIMIT)
+    encode(value, what="the return value of the task", limit=RESULT_LIMIT)
     return value

@@ -31,7 +31,7 @@ def worker_manager(alias: str = DEFAULT_TASK_BACKEND_ALIAS) -> TaskManager[Any]:
     backend = task_backends[alias]
     if not isinstance(backend, TaskManagerBackend):
         raise ImproperlyConfigured(
-            f"TASKS[{alias!r}] is a {type(backend).__name__}: name a backend that is a "
+            f"TASKS[{alias!r}] is a {type(backend).__name__}: choose a backend that is a "
             "TaskManagerBackend"
         )
     if wrong := [it for it in backend.check() if it.is_serious()]:

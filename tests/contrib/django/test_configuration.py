@@ -33,8 +33,8 @@ def configured(queues: list[str] | None = None, **options: Any) -> override_sett
         ({"url": "redis://x"}, "unknown option 'url' in TaskManager; allowed: redis, "),
         ({"lease": "long"}, "lease 'long' is not allowed"),
         ({"redis": "http://x"}, "redis://"),
-        ({"app": f"{HERE}:theirs", "lease": 5}, "'lease' beside 'app' would not count"),
-        ({"app": "shop"}, "name a TaskManager as in 'shop.jobs:tm'"),
+        ({"app": f"{HERE}:theirs", "lease": 5}, "'lease' would have no effect beside 'app'"),
+        ({"app": "shop"}, "name a TaskManager, as in 'shop.jobs:tm'"),
         ({"app": f"{HERE}:nobody"}, "does not define"),
         ({"app": f"{HERE}:BACKEND"}, "not a TaskManager"),
     ],
@@ -68,7 +68,7 @@ def test_names_that_are_too_long(
     monkeypatch.setattr(declared, "_tasks", {})
     long_path = task(_far_away)
 
-    with pytest.raises(InvalidTask, match="the path of a task names its jobs"):
+    with pytest.raises(InvalidTask, match="the path of a task is the event of its jobs"):
         long_path.enqueue()
     with configured(["default", "q" * 41, "no queue"], redis="redis://localhost"):
         found = [(it.id, it.obj) for it in run_checks()]

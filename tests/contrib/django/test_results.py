@@ -121,7 +121,7 @@ def test_what_is_cancelled_has_failed(backend: TaskManagerBackend) -> None:
     ["", "1", "nothing:default", "x:other", "x:no queue", "no id:default", f"{'x' * 300}:mail", 7],
 )
 async def test_of_an_id_that_is_none(backend: TaskManagerBackend, result_id: Any) -> None:
-    with pytest.raises(TaskResultDoesNotExist, match=f"^{result_id}: there is none"):
+    with pytest.raises(TaskResultDoesNotExist, match=f"^{result_id}: it never existed"):
         tasks.add.get_result(result_id)
     with pytest.raises(TaskResultDoesNotExist):
         await tasks.add.aget_result(result_id)

@@ -138,7 +138,7 @@ async def test_that_an_address_leads_to_a_replica_is_said_once(
 
     said = [it.getMessage() for it in caplog.records if it.name == "taskmanager.redis"]
     assert len(said) == 1
-    assert "is a replica now, every connection is made anew: " in said[0]
+    assert "is now a replica; reconnecting: " in said[0]
 
 
 def test_a_thread_that_renews_leases_leaves_the_old_primary(pair: Pair) -> None:

@@ -170,7 +170,9 @@ async def test_a_missing_right_is_told_and_tried_again(
     )
     running = asyncio.create_task(control.run())
 
-    await aeventually(lambda: "no hints from" in caplog.text and "ermission" in caplog.text)
+    await aeventually(
+        lambda: "no notification connection to" in caplog.text and "ermission" in caplog.text
+    )
     await aredis.execute_command("ACL", "SETUSER", "u", "allchannels")
 
     await asyncio.wait_for(control.subscribed.wait(), PATIENCE)

@@ -129,7 +129,7 @@ async def test_one_lane_more_than_allowed_is_a_clear_error(
 
     [error] = refused
     assert isinstance(error, TooManyLanes)
-    assert "already has 32 lanes, 'workers:default:0' would be one more" in str(error)
+    assert "already has 32 lanes and cannot have another ('workers:default:0')" in str(error)
     assert len(QueueView(redis).lanes()) == MAX_LANES
 
 

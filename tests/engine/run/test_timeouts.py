@@ -161,7 +161,7 @@ async def test_a_run_that_does_not_end_is_left_behind_and_its_slot_is_free_again
     assert letter is not None
     assert b"JobTimeout" in letter["error"]
     assert not queue.has_result("stuck")
-    assert "left behind" in caplog.text
+    assert "continues after its timeout" in caplog.text
 
 
 async def test_a_worker_with_too_many_runs_left_behind_hands_back_its_jobs_and_stops(
@@ -200,7 +200,7 @@ async def test_a_worker_with_too_many_runs_left_behind_hands_back_its_jobs_and_s
         await aeventually(lambda: worker._parts is None)
         go_on.set()
 
-    assert worker.broken_because == "3 runs go on after their timeout and cannot be ended"
+    assert worker.broken_because == "3 runs continue after their timeout and cannot be stopped"
     assert worker.broken_because in caplog.text
     assert {letter["job"].decode() for letter in queue.letters()} == {
         f"stuck-{n}" for n in range(3)

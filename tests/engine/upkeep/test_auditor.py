@@ -62,7 +62,7 @@ async def test_workers_that_audit_together_find_each_job_once(
 
     await audit(server, view, workers=3)
 
-    told = [it.partition("deleted: ")[2].rpartition(" (")[0] for it in caplog.messages]
+    told = [it.partition("their entries: ")[2].rpartition(" (")[0] for it in caplog.messages]
     found = [job_id for line in told for job_id in line.split(", ")]
     assert sorted(found) == sorted(ids)
     assert view.stats("vanished") == 15
@@ -77,7 +77,7 @@ async def test_of_many_jobs_the_first_20_are_named_in_one_line(
 
     (line,) = caplog.messages
     assert line.count("job-") == 20
-    assert line.endswith(", ... (50 in all)")
+    assert line.endswith(", ... (50 in total)")
 
 
 async def test_a_group_that_was_destroyed_makes_no_job_vanish_and_no_noise(

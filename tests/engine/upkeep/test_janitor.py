@@ -134,7 +134,7 @@ async def test_while_a_queue_is_paused_who_waits_for_a_job_of_a_deleted_lane_is_
     # The root logger's records are those of whatever else lives in this process, too.
     warned = [it for it in caplog.records if it.levelno >= logging.WARNING]
     assert [it.getMessage() for it in warned if it.name == "taskmanager.worker"] == [
-        "queue default has lost jobs whose entries somebody deleted: a (1 in all)"
+        "queue default lost jobs because another program deleted their entries: a (1 in total)"
     ]
 
 

@@ -110,8 +110,8 @@ async def test_a_queue_that_takes_nothing_holds_up_its_own_children_only(
 
     assert healthy.ids() == [f"child-{n}" for n in range(30) if names[n] == "z"]
     assert redis.xlen(queue.keys.outbox) == 20
-    assert "children for queue x wait" in caplog.text
-    assert "children for queue y wait" in caplog.text
+    assert "follow-up jobs for queue x are waiting" in caplog.text
+    assert "follow-up jobs for queue y are waiting" in caplog.text
     await Relay(wire, queue.keys, batch=4).step()
     assert broken.ids() == [f"child-{n}" for n in range(30) if names[n] == "x"]
     assert refusing.ids() == [f"child-{n}" for n in range(30) if names[n] == "y"]

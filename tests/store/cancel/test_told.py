@@ -84,7 +84,7 @@ def test_a_time_to_live_that_redis_refuses_cancels_nothing(
     place(queue)
     before = queue.snapshot()
 
-    with pytest.raises(ResponseError, match="no time to live"):
+    with pytest.raises(ResponseError, match="not a time to live"):
         queue.cancel(result_ttl_ms=ttl)
 
     assert queue.snapshot() == before

@@ -71,7 +71,7 @@ def test_a_returned_value_completes_the_job(
     [
         (object(), "the result of job '7' cannot be stored as JSON"),
         (b"raw", "it holds bytes"),
-        (float("nan"), "it holds nan, which JSON does not have: give None or a text in its place"),
+        (float("nan"), "it holds nan, which JSON does not have: use None or a string instead"),
         ("x" * 70_000, "the result of job '7' has 70,002 bytes, the limit is 65,536"),
     ],
 )

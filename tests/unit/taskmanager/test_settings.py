@@ -124,7 +124,7 @@ def test_a_bad_variable_is_named(variable: str, text: str, message: str) -> None
         ({"log_ttl": 0}, "log_ttl 0 .* at least 0.001"),
         ({"max_deliveries": 1001}, "max_deliveries 1001 .* at most 1,000"),
         ({"max_queue_depth": 0}, "max_queue_depth 0 is not allowed"),
-        ({"redis_url": 7}, "redis_url 7 is not allowed: give a URL as text"),
+        ({"redis_url": 7}, "redis_url 7 is not allowed: give a URL as a string"),
         ({"queues": []}, "name at least one queue"),
         ({"lese": 7}, "unknown option 'lese' in here.*; allowed: concurrency, connect_timeout"),
     ],

@@ -61,7 +61,7 @@ def test_the_command_line_says_in_one_line_which_file_hides_a_package(
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     told = (
-        f"Error: {tmp_path}/{name}.py has the name of the package '{name}' that taskmanager brings "
+        f"Error: {tmp_path}/{name}.py has the same name as the package '{name}' of taskmanager "
         f"({ROOT}/{name}), and only one of them can be imported: rename yours, for example to "
         f"my_{name}.py, or move it into a package, for example as my_app.{name} (my_app/{name}.py)"
     )
@@ -81,7 +81,7 @@ def test_a_file_that_comes_onto_the_path_after_the_import_is_found(tmp_path: Pat
     code, lines = python("late.py", "shop", cwd=tmp_path)
 
     assert code == 1
-    assert lines[-1].startswith(f"ImportError: {tmp_path}/shop/processors has the name of ")
+    assert lines[-1].startswith(f"ImportError: {tmp_path}/shop/processors has the same name as ")
     assert lines[-1].endswith(
         "to my_processors, or move it into a package, for example as "
         "my_app.processors (my_app/processors)"
@@ -94,7 +94,7 @@ def test_what_was_imported_under_that_name_is_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "consumers", module)
 
     for on_path in (True, False):
-        with pytest.raises(ImportError, match=r"^/shop/consumers\.py has the name of"):
+        with pytest.raises(ImportError, match=r"^/shop/consumers\.py has the same name as"):
             refuse_shadows(on_path=on_path)
 
 

@@ -15,7 +15,7 @@ local function last_generation(meta)
   has_epoch = found[3] and true
   local generation = string.match(found[2] or '0', '^%d+$')
   if not generation or #generation > 15 then
-    return nil, redis.error_reply('ERR ' .. meta .. ' holds a generation that is none')
+    return nil, redis.error_reply('ERR ' .. meta .. ' holds a generation that is not a number')
   end
   return tonumber(generation)
 end

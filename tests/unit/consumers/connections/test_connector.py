@@ -50,7 +50,7 @@ def test_where_is_the_url_without_the_password(url: str, where: str) -> None:
         ("http://host", "it must start with redis://"),
         ("redis://host:port", "its host, port or parameters cannot be read"),
         ("redis://host:99999", "its host, port or parameters cannot be read"),
-        ("redis://host/name", "must be a database number"),
+        ("redis://host/name", "only a database number may follow"),
         ("redis://host/0#1", "it contains a '#'"),
         ("redis://host?db=x", "db must be a number"),
         ("redis://host?frob=1", "unknown parameter; allowed: db, password, username"),

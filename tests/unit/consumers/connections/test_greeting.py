@@ -103,5 +103,5 @@ def test_a_node_that_serves_all_slots_is_taken_and_known_to_be_in_cluster_mode(s
     ],
 )
 def test_a_node_that_does_not_serve_all_slots_by_itself_is_refused(slots: Any) -> None:
-    with pytest.raises(WrongServer, match="unless one node serves all slots"):
+    with pytest.raises(WrongServer, match="only if one node serves all slots"):
         is_cluster(b"cluster", slots)

@@ -192,7 +192,9 @@ async def test_a_job_whose_lease_ran_out_before_it_began_does_not_run_and_goes_b
     # Renewed until Redis has answered.
     assert not stage.delivery.given_up
     assert stage.delivery.key in stage.leases
-    assert caplog.messages == ["job a may have lost its lease unrun, it goes back"] * (not runs)
+    assert caplog.messages == [
+        "job a may have lost its lease before it ran; returning it to the queue"
+    ] * (not runs)
 
 
 @pytest.mark.parametrize("why", UNRUN)
@@ -394,7 +396,7 @@ async def test_a_second_call_after_the_lease_records_nothing(
 
     assert stage.ran == [1]
     assert stage.outcomes == []
-    assert caplog.messages == ["job a ended after its lease, nothing is recorded"]
+    assert caplog.messages == ["job a ended after its lease; its outcome is not recorded"]
     assert stage.delivery.key not in stage.leases
 
 

@@ -28,7 +28,7 @@ def run_that_awaits(*queues: str) -> Run:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
-    return sum("waits for the result of another job" in it.getMessage() for it in caplog.records)
+    return sum("waiting for the result of another job" in it.getMessage() for it in caplog.records)
 
 
 def test_it_is_said_once_for_the_same_runs_and_again_for_others(

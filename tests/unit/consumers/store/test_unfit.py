@@ -41,7 +41,7 @@ def test_of_many_faults_twenty_are_named_and_the_others_counted() -> None:
 
     assert len(lines) == 21
     assert lines[19].startswith("19: Input should be a valid integer")
-    assert lines[20] == "and 9,980 faults more"
+    assert lines[20] == "and 9,980 more faults"
 
 
 def test_what_a_validator_says_at_length_is_cut() -> None:
@@ -68,9 +68,9 @@ def test_what_pydantic_does_not_expect_is_shown_with_its_traceback() -> None:
     [
         (b"{}", b"", None),
         (b"{}", b'{"timeout":3}', None),
-        (b"{", b"", "its data are no JSON: EOF while parsing an object"),
+        (b"{", b"", "its data is not JSON: EOF while parsing an object"),
         (b"{}", b"{", "its options cannot be read: EOF while parsing an object"),
-        (b"{}", b"[1]", "its options cannot be read: they are no JSON object"),
+        (b"{}", b"[1]", "its options cannot be read: they are not a JSON object"),
         (b"{}", b'{"timeout":NaN}', "its options cannot be read: expected value"),
     ],
 )

@@ -28,7 +28,7 @@ def test_it_is_buried_when_it_has_waited_long_enough(deliveries: int, deadline: 
 
     assert isinstance(outcome, Buried)
     assert outcome.reason == "bad_payload"
-    assert "has a version of 'greet' that takes 'loud', 'xxxx" in outcome.error
+    assert "had a version of 'greet' that takes 'loud', 'xxxx" in outcome.error
     assert len(outcome.error) < 300
 
 

@@ -66,7 +66,7 @@ def test_two_lengths_are_two_definitions() -> None:
     [
         ("every 0.999 s", "UTC", "schedule 'every 0.999 s' is not allowed: give 1 second to"),
         ("every 31536001 s", "UTC", "schedule 'every 31536001 s' is not allowed: give 1 second to"),
-        ("every 90 s", "Europe/Berlin", "tz 'Europe/Berlin' is not allowed: an interval has none"),
+        ("every 90 s", "Europe/Berlin", "tz 'Europe/Berlin' is not allowed: an interval has no"),
         ("every 5 minutes", "UTC", "schedule 'every 5 minutes' is not allowed: it has 3 fields"),
         ("90", "UTC", "schedule '90' is not allowed: it has 1 field: .* an interval, give every"),
     ],

@@ -107,7 +107,7 @@ def test_what_it_keeps_is_for_its_user_alone_whatever_the_directory_allows(tmp_p
 def test_a_directory_in_which_everybody_may_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    with pytest.raises(EmbeddedError, match=r"everybody may write in .*: chmod o-w it"):
+    with pytest.raises(EmbeddedError, match=r"everybody can write to .*: run chmod o-w on it"):
         EmbeddedServer(tmp_path).start()
 
 
@@ -116,7 +116,7 @@ def test_a_directory_of_another_user_is_refused(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
 
-    with pytest.raises(EmbeddedError, match="name a directory of your own"):
+    with pytest.raises(EmbeddedError, match="choose a directory that you own"):
         EmbeddedServer(tmp_path).start()
 
 
@@ -314,7 +314,7 @@ def test_a_server_that_ends_at_the_start_is_an_error_with_its_log(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "redis.log").write_text("out of luck\n")
 
-    with pytest.raises(EmbeddedError, match=r"ended with 3; its log ends with:\nout of luck"):
+    with pytest.raises(EmbeddedError, match=r"exited with 3; its log ends with:\nout of luck"):
         EmbeddedServer(tmp_path / "data").start()
 
 
@@ -333,7 +333,7 @@ def test_data_that_the_server_cannot_read_are_refused_rather_than_not_seen(
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "written-by").write_text(f"{writer}\n")
 
-    with pytest.raises(EmbeddedError, match=f"were written by {writer}, which .* cannot read"):
+    with pytest.raises(EmbeddedError, match=f"was written by {writer}, which .* cannot read"):
         EmbeddedServer(tmp_path).start()
 
 

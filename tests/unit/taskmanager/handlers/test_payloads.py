@@ -145,7 +145,9 @@ def test_a_wrong_payload_is_refused_at_emit_where_the_handler_is_known() -> None
     tm = TaskManager()
     tm.registerHandler(with_model, event="send", queue="mail")
 
-    with pytest.raises(InvalidPayload, match=r"data of .send. .* takes: to: Field required") as at:
+    with pytest.raises(
+        InvalidPayload, match=r"data of .send. does not fit .*: to: Field required"
+    ) as at:
         requested("send", {"queue": "mail", "data": {"copies": 2}}, known=tm._registry)
     assert isinstance(at.value, InvalidInput)
     assert at.value.errors[0]["loc"] == ("to",)
@@ -189,5 +191,5 @@ def test_a_first_parameter_that_cannot_be_a_job_is_refused(annotation: Any) -> N
 
     greet.__annotations__["name"] = annotation
 
-    with pytest.raises(InvalidHandler, match=r"is annotated as .*given the job.*@tm\.task"):
+    with pytest.raises(InvalidHandler, match=r"is annotated as .*receives the job.*@tm\.task"):
         payload_of(greet, None)

@@ -21,8 +21,8 @@ def test_a_misspelt_emit_is_said_once_with_the_nearest_name(
     (line,) = caplog.records
     assert line.levelname == "WARNING"
     assert line.getMessage() == (
-        "event 'send-emial' is emitted to queue 'mail', and no handler for it is registered in "
-        "this process (did you mean 'send-email'?): its jobs wait for a worker that has one"
+        "event 'send-emial' was emitted to queue 'mail', but no handler for it is registered in "
+        "this process (did you mean 'send-email'?); its jobs wait for a worker that has one"
     )
 
 
@@ -38,8 +38,8 @@ def test_a_name_that_is_like_no_other_is_said_without_one(caplog: pytest.LogCapt
     Unhandled(HANDLED).handed_on("mail", "xyz", deadline=3600)
 
     assert caplog.messages == [
-        "this worker has no handler for event 'xyz' in queue 'mail': its jobs wait up to 1 h for a "
-        "worker that has one, then they are dead letters"
+        "this worker has no handler for event 'xyz' in queue 'mail'; its jobs wait up to 1 h for a "
+        "worker that has one, then become dead letters"
     ]
 
 
@@ -54,7 +54,7 @@ def test_names_without_end_are_not_kept_without_end(
 
     assert len(said._said) == 10
     assert len(caplog.messages) == 11
-    assert "10 events without a handler were said: of further ones nothing is" in caplog.messages
+    assert "reported 10 events without a handler; further ones are not logged" in caplog.messages
 
 
 def test_queues_without_handlers_here_use_up_nothing_that_is_said_of_others(

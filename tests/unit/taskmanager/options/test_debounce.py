@@ -102,15 +102,18 @@ def test_any_text_is_a_key(key: str) -> None:
     assert requested("x", {"debounce": 1, "debounce_key": key}).guard.startswith("t ")
 
 
-HOW = "it says how to debounce, and there is no debounce= here, nor of a handler"
+HOW = "it has no effect without debounce=, here or at a handler"
 WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"debounce": 0.5},
-        "debounce 0.5 is not allowed: it is in milliseconds: give a whole number of them, "
-        "a timedelta, or seconds as debounce_seconds",
+        "debounce 0.5 is not allowed: it is in milliseconds: give a whole number or a "
+        "timedelta, or use debounce_seconds",
     ),
     ({"debounce_ms": 300.0}, "debounce 300.0 is not allowed: it is in milliseconds"),
-    ({"debounce": -1}, "debounce -1 is not allowed: give a whole number of milliseconds, 0 to 1"),
+    (
+        {"debounce": -1},
+        "debounce -1 is not allowed: give a whole number of milliseconds, from 0 to 1",
+    ),
     ({"debounce": True}, "debounce True is not allowed: give a whole number of milliseconds"),
     ({"debounce": "1s"}, "debounce '1s' is not allowed: give a whole number of milliseconds"),
     ({"debounce": timedelta(days=366)}, "debounce .* is not allowed: give seconds or a timedelta"),
@@ -127,9 +130,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"debounce": 300, "options": {"debounceMs": 301}},
         "the keyword 'debounce' and options of emit cannot be combined",
     ),
-    ({"debounce": 300, "debounce_key": ""}, "debounce_key '' is not allowed: give a text of 1 to"),
-    ({"debounce": 300, "debounce_key": 7}, "debounce_key 7 is not allowed: give a text of 1 to 1"),
-    ({"debounce": 300, "debounce_key": "k" * 1025}, "debounce_key .* is not allowed: give a text"),
+    (
+        {"debounce": 300, "debounce_key": ""},
+        "debounce_key '' is not allowed: give a string of 1 to",
+    ),
+    (
+        {"debounce": 300, "debounce_key": 7},
+        "debounce_key 7 is not allowed: give a string of 1 to 1",
+    ),
+    (
+        {"debounce": 300, "debounce_key": "k" * 1025},
+        "debounce_key .* is not allowed: give a string",
+    ),
     ({"debounce_key": "k"}, f"debounce_key 'k' is not allowed: {HOW}"),
     ({"debounce_max_wait": 1}, f"debounce_max_wait 1 is not allowed: {HOW}"),
     ({"debounce_mode": "leading"}, f"debounce_mode 'leading' is not allowed: {HOW}"),
@@ -156,9 +168,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"debounce": 300, "deduplicate": False},
         "deduplicate=False and debounce of emit cannot be combined",
     ),
-    ({"idempotency_key": ""}, "idempotency_key '' is not allowed: give a text of 1 to 1,024 char"),
-    ({"idempotency_key": "k" * 1025}, "idempotency_key .* is not allowed: give a text of 1 to 1,"),
-    ({"idempotency_key": 7}, "idempotency_key 7 is not allowed: give a text"),
+    (
+        {"idempotency_key": ""},
+        "idempotency_key '' is not allowed: give a string of 1 to 1,024 char",
+    ),
+    (
+        {"idempotency_key": "k" * 1025},
+        "idempotency_key .* is not allowed: give a string of 1 to 1,",
+    ),
+    ({"idempotency_key": 7}, "idempotency_key 7 is not allowed: give a string"),
     (
         {"idempotency_key": "k", "deduplicate": False},
         "idempotency_key and deduplicate=False of emit cannot be combined",
@@ -241,9 +259,7 @@ def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
     ],
 )
 def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(arguments: Any) -> None:
-    message = (
-        r"and the handler's debounce \(debounce=0 switches it off\) of emit cannot be combined"
-    )
+    message = r"and the handler's debounce \(debounce=0 turns it off\) of emit cannot be combined"
     with pytest.raises(InvalidInput, match=message):
         requested("x", arguments, known=HERE)
 
@@ -256,7 +272,10 @@ def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(argume
         ({"debounce": 0}, "debounce 0 is not allowed: give at least 1 millisecond, or leave it"),
         ({"debounce": 0.3}, "debounce 0.3 is not allowed: it is in milliseconds"),
         ({"debounce_key": "k"}, "unknown option 'debounce_key' in registerHandler"),
-        ({"debounce_mode": "leading"}, "debounce_mode 'leading' .* there is no debounce= beside"),
+        (
+            {"debounce_mode": "leading"},
+            "debounce_mode 'leading' .* it has no effect without debounce=",
+        ),
         ({"debounce": 3, "debounce_mode": "x"}, "debounce_mode 'x' is not allowed: give trailing"),
         ({"debounce": 3, "debounce_seconds": 3}, "debounce and debounce_seconds of registerHandl"),
     ],

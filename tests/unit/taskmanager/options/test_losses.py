@@ -195,7 +195,7 @@ def test_what_is_not_data_may_be_lost(given: BaseModel) -> None:
         (PlainLogin(SecretStr("hunter2")), "token"),
         ({"logins": [Login(user="ada", token=SecretStr("hunter2"))]}, "logins.0.token"),
         ({"key": (SecretBytes(b"hunter2"), 1)}, "key.0"),
-        (SecretStr("hunter2"), "its top"),
+        (SecretStr("hunter2"), "the top level"),
     ],
 )
 def test_a_secret_is_refused_where_asterisks_would_arrive(given: object, place: str) -> None:
@@ -221,7 +221,9 @@ def test_a_secret_is_refused_where_asterisks_would_arrive(given: object, place: 
     ],
 )
 def test_what_a_subclass_adds_is_refused_where_it_would_be_lost(given: object, place: str) -> None:
-    with pytest.raises(NotSerializable, match=rf"at {place} it is lost .* name the subclass"):
+    with pytest.raises(
+        NotSerializable, match=rf"at {place} a value would be lost .* with the subclass"
+    ):
         body_of("a", given)
 
 
@@ -230,7 +232,9 @@ def test_what_a_subclass_adds_is_refused_where_it_would_be_lost(given: object, p
     [(Mixed(fullName="Ada"), "name"), (Shouted(word="hey"), "word")],  # type: ignore[call-arg]
 )
 def test_a_field_that_reads_otherwise_than_it_writes_is_refused(given: object, place: str) -> None:
-    with pytest.raises(NotSerializable, match=f"at {place} it is another when the model is read"):
+    with pytest.raises(
+        NotSerializable, match=f"at {place} the value would change when the model is read"
+    ):
         body_of("a", given)
 
 
@@ -239,7 +243,9 @@ def test_a_model_that_cannot_be_read_again_is_refused_with_the_reason() -> None:
 
     with (
         pytest.warns(UserWarning, match="Expected `str`"),
-        pytest.raises(NotSerializable, match="at kind it cannot be read again: Input should be a"),
+        pytest.raises(
+            NotSerializable, match="at kind it could not be read again: Input should be a"
+        ),
     ):
         body_of("a", wrong)
 

@@ -72,7 +72,7 @@ def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
     [
         ([], r"processor \[\] is not allowed: give a dict"),
         ({"retries": {}}, "unknown option 'retries' in processor.*; allowed: retry, dlq, ignore"),
-        ({"retry": 3}, "retry 3 is not allowed: give a dict; {} stands for the defaults"),
+        ({"retry": 3}, "retry 3 is not allowed: give a dict; {} means the defaults"),
         ({"retry": {"times": 3}}, "unknown option 'times' in processor's retry; allowed: max_retr"),
         ({"retry": {"max_retries": -1}}, "max_retries -1 is not allowed: give a whole number"),
         ({"retry": {"retry_delay_ms": 0.5}}, "retry_delay_ms 0.5 is not allowed"),
@@ -89,8 +89,8 @@ def test_every_option_with_a_hump_was_written_in_camel_case() -> None:
             {"dlq": {"steam": "x"}},
             "unknown option 'steam' in processor's dlq.*; allowed: stream, enabled",
         ),
-        ({"dlq": "a b"}, "stream of dead letters 'a b' is not allowed: use 1 to 128"),
-        ({"dlq": {"stream": 7}}, "stream of dead letters 7 is not allowed: use 1 to 128"),
+        ({"dlq": "a b"}, "dead-letter stream 'a b' is not allowed: use 1 to 128"),
+        ({"dlq": {"stream": 7}}, "dead-letter stream 7 is not allowed: use 1 to 128"),
         ({"ignore_config_errors": "yes"}, "ignore_config_errors 'yes' is not allowed"),
     ],
 )

@@ -146,19 +146,19 @@ def test_a_repeat_is_found_wherever_it_is_said() -> None:
 
 
 EMITS: list[tuple[dict[str, Any], str]] = [
-    ({"repeat": {}}, r"emit's repeat {} is not allowed: name its pattern: repeat={\"pattern\": "),
-    ({"repeat": {"pattern": None}}, "emit's repeat .* is not allowed: name its pattern"),
+    ({"repeat": {}}, r"emit's repeat {} is not allowed: give repeat={\"pattern\": "),
+    ({"repeat": {"pattern": None}}, "emit's repeat .* is not allowed: give repeat="),
     ({"repeat": "0 3 * *"}, r"schedule '0 3 \* \*' is not allowed: it has 4 fields"),
     ({"repeat": 90}, 'repeat 90 is not allowed: give a pattern such as "0 3 .*, or a dict such as'),
     (
         {"repeat": {"every": 0.9}},
-        "every 0.9 is not allowed: give seconds or a timedelta of 1 second",
+        "every 0.9 is not allowed: give seconds or a timedelta from 1 second",
     ),
     ({"repeat": {"every": True}}, "every True is not allowed"),
     ({"repeat": {"every": "90"}}, "every '90' is not allowed: give seconds or a timedelta"),
     ({"repeat": {"every": timedelta(days=366)}}, "every .* is not allowed: .* 1 second to 1 year"),
     ({"repeat": {**DAILY, "every": 90}}, "every and pattern of emit's repeat cannot be combined"),
-    ({"repeat": {"every": 90, "tz": "UTC"}}, "tz 'UTC' is not allowed: every is counted from 1970"),
+    ({"repeat": {"every": 90, "tz": "UTC"}}, "tz 'UTC' is not allowed: every counts from 1970"),
     ({"repeat": {**DAILY, "zone": "UTC"}}, "unknown option 'zone' in emit's repeat; allowed: patt"),
     ({"repeat": {**DAILY, "data": {}}}, "unknown option 'data' in emit's repeat"),
     ({"repeat": {"pattern": "* * *"}}, r"schedule '\* \* \*' is not allowed"),
@@ -184,7 +184,7 @@ EMITS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"repeat": DAILY, "delay_until": datetime(2026, 1, 1, tzinfo=UTC)},
-        "delay_until .* is not allowed: with repeat a schedule starts at once in this version",
+        "delay_until .* is not allowed: a schedule starts at once in this version",
     ),
     ({"repeat": DAILY, "options": {"repeat": {"pattern": "@daily"}}}, "the keyword 'repeat' and"),
     ({"repeat": DAILY, "dealy": 3}, "unknown option 'dealy' in emit"),
@@ -223,13 +223,13 @@ async def test_on_success_takes_no_schedule() -> None:
 
 
 HANDLERS: list[tuple[Any, str]] = [
-    ({}, "registerHandler's repeat {} is not allowed: name its pattern"),
+    ({}, "registerHandler's repeat {} is not allowed: give repeat="),
     (90, "repeat 90 is not allowed: give a pattern"),
     (
         {**DAILY, "each": 3},
         "unknown option 'each' in registerHandler's repeat; allowed: pattern, ev",
     ),
-    ({"every": 0}, "every 0 is not allowed: give seconds or a timedelta of 1 second to 1 year"),
+    ({"every": 0}, "every 0 is not allowed: give seconds or a timedelta from 1 second to 1 year"),
     ({**DAILY, "priority": "high"}, "priority 'high' is not allowed"),
     ({**DAILY, "data": b"raw"}, "the data of 'report' cannot be stored as JSON"),
     ({"pattern": "61 * * * *"}, "minute '61' of schedule '61 .*' is not allowed"),

@@ -205,7 +205,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (
         "x",
         {"unique": False},
-        "unknown option 'unique' in emit, it is called 'deduplicate'; allowed",
+        "unknown option 'unique' in emit .use 'deduplicate'.; allowed",
     ),
     (
         "x",
@@ -220,27 +220,27 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (
         "x",
         {"maxRetries": 3},
-        "unknown option 'maxRetries' in emit, it is called 'max_retries'; all",
+        "unknown option 'maxRetries' in emit .use 'max_retries'.; all",
     ),
     (
         "x",
         {"attempts": 3},
-        "unknown option 'attempts' in emit, it is called 'max_retries'; allowed",
+        "unknown option 'attempts' in emit .use 'max_retries'.; allowed",
     ),
     (
         "x",
         {"retryCount": 3},
-        "unknown option 'retryCount' in emit, it is called 'max_retries'; all",
+        "unknown option 'retryCount' in emit .use 'max_retries'.; all",
     ),
-    ("x", {"every": 90}, "unknown option 'every' in emit, it is said in 'repeat'; allowed: event"),
-    ("x", {"delay": -1}, "delay -1 is not allowed: give seconds or a timedelta of 0 to 1 year"),
+    ("x", {"every": 90}, "unknown option 'every' in emit .use 'repeat'.; allowed: event"),
+    ("x", {"delay": -1}, "delay -1 is not allowed: give seconds or a timedelta from 0 to 1 year"),
     ("x", {"delay": timedelta(days=366)}, "delay .* is not allowed: give seconds"),
     ("x", {"delay": float("nan")}, "delay nan is not allowed"),
     ("x", {"delay": True}, "delay True is not allowed"),
     ("x", {"delay": "3"}, "delay '3' is not allowed"),
     ("x", {"delay_until": 3}, "delay_until 3 is not allowed: give a datetime; without a time zone"),
     ("x", {"delay_until": date(2026, 1, 1)}, "delay_until .* is not allowed: give a datetime"),
-    ("x", {"delay_until": IN_2_YEARS}, "delay_until .* is not allowed: give a moment within 1 y"),
+    ("x", {"delay_until": IN_2_YEARS}, "delay_until .* is not allowed: give a time within 1 y"),
     ("x", {"delay": 1, "delay_until": NOW}, "delay and delay_until of emit cannot be combined"),
     (
         "x",
@@ -372,7 +372,7 @@ def test_emit_many_refuses_what_emit_refuses(event: Any, arguments: Any, message
     with pytest.raises(InvalidInput, match=f"^{message}") as caught:
         new_jobs([{"event": "fine"}, {"event": event, **arguments}])
 
-    assert caught.value.__notes__ == ["in item 1 of emit_many, counted from 0; nothing was sent"]
+    assert caught.value.__notes__ == ["in item 1 of emit_many (counted from 0); nothing was sent"]
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,13 @@ FORM = r" It takes greet\(name: str, times: int = 1\) -> str; nothing was sent"
         (greet, ("Ada",), {"zzz": 1}, r"it has no parameter 'zzz'\." + FORM),
         (greet, (), {}, "'name' is missing"),
         (by_name, (), {}, "'scene' is missing"),
-        (greet, ("a", 1, 2), {}, "it takes 2 positional arguments and was given 3"),
+        (greet, ("a", 1, 2), {}, "it takes 2 positional arguments, but got 3"),
         (greet, ("a",), {"name": "b"}, "'name' was given twice"),
-        (by_position, (), {"a": 1}, "'a' can be given by position only"),
-        (collects, (1,), {"rest": 5}, r"'rest' is the name of a parameter, no key of \*\*more"),
+        (by_position, (), {"a": 1}, "'a' can only be given by position"),
+        (collects, (1,), {"rest": 5}, r"'rest' is a parameter and cannot be a key of \*\*more"),
         (fills, (1, "ctx"), {}, "'ctx' is injected by the worker and cannot be given"),
         (fills, (1,), {"job": 1}, "'job' is injected by the worker and cannot be given"),
-        (nothing, (1,), {}, "it takes 0 positional arguments and was given 1"),
+        (nothing, (1,), {}, "it takes 0 positional arguments, but got 1"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_the_task_takes(

@@ -59,8 +59,11 @@ def not_typed(a: int, ctx=injected) -> None: ...  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (collected, "its parameter 'ctx' collects arguments: one context is injected"),
-        (not_typed, "'ctx' is injected, and its annotation is neither Context nor Job"),
+        (
+            collected,
+            "its parameter 'ctx' collects arguments, but only one context or job is injected",
+        ),
+        (not_typed, "'ctx' is injected, but its annotation is neither Context nor Job"),
         (
             later.job_of_another_module,
             r"the annotation 'models\.Job' of 'job' cannot be read",
@@ -98,9 +101,9 @@ async def agen() -> Any:
     [
         (Shop, "it is not a function"),
         (7, "it is not a function"),
-        (agen, "it yields, so calling it would run nothing"),
+        (agen, "it is a generator, so calling it would run nothing"),
         (Shop.sell, "it is a method: declare a function, or the bound method of an object"),
-        (lambda: 1, r'it has no name: say its event, @tm.task\(event="..."\)'),
+        (lambda: 1, r'it has no name: give its event, @tm.task\(event="..."\)'),
         (functools.partial(plain, 1), "it has no name"),
         (Shop(), "it has no name"),
     ],
@@ -113,7 +116,7 @@ def test_what_cannot_be_a_task_is_refused_at_the_decorator(function: Any, messag
 def test_a_private_name_needs_an_event() -> None:
     def _tidy() -> None: ...
 
-    with pytest.raises(InvalidHandler, match='its name begins with "_": say its event'):
+    with pytest.raises(InvalidHandler, match='its name begins with "_": give its event'):
         Tasks().task(_tidy)
     assert Tasks().task(event="tidy")(_tidy).event == "tidy"
 

@@ -91,9 +91,9 @@ async def test_a_retry_is_a_warning_and_a_death_an_error_each_with_the_traceback
 
     retry, death = caplog.records
     assert retry.levelname == "WARNING"
-    assert retry.getMessage() == "greet failed and is run again in 2 s: ValueError: no such user"
+    assert retry.getMessage() == "greet failed, retrying in 2 s: ValueError: no such user"
     assert death.levelname == "ERROR"
-    assert death.getMessage() == "greet is dead: ValueError: no such user"
+    assert death.getMessage() == "greet failed permanently: ValueError: no such user"
     assert (vars(death)["reason"], vars(death)["attempt"]) == ("failed", 4)
     for line in caplog.records:
         assert line.exc_info is not None
@@ -115,11 +115,11 @@ async def test_what_was_raised_on_purpose_has_no_traceback_but_that_of_its_cause
     )
 
     plain, with_cause, snoozed = caplog.records
-    assert plain.getMessage() == "greet failed and is run again in 0 ms: Retry: later"
+    assert plain.getMessage() == "greet failed, retrying in 0 ms: Retry: later"
     assert plain.exc_info is None
     assert with_cause.exc_info is not None
     assert with_cause.exc_info[1] is cause
-    assert snoozed.getMessage() == "greet was put off for 5 s after 12 ms: no room yet"
+    assert snoozed.getMessage() == "greet was postponed for 5 s after 12 ms: no room yet"
 
 
 async def test_a_retry_policy_that_raised_is_said_beside_the_error(
@@ -131,7 +131,8 @@ async def test_a_retry_policy_that_raised_is_said_beside_the_error(
     job_log_of().settled_many((settled(buried, error=error),))
 
     assert caplog.messages == [
-        "greet is dead: ValueError: no such user; and its retry policy raised KeyError: 'x'"
+        "greet failed permanently: ValueError: no such user; and its retry policy raised "
+        "KeyError: 'x'"
     ]
 
 
@@ -143,7 +144,7 @@ async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
     job_log_of().settled_many((settled(bad, ran=False),))
 
     assert caplog.records[0].getMessage() == (
-        "greet is dead: the data of 'greet' is not what its handler in queue 'mail' takes: "
+        "greet failed permanently: the data of 'greet' does not fit its handler in queue 'mail': "
         "url: Field required; seconds: Input should be a valid integer"
     )
 
@@ -151,12 +152,12 @@ async def test_a_bad_payload_is_said_in_the_sentence_of_an_emit(
 @pytest.mark.parametrize(
     ("outcome", "sentence"),
     [
-        (RetryAt(500, uses_attempt=False), "greet was put off for 500 ms after 12 ms"),
-        (RetryAt(3_600_000, uses_attempt=False), "greet was put off for 1 h after 12 ms"),
-        (RetryAt(5_000_000, uses_attempt=False), "greet was put off for 1.39 h after 12 ms"),
+        (RetryAt(500, uses_attempt=False), "greet was postponed for 500 ms after 12 ms"),
+        (RetryAt(3_600_000, uses_attempt=False), "greet was postponed for 1 h after 12 ms"),
+        (RetryAt(5_000_000, uses_attempt=False), "greet was postponed for 1.39 h after 12 ms"),
         (Cancelled("cancelled"), "greet was cancelled after 12 ms"),
         (Cancelled("not needed"), "greet was cancelled after 12 ms: not needed"),
-        (Released("shutdown"), "greet was handed back after 12 ms: shutdown"),
+        (Released("shutdown"), "greet was returned to the queue after 12 ms: shutdown"),
     ],
 )
 async def test_other_ends_of_a_run_are_lines(
@@ -201,7 +202,7 @@ async def test_of_many_lines_some_are_written_and_the_rest_is_counted(
 
     lines = [it for it in caplog.records if it.levelname == "INFO"]
     assert len(lines) == MOST_LINES + 1
-    assert lines[-1].getMessage() == "9,960 more jobs, not shown: 9,950 completed, 10 cancelled"
+    assert lines[-1].getMessage() == "9,960 more jobs not shown: 9,950 completed, 10 cancelled"
     # What goes wrong is caplog.records each time.
     assert len(caplog.records) == len(lines) + 10
 
@@ -218,7 +219,7 @@ async def test_the_next_second_has_lines_of_its_own_behind_the_count_of_the_last
     log.settled_many((settled(Completed()),))
 
     assert [it.getMessage() for it in caplog.records[MOST_LINES:]] == [
-        "1 more job, not shown: 1 completed", "greet completed in 12 ms",
+        "1 more job not shown: 1 completed", "greet completed in 12 ms",
     ]  # fmt: skip
 
 
@@ -262,7 +263,7 @@ async def test_a_death_by_retry_says_that_no_attempt_is_left_with_its_own_traceb
 
     job_log_of().settled_many(deaths)
 
-    asked = "greet is dead: it asked for another run, but has none left (attempt 4 of 4)"
+    asked = "greet failed permanently: it asked for a retry but has none left (attempt 4 of 4)"
     assert caplog.messages == [asked, f"{asked}: busy"]
     assert [it.exc_info and it.exc_info[1] for it in caplog.records] == [plain, reasoned]
 
@@ -282,9 +283,9 @@ async def test_an_error_without_a_text_is_its_class_without_a_colon(
     )
 
     assert caplog.messages == [
-        "greet is dead: Exception",
-        "greet is dead: Exception; and its retry policy raised KeyError",
-        "greet failed and is run again in 1 ms: "
+        "greet failed permanently: Exception",
+        "greet failed permanently: Exception; and its retry policy raised KeyError",
+        "greet failed, retrying in 1 ms: "
         "ExceptionGroup: two (2 sub-exceptions): Exception; ValueError: x",
     ]
 
@@ -368,10 +369,12 @@ async def test_a_filter_that_raises_costs_its_own_line_and_no_other(
     jobs = [it for it in caplog.records if it.name == "taskmanager.jobs"]
     # One of the second batch was left for the count, which was lost.
     assert len(jobs) == MOST_LINES - 1 + 2
-    assert jobs[-1].getMessage() == "greet is dead: late"
+    assert jobs[-1].getMessage() == "greet failed permanently: late"
     said = [it.getMessage() for it in caplog.records if it.name == "taskmanager.worker"]
-    assert [it.partition(" could not be written to the log taskmanager.jobs")[0] for it in said] \
-        == ["the line of job job-1", "the count of 1 completed"]  # fmt: skip
+    assert [it.partition(" to the log taskmanager.jobs")[0] for it in said] == [
+        "could not write the log line of job job-1",
+        "could not write the number of jobs not shown (1 completed)",
+    ]
 
 
 async def test_fields_that_the_applications_record_factory_sets_too_are_those_of_the_job(
@@ -390,7 +393,7 @@ async def test_fields_that_the_applications_record_factory_sets_too_are_those_of
     finally:
         logging.setLogRecordFactory(make)
 
-    assert caplog.messages == ["greet completed in 12 ms", "greet is dead: late"]
+    assert caplog.messages == ["greet completed in 12 ms", "greet failed permanently: late"]
     for line in map(vars, caplog.records):
         assert (line["job"], line["queue"], line["request"]) == ("job-1", "mail", "r-1")
         assert line["filename"] == "job_log.py"

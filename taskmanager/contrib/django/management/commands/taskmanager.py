@@ -19,9 +19,9 @@ class Command(BaseCommand):
     """Passes its arguments to the command line, which ends the process with its exit code."""
 
     help = (
-        "Runs the tasks of a backend (taskmanager worker -c 8 -p 2), and looks at its queues, "
-        "jobs, schedules and dead letters. 'taskmanager' alone lists the commands, "
-        "'taskmanager worker --help' what one takes."
+        "Run the tasks of a backend (taskmanager worker -c 8 -p 2), and manage its queues, jobs, "
+        "schedules and dead letters. 'taskmanager' alone lists the commands; 'taskmanager worker "
+        "--help' lists the options of one."
     )
     # A worker is not a web server; it checks the settings that it needs.
     requires_system_checks = ()
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--backend",
             default=DEFAULT_TASK_BACKEND_ALIAS,
-            help="Which of TASKS, by its alias; 'default' by default.",
+            help="Alias of the backend in TASKS (default: 'default').",
         )
         parser.add_argument("args", metavar="command ...", nargs=argparse.REMAINDER)
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         """Run the command line; does not return."""
         if not self._called_from_command_line:
             raise CommandError(
-                "taskmanager ends its process: run it from a shell. In a test, await "
+                "this command ends its process, so run it from a shell. In a test, await "
                 "taskmanager.contrib.django.workers.worker_manager().run(burst=True)"
             )
         try:
