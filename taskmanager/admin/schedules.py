@@ -217,7 +217,7 @@ def _unreadable(queue: str, name: str, error: ValueError) -> ScheduleRefused:
 
 
 def _job_now(schedule: Schedule) -> NewJob:
-    """Return a job with an id of its own, besides the jobs of the fire times."""
+    """Return a job besides the jobs of the fire times, with its own id."""
     return schedule.job(0)._replace(id=f"cron:{schedule.name}:now-{secrets.token_hex(4)}")
 
 

@@ -39,7 +39,7 @@ def option(name: str, metavar: str, help: str) -> click.Option:
 
 
 def settings(context: click.Context) -> dict[str, Any]:
-    """Return what was given, under the names of the settings; None is not given."""
+    """Return the given values under the names of the settings; None is not given."""
     given = _given(context)
     return {"redis_url": given.get("--url"), "namespace": given.get("--namespace")}
 

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[[DeadLetter], Any])
 class Alerts:
     """Calls every callback with each dead letter of this worker, one after another.
 
-    An error in a callback is logged. Plain functions run in a thread of their own. In the threads
+    An error in a callback is logged. Plain functions run in a separate thread. In the threads
     of asyncio's default executor they would wait for other work of the application.
     """
 

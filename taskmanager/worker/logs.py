@@ -1,8 +1,8 @@
 """The two formats of the log: lines for people and JSON for machines.
 
 Whatever a record has in `extra` is shown as fields after the sentence. Nothing else sets up
-logging. A program that embeds the task manager keeps its own configuration, except that loggers of
-ours which it disabled in passing are enabled.
+logging. A program that embeds the task manager keeps its own configuration, except that our loggers
+are enabled again if it disabled them in passing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def configure(
 
 
 def unmute() -> None:
-    """Enable every logger of ours that was disabled.
+    """Enable each of our loggers that was disabled.
 
     logging.config disables all existing loggers that it does not name, unless it is told not to.
     Hardly anyone who leaves that default means the loggers of a worker. Levels and handlers stay.

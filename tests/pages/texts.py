@@ -15,8 +15,11 @@ import processors
 from taskmanager.cli import cli
 from tests.pages.steps import ROOT
 
-# Fenced code and comments; where a link leads; and code in a line, of which a letter stays each.
-_NOT_PROSE = re.compile(r"^( *)```.*?^\1```|<!--.*?-->|\]\([^)\n]*\)", re.DOTALL | re.MULTILINE)
+# Fenced code and comments; where a link leads; names of the reference; and code in a line, of
+# which a letter stays each.
+_NOT_PROSE = re.compile(
+    r"^( *)```.*?^\1```|<!--.*?-->|\]\([^)\n]*\)|^:::[^\n]*", re.DOTALL | re.MULTILINE
+)
 _INDENT = re.compile(r"\n[ \t]+")
 _CODE = re.compile(r"(`+)[^`]+\1")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

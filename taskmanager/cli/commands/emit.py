@@ -120,7 +120,7 @@ def _parse(data: str) -> Any:
 
 
 def _with_handlers(tm: TaskManager[Any]) -> TaskManager[Any]:
-    """Import the handlers' modules. One that only workers can import is no obstacle."""
+    """Import the handlers' modules. One that only workers can import is skipped."""
     from taskmanager.cli.loading import import_what_is_here
 
     for reason in import_what_is_here(tm):
