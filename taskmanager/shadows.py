@@ -1,7 +1,7 @@
 """Find a module of the user's that has the name of one of our packages.
 
-Such a file would be imported instead of our package, or our package instead of it, and the error that follows
-names neither. Nothing is imported here, and no user code runs.
+Such a file would be imported instead of our package, or our package instead of it, and the error
+that follows names neither. Nothing is imported here, and no user code runs.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Assignment:
     """Which handlers to run, and how.
 
-    The other fields come from the taskmanager process that started this one. `index`: its number among
+    The other fields come from the process that started this one. `index`: its number among
     several, from 1. `again`: whether it replaces an earlier one. `reloaded`: whether it will be
     replaced after a change. `ready_fd`: where it writes a byte once it runs. `parent`: the process
     with which it must end.
