@@ -49,8 +49,8 @@ class Settings:
       RedisUnavailable. Default: 5.
     - `connect_timeout`: for how long the start of a worker waits for Redis. Default: 30.
     - `shutdown_timeout`: how long running jobs have to finish when a worker stops. Default: 25.
-    - `max_queue_depth`: how many jobs may wait in a queue before emits raise QueueFull. Default: no
-      limit.
+    - `max_queue_depth`: how many jobs may wait or run in a queue before emits raise QueueFull.
+      Default: no limit.
     - `no_handler_deadline`: for how long a job waits for a worker that handles its event, before it
       becomes a dead letter with the reason "no_handler". Default: 3600.
     - `max_loop_lag`: for how long a handler may block the event loop before other workers take over
