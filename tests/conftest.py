@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -87,6 +88,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def all_tests(pytestconfig: pytest.Config) -> Sequence[str]:
     """The ids of all tests, whichever of them this run was asked for."""
     return collected.all_tests(pytestconfig.stash[_COLLECTED])
+
+
+@pytest.fixture(autouse=True)
+def _level_of_our_log() -> Iterator[None]:
+    """Keep a test that runs a command from deciding what later tests find in the log."""
+    ours = logging.getLogger("taskmanager")
+    before = ours.level
+    yield
+    ours.setLevel(before)
 
 
 @pytest.fixture(scope="session")
