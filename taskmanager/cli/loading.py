@@ -105,15 +105,18 @@ def _attribute(module: ModuleType, path: str) -> Any:
 
 def _manager(found: Any, target: str) -> TaskManager[Any]:
     from taskmanager.manager import TaskManager
+    from taskmanager.tasks.task import Task
 
-    if callable(found) and not isinstance(found, type):
+    # A task would run here, in place of a worker.
+    if callable(found) and not isinstance(found, type | Task):
         found = _call(found, target)
     if isinstance(found, TaskManager):
         return found
     if inspect.iscoroutine(found):
         found.close()
+    what = "a task" if isinstance(found, Task) else f"of type {type(found).__name__}"
     raise Exit(
-        f"{target!r} is of type {type(found).__name__}: it must be a TaskManager, "
+        f"{target!r} is {what}: it must be a TaskManager, "
         "or a function without arguments that returns one",
         USAGE,
     )

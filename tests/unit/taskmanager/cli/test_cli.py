@@ -154,6 +154,21 @@ def test_what_is_no_task_manager_is_refused(write_app: AppWriter, source: str, s
     assert said in refused(f"{write_app(source)}:tm")
 
 
+def test_a_task_in_place_of_its_app_is_refused_and_not_run(write_app: AppWriter) -> None:
+    name = write_app(
+        """
+        from taskmanager import TaskManager
+        tm = TaskManager()
+        ran = []
+        @tm.task
+        def clean_up() -> None: ran.append(True)
+        """
+    )
+
+    assert "is a task: it must be a TaskManager" in refused(f"{name}:clean_up")
+    assert sys.modules[name].ran == []
+
+
 # --- Exit codes --------------------------------------------------------------------------
 
 
