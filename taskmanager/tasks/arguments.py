@@ -47,7 +47,10 @@ class Binder:
             return {rest: list(args[self._most :])}
         if self._parameters.filled_by_position:
             raise self._not_given(self._parameters.filled_by_position[0])
-        raise self._refused(f"it takes {self._most} positional arguments, but got {len(args)}")
+        plural = "" if self._most == 1 else "s"
+        raise self._refused(
+            f"it takes {self._most} positional argument{plural}, but got {len(args)}"
+        )
 
     def _check_keywords(self, data: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
         known = self._parameters
