@@ -34,11 +34,11 @@ def dev(
     folders: Sequence[Path],
     **options: Any,
 ) -> None:
-    """Run an app during development: a private Redis, a worker, automatic reload.
+    """Run an app during development, and reload it on changes.
 
-    The private Redis stops with the command. It is used even if the app or the environment names
-    another one. When a .py file changes, the worker restarts: running jobs get one second to
-    finish, the others return to the queue and run again.
+    A private Redis starts and stops with the command. It is used even if the app or the
+    environment names another one. When a .py file changes, the worker restarts: running jobs get
+    one second to finish, the others return to the queue and run again.
     """
     assignment = accept(context, target, options)
     if not assignment.reloaded:

@@ -64,7 +64,10 @@ def ls(context: click.Context, queue: str, limit: int, as_array: bool) -> None:
 @parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
-    """Show the latest dead letter of a job: its data, its errors, the last traceback."""
+    """Show the latest dead letter of a job.
+
+    It has the data of the job, its last ten errors and the last traceback.
+    """
     letter = answer(context, lambda tm: tm.dlq.get(job_id, queue))
     if letter is None:
         raise Exit(
@@ -124,7 +127,10 @@ def replay(
 def purge(
     context: click.Context, queue: str, older_than: float, yes: bool, as_object: bool
 ) -> None:
-    """Permanently delete the dead letters of a queue, or only the old ones."""
+    """Permanently delete the dead letters of a queue.
+
+    With --older-than, only those are deleted that are older than the duration.
+    """
     needs_a_person(yes)
     age = age_of(round(older_than * 1000))
     which = f"the ones older than {age} among the " if older_than else ""

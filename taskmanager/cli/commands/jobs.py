@@ -37,10 +37,11 @@ def jobs() -> None:
 @parameters.as_object
 @click.pass_context
 def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
-    """Show everything known about a job: state, times, data, errors, result, progress.
+    """Show everything known about a job.
 
-    A finished job is kept for result_ttl (300 s), a dead one as long as its dead letter. The data
-    of a finished job is kept only if its handler has keep_data=True.
+    That is its state, times, data, errors, result and progress. A finished job is kept for
+    result_ttl (300 s), a dead one as long as its dead letter. The data of a finished job is kept
+    only if its handler has keep_data=True.
     """
     info, progress = answer(context, lambda tm: _job(tm, queue, job_id))
     click.echo(as_json(job_object(info, progress)) if as_object else _shown(info, progress))
@@ -52,7 +53,10 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
 @parameters.as_array
 @click.pass_context
 def logs(context: click.Context, job_id: str, queue: str, as_array: bool) -> None:
-    """Print the last 1,000 lines that a job wrote with job.logger, oldest first."""
+    """Print the last 1,000 lines that a job wrote, oldest first.
+
+    A handler writes them with job.logger.
+    """
     lines = answer(context, lambda tm: _lines(tm, queue, job_id))
     if as_array:
         click.echo(as_json([line_object(line) for line in lines]))

@@ -31,7 +31,7 @@ def queues() -> None:
 @parameters.as_array
 @click.pass_context
 def ls(context: click.Context, as_array: bool) -> None:
-    """List the queues with their job counts and the age of the oldest waiting job."""
+    """List queues: job counts, and how long the oldest job waits."""
     found = answer(context, _all)
     if as_array:
         click.echo(as_json([queue_object(name, stats) for name, stats in found]))
@@ -57,10 +57,11 @@ def show(context: click.Context, queue: str, as_object: bool) -> None:
 @click.option("--wait", is_flag=True, help="Return once every live worker has paused.")
 @click.pass_context
 def pause(context: click.Context, queue: str, event: str | None, wait: bool) -> None:
-    """Pause a queue or an event: running jobs finish, emits are accepted, no other job starts.
+    """Pause a queue or an event.
 
-    With --wait, no job starts once the command has returned. It may have to wait for a worker
-    that is suspended or cut off: such a worker counts as dead one minute after its last heartbeat.
+    Running jobs finish, emits are accepted, and no other job starts. With --wait, no job starts
+    once the command has returned. It may have to wait for a worker that is suspended or cut off:
+    such a worker counts as dead one minute after its last heartbeat.
     """
     known = answer(context, lambda tm: _pause(tm, queue, event, wait=wait))
     click.echo(f"{_named(queue, event)} is paused")

@@ -34,7 +34,7 @@ def schedules() -> None:
 @parameters.as_array
 @click.pass_context
 def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
-    """List schedules with their next and last fire times, and why a schedule is paused."""
+    """List schedules with their fire times, and why one is paused."""
     found = answer(context, lambda tm: tm.schedules(queue))
     if as_array:
         click.echo(as_json([schedule_object(info) for info in found]))
@@ -59,7 +59,10 @@ def ls(context: click.Context, queue: str | None, as_array: bool) -> None:
 @parameters.as_array
 @click.pass_context
 def next_(context: click.Context, name: str, queue: str, count: int, as_array: bool) -> None:
-    """Print the next fire times of a schedule, in UTC and in its time zone."""
+    """Print the next fire times of a schedule.
+
+    Each is printed in UTC and in the time zone of the schedule.
+    """
     info = answer(context, lambda tm: _one(tm, name, queue))
     fires = _fires(info, count)
     if as_array:
