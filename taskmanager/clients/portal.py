@@ -52,7 +52,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
     """Run work on another thread's loop and return its result.
 
-    Raises LoopHasEnded if the loop ends first.
+    Raises LoopHasEnded if the loop ends first. If the wait is interrupted, the work is cancelled.
     """
     if not loop.is_running():
         work.close()
@@ -68,6 +68,10 @@ def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
                 raise LoopHasEnded() from None
             if future.done():
                 return future.result()
+        except BaseException:
+            # Ctrl-C, for example: nobody is left to wait for the work, unless it raised this.
+            future.cancel()
+            raise
 
 
 class Portal:
