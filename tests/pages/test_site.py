@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -130,6 +131,41 @@ def _command_line(command: click.Command, path: list[str]) -> Iterator[str]:
     if isinstance(command, click.Group):
         for name, child in command.commands.items():
             yield from _command_line(child, [*path, name])
+
+
+_TYPED = """
+let typed
+const target = { matches: () => true, value: process.argv[1] }
+globalThis.document = { addEventListener: (name, listener) => { typed = listener } }
+eval(require("fs").readFileSync(0, "utf8"))
+typed({ target })
+process.stdout.write(target.value)
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(
+    ("typed", "searched"),
+    [
+        ("--max-retries", "max-retries"),
+        ("emit --delay", "emit delay"),
+        ("dlq -events", "dlq -events"),
+        ("--", "--"),
+    ],
+)
+def test_options_are_searched_without_their_hyphens(site: Site, typed: str, searched: str) -> None:
+    script = site.folder / "javascripts" / "search.js"
+    assert '<script src="javascripts/search.js">' in (site.folder / "index.html").read_text()
+
+    done = subprocess.run(
+        ["node", "-e", _TYPED, "--", typed],
+        input=script.read_text(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == searched
 
 
 def test_every_setting_and_its_variable_are_found(site: Site) -> None:
