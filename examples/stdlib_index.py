@@ -157,6 +157,8 @@ def main() -> int:
     if not sources:
         parser.error(f"no source files of these packages in {LIBRARY}")
     # Being terminated cleans up just as Ctrl-C does, which an event loop has a handler for.
+    # A shell that starts this in the background may have it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         with private_redis() as url:

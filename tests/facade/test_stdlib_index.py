@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import signal
 import subprocess
 import sysconfig
 import warnings
@@ -235,3 +236,18 @@ def test_an_interrupted_index_leaves_nothing_behind(
     assert "Traceback" not in example.text
     eventually(lambda: not processes_of(example.pid))
     assert not list(tmp_path.glob("stdlib-index-*"))
+
+
+def test_an_index_in_the_background_of_a_script_can_be_terminated(
+    spawn: Spawner, tmp_path: Path
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        example = spawn.python(EXAMPLE, env={"TMPDIR": str(tmp_path)})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    example.wait_for_line("0 of ")
+
+    example.terminate()
+
+    assert example.wait(within=A_WHOLE_RUN) == 130, example.text
