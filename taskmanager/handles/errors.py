@@ -49,7 +49,8 @@ class JobCancelled(ResultUnavailable):
     """
 
     def __init__(self, job_id: str, reason: str) -> None:
-        super().__init__(f"job {job_id!r} was cancelled: {reason}")
+        why = "" if reason == "cancelled" else f": {reason}"
+        super().__init__(f"job {job_id!r} was cancelled{why}")
         self.job_id = job_id
         self.reason = reason
 
