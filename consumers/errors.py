@@ -12,7 +12,7 @@ TaskManagerError
 ├── TooManyPaused                   the queue already has as many paused events as it may
 ├── BrokenKey                       a key of ours holds another type of value
 ├── UnknownClause                   only a newer version knows what a job asks
-├── RedisUnavailable                Redis did not answer; says whether the outcome is known
+├── RedisUnavailable                Redis was not reached; says whether the outcome is known
 ├── WriterRefused                   Redis knows a newer batch of this writer
 ├── LayoutMismatch                  the queue was written by an incompatible version
 ├── LeaseLost                       the delivery belongs to somebody else by now
@@ -210,17 +210,40 @@ _HINTS = {
     ("change", "unknown"): "it may have been done; repeating it is safe",
     ("change", "not_sent"): "nothing was changed",
 }
-# redis-py's text for what the system said of a connection.
-_BY_NUMBER = re.compile(r"Error (\d+) connecting to .*", re.DOTALL)
+# redis-py's texts for why there is no connection. The first names each address that it tried.
+_CONNECTING = re.compile(r"Error (.+?) connecting to .+?\.(?: (.+)|\Z)", re.DOTALL)
+_READING = re.compile(r"Error while reading from .+? : \(\d+, '(.+)'\)")
+_SYSTEM = re.compile(r"\[Errno (\d+)\]")
+_WITHOUT_PASSWORD = "HELLO must be called with the client already authenticated"
+# Where in a script of ours, or in OpenSSL's code, it happened.
+_PLACES = re.compile(
+    r"user_script:\d+: | script: [0-9a-f]{40}, on @user_script:\d+|\[SSL[^]]*\] | \(_ssl\.c:\d+\)"
+)
 
 
 def plain_reason(text: str) -> str:
     """Return in a few words why there is no connection; any other text but for its full stop."""
-    return _BY_NUMBER.sub(lambda it: os.strerror(int(it[1])).lower(), text).rstrip(". ")
+    if text.startswith(_WITHOUT_PASSWORD):
+        return "it requires a password"
+    text = _READING.sub(lambda it: it[1].lower(), _CONNECTING.sub(_why, text))
+    return _PLACES.sub("", text).rstrip(". ")
+
+
+def _why(connecting: re.Match[str]) -> str:
+    numbers, said = connecting[1], connecting[2] or ""
+    if not said or said.startswith("Connect call failed"):
+        found = _SYSTEM.findall(numbers) or [numbers]
+        return ", ".join(dict.fromkeys(map(_of_the_system, found)))
+    # Not by the number: those of TLS and of a name server are not the system's.
+    return said[:1].lower() + said[1:]
+
+
+def _of_the_system(number: str) -> str:
+    return os.strerror(int(number)).lower() if number.isdecimal() else number
 
 
 class RedisUnavailable(TaskManagerError):
-    """Raised when Redis did not answer in time.
+    """Raised when Redis was not reached, or did not answer in time.
 
     - `where`: the URL of Redis, without a password.
     - `reason`: the last error seen.
@@ -243,7 +266,7 @@ class RedisUnavailable(TaskManagerError):
         reason = plain_reason(reason)
         hint = _HINTS.get((request, outcome))
         super().__init__(
-            f"Redis at {where} did not answer: {reason}" + (f" ({hint})" if hint else "")
+            f"Redis at {where} is unavailable: {reason}" + (f" ({hint})" if hint else "")
         )
         self.where = where
         self.reason = reason

@@ -63,7 +63,7 @@ def test_it_counts_the_same_at_each_place(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
 
     assert result.exit_code == 3
-    assert "Redis at redis://alice:***@127.0.0.1:1/0 did not answer" in result.stderr
+    assert "Redis at redis://alice:***@127.0.0.1:1/0 is unavailable" in result.stderr
     # Only a command that stores something has that to say.
     assert ("(nothing was stored)" in result.stderr) == (arguments[0] == "emit")
 
@@ -99,8 +99,8 @@ def test_the_environment_names_the_app_where_the_command_line_does_not(
     by_environment = run("queues", "ls", TASKMANAGER_APP="app_of_environment:tm")
     by_option = run("queues", "ls", "--app", "app_of_option:tm", TASKMANAGER_APP="no:tm")
 
-    assert "127.0.0.1:1/0 did not answer" in by_environment.stderr
-    assert "127.0.0.1:2/0 did not answer" in by_option.stderr
+    assert "127.0.0.1:1/0 is unavailable" in by_environment.stderr
+    assert "127.0.0.1:2/0 is unavailable" in by_option.stderr
 
 
 @pytest.mark.parametrize("command", ["worker", "dev"])
