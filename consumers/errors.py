@@ -204,7 +204,8 @@ class UnknownClause(TaskManagerError):
 
 _HINTS = {
     ("emit", "unknown"): (
-        "it may have been stored; repeating it is safe with the same id or idempotency_key"
+        "it may have been stored; repeating it is safe with an idempotency_key, or with the same "
+        "id while the job is live"
     ),
     ("emit", "not_sent"): "nothing was stored",
     ("change", "unknown"): "it may have been done; repeating it is safe",
@@ -251,8 +252,8 @@ class RedisUnavailable(TaskManagerError):
       been carried out although its answer was lost. The message adds what that means for an
       emit or another change.
 
-    Repeating an emit is safe if it has an `id` or an `idempotency_key`, or if equal data is one
-    job.
+    Repeating an emit is safe if it has an `idempotency_key`. If it has an `id`, or if equal data is
+    one job, repeating it is safe while that job is live.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ WHERE = "redis://localhost:6379/0"
         ({"outcome": "not_sent", "request": "emit"}, "no answer in time (nothing was stored)"),
         (
             {"outcome": "unknown", "request": "emit"},
-            "(it may have been stored; repeating it is safe with the same id or idempotency_key)",
+            "(it may have been stored; repeating it is safe with an idempotency_key, "
+            "or with the same id while the job is live)",
         ),
         ({"outcome": "not_sent", "request": "change"}, "no answer in time (nothing was changed)"),
         (
