@@ -19,11 +19,13 @@ from types import ModuleType
 from typing import Any
 
 from tests.pages.steps import Step, steps
-from tests.support.processes import Spawner
+from tests.support.processes import Child, Spawner
 
 # Where the pages have Redis.
 _URL = "redis://localhost:6379/0"
 _LANGUAGES_TO_RUN = {"python"}
+# The last line of a page that was read to its end, whatever its blocks do to the process.
+READ = "every step was taken"
 
 
 class Reader:
@@ -36,12 +38,15 @@ class Reader:
         self._url = os.environ["TASKMANAGER_REDIS_URL"]
         self._prints: str | None = None
         self._raises: str | None = None
+        self._workers: list[Child] = []
         self._fresh()
 
     def read(self) -> None:
         """Take each step. Raises AssertionError, or what a block raises, at the first failure."""
         for step in steps(self._page.read_text()):
             self._take(step)
+        assert (self._prints, self._raises) == (None, None), f"{self._page}: no block follows"
+        self._stop_workers()
 
     def _take(self, step: Step) -> None:
         match step.verb:
@@ -50,7 +55,7 @@ class Reader:
             case "worker":
                 self._start_worker(step.text.split())
             case "stop":
-                self._spawn.end()
+                self._stop_workers()
             case "fresh":
                 self._fresh()
             case "prints":
@@ -62,6 +67,13 @@ class Reader:
         environment = {"TASKMANAGER_REDIS_URL": self._url}
         worker = self._spawn("worker", *arguments, cwd=Path.cwd(), env=environment)
         worker.wait_for_line("started")
+        self._workers.append(worker)
+
+    def _stop_workers(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+            assert worker.wait() == 0, f"{self._page}: a worker failed:\n{worker.text}"
+        self._workers.clear()
 
     def _fresh(self) -> None:
         # What looks up a function's or a class's module finds it, as that of any other program.
@@ -74,9 +86,12 @@ class Reader:
         try:
             with contextlib.redirect_stdout(out):
                 self._file(step) if step.verb == "file" else self._run(step)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if raises != type(error).__name__:
                 sys.stderr.write(out.getvalue())
+                if isinstance(error, SystemExit):
+                    # It would end the page here, and well.
+                    raise AssertionError(f"{self._page}:{step.line}: {error!r}") from error
                 raise
             raises = None
         assert raises is None, f"{self._page}:{step.line}: it should have raised {raises}"
@@ -133,6 +148,7 @@ def main() -> None:
             Reader(page, spawn, runner).read()
     finally:
         spawn.end()
+    print(READ)
 
 
 if __name__ == "__main__":

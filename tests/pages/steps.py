@@ -10,14 +10,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
+_LANGUAGES = ("python", "console", "text", "ini", "yaml", "toml", "json", "dockerfile")
 # A fence and its language, with a title that names a file; or a comment that speaks to the test.
 _STEP = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n"
+    rf"^(?P<indent> *)```(?P<language>{'|'.join(_LANGUAGES)})"
+    r"(?: title=\"(?P<title>[^\"]+)\")?\n"
     r"(?P<code>.*?)^(?P=indent)```[ ]*$"
     r"|^<!-- test: (?P<verb>[a-z]+)(?P<rest>.*?)-->",
     re.DOTALL | re.MULTILINE,
 )
 _VERBS = {"hidden", "worker", "stop", "fresh", "prints", "raises", "requires"}
+# What a reader of the page, but not the pattern above, would take for one of these.
+_MISWRITTEN = re.compile(r"^[\s>]*(?:```|~~~)|<!--\s*tests?\b")
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,12 @@ class Step:
 def steps(page: str) -> list[Step]:
     """Return the steps of a page, given its text, in the order of reading.
 
-    Raises ValueError for a comment that asks for what no test knows.
+    Raises ValueError for a block or a comment that no test would run.
     """
+    rest = _STEP.sub(lambda it: re.sub(r"[^\n]", "", it[0]), page)
+    for line, text in enumerate(rest.splitlines(), 1):
+        if _MISWRITTEN.search(text):
+            raise ValueError(f"line {line}: write it as the others are: {text.strip()}")
     return list(_steps(page))
 
 

@@ -7,11 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages.reader import READ
 from tests.pages.steps import PAGES, ROOT, required, steps
 from tests.support.processes import A_WHOLE_RUN, Spawner
 from tests.support.servers import RedisServer
 
 _WITH_CODE = [page for page in PAGES if steps(page.read_text())]
+
+
+def read(page: Path, spawn: Spawner, server: RedisServer, folder: Path) -> str:
+    """Take the steps of a page in an empty folder, and return what that wrote."""
+    reader = spawn.python(
+        "-m",
+        "tests.pages.reader",
+        str(page),
+        cwd=folder,
+        env={"TASKMANAGER_REDIS_URL": server.url, "PYTHONPATH": str(ROOT)},
+    )
+    code = reader.wait(within=A_WHOLE_RUN)
+    assert (code, reader.text.endswith(f"{READ}\n")) == (0, True), reader.text
+    return reader.text
 
 
 @pytest.mark.timeout(2 * A_WHOLE_RUN)
@@ -26,15 +41,10 @@ def test_every_block_of_a_page_runs(
     folder = tmp_path / "empty"
     folder.mkdir()
 
-    reader = spawn.python(
-        "-m",
-        "tests.pages.reader",
-        str(page),
-        cwd=folder,
-        env={"TASKMANAGER_REDIS_URL": server.url, "PYTHONPATH": str(ROOT)},
-    )
+    text = read(page, spawn, server, folder)
 
-    assert reader.wait(within=A_WHOLE_RUN) == 0, reader.text
+    # Such as the error of a task that nobody awaits.
+    assert "Traceback" not in text
 
 
 def test_a_page_is_read_as_steps() -> None:
@@ -70,3 +80,80 @@ print("hello")
 def test_a_comment_that_asks_for_an_unknown_step_is_refused() -> None:
     with pytest.raises(ValueError, match="line 1: no such step: skip"):
         steps("<!-- test: skip -->\n")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "~~~python\n1 / 0\n~~~\n",
+        "```py\n1 / 0\n```\n",
+        "``` python\n1 / 0\n```\n",
+        "```Python\n1 / 0\n```\n",
+        "```{.python}\n1 / 0\n```\n",
+        "````python\n1 / 0\n````\n",
+        "```python title='app.py'\n1 / 0\n```\n",
+        "```\n1 / 0\n```\n",
+        "> ```python\n> 1 / 0\n> ```\n",
+        "\t```python\n\t1 / 0\n\t```\n",
+        "<!-- tests: hidden\n1 / 0\n-->\n",
+        "  <!-- test: hidden\n1 / 0\n-->\n",
+    ],
+)
+def test_a_block_that_would_not_run_is_refused(block: str) -> None:
+    with pytest.raises(ValueError, match="line 3: write it as the others are"):
+        steps(f"Prose.\n\n{block}")
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ("```python\nimport sys\n\nsys.exit(0)\n```\n", "SystemExit"),
+        ("```python\nimport os\n\nos._exit(0)\n```\n", "assert"),
+        ("<!-- test: raises ValueError -->\nProse.\n", "no block follows"),
+        ("<!-- test: prints 7 -->\nProse.\n", "no block follows"),
+        ("<!-- test: prints 7 -->\n```python\nprint(8)\n```\n", "'8"),
+        ("<!-- test: raises ValueError -->\n```python\n1 / 0\n```\n", "ZeroDivisionError"),
+        ("<!-- test: raises ValueError -->\n```python\npass\n```\n", "should have raised"),
+    ],
+)
+def test_a_page_whose_blocks_do_something_else_fails(
+    page: str, why: str, spawn: Spawner, server: RedisServer, tmp_path: Path
+) -> None:
+    path, folder = tmp_path / "page.md", tmp_path / "empty"
+    path.write_text(page)
+    folder.mkdir()
+
+    with pytest.raises(AssertionError, match=why):
+        read(path, spawn, server, folder)
+
+
+def test_a_page_whose_worker_dies_fails(
+    spawn: Spawner, server: RedisServer, tmp_path: Path
+) -> None:
+    path, folder = tmp_path / "page.md", tmp_path / "empty"
+    path.write_text("""\
+```python title="app.py"
+import os
+
+from taskmanager import TaskManager
+
+tm = TaskManager("redis://localhost:6379/0")
+
+
+@tm.task
+async def die() -> None:
+    os._exit(1)
+```
+<!-- test: worker app:tm -->
+```python
+from app import die
+
+job = await die.emit()
+while (await job.status()) != "running":
+    pass
+```
+""")
+    folder.mkdir()
+
+    with pytest.raises(AssertionError, match="a worker failed"):
+        read(path, spawn, server, folder)
