@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MACHINERY = ("<frozen importlib", importlib.__file__, __file__)
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+# Lines of these say nothing about a fault of the user, such as a misspelt option.
+_NOT_THEIRS = (
+    "<frozen importlib",
+    importlib.__file__,
+    *(os.path.join(_ROOT, it, "") for it in ("consumers", "processors", "taskmanager")),
+)
 
 
 def load(target: str) -> TaskManager[Any]:
@@ -152,7 +158,7 @@ def cause(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_MACHINERY)
+        if not frame.filename.startswith(_NOT_THEIRS)
     ]
     return text + (
         _place(frames[-1].filename, frames[-1].lineno, frames[-1].line) if frames else ""

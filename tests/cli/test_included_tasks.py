@@ -64,3 +64,14 @@ def test_an_included_module_whose_tasks_belong_to_another_manager_is_named(
 
     assert worker.wait() == 2
     assert "cannot import 'jobs': taskmanager.errors.InvalidOption: include <Tasks" in worker.text
+
+
+def test_a_misspelt_option_is_reported_with_its_line_in_the_module(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "jobs.py").write_text(TASKS.replace("@tasks.task", "@tasks.task(max_retry=3)"))
+    worker = run("worker", "--burst")
+
+    assert worker.wait() == 2
+    assert "unknown option 'max_retry' in task (did you mean 'max_retries'?)" in worker.text
+    assert f"at {tmp_path / 'jobs.py'}:7: @tasks.task(max_retry=3)" in worker.text
