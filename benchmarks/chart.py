@@ -138,7 +138,7 @@ def _grid(scale: Scale, height: int) -> Iterator[str]:
     yield _text(
         middle,
         bottom + 40,
-        "jobs a second, each line is ten times the one before",
+        "jobs per second; each line is ten times the one before",
         "faint",
         "middle",
     )

@@ -2,13 +2,13 @@
 
     python examples/nightly_report.py
 
-The schedule is a line at the handler: half past two by the clocks of Berlin, once
-each night, also in the two nights of a year in which they change. However many
-workers run, each night has one report; a night without workers has it when the
-first one is back. Nobody has to wait for the night here: the program books a few
-sales, shows when the schedule fires next, and fires it by hand.
+The schedule is one option of the handler. It fires once a night, at half past two in
+Berlin, even in the two nights of a year in which the clocks change, and no matter how
+many workers run. If no worker runs in a night, its report is made as soon as one does.
+You need not wait for the night here: the program books a few sales, shows when the
+schedule fires next, and fires it by hand.
 
-It needs no Redis: it starts a private one and stops it at the end.
+You need no Redis: the program starts a private one and stops it at the end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Report(TypedDict):
 
 @contextlib.asynccontextmanager
 async def lifespan() -> AsyncIterator[dict[str, Path]]:
-    """Make the database that the handlers share; they find it in their ctx."""
+    """Create the database that the handlers share as `ctx.sales`."""
     with tempfile.TemporaryDirectory(prefix="nightly-report-") as folder:
         path = Path(folder) / "sales.db"
         with contextlib.closing(sqlite3.connect(path)) as sales, sales:
@@ -56,13 +56,13 @@ tm = TaskManager("embedded://", lifespan=lifespan, concurrency=4)
 
 @tm.registerHandler(event="sale")
 def book(job: Job[Sale], ctx: Context) -> None:
-    """Book a sale. A job may run twice, but its key is the same then: it is booked once."""
+    """Book a sale, once: if the job runs twice, its key is the same both times."""
     row = (job.idempotency_key, job.data["day"], job.data["product"], PRICES[job.data["product"]])
     with contextlib.closing(sqlite3.connect(ctx.sales, timeout=10)) as sales, sales:
         sales.execute("INSERT OR IGNORE INTO sales VALUES (?, ?, ?, ?)", row)
 
 
-# A report that takes all day must not meet the next one.
+# With "skip", a report that takes all day never overlaps the next one.
 @tm.registerHandler(
     event="nightly-report",
     max_retries=3,

@@ -1,15 +1,14 @@
-"""Keep a search index up to date while texts are edited all the time.
+"""Keep a search index up to date while people keep editing.
 
     python examples/search_index.py
 
-Each edit of an article emits a job that indexes its text. People type in bursts,
-and only the last text of a burst is worth the work: the emits of an article are
-debounced, so that they become one run, 0.3 s after the last of them, with the text
-that reached Redis last, however many web servers emit. Who never stops typing is
-indexed every 3 s all the same. An edit that comes while the index is being updated
-has a run of its own.
+Each edit of an article emits a job that indexes its text. People type in bursts, and only
+the last text of a burst is worth the work. So the emits of an article are debounced: they
+become one run, 0.3 s after the last of them, with the text that reached Redis last, no
+matter how many web servers emit. If someone never stops typing, the article is indexed
+every 3 s anyway. An edit that arrives during an update of the index leads to another run.
 
-It needs no Redis: it starts a private one and stops it at the end.
+You need no Redis: the program starts a private one and stops it at the end.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ class Article(TypedDict):
 
 
 class Index:
-    """Which articles have a word. Where this is a dict, you have a search server."""
+    """The articles by word. This is a dict; in your application it is a search server."""
 
     def __init__(self) -> None:
         self.updates = 0
         self._articles: dict[str, set[str]] = defaultdict(set)
 
     def update(self, name: str, words: Iterable[str]) -> None:
-        """Have an article found by these words and no others; repeating it changes nothing."""
+        """Make these words, and no others, find the article. It is safe to repeat."""
         for names in self._articles.values():
             names.discard(name)
         for word in words:

@@ -2,21 +2,20 @@
 
     python examples/stdlib_index.py [--keep] [PACKAGE ...]
 
-Every source file is a job. A worker parses it in a thread and hands what it
-counted to a second job, which is added in the same step that acknowledges the
-first: a worker may be killed at any moment and no file will be missing. A job
-may run twice, so handlers write under the name of the file: writing it again
-changes nothing.
+Every source file is a job. A worker parses the file in a thread and passes the counts to
+a second job, which is added in the same step that completes the first one. So no file is
+missing, even if a worker is killed at any moment. A job may run twice, so handlers write
+under the name of the file: writing the same again changes nothing.
 
-A file that does not parse is tried three times, then it is a dead letter with
-its errors. Where the standard library comes without its tests, which have such
-files, the installed packages are indexed as well, and three files in broken/;
-as PACKAGE these are named site-packages/NAME and broken.
+A file that does not parse is tried three times and then becomes a dead letter with its
+errors. Some builds of Python come without the tests of the standard library, which have
+such files. Then the installed packages are indexed as well, and three files in broken/.
+As PACKAGE, these are called site-packages/NAME and broken.
 
-A schedule takes a snapshot of the queue every second while all this goes on: one,
-though each of the worker processes looks after the schedule.
+In the meantime, a schedule takes a snapshot of the queue every second. There is one job
+per second, although both worker processes check the schedule.
 
-It needs no Redis: it starts a private one and stops it at the end, or with
+You need no Redis: the program starts a private one and stops it at the end, or with
 --keep at Ctrl-C.
 """
 
@@ -47,14 +46,14 @@ from taskmanager.embedded.server import EmbeddedServer
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 INSTALLED = Path(sysconfig.get_path("purelib"))
 BROKEN = Path(__file__).resolve().parent / "broken"
-# Some environments have tens of thousands of files; this is to stay below a minute.
+# Some environments have tens of thousands of files. This keeps the run below a minute.
 MOST_INSTALLED = 2000
 TOP_LEVEL = "(top level)"
 FIRST = {"asyncio", "concurrent"}
 
 
 class Source(TypedDict):
-    """One file; its path is relative to LIBRARY, or absolute when it lies elsewhere."""
+    """One file; its path is relative to LIBRARY, or absolute if it is elsewhere."""
 
     package: str
     file: str
@@ -92,7 +91,7 @@ async def lifespan() -> AsyncIterator[dict[str, Redis]]:
 
 tm = TaskManager(lifespan=lifespan)
 
-# A file will not mend itself. But the network drive it lies on might.
+# A syntax error is there to stay, but a network drive may come back.
 TWICE_MORE = RetryPolicy(max_retries=2, retry_delay_ms=200, backoff="fixed")
 
 
@@ -100,7 +99,7 @@ TWICE_MORE = RetryPolicy(max_retries=2, retry_delay_ms=200, backoff="fixed")
 def index_file(job: Job[Source], ctx: Context) -> None:
     """Parse one file. Parsing never waits, so this is a plain function and runs in a thread."""
     counted = count(LIBRARY / job.data["file"])
-    # Emitted with the acknowledgement of this job: both happen, or neither.
+    # Added in the step that completes this job: both happen, or neither.
     ctx.emit("add-totals", data={**job.data, **counted}, priority=20, on_success=True)
 
 
@@ -110,7 +109,7 @@ async def add_totals(job: Job[Counted], ctx: Context) -> None:
     await ctx.redis.hset(f"counted:{job.data['package']}", job.data["file"], json.dumps(counted))
 
 
-# In a queue of its own, so that it counts what it looks at and not itself.
+# It has its own queue, so that it does not count itself.
 @tm.registerHandler(
     event="snapshot",
     queue="snapshots",
@@ -156,8 +155,8 @@ def main() -> int:
     sources = find_sources(arguments.packages)
     if not sources:
         parser.error(f"no source files of these packages in {LIBRARY}")
-    # Being terminated cleans up just as Ctrl-C does, which an event loop has a handler for.
-    # A shell that starts this in the background may have it ignore Ctrl-C.
+    # SIGTERM cleans up as Ctrl-C does: an event loop handles that. A shell that starts this in the
+    # background may have it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
@@ -174,7 +173,7 @@ def main() -> int:
 
 
 def find_sources(packages: Collection[str]) -> list[Source]:
-    """Return every source file of the packages; of the whole library when there are none."""
+    """Return every source file of the packages, or of the whole library if none are given."""
     library = list(in_library())
     if packages:
         everything = chain(library, in_installed(), in_broken())
@@ -219,10 +218,10 @@ def private_redis() -> Iterator[str]:
 
 @contextlib.contextmanager
 def workers() -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Run two worker processes, one slot each: parsing is all work and no waiting."""
+    """Run two worker processes, one job at a time each: parsing keeps a processor busy."""
     command = [sys.executable, "-m", "taskmanager", "worker", "stdlib_index:tm", "-p2", "-c1"]
     with tempfile.TemporaryFile("w+") as log:
-        # In a session of their own: Ctrl-C is for this process, which then ends them.
+        # A new session, so that Ctrl-C reaches this process only, which then ends them.
         process = subprocess.Popen(
             command, cwd=Path(__file__).parent, stderr=log, text=True, start_new_session=True
         )
@@ -327,17 +326,17 @@ def print_letters(letters: list[DeadLetter]) -> None:
 
 
 def print_what_next(url: str, letters: list[DeadLetter], *, keep: bool) -> None:
-    """Print commands that work as they stand, in this folder and with this Python."""
+    """Print commands that work as is, in this folder and with this Python."""
     python = here(sys.executable)
     if not keep:
-        print("\nWhat to type next, to keep Redis and the workers running and look into them:")
+        print("\nTo keep Redis and the workers running, so that you can inspect them:")
         print(" ", shlex.join([python, here(sys.argv[0]), "--keep", *sys.argv[1:]]))
         return
     commands = [["queues", "ls"], ["dlq", "ls"]]
     if letters:
         commands += [["dlq", "show", letters[0].id], ["dlq", "replay", letters[0].id]]
     commands.append(["schedules", "ls"])
-    print("\nRedis and the workers run until Ctrl-C. What to type in another terminal:")
+    print("\nRedis and the workers keep running until Ctrl-C. In another terminal, try:")
     print(f"  export TASKMANAGER_REDIS_URL={shlex.quote(url)}")
     for command in commands:
         print(" ", shlex.join([python, "-m", "taskmanager", *command]))

@@ -145,12 +145,12 @@ def test_broken_files_are_shown_as_dead_letters_with_their_errors(
 def test_what_it_says_to_type_next_works(spawn: Spawner, tmp_path: Path) -> None:
     first = spawn.python(EXAMPLE, "broken", cwd=tmp_path)
     assert first.wait(within=A_WHOLE_RUN) == 0, first.text
-    (again,) = commands_after(first.text, "What to type next")
+    (again,) = commands_after(first.text, "To keep Redis and the workers")
     assert again.endswith("--keep broken")
 
     kept = spawn.python(*shlex.split(again)[1:], cwd=tmp_path)
     kept.wait_for_line("dlq replay", within=A_WHOLE_RUN)
-    setting, *commands = commands_after(kept.text, "What to type in another terminal")
+    setting, *commands = commands_after(kept.text, "Redis and the workers keep running")
     shown = [typed(f"{setting}; {command}", tmp_path) for command in commands]
     kept.interrupt()
 

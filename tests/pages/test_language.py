@@ -9,7 +9,7 @@ import pytest
 
 from tests.pages.habits import HABITS, QUOTED, WORDS, Habit
 from tests.pages.steps import PAGES, ROOT
-from tests.pages.texts import Text, docstrings, help_texts, prose, strings
+from tests.pages.texts import Text, diagrams, docstrings, examples, help_texts, prose, strings
 
 _SENTENCES = [
     Habit(re.escape(quoted).replace(r"\ ", " "), f'"{plain}"', quoted, plain)
@@ -44,6 +44,14 @@ def test_no_docstring_has_such_habits() -> None:
 
 def test_no_error_and_no_line_of_the_log_has_such_habits() -> None:
     assert_plain(strings(), [*_SENTENCES, *HABITS, *WORDS])
+
+
+def test_no_example_has_such_habits() -> None:
+    assert_plain(examples(), [*_SENTENCES, *HABITS, *WORDS])
+
+
+def test_no_diagram_has_such_habits() -> None:
+    assert_plain(diagrams(), [*_SENTENCES, *HABITS, *WORDS])
 
 
 @pytest.mark.parametrize("habit", [*HABITS, *WORDS], ids=lambda it: it.bad)

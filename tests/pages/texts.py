@@ -1,9 +1,10 @@
-"""Collect what users read: pages, help texts, docstrings, and the texts of errors and the log."""
+"""Collect what users read: pages, help, docstrings, examples, texts of errors and of the log."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ _INDENT = re.compile(r"\n[ \t]+")
 _CODE = re.compile(r"(`+)[^`]+\1")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LEAST_WORDS = 3
+_PLAIN = {".md", ".yml", ".yaml", ".service", ".env", ".ini", ".toml", ".txt"}
 
 
 class Text(NamedTuple):
@@ -70,6 +72,41 @@ def strings() -> Iterator[Text]:
             for line, text in sorted(_strings(tree, _docs(ast.walk(tree)))):
                 if len(re.findall(r"[a-z]+", text)) >= _LEAST_WORDS:
                     yield Text(_named(path), line, text)
+
+
+def examples() -> Iterator[Text]:
+    """Return what is written in the examples: comments, docstrings and strings."""
+    for path in sorted((ROOT / "examples").rglob("*")):
+        # Those in broken do not parse: that is what they are for.
+        if path.suffix == ".py" and path.parent.name != "broken":
+            for line, text in _written(path):
+                yield Text(_named(path), line, _without_code(text))
+        elif path.suffix in _PLAIN or path.name == "Dockerfile":
+            yield prose(_named(path), path.read_text())
+
+
+def diagrams() -> Iterator[Text]:
+    """Return the words in the pictures of the pages, and those read out in their place."""
+    for path in sorted((ROOT / "docs").rglob("*.svg")):
+        yield Text(_named(path), 1, re.sub(r"<[^>]*>", "\n", path.read_text()))
+
+
+def _written(path: Path) -> Iterator[tuple[int, str]]:
+    tree = ast.parse(path.read_bytes())
+    yield from _strings(tree, [])
+    with tokenize.open(path) as file:
+        comments = [
+            it for it in tokenize.generate_tokens(file.readline) if it.type == tokenize.COMMENT
+        ]
+    # Lines that stand together are one text.
+    text, last = "", 0
+    for it in comments:
+        if it.start[0] != last + 1 and text:
+            yield last, text
+            text = ""
+        text, last = f"{text}\n{it.string.lstrip('# ')}", it.start[0]
+    if text:
+        yield last, text
 
 
 def _modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
