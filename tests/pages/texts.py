@@ -138,6 +138,9 @@ def _strings(node: ast.AST, docs: list[ast.Constant]) -> Iterator[tuple[int, str
     if isinstance(node, ast.JoinedStr):
         parts = (it.value if isinstance(it, ast.Constant) else "{}" for it in node.values)
         yield node.lineno, "".join(map(str, parts))
+        for it in node.values:
+            if isinstance(it, ast.FormattedValue):
+                yield from _strings(it.value, docs)
     elif isinstance(node, ast.Constant):
         if isinstance(node.value, str) and not any(node is it for it in docs):
             yield node.lineno, node.value
