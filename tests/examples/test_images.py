@@ -63,6 +63,21 @@ def test_the_image_copies_all_that_its_package_is_built_from(
     assert all((APP / it).exists() for it in ours)
 
 
+def test_the_image_has_what_its_programs_import(dockerfile: list[tuple[str, str]]) -> None:
+    ((_, image),) = [it for it in dockerfile if it[0] == "FROM"]
+    installs = " ".join(arguments for instruction, arguments in dockerfile if instruction == "RUN")
+    required = (APP / "requirements.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    least = project["requires-python"].removeprefix(">=3.")
+    assert int(re.fullmatch(r"python:3\.(\d+)-slim", image)[1]) >= int(least)  # type: ignore[index]
+    assert {"'/src[fast]'", "-r requirements.txt"} <= set(
+        re.findall(r"pip install --no-cache-dir ('[^']+'|-r \S+)", installs)
+    )
+    # web.py imports the first, and the compose file starts the second.
+    assert {re.split(r"[<>=~]", it)[0] for it in required} == {"fastapi", "uvicorn"}
+
+
 def test_the_image_runs_a_worker_that_gets_the_signal_and_is_not_root(
     dockerfile: list[tuple[str, str]],
 ) -> None:
@@ -91,6 +106,11 @@ def test_a_pod_has_what_a_cluster_wants_and_no_probe(pod: dict[str, Any]) -> Non
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert not container["securityContext"]["allowPrivilegeEscalation"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    # 512 alone would be bytes.
+    assert all(it["memory"].endswith("Mi") for it in container["resources"].values())
+    # Where temporary files go, with a root that is read-only.
+    assert [it["mountPath"] for it in container["volumeMounts"]] == ["/tmp"]
     assert {it["name"] for it in container["volumeMounts"]} == {it["name"] for it in pod["volumes"]}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from taskmanager import TaskManager
+from taskmanager import Settings, TaskManager
+from taskmanager.settings import PREFIX
 from tests.support import sessions
 from tests.support.deployed import EXAMPLES, Unit, arguments_of, longest_stop, variables
 from tests.support.processes import Child, Spawner
@@ -62,6 +64,24 @@ def test_a_unit_gives_its_workers_time_to_stop(path: Path) -> None:
     # A stop ends with 0, which this does not restart.
     assert unit.get("Restart") == "on-failure"
     assert "SuccessExitStatus" not in unit.sections["Service"]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda it: it.stem)
+def test_a_unit_runs_with_its_settings_and_not_as_root(path: Path) -> None:
+    unit = Unit.read(path)
+
+    # A worker tells systemd nothing; with Type=notify it would be killed at its start.
+    assert unit.get("Type") == "exec"
+    assert unit.get("User") == "shop"
+    assert unit.get("WorkingDirectory") == "/opt/shop"
+    assert unit.get("EnvironmentFile") == "/etc/shop/worker.env"
+    assert unit.get("NoNewPrivileges") == "true"
+
+
+def test_the_settings_are_settings() -> None:
+    known = {f"{PREFIX}{it.name.upper()}" for it in fields(Settings)}
+
+    assert {"TASKMANAGER_REDIS_URL"} <= SETTINGS.keys() <= known
 
 
 async def test_a_stop_lets_a_running_job_finish(
