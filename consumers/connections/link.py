@@ -16,7 +16,7 @@ from consumers.connections.connector import CONNECT_TIMEOUT, Connector
 from consumers.connections.era import Era
 from consumers.connections.forks import close_in_children
 from consumers.connections.greeting import greet
-from consumers.connections.not_now import is_of_a_replica
+from consumers.connections.not_now import is_of_a_replica, of_the_login
 
 # A second look before a silent connection is dropped: when the event loop was
 # blocked (or the process stopped), the reply may be waiting in the socket.
@@ -137,8 +137,8 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
                 self.client_id, self.is_cluster = await greet(connection, name)
-        except ConnectionError:
-            raise
+        except ConnectionError as error:
+            raise of_the_login(error) from error.__cause__
         except TimeoutError:
             raise ConnectionError(f"no connection within {CONNECT_TIMEOUT:g} s") from None
         except (RedisError, OSError) as error:

@@ -30,6 +30,8 @@ _WORDS = re.compile(r"\b(BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|READONLY)\b"
 _OF_A_REPLICA = re.compile(
     r"\b(READONLY You can't write|MASTERDOWN Link with)|^UNBLOCKED .*instance state changed"
 )
+# What a server with a password says of the first command without one.
+_NO_LOGIN = re.compile(r"HELLO must be called|Authentication required")
 # Another node has the key (AskError, MovedError is one): a new connection finds out whether one
 # node has them all.
 _ERRORS = (AskError, ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
@@ -75,3 +77,16 @@ def is_of_a_replica(error: RedisError) -> bool:
 def told_apart(error: ResponseError) -> RedisError:
     """Return the error as NotNow when it is for now, else as it is."""
     return NotNow(str(error)) if is_for_now(error) else error
+
+
+def of_the_login(error: ConnectionError) -> ConnectionError:
+    """Return a refused login as AuthenticationError, any other error as it is.
+
+    redis-py wraps it on a Unix socket.
+    """
+    refused = error if isinstance(error, AuthenticationError) else error.__cause__
+    if not isinstance(refused, AuthenticationError):
+        return error
+    if _NO_LOGIN.search(str(refused)):
+        return AuthenticationError("it requires a password, and none was given")
+    return refused

@@ -231,18 +231,33 @@ async def test_a_blocked_event_loop_does_not_cost_the_connection(
     await wire.close()
 
 
+@pytest.mark.parametrize("scheme", ["redis", "unix"])
 async def test_a_wrong_password_is_told_and_not_shown(
-    server: RedisServer, aredis: redis.asyncio.Redis
+    server: RedisServer, aredis: redis.asyncio.Redis, scheme: str
 ) -> None:
     await aredis.acl_setuser("u", enabled=True, passwords=["+right"], categories=["+@all"])
-    url = f"redis://u:wrongsecret@127.0.0.1:{server.port}/0"
-    wire = Wire(Connector.of(url), name=None)
+    address = server.unix_url if scheme == "unix" else f"redis://127.0.0.1:{server.port}/0"
+    wire = Wire(Connector.of(address.replace("://", "://u:wrongsecret@")), name=None)
 
     with pytest.raises(AuthenticationError) as caught:
         await wire.send("PING")
 
     assert "wrongsecret" not in str(caught.value)
     await wire.close()
+
+
+@pytest.mark.parametrize("database", [0, 3])
+async def test_a_missing_password_is_told(
+    server: RedisServer, aredis: redis.asyncio.Redis, database: int
+) -> None:
+    await aredis.acl_setuser("default", enabled=True, passwords=["+right"])
+    wire = Wire(Connector.of(f"redis://127.0.0.1:{server.port}/{database}"), name=None)
+    try:
+        with pytest.raises(AuthenticationError, match=r"^it requires a password, and none was"):
+            await wire.send("PING")
+    finally:
+        await aredis.acl_setuser("default", enabled=True, nopass=True)
+        await wire.close()
 
 
 async def test_user_password_database_and_name_are_used(
