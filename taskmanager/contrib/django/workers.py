@@ -28,6 +28,10 @@ def worker_manager(alias: str = DEFAULT_TASK_BACKEND_ALIAS) -> TaskManager[Any]:
     worker reads the queues that tasks name themselves. Raises ImproperlyConfigured for what
     `manage.py check` would refuse.
     """
+    if alias not in task_backends.settings:
+        raise ImproperlyConfigured(
+            f"TASKS has no backend {alias!r}; its backends: {', '.join(task_backends.settings)}"
+        )
     backend = task_backends[alias]
     if not isinstance(backend, TaskManagerBackend):
         raise ImproperlyConfigured(

@@ -77,7 +77,7 @@ def test_what_cannot_be_run(project: Project) -> None:
     unknown = project.said("--backend", "other", "worker", code=1)
     commands = project.said()
 
-    assert "CommandError: The connection 'other' doesn't exist." in unknown
+    assert "CommandError: TASKS has no backend 'other'; its backends: default" in unknown
     assert "Usage: manage.py taskmanager [OPTIONS] COMMAND" in commands
     with pytest.raises(CommandError, match="run it from a shell"):
         call_command("taskmanager", "worker")
