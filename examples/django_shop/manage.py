@@ -1,6 +1,6 @@
 """The project's commands, as ``django-admin startproject`` writes them.
 
-python manage.py migrate --run-syncdb
+python manage.py migrate
 python manage.py runserver
 python manage.py taskmanager worker
 """

@@ -45,7 +45,7 @@ def shop(spawn: Spawner, server: RedisServer, tmp_path: Path) -> Shop:
 
 
 def test_an_order_is_confirmed_by_the_worker_that_systemd_starts(shop: Shop) -> None:
-    migration = shop.manage("migrate", "--run-syncdb")
+    migration = shop.manage("migrate")
     assert migration.wait() == 0, migration.text
     web = shop.manage("runserver", "--noreload", "127.0.0.1:0")
     address = web.wait_for_line(r"development server at (http://\S+)")[1] + "orders/"
