@@ -107,6 +107,9 @@ class LifeCycle:
     def leave_dead_loop(self) -> None:
         """End the process if `run` started it: its event loop seems to be dead."""
         if self._owns_process:
+            logger.error(
+                "exiting with code %d, because the event loop is blocked", stop_signals.FAILED
+            )
             stop_signals.leave()
 
     async def until_idle(self) -> None:
@@ -120,10 +123,12 @@ class LifeCycle:
         if not running:
             logger.info("stopping: no jobs are running")
             return
-        jobs = "1 running job" if running == 1 else f"{running:,} running jobs"
+        jobs, them = (
+            ("1 running job", "it") if running == 1 else (f"{running:,} running jobs", "them")
+        )
         logger.info(
-            "stopping: waiting up to %g s for %s; a second Ctrl-C or SIGTERM cancels them",
-            self._patience(), jobs,
+            "stopping: waiting up to %g s for %s; a second Ctrl-C or SIGTERM cancels %s",
+            self._patience(), jobs, them,
         )  # fmt: skip
 
     async def _start_and_say(self, on_start: Callable[[], object] | None) -> None:

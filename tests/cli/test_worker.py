@@ -288,7 +288,7 @@ def test_the_first_signal_lets_the_running_job_finish(run: Run, emit: Emit) -> N
     worker.interrupt()
 
     worker.wait_for_line(
-        "stopping: waiting up to 25 s for 1 running job; a second Ctrl-C or SIGTERM"
+        "stopping: waiting up to 25 s for 1 running job; a second Ctrl-C or SIGTERM cancels it"
     )
     assert worker.wait() == 0
     assert "waited" in worker.text

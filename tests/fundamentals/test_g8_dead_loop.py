@@ -83,4 +83,5 @@ def test_g8_a_process_whose_loop_is_dead_ends_as_failed(
 
     assert ended.returncode == 1
     assert "max_loop_lag" in ended.stderr
+    assert ended.stderr.endswith("exiting with code 1, because the event loop is blocked\n")
     assert len(QueueView(redis).pending()) == 1
