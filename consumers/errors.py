@@ -215,7 +215,6 @@ _HINTS = {
 _CONNECTING = re.compile(r"Error (.+?) connecting to .+?\.(?: (.+)|\Z)", re.DOTALL)
 _READING = re.compile(r"Error while reading from .+? : \(\d+, '(.+)'\)")
 _SYSTEM = re.compile(r"\[Errno (\d+)\]")
-_WITHOUT_PASSWORD = "HELLO must be called with the client already authenticated"
 # Where in a script of ours, or in OpenSSL's code, it happened.
 _PLACES = re.compile(
     r"user_script:\d+: | script: [0-9a-f]{40}, on @user_script:\d+|\[SSL[^]]*\] | \(_ssl\.c:\d+\)"
@@ -224,7 +223,7 @@ _PLACES = re.compile(
 
 def plain_reason(text: str) -> str:
     """Return in a few words why there is no connection; any other text but for its full stop."""
-    if text.startswith(_WITHOUT_PASSWORD):
+    if text.startswith("HELLO must be called with the client already authenticated"):
         return "it requires a password"
     text = _READING.sub(lambda it: it[1].lower(), _CONNECTING.sub(_why, text))
     return _PLACES.sub("", text).rstrip(". ")
@@ -233,8 +232,7 @@ def plain_reason(text: str) -> str:
 def _why(connecting: re.Match[str]) -> str:
     numbers, said = connecting[1], connecting[2] or ""
     if not said or said.startswith("Connect call failed"):
-        found = _SYSTEM.findall(numbers) or [numbers]
-        return ", ".join(dict.fromkeys(map(_of_the_system, found)))
+        return ", ".join(dict.fromkeys(map(_of_the_system, _SYSTEM.findall(numbers) or [numbers])))
     # Not by the number: those of TLS and of a name server are not the system's.
     return said[:1].lower() + said[1:]
 
