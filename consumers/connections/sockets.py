@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import ssl
 from typing import Any
 
 from redis.asyncio.connection import Connection, SSLConnection
@@ -31,7 +33,7 @@ class _ByName:
                 return
             except OSError as error:
                 errors.append(error)
-        raise errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
+        raise _one(errors)
 
     async def _addresses(self) -> list[str]:
         if _is_address(self.host):
@@ -53,6 +55,18 @@ class TcpConnection(_ByName, Connection):
 
 class TlsConnection(_ByName, SSLConnection):
     """A connection over TLS."""
+
+
+def _one(errors: list[OSError]) -> OSError:
+    """Return one error for all addresses: the first one, unless the reasons differ."""
+    reasons = dict.fromkeys(map(_reason, errors))
+    return errors[0] if len(reasons) == 1 else OSError(", ".join(reasons))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error) or "no answer"
+    return os.strerror(error.errno).lower()
 
 
 def _is_address(host: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +17,7 @@ from redis.exceptions import ConnectionError
 from consumers.connections.connector import Connector
 from consumers.connections.resolver import Resolver
 from consumers.connections.wire import Wire
+from consumers.errors import plain_reason
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -55,6 +58,40 @@ async def test_the_next_address_of_a_host_is_tried_when_one_refuses(
 
     # The server listens at the second one only.
     assert await wire.send("PING") == b"PONG"
+    await wire.close()
+
+
+_REFUSED = OSError(errno.ECONNREFUSED, "Connect call failed")
+_UNREACHABLE = OSError(errno.ENETUNREACH, "Connect call failed")
+_UNTRUSTED = ssl.SSLError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: CA")
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ([_REFUSED, _REFUSED], "connection refused"),
+        ([_UNREACHABLE, _REFUSED], "network is unreachable, connection refused"),
+        ([_UNTRUSTED, _UNTRUSTED], "certificate verify failed: CA"),
+        ([_REFUSED, _UNTRUSTED], "connection refused, certificate verify failed: CA"),
+        ([TimeoutError(), _REFUSED], "no answer, connection refused"),
+    ],
+)
+async def test_each_reason_of_the_addresses_of_a_host_is_given_once(
+    monkeypatch: pytest.MonkeyPatch, errors: list[OSError], reason: str
+) -> None:
+    left = list(errors)
+
+    async def connect(*_: object, **__: object) -> None:
+        raise left.pop(0)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: rows_of("127.0.0.2", "127.0.0.1"))
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    wire = Wire(Connector.of("redis://two-homes"), name=None)
+
+    with pytest.raises(ConnectionError) as caught:
+        await wire.send("PING")
+
+    assert plain_reason(str(caught.value)) == reason
     await wire.close()
 
 
