@@ -157,6 +157,8 @@ class Portal:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
+            # Otherwise the interpreter reports each one that is pending at its end.
+            loop.run_until_complete(_cancel_all())
         finally:
             loop.close()
             ended.release()
@@ -166,6 +168,15 @@ class Portal:
         for closer in closers:
             with contextlib.suppress(Exception):
                 await closer()
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_EVERY_S / 2):
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 portal = Portal()

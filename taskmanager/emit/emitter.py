@@ -213,7 +213,8 @@ class Emitter:
         return portal.run(work) if run is None else wait_on(run.loop, work)
 
     async def _confirm(self, job: NewJob | Schedule, read: Read | None) -> JobHandle:
-        return await self._emission(job, self._submit(job), read)
+        # A wait that is interrupted does not see whether it fails.
+        return await self._emission(job, self._submit(job), read).report_failure()
 
     def _emission(
         self, wanted: NewJob | Schedule, future: asyncio.Future[Emitted], read: Read | None

@@ -42,3 +42,28 @@ def test_an_interrupted_wait_ends_with_the_interrupt_alone(
     assert output == ""
     assert errors.startswith("Traceback (most recent call last):\n")
     assert errors.endswith("\nKeyboardInterrupt\n")
+
+
+_WITHOUT_REDIS = """
+import os, signal, threading
+from taskmanager import TaskManager
+signal.signal(signal.SIGINT, signal.default_int_handler)
+tm = TaskManager("redis://127.0.0.1:1", emit_timeout=600)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+tm.emit_sync("lonely")
+"""
+
+
+def test_an_interrupted_emit_leaves_no_task_for_the_interpreter_to_complain_about() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_REDIS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+    assert "\nKeyboardInterrupt\n" in done.stderr
+    assert "was destroyed" not in done.stderr
+    assert "never retrieved" not in done.stderr
