@@ -18,7 +18,8 @@ from orders.tasks import send_confirmation
 def create(request: HttpRequest) -> JsonResponse:
     with transaction.atomic():
         order = Order.objects.create(email=request.POST["email"], item=request.POST["item"])
-        transaction.on_commit(partial(confirm, order.pk))
+        # Robust: the order is committed, so an error of the enqueue is logged, not raised.
+        transaction.on_commit(partial(confirm, order.pk), robust=True)
     return JsonResponse({"order": order.pk}, status=201)
 
 

@@ -65,6 +65,20 @@ def test_an_order_is_confirmed_by_the_worker_that_systemd_starts(shop: Shop) -> 
     assert "We received your order: tea." in worker.text
 
 
+def test_an_order_is_taken_while_redis_is_away(shop: Shop, server: RedisServer) -> None:
+    migration = shop.manage("migrate", "--run-syncdb")
+    assert migration.wait() == 0, migration.text
+    web = shop.manage("runserver", "--noreload", "127.0.0.1:0")
+    address = web.wait_for_line(r"development server at (http://\S+)")[1] + "orders/"
+    server.kill()
+
+    order = answer(address, email="ada@example.com", item="tea")["order"]
+    server.restart()
+
+    assert answer(f"{address}{order}/") == {"confirmed": False, "task": None}
+    assert "RedisUnavailable" in web.text
+
+
 def test_its_own_tests_pass(shop: Shop) -> None:
     tests = shop.manage("test")
 
