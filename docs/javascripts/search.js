@@ -1,7 +1,17 @@
-// The search of the site takes a hyphen before a word as "without this word", and two of them as
-// an error that finds nothing. So "--max-retries", as people copy it, becomes "max-retries".
-document.addEventListener("input", ({ target }) => {
-  if (!target.matches("[data-md-component=search-query]")) return
-  const plain = target.value.replace(/(^|\s)--+(?=\S)/g, "$1")
-  if (plain !== target.value) target.value = plain
-})
+// The search has its own syntax. "--reload" asks for pages without that word, and "embedded://" for
+// a field of that name: both find nothing. Readers mean what they type.
+function plain(query) {
+  return query
+    .replace(/(^|\s)--?([\w-]+)/g, (_, before, name) => before + name.replace(/(^|-)(?=\w)/g, " +"))
+    .replace(/[:^~*/(){}[\]=,|`]+/g, " ")
+    .trim()
+}
+
+// The page sends each query to its search worker as a message of this type.
+const QUERY = 2
+const send = Worker.prototype.postMessage
+
+Worker.prototype.postMessage = function (message, ...rest) {
+  const query = message?.type === QUERY ? { ...message, data: plain(message.data) } : message
+  return send.call(this, query, ...rest)
+}
