@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 from typing import Any
 
 from consumers.admin.facts import End, Facts, value_of
@@ -34,6 +35,7 @@ from taskmanager.handles.info import (
     moment,
 )
 from taskmanager.handles.known import info_of, state_of
+from taskmanager.settings import seconds
 
 # Seconds between two checks for a coming fire time, and for one that is late.
 _FIRE_LOOK, _LATE_LOOK = 1.0, 0.2
@@ -53,32 +55,31 @@ class Jobs:
         queue: str,
         job_id: str,
         run: int | None,
-        timeout: float | None,
+        timeout: float | timedelta | None,
         read: Read | None = None,
     ) -> Any:
         """Wait for a run to end and return its result, converted by `read`. See JobHandle."""
-        if timeout is not None and timeout <= 0:
-            return await self._result_now(queue, job_id, run, timeout, read)
-        limit = asyncio.timeout(timeout)
+        patience = None if timeout is None else _patience(timeout)
+        if patience == 0:
+            return await self._result_now(queue, job_id, run, read)
+        limit = asyncio.timeout(patience)
         try:
             async with limit:
                 with awaiting(queue, job_id):
                     end = await self._end(queue, job_id, run)
                     return await self._value(queue, job_id, end, read)
         except TimeoutError:
-            if limit.expired() and timeout is not None:
-                raise ResultTimeout(job_id, timeout) from None
+            if limit.expired() and patience is not None:
+                raise ResultTimeout(job_id, patience) from None
             raise
 
-    async def _result_now(
-        self, queue: str, job_id: str, run: int | None, timeout: float, read: Read | None
-    ) -> Any:
+    async def _result_now(self, queue: str, job_id: str, run: int | None, read: Read | None) -> Any:
         """Return the result of a run that has ended. Redis is asked once; nothing is waited for."""
         coming = await self._coming(queue, job_id) if run is None else None
         facts = await self._facts(queue, job_id)
         live = facts.generation is not None and facts.generation == (run or facts.generation)
         if live or coming is not None:
-            raise ResultTimeout(job_id, timeout)
+            raise ResultTimeout(job_id, 0)
         return await self._value(queue, job_id, _end_of(facts, queue, run), read)
 
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState:
@@ -191,6 +192,13 @@ class Jobs:
         raise JobFailed(
             job_id, letter if letter is not None and letter.run == end.generation else None
         )
+
+
+def _patience(timeout: float | timedelta) -> float:
+    """Return a timeout in seconds. What is left until a deadline may be less than nothing: 0."""
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    return 0.0 if isinstance(timeout, int | float) and timeout < 0 else seconds("timeout", timeout)
 
 
 def _end_of(facts: Facts, queue: str, run: int | None) -> End:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, Protocol
 
 from typing_extensions import TypeVar
@@ -21,7 +22,12 @@ class Serves(Protocol):
     """What handles need from admin/jobs.py."""
 
     async def result(
-        self, queue: str, job_id: str, run: int | None, timeout: float | None, read: Read | None
+        self,
+        queue: str,
+        job_id: str,
+        run: int | None,
+        timeout: float | timedelta | None,
+        read: Read | None,
     ) -> Any: ...
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
     async def info(self, queue: str, job_id: str, run: int | None) -> JobInfo: ...
@@ -59,19 +65,21 @@ class JobHandle(Generic[R_co]):
     jobs: Serves | None = field(default=None, repr=False, compare=False, kw_only=True)
     read: Read | None = field(default=None, repr=False, compare=False, kw_only=True)
 
-    async def result(self, timeout: float | None = None) -> R_co:
+    async def result(self, timeout: float | timedelta | None = None) -> R_co:
         """Wait until the job has ended and return what its handler returned.
 
-        It does not poll. `timeout` is in seconds; None waits as long as it takes, and 0 returns the
-        result only if the job has ended already. The result is what JSON gives. If the handle comes
-        from a task, or from an emit of the handler function itself, the result is converted to the
-        type in the function's return annotation.
+        It does not poll. `timeout` is seconds or a timedelta; None waits as long as it takes, and 0
+        returns the result only if the job has ended already.
+
+        The result is what JSON gives. If the handle comes from a task, or from an emit of the
+        handler function itself, the result is converted to the type in the function's return
+        annotation.
 
         It raises:
 
         - JobFailed if the job is dead.
         - JobCancelled if the job was cancelled, discarded or expired.
-        - ResultTimeout after `timeout` seconds. The job continues.
+        - ResultTimeout after `timeout`. The job continues.
         - ResultExpired, at once, if this run has ended and its result is no longer kept. You never
           get the result of another run of the same id.
         - JobNotFound if nothing is known about the id and `run` is None, as it is for handles made

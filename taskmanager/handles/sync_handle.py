@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Generic
 
 from taskmanager.clients.portal import block
@@ -40,8 +41,8 @@ class SyncJobHandle(Generic[R_co]):
         """Which run of the id it is; None means the live or latest one. See JobHandle."""
         return self._handle.run
 
-    def result(self, timeout: float | None = None) -> R_co:
-        """Block until the job has ended and return its result, for at most `timeout` seconds.
+    def result(self, timeout: float | timedelta | None = None) -> R_co:
+        """Block until the job has ended and return its result, for at most `timeout`.
 
         Raises what JobHandle.result raises.
         """

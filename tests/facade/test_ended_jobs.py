@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -343,5 +344,10 @@ async def test_a_timeout_of_zero_asks_once_whether_a_job_has_ended(make: Make) -
 
         assert await handle.result(timeout=0) == "done"
         assert await tm.handle(handle.id).result(timeout=-1) == "done"
+        assert await handle.result(timeout=timedelta()) == "done"
+        assert await handle.result(timeout=timedelta(seconds=PATIENCE)) == "done"
+        for wrong in (math.nan, "soon"):
+            with pytest.raises(InvalidOption, match="timeout"):
+                await handle.result(timeout=wrong)  # type: ignore[arg-type]
         with pytest.raises(JobNotFound):
             await tm.handle("nobody").result(timeout=0)
