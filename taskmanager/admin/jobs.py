@@ -77,8 +77,7 @@ class Jobs:
         """Return the result of a run that has ended. Redis is asked once; nothing is waited for."""
         coming = await self._coming(queue, job_id) if run is None else None
         facts = await self._facts(queue, job_id)
-        live = facts.generation is not None and facts.generation == (run or facts.generation)
-        if live or coming is not None:
+        if coming is not None or _live_run(facts, run) is not None:
             raise ResultTimeout(job_id, 0)
         return await self._value(queue, job_id, _end_of(facts, queue, run), read)
 
@@ -170,16 +169,17 @@ class Jobs:
         if run is None:
             await self._fired(queue, job_id)
         facts = await self._facts(queue, job_id)
-        if facts.generation is None or facts.generation != (run or facts.generation):
+        live = _live_run(facts, run)
+        if live is None:
             return _end_of(facts, queue, run)
         client = self._clients.here()
         try:
-            found = await client.results.wait(client.keys(queue), job_id, facts.generation)
+            found = await client.results.wait(client.keys(queue), job_id, live)
         except TimeoutError:
             raise RedisUnavailable(
                 client.where, "no subscription was confirmed", outcome="not_sent"
             ) from None
-        return found if isinstance(found, End) else _end_of(found, queue, facts.generation)
+        return found if isinstance(found, End) else _end_of(found, queue, live)
 
     async def _value(self, queue: str, job_id: str, end: End, read: Read | None) -> Any:
         if end.state == "completed":
@@ -199,6 +199,12 @@ def _patience(timeout: float | timedelta) -> float:
     if isinstance(timeout, timedelta):
         timeout = timeout.total_seconds()
     return 0.0 if isinstance(timeout, int | float) and timeout < 0 else seconds("timeout", timeout)
+
+
+def _live_run(facts: Facts, run: int | None) -> int | None:
+    """Return the run that is asked about while it is live; else None. None asks about any."""
+    live = facts.generation
+    return live if live == (run or live) else None
 
 
 def _end_of(facts: Facts, queue: str, run: int | None) -> End:

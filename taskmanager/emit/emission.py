@@ -67,7 +67,7 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
             if not self._future.done():
                 raise NotConfirmedYet(self.id)
             emitted = self._future.result()
-            # 0 means that a schedule was registered and there is no job yet.
+            # With 0, only a schedule was registered: there is no job yet.
             run = emitted.run or None
             self._handle = JobHandle(
                 emitted.id, self.queue, emitted.created, run, jobs=self._jobs, read=self._read

@@ -48,8 +48,8 @@ def configure(
 def unmute() -> None:
     """Enable each of our loggers that was disabled.
 
-    logging.config disables all existing loggers that it does not name, unless it is told not to.
-    Hardly anyone who leaves that default means the loggers of a worker. Levels and handlers stay.
+    By default, logging.config disables all existing loggers that it does not name. Hardly anyone
+    who leaves that default means the loggers of a worker. Levels and handlers stay.
     """
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OURS:
