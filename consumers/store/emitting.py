@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
 
 from consumers.connections.link import Argument
 from consumers.jobs.envelope import NewJob
@@ -12,6 +14,8 @@ from consumers.store.scripts import Call, load
 from consumers.store.steps import Streams
 
 EMIT = load("emit")
+# What the jobs of a group are alike in.
+_common = attrgetter("lane", "event", "options", "due", "guard")
 
 
 def job_fields(keys: Keys, streams: Streams, job: NewJob) -> tuple[Argument, ...]:
@@ -25,6 +29,10 @@ def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call
     # The door fills in its own key.
     streams = Streams(["", keys.meta, keys.lanes, keys.stats])
     args: list[Argument] = [depth or 0, MAX_LANES]
-    for job in jobs:
-        args.extend(job_fields(keys, streams, job))
+    for (lane, event, options, due, guard), alike in groupby(jobs, _common):
+        its: list[Argument] = []
+        for job in alike:
+            its += (bucket(job.id), job.id, job.data)
+        args += (len(its) // 3, streams.index(keys.lane(lane)), event, options, due, guard)
+        args += its
     return Call(EMIT, streams.keys, args)

@@ -199,7 +199,7 @@ class Keys:
         return f"{self.base}fence:{what}:{job_id}"
 
     def writer(self, writer_id: str) -> str:
-        """Hash: the last batch of a writer and its answer. Bound: expires after 10 idle minutes."""
+        """String: the last batch of a writer, and its answer. Bound: expires after 10 minutes."""
         return f"{self.base}prod:{writer_id}"
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from consumers.connections.link import Argument
@@ -10,7 +10,7 @@ from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import Envelope, NewJob
 from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, RetryAt
-from consumers.store.delivery import Delivery
+from consumers.store.delivery import Delivery, Stream
 from consumers.store.emitting import job_fields
 from consumers.store.facts import facts_of
 from consumers.store.keys import Keys, bucket
@@ -76,22 +76,76 @@ def settle_items(
         consumer, result_ttl_ms, bounds.most, bounds.most_bytes, bounds.max_age_ms,
         MAX_LANES, MAX_EVENT_LANES,
     ]  # fmt: skip
-    for settlement in settlements:
-        delivery, outcome, children, _ = settlement
-        stream, envelope = delivery.stream, delivery.envelope
-        # Most are plain.
-        result = outcome.result if isinstance(outcome, Completed) and not children else None
-        args += (
-            _kind(outcome) if result is None else "plain", streams.index(stream.key), stream.group,
-            delivery.entry, delivery.count, bucket(envelope.id), envelope.id,
-            f"{envelope.generation}{envelope.tail}" if envelope.tail else envelope.generation,
-            facts_of(delivery, outcome) if result_ttl_ms else "",
-        )  # fmt: skip
-        if result is None:
-            args += _more(keys, streams, settlement)
+    for section in _sections(settlements):
+        if isinstance(section, Settlement):
+            args += _single(keys, streams, section, keeps=result_ttl_ms > 0)
         else:
-            args.append(result)
+            args += _plain(streams, section, keeps=result_ttl_ms > 0)
     return Call(SETTLE, streams.keys, args)
+
+
+def _sections(settlements: Iterable[Settlement]) -> Iterator[Settlement | list[Settlement]]:
+    """Yield them in their order; those of completed jobs without children in runs of one share."""
+    run = list[Settlement]()
+    share: tuple[Stream, int] | None = None
+    for settlement in settlements:
+        delivery = settlement.delivery
+        is_plain = isinstance(settlement.outcome, Completed) and not settlement.children
+        if run and not (is_plain and share == (delivery.stream, delivery.count)):
+            yield run
+            run = []
+        if is_plain:
+            share = (delivery.stream, delivery.count)
+            run.append(settlement)
+        else:
+            yield settlement
+    if run:
+        yield run
+
+
+def _plain(streams: Streams, section: Sequence[Settlement], *, keeps: bool) -> list[Argument]:
+    """Return completed jobs of one share as settle.lua takes them together."""
+    delivery = section[0].delivery
+    first, last = _range_of([it.delivery.entry for it in section])
+    args: list[Argument] = [
+        "plain", len(section), streams.index(delivery.stream.key), delivery.stream.group,
+        delivery.count, first, last,
+    ]  # fmt: skip
+    for delivery, outcome, _, _ in section:
+        envelope = delivery.envelope
+        told = facts_of(delivery, outcome) if keeps else b""
+        if isinstance(told, str):
+            told = told.encode()
+        args += (
+            delivery.entry, bucket(envelope.id), envelope.id, _asked(envelope),
+            b"%b %b" % (told, outcome.result),  # type: ignore[union-attr]
+        )  # fmt: skip
+    return args
+
+
+def _range_of(entries: Sequence[str]) -> tuple[str, str]:
+    """Return the bounds of a range that holds the entries; cheap for many rather than narrow."""
+    if len(entries) == 1:
+        return entries[0], entries[0]
+    # As texts only their ms have the order of ids. Where these are not of one length, as somebody
+    # else's may be, the script asks for each entry that the range leaves out.
+    return min(entries).partition("-")[0], max(entries).partition("-")[0]
+
+
+def _asked(envelope: Envelope) -> Argument:
+    """Return the generation, with the clauses behind it that an end must know."""
+    return f"{envelope.generation}{envelope.tail}" if envelope.tail else envelope.generation
+
+
+def _single(keys: Keys, streams: Streams, settlement: Settlement, *, keeps: bool) -> list[Argument]:
+    delivery, outcome, _, _ = settlement
+    stream, envelope = delivery.stream, delivery.envelope
+    return [
+        _kind(outcome), streams.index(stream.key), stream.group, delivery.entry, delivery.count,
+        bucket(envelope.id), envelope.id, _asked(envelope),
+        facts_of(delivery, outcome) if keeps else "",
+        *_more(keys, streams, settlement),
+    ]  # fmt: skip
 
 
 def _more(keys: Keys, streams: Streams, settlement: Settlement) -> list[Argument]:

@@ -35,9 +35,9 @@ class Mutant:
 
 
 _COMPLETED = """\
-    ending().record(base, delivery, 'completed', ARGV[at], kept, told_of(delivery))
+    ending().record(base, delivery, 'completed', delivery.result or ARGV[at], kept, delivery.told)
     count('completed', 1)
-    if delivery.plain then return end
+    if delivery.result then return end
 """
 
 MUTANTS = (
@@ -63,7 +63,7 @@ MUTANTS = (
     ),
     Mutant(
         "an ended job stays in the index",
-        "    if is_listed(run) then redis.call('HDEL', run.bucket, run.id) end\n",
+        "redis.call('HDEL', bucket, id)",
         "",
     ),
     Mutant(
@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant(
         "a parent leaves after its children",
         f"{_COMPLETED}    add_children(at)\n",
-        f"    if not delivery.plain then add_children(at) end\n{_COMPLETED}",
+        f"    if not delivery.result then add_children(at) end\n{_COMPLETED}",
     ),
     Mutant(
         "a release counts as a crash",

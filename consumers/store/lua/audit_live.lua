@@ -23,6 +23,7 @@
 -- include clauses
 -- include delayed
 -- include guard
+-- include unlist
 -- include ending
 -- include holder
 local meta, stats = KEYS[1], KEYS[2]

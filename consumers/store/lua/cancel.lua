@@ -27,6 +27,7 @@
 -- include delayed
 -- include guard
 -- include facts
+-- include unlist
 -- include ending
 -- include holder
 local bucket, stats = KEYS[1], KEYS[2]

@@ -8,7 +8,7 @@
 -- a key that does not exist, so that nothing is written whatever the rights.
 local key, channel = KEYS[1], ARGV[1]
 local harmless = {
-  DEL = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
+  DEL = { key }, EXISTS = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
   HGETALL = { key }, HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' },
   HSET = { key, 'f', 'v', 'f' }, LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
   PTTL = { key }, RPUSH = { key, 'v' }, SADD = { key, 'm' }, SCARD = { key },
@@ -16,6 +16,7 @@ local harmless = {
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
   XCLAIM = { key, 'g', 'c', '0', '0-0' }, XDEL = { key, '0-0' }, XLEN = { key },
   XPENDING = { key, 'g' }, XRANGE = { key, '-', '+' }, XSETID = { key, '0-0' },
+  XTRIM = { key, 'MINID', '0-0' },
   ['XGROUP CREATE'] = { 'CREATE', key, 'g', '0' },
   ['XGROUP DELCONSUMER'] = { 'DELCONSUMER', key, 'g', 'c' },
   ['XINFO CONSUMERS'] = { 'CONSUMERS', key, 'g' }, ['XINFO GROUPS'] = { 'GROUPS', key },

@@ -20,6 +20,7 @@
 -- asked to look for its job: nobody will settle that.
 -- include tell
 -- include lane
+-- include marks
 -- include cancelled
 -- include audits
 local stream, stats, meta = KEYS[1], KEYS[2], KEYS[3]

@@ -7,6 +7,7 @@
 --
 -- Returns one character a delivery: 1 renewed, 0 not ours any more, C renewed and cancelled.
 -- include fence
+-- include marks
 -- include cancelled
 local consumer, base, flags = ARGV[1], ARGV[2], {}
 local marked = any_cancelled(base)

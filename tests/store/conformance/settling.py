@@ -56,6 +56,9 @@ def _settle_row(kind: str, writes: str, refuse: str = "") -> Row:
         "live:m": Reply("1 1 T{key}", writes=f"{DOOR} stats live:n result:n {lane(9)} {alone}"),
         **all_of(f"live:a {refuse}", Reply("T{key} 1 1", writes=BESIDE)),
     }
+    if kind == "complete":
+        # Who has no children and goes nowhere asks nothing of any lane.
+        foreign["lanes"] = AS_USUAL
     return Row("settle", kind, _settle(kind), "1 1 1", f"{BESIDE} {alone}", foreign, is_batch=True)
 
 

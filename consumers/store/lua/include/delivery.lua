@@ -1,23 +1,18 @@
--- A delivery that is settled: what it is, whose it is, and how it leaves its lane. Reads the
--- arguments, and base and consumer of the script. Needs shares, lane, cancelled and clauses.
+-- A delivery that is settled: what it is, whose it is, and how it leaves its lane. Needs shares,
+-- lane, cancelled and clauses, and base and consumer of the script.
 
-local function delivery_at(at)
-  local stream, group, entry, asked = KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3], ARGV[at + 7]
-  local share, tail = share_of(stream, group), string.find(asked, ':', 1, true)
-  local is_plain = ARGV[at] == 'plain'
+-- asked is its generation and behind it the clauses of its head that an end must know; told is
+-- what is kept of its run.
+local function delivery_of(kind, share, entry, count, bucket, id, asked, told)
+  local tail = string.find(asked, ':', 1, true)
   share.entries[#share.entries + 1] = entry
   return {
-    kind = is_plain and 'complete' or ARGV[at], stream = stream, group = group, entry = entry, share = share,
-    count = ARGV[at + 4], bucket = base .. 'live:' .. ARGV[at + 5], id = ARGV[at + 6],
+    kind = kind, share = share, stream = share.stream, group = share.group, entry = entry, count = count,
+    bucket = base .. 'live:' .. bucket, id = id, told = told,
     generation = tail and string.sub(asked, 1, tail - 1) or asked,
-    idempotency = tail and clauses().value(string.sub(asked, tail), 'i'), at = at + 9, plain = is_plain,
+    idempotency = tail and clauses().value(string.sub(asked, tail), 'i'),
   }
 end
-
--- What is told of its run, to be kept with its end.
-local function told_of(delivery) return ARGV[delivery.at - 1] end
-
-local marked = any_cancelled(base)
 
 local function is_ours(delivery)
   return holds(delivery.share, delivery.entry, consumer, delivery.count)
@@ -36,9 +31,10 @@ local function find(delivery)
   return true
 end
 
--- XACK first: it is allowed under maxmemory, and what follows it then is too.
 local function take(delivery)
-  delivery.share.taken[delivery.entry] = true
+  delivery.share.taken[#delivery.share.taken + 1] = delivery.entry
+  delivery.share.is_taken[delivery.entry] = true
+  -- As in leave.lua.
   redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
   redis.call('XDEL', delivery.stream, delivery.entry)
 end

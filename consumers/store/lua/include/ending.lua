@@ -1,6 +1,6 @@
 -- The end of a run of a job. Nothing else takes one out of the index of live jobs. A run
 -- has its live bucket, id, generation and, as far as it is known, its pointer and the hash of its
--- idempotency key. Needs live and guard.
+-- idempotency key. Needs unlist, live and guard.
 
 local function ending()
   if made.ending then return made.ending end
@@ -26,9 +26,9 @@ local function ending()
   -- Takes a run out of the index, if that leads to it, and keeps how it ended for those who
   -- ask; the generation tells runs of one id apart. kept says how long (ttl in ms, '0' for not
   -- at all), whether anybody waits for any end, and what is kept before what is told of the run.
-  -- HDEL is first: full memory allows it.
+  -- The index is first: full memory allows that.
   local function record(base, run, state, value, kept, told)
-    if is_listed(run) then redis.call('HDEL', run.bucket, run.id) end
+    if is_listed(run) then unlist(run.bucket, run.id) end
     if run.idempotency then guards().expire(base, run.idempotency, run.id, run.generation) end
     if kept.anybody_waits then tell_waiters(base, run, state, value) end
     if kept.ttl == '0' then return end

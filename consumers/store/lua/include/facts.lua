@@ -10,7 +10,7 @@
 
 -- Returns what stands before that, for runs that end now.
 local function facts_now(worker)
-  return ';1,' .. worker .. ',' .. string.format('%.0f', now_ms()) .. ','
+  return ';1,' .. worker .. ',' .. string.format('%d', now_ms()) .. ','
 end
 
 -- Returns the part with a field of the run's entry, empty where that is not there.

@@ -13,7 +13,7 @@ local function share_of(stream, group)
   end
   local share = groups[group]
   if not share then
-    share = { stream = stream, group = group, entries = {}, seen = {}, taken = {}, plain = {} }
+    share = { stream = stream, group = group, entries = {}, seen = {}, taken = {}, is_taken = {} }
     groups[group], shares[#shares + 1] = share, share
   end
   return share
@@ -41,7 +41,7 @@ end
 -- Whether the consumer holds this very delivery, and nothing in this batch took it. What was
 -- not seen to be so is asked for by itself.
 local function holds(share, entry, consumer, count)
-  if share.taken[entry] then return false end
+  if share.is_taken[entry] then return false end
   return share.seen[entry] == tonumber(count)
     or owns(share.stream, share.group, entry, consumer, count)
 end

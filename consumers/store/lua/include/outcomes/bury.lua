@@ -34,7 +34,7 @@ function outcomes.bury()
       local lane = string.gsub(lane_name(base, delivery.stream), ':front$', '')
       entry = letters().add(base, delivery.id, lane, delivery.group, facts)
     end
-    ending().record(base, delivery, 'dead', entry, kept, told_of(delivery))
+    ending().record(base, delivery, 'dead', entry, kept, delivery.told)
     count('dead', 1)
   end
 

@@ -9,13 +9,13 @@ function outcomes.cancel()
 
   function it.write(delivery, at)
     take(delivery)
-    ending().record(base, delivery, 'cancelled', ARGV[at], kept, told_of(delivery))
+    ending().record(base, delivery, 'cancelled', ARGV[at], kept, delivery.told)
     count('cancelled', 1)
   end
 
   -- A cancelled entry can only end so, whatever was asked.
   function it.over(delivery)
-    local told = told_of(delivery)
+    local told = delivery.told
     if told ~= '' then told = told_of_cancelled(told, fields_of(delivery)) end
     take(delivery)
     cancelled().unmark(base, lane_name(base, delivery.stream), delivery.entry)

@@ -33,7 +33,7 @@ function outcomes.complete()
   end
 
   function it.refusal(delivery, at)
-    if delivery.plain then return nil end
+    if delivery.result then return nil end
     local opening, first, number = { checked = {} }, children_at(at)
     for child = first, first + JOB_FIELDS * (number - 1), JOB_FIELDS do
       local refusal = child_refusal(delivery, admission().job_at(child), opening)
@@ -86,9 +86,9 @@ function outcomes.complete()
 
   function it.write(delivery, at)
     take(delivery)
-    ending().record(base, delivery, 'completed', ARGV[at], kept, told_of(delivery))
+    ending().record(base, delivery, 'completed', delivery.result or ARGV[at], kept, delivery.told)
     count('completed', 1)
-    if delivery.plain then return end
+    if delivery.result then return end
     add_children(at)
     post_children(at)
   end
