@@ -83,6 +83,7 @@ def main(
     results, sizes = Results(), Sizes(quick=quick, most=jobs)
     with _ended_early(), prepare(binary, sizes, pin=pin) as setting:
         run(setting, 1 if quick else rounds, wanted, contenders, results=results, seen=_tell)
+    machine = machine.at_end()
     click.echo(report(machine, results, wanted, contenders))
     _write(out, machine, results, wanted, contenders)
     sys.exit(_exit_code(results))

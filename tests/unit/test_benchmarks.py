@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,7 +30,9 @@ from benchmarks.workloads import WORKLOADS
 KEY = ("noop-256", "somebody")
 DRAIN = WORKLOADS["drain-256"]
 LATENCY = WORKLOADS["latency-idle"]
-MACHINE = Machine("A <CPU>", 2, "Linux 6", "3.11", "redis-7", False, 0.5, {"taskiq": "1.0"})
+MACHINE = Machine(
+    "A <CPU>", 2, "Linux 6", "3.11", "redis-7", False, (0.5, 0.25, 0.125), {"taskiq": "1.0"}
+)
 
 
 def measured(who: str, number: int, workload: str = "drain-256", **figures: float) -> Measurement:
@@ -286,13 +289,23 @@ def test_a_report_has_the_machine_figures_ratios_and_failures() -> None:
 
     shown = report(MACHINE, results, [DRAIN, LATENCY], roster())
 
-    assert "A <CPU>, 2 cores, Linux 6, load 0.50" in shown
+    assert "A <CPU>, 2 cores, Linux 6" in shown
     assert "worker us per job" in shown
     assert shown.rindex("\ntaskmanager  ") < shown.rindex("\ntaskiq  ")
     assert "taskmanager is 10.0 times as good as taskiq" in shown
     assert "arq cannot: it has no such thing" in shown
     assert "failed measurements: 1\ndrain-256, rq, round 1: it ended\n    last words" in shown
     assert "each 20 ms\nno figures" in shown
+
+
+def test_a_report_has_the_load_at_the_start_and_at_the_end() -> None:
+    at_end = replace(MACHINE, load_at_end=(2.0, 1.5, 1.0))
+    shown = report(at_end, Results(), [DRAIN], roster())
+
+    assert "minutes): 0.50 0.25 0.12 at the start, 2.00 1.50 1.00 at the end" in shown
+    assert at_end.as_json()["load_at_end"] == (2.0, 1.5, 1.0)
+    assert MACHINE.lines()[-1].endswith("0.50 0.25 0.12 at the start")
+    assert len(MACHINE.at_end().load_at_end) == 3
 
 
 def test_progress_is_one_line_for_each_outcome() -> None:
