@@ -24,9 +24,13 @@ _POLL_S = 0.05
 def a_job(setting: Setting, who: Contender) -> Figures:
     """Return the bytes a job, above a server that is empty but has the scripts loaded.
 
-    After a drain it is all bytes together, above a server as new. Peers' jobs wait only.
+    A job has a number for its data, and in waiting_100_bytes_per_job 100 bytes of JSON. After
+    a drain it is all bytes together, above a server as new. Peers' jobs wait only.
     """
-    figures = {"waiting_bytes_per_job": _waiting(setting, who)}
+    figures = {
+        "waiting_bytes_per_job": _waiting(setting, who),
+        "waiting_100_bytes_per_job": _waiting(setting, who, data_bytes=100),
+    }
     if who.ours:
         figures["delayed_bytes_per_job"] = _delayed(setting)
         figures["in_flight_bytes_per_job"] = _in_flight(setting)
@@ -34,12 +38,12 @@ def a_job(setting: Setting, who: Contender) -> Figures:
     return figures
 
 
-def _waiting(setting: Setting, who: Contender) -> float:
-    jobs = setting.sizes.scaled(_WAITING, quick=QUICK_JOBS)
+def _waiting(setting: Setting, who: Contender, *, data_bytes: int = 0) -> float:
+    jobs, env = setting.sizes.scaled(_WAITING, quick=QUICK_JOBS), {"BENCH_PADDING": str(data_bytes)}
     setting.clean()
-    setting.emit(who, "emit-bulk", _WARM_UP)
+    setting.emit(who, "emit-bulk", _WARM_UP, env=env)
     empty = _emptied(setting)
-    setting.emit(who, "emit-bulk", jobs)
+    setting.emit(who, "emit-bulk", jobs, env=env)
     return (_used(setting) - empty) / jobs
 
 

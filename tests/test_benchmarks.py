@@ -72,6 +72,9 @@ def test_what_only_we_have_is_measured_as_well(spawn: Spawner, tmp_path: Path) -
     for workload, figure in zip(found, wanted.values(), strict=True):
         assert workload["contenders"]["taskmanager"][figure]["median"] > 0
     assert not (tmp_path / "drains.svg").exists()
+    memory = found[1]["contenders"]["taskmanager"]
+    small, padded = memory["waiting_bytes_per_job"], memory["waiting_100_bytes_per_job"]
+    assert padded["median"] - small["median"] > 80
 
 
 def test_a_contender_that_fails_is_reported_with_its_last_words_and_the_exit_code(

@@ -34,7 +34,7 @@ const connection = {
 const slots = Number(told.BENCH_SLOTS || 64);
 const jobs = Number(told.BENCH_JOBS || 1000);
 const handler = told.BENCH_HANDLER || 'noop';
-const padding = 'x'.repeat(Number(told.BENCH_PADDING || 0));
+const padded = Number(told.BENCH_PADDING || 0);
 const opts = { removeOnComplete: handler === 'typed' ? { age: 300 } : true };
 
 let file;
@@ -67,7 +67,9 @@ function payload(number) {
   if (handler === 'typed') return order(number);
   // A number of nanoseconds does not fit a double, so it travels as text.
   if (handler === 'wait') return { sent_ns: String(nowNs()) };
-  return padding ? { n: number, text: padding } : { n: number };
+  if (!padded) return { n: number };
+  const text = 'x'.repeat(padded - JSON.stringify({ n: number, text: '' }).length);
+  return { n: number, text };
 }
 
 const handlers = {

@@ -18,14 +18,16 @@ def payload(number: int) -> Payload:
 
 
 def _small(number: int) -> Payload:
-    return {"n": number, "text": _PADDING} if _PADDING else {"n": number}
+    if not told.PADDING:
+        return {"n": number}
+    # Longer numbers have less text beside them, so that all are of one size.
+    return {"n": number, "text": "x" * (told.PADDING - len(f'{{"n":{number},"text":""}}'))}
 
 
 def _moment(_: int) -> Payload:
     return {"sent_ns": time.time_ns()}
 
 
-_PADDING = "x" * told.PADDING
 _OF: Mapping[str, Callable[[int], Payload]] = {
     "noop": _small,
     "sleep": _small,

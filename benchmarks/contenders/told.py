@@ -7,7 +7,7 @@ BENCH_JOBS     how many jobs to emit; 1000
 BENCH_HANDLER  the handler that jobs are for; workers may be told as well, so that those
                with threads have as many as suit it: noop, sleep, sync, typed, wait
 BENCH_LOOP     uvloop or asyncio; uvloop
-BENCH_PADDING  bytes of text in each payload beside the number; 0
+BENCH_PADDING  how many bytes of JSON a small payload is filled up to with text; 0: a number alone
 BENCH_DUE      when delayed jobs are due, in Unix seconds
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +23,7 @@ from benchmarks.marks import Marks, Moment
 from benchmarks.meter import Reading, sessions_cpu_s
 from benchmarks.report import number, progress, report, spread, table
 from benchmarks.results import Measurement, Results
-from benchmarks.roster import NODE_PEER, OURS, roster
+from benchmarks.roster import CONTENDERS, NODE_PEER, OURS, roster
 from benchmarks.rounds import plan, rotated
 from benchmarks.sizing import QUICK_JOBS, Sizes, Target
 from benchmarks.spread import Spread, percentile
@@ -433,3 +435,19 @@ def test_the_cpu_of_this_session_is_found_where_the_system_tells_it() -> None:
         assert sessions_cpu_s({os.getsid(0)}) is None
     else:
         assert (sessions_cpu_s({os.getsid(0)}) or 0) > 0
+
+
+# Payloads
+
+
+@pytest.mark.parametrize("number", [0, 7, 12_345])
+def test_a_padded_payload_has_its_size_as_json_whatever_its_number(number: int) -> None:
+    ask = f"import json, payloads; print(json.dumps(payloads.payload({number})))"
+    said = subprocess.run(
+        [sys.executable, "-c", ask], env={"PYTHONPATH": str(CONTENDERS), "BENCH_PADDING": "100"},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+    payload = json.loads(said)
+    assert payload["n"] == number
+    assert len(json.dumps(payload, separators=(",", ":"))) == 100
