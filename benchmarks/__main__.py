@@ -19,10 +19,11 @@ from benchmarks.report import progress, report
 from benchmarks.results import Measurement, Results
 from benchmarks.roster import ROOT, Contender, roster
 from benchmarks.rounds import run
+from benchmarks.servers import choose, find, left_out, why
 from benchmarks.setting import prepare
 from benchmarks.sizing import Sizes
 from benchmarks.workloads import WORKLOADS, Workload
-from tests.support.servers import Binary, find_binaries
+from tests.support.servers import Binary
 
 # What a shell makes of SIGINT.
 _INTERRUPTED = 130
@@ -46,7 +47,11 @@ _INTERRUPTED = 130
 )
 @click.option("--quick", is_flag=True, help="One round of few jobs: a try, not a measurement.")
 @click.option("--jobs", type=click.IntRange(min=10), help="At most so many jobs a measurement.")
-@click.option("--server", type=click.Path(path_type=Path), help="The redis-server; the newest.")
+@click.option(
+    "--server",
+    type=click.Path(path_type=Path),
+    help="The redis-server; the newest that all contenders run on.",
+)
 @click.option("--pin", is_flag=True, help="Keep Redis on the last core.")
 @click.option(
     "--out",
@@ -74,10 +79,9 @@ def main(
     if listing:
         click.echo(_listed())
         return
-    binary = _binary(server)
     if pin and not hasattr(os, "sched_setaffinity"):
         raise click.UsageError("--pin needs a system that can keep a process on a core: Linux")
-    contenders = _contenders(names)
+    binary, contenders = _on_one_server(server, _contenders(names), named=bool(names))
     wanted = [WORKLOADS[name] for name in workloads or WORKLOADS]
     machine = this_machine(binary.id, contenders, pinned=pin)
     results, sizes = Results(), Sizes(quick=quick, most=jobs)
@@ -104,15 +108,25 @@ def _exit_code(results: Results) -> int:
     return 1 if results.failures else 0
 
 
-def _binary(server: Path | None) -> Binary:
-    if server is not None:
-        # Named ones come before those of the PATH.
-        os.environ["TASKMANAGER_TEST_SERVERS"] = str(server)
-    found = [it for it in find_binaries() if server is None or it.path == server]
+def _on_one_server(
+    server: Path | None, contenders: list[Contender], *, named: bool
+) -> tuple[Binary, list[Contender]]:
+    """Return the server of the run and who takes part on it; the others are told."""
+    found = find(server)
     if not found:
         which = f"{server} is no redis-server that runs" if server else "no redis-server was found"
         raise click.UsageError(f"{which}: install one, or name it with --server /path/to/it")
-    return found[0]
+    binary = choose(found, contenders)
+    if binary is not found[0]:
+        click.echo(why(found[0], left_out(found[0], contenders)), err=True)
+    absent = left_out(binary, contenders)
+    if absent:
+        what = f"{why(binary, absent)}: make bench-peers ARGS=redis builds one"
+        if named:
+            raise click.UsageError(what)
+        click.echo(f"left out: {what}", err=True)
+    click.echo(f"all on {binary.id}, {binary.path}", err=True)
+    return binary, [who for who in contenders if who not in absent]
 
 
 def _contenders(names: Sequence[str]) -> list[Contender]:

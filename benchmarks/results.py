@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.figures import Figures
-from benchmarks.roster import NODE_PEER, OURS, Contender
+from benchmarks.roster import OURS, Contender
 from benchmarks.spread import Spread
 from benchmarks.workloads import Workload
 
@@ -79,15 +79,15 @@ class Results:
         }
 
     def ratios(self, workload: Workload, contenders: Iterable[Contender]) -> list[Ratio]:
-        """Return how ours compares with the best Python peer, and with BullMQ on Node.
+        """Return how ours compares with the best peer in Python, and with each that is not.
 
         A round's ratio is that of what both have measured in it, so that a machine that
         changes its pace between rounds changes both sides.
         """
         present = set(self.contenders(workload.name))
-        python = [it.name for it in contenders if not it.ours and it.language == "python"]
-        rivals = self._best(workload, [name for name in python if name in present])
-        rivals += [NODE_PEER] if NODE_PEER in present else []
+        peers = [it for it in contenders if not it.ours and it.name in present]
+        rivals = self._best(workload, [it.name for it in peers if it.language == "python"])
+        rivals += [it.name for it in peers if it.language != "python"]
         ratios = (self._ratio(workload, rival) for rival in rivals)
         return [ratio for ratio in ratios if ratio is not None]
 

@@ -1,6 +1,6 @@
 """Who is measured: how each contender is started, and which are installed.
 
-A peer lives in a folder of its own, ``.peers/<name>``: a virtual environment, or
+A peer lives in a folder of its own under ``.peers``: a virtual environment, or
 for Node a folder with node_modules. ``make bench-peers`` makes them.
 """
 
@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+from tests.support.servers import Binary
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENDERS = Path(__file__).resolve().parent / "contenders"
@@ -22,26 +24,40 @@ PEERS = ROOT / ".peers"
 
 OURS = "taskmanager"
 NODE_PEER = "bullmq_node"
+CHASQUIMQ = "chasquimq"
+# It emits with XADD ... IDMP.
+CHASQUIMQ_NEEDS_REDIS = (8, 6)
 
 _VERSION_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One program that emits and runs jobs; the mode is added to its command."""
+    """One program that emits and runs jobs; the mode is added to its command.
+
+    The language is that of its core: what talks to Redis. needs_redis is the oldest Redis
+    that it runs on, where that is not the oldest of all; a Valkey does not count as one.
+    """
 
     name: str
     command: tuple[str, ...]
     needs: Path
     package: str
     ours: bool = False
-    language: Literal["python", "node"] = "python"
+    language: Literal["python", "rust", "node"] = "python"
     env: Mapping[str, str] = field(default_factory=dict)
+    needs_redis: tuple[int, ...] = ()
 
     @property
     def installed(self) -> bool:
         """Whether everything that it needs is on this machine."""
         return self.needs.exists() and shutil.which(self.command[0]) is not None
+
+    def runs_on(self, server: Binary) -> bool:
+        """Whether the server has the commands that it needs."""
+        if not self.needs_redis:
+            return True
+        return server.kind == "redis" and server.numbers >= self.needs_redis
 
     def version(self) -> str:
         """Return the version of its package; "unknown" when it cannot be had."""
@@ -65,7 +81,7 @@ def own_program() -> Contender:
 
 def roster(peers: Path = PEERS) -> list[Contender]:
     """Return all contenders in the order of reports, installed or not."""
-    return [*_ours(), *_python_peers(peers), _node_peer(peers)]
+    return [*_ours(), *_rust_peers(peers), *_python_peers(peers), _node_peer(peers)]
 
 
 def _ours() -> list[Contender]:
@@ -84,7 +100,7 @@ def _one_of_ours(name: str, loop: str) -> Contender:
     )
 
 
-# The names of their folders, with the packages on PyPI.
+# The names of their folders and scripts, with the packages on PyPI.
 _PYTHON_PEERS: Mapping[str, str] = {
     "taskiq": "taskiq-redis",
     "streaq": "streaq",
@@ -99,6 +115,21 @@ _PYTHON_PEERS: Mapping[str, str] = {
 
 def _python_peers(peers: Path) -> list[Contender]:
     return [_python_peer(peers / name, package) for name, package in _PYTHON_PEERS.items()]
+
+
+def _rust_peers(peers: Path) -> list[Contender]:
+    """Return the peers with a Python interface and a core in Rust."""
+    chasquimq = replace(
+        _python_peer(peers / CHASQUIMQ, CHASQUIMQ),
+        language="rust",
+        needs_redis=CHASQUIMQ_NEEDS_REDIS,
+    )
+    with_results = {**chasquimq.env, "BENCH_RESULTS": "1"}
+    return [
+        chasquimq,
+        replace(chasquimq, name=f"{CHASQUIMQ}-results", env=with_results),
+        replace(_python_peer(peers / "ardiq", "ardiq"), language="rust"),
+    ]
 
 
 def _python_peer(home: Path, package: str) -> Contender:

@@ -8,6 +8,7 @@ BENCH_HANDLER  the handler that jobs are for; workers may be told as well, so th
                with threads have as many as suit it: noop, sleep, sync, typed, wait
 BENCH_LOOP     uvloop or asyncio; uvloop
 BENCH_PADDING  how many bytes of JSON a small payload is filled up to with text; 0: a number alone
+BENCH_RESULTS  1: results are stored of all jobs, not only where they are asked for (typed)
 BENCH_DUE      when delayed jobs are due, in Unix seconds
 """
 
@@ -23,6 +24,7 @@ JOBS = int(os.environ.get("BENCH_JOBS", "1000"))
 HANDLER = os.environ.get("BENCH_HANDLER", "noop")
 LOOP = os.environ.get("BENCH_LOOP", "uvloop")
 PADDING = int(os.environ.get("BENCH_PADDING", "0"))
+RESULTS = os.environ.get("BENCH_RESULTS") == "1" or HANDLER == "typed"
 DUE = float(os.environ.get("BENCH_DUE", "0"))
 
 # For those who want Redis' address in parts.

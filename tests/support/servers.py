@@ -44,16 +44,21 @@ class Binary:
         """The name in test ids: redis-7.0.15."""
         return f"{self.kind}-{self.version}"
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version as numbers that can be compared."""
+        return tuple(int(part) for part in self.version.split("."))
+
 
 @cache
-def find_binaries() -> list[Binary]:
-    """Return one Binary per version, newest first."""
+def find_binaries(first: tuple[Path, ...] = ()) -> list[Binary]:
+    """Return one Binary per version, newest first; the programs in first are looked at first."""
     found: dict[str, Binary] = {}
-    for path in _candidates():
+    for path in (*first, *_candidates()):
         binary = _identify(path)
         if binary is not None:
             found.setdefault(binary.id, binary)
-    return sorted(found.values(), key=_by_version, reverse=True)
+    return sorted(found.values(), key=lambda it: it.numbers, reverse=True)
 
 
 def chosen() -> list[Binary]:
@@ -81,10 +86,6 @@ def _required() -> list[str]:
 
 def _newest(name: str) -> Binary | None:
     return next((it for it in find_binaries() if f"{it.id}.".startswith(f"{name}.")), None)
-
-
-def _by_version(binary: Binary) -> tuple[int, ...]:
-    return tuple(int(part) for part in binary.version.split("."))
 
 
 def _candidates() -> Iterator[Path]:
@@ -136,7 +137,7 @@ class RedisServer:
 
     @property
     def version(self) -> tuple[int, ...]:
-        return _by_version(self.binary)
+        return self.binary.numbers
 
     @property
     def url(self) -> str:

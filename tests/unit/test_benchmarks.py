@@ -213,6 +213,17 @@ def test_ours_is_compared_with_the_best_python_peer_and_with_node_round_by_round
     assert (node.peer, node.spread.values) == (NODE_PEER, (6,))
 
 
+def test_ours_is_compared_with_each_peer_whose_core_is_not_python() -> None:
+    results = results_of(
+        measured(OURS, 1, jobs_per_s=100),
+        *(measured(who.name, 1, jobs_per_s=10) for who in roster() if not who.ours),
+    )
+
+    compared = [it.peer for it in results.ratios(DRAIN, roster())]
+
+    assert compared == ["taskiq", "chasquimq", "chasquimq-results", "ardiq", NODE_PEER]
+
+
 def test_a_ratio_above_one_is_ours_also_where_less_is_better() -> None:
     results = results_of(
         measured(OURS, 1, LATENCY.name, p50_us=100),
