@@ -21,6 +21,17 @@ def bucket(job_id: str) -> int:
     return zlib.crc32(job_id.encode()) % LIVE_BUCKETS
 
 
+def never_beside(key: str) -> str | None:
+    """Return the key that never exists beside a key of a queue; None for a key of no queue.
+
+    Every script declares it. While a cluster moves the queue's slot key by key, Redis refuses a
+    script of which one declared key is not there, before its first line; a key that a script
+    only names while it runs would stop it in the middle.
+    """
+    base, ends, _ = key.partition("}:")
+    return f"{base}{ends}never" if ends else None
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """The keys that belong to no single queue."""

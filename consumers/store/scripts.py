@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, RedisError, TimeoutError
 from consumers.connections.channel import Channel, SyncChannel
 from consumers.connections.link import Argument, Packed
 from consumers.connections.wire import NotSent
+from consumers.store.keys import never_beside
 
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
 # refuses writes after commands like TIME and XPENDING. Later versions ignore it.
@@ -41,11 +42,17 @@ class Script:
 
     def by_sha(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
         """Return the command that calls the script when Redis has it."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+        return ("EVALSHA", self.sha, *_declared(keys), *args)
 
     def by_source(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Argument, ...]:
         """Return the command that calls the script and makes Redis keep it."""
-        return ("EVAL", self.source, len(keys), *keys, *args)
+        return ("EVAL", self.source, *_declared(keys), *args)
+
+
+def _declared(keys: Sequence[str]) -> tuple[Argument, ...]:
+    """Return the keys of a script as they are sent, with their number before them."""
+    never = never_beside(keys[-1]) if keys else None
+    return (len(keys), *keys) if never is None else (len(keys) + 1, *keys, never)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class RedisServer:
     def start(self) -> RedisServer:
         """Start and wait until it answers. A restart keeps the port and the folder."""
         for _ in range(5):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             self._spawn()
             if self._answers():
                 self._baseline = self._config()
@@ -300,7 +300,7 @@ def _forget_users(client: redis_py.Redis) -> None:
             client.acl_deluser(name)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -10,6 +10,7 @@ import pytest
 
 from consumers.open import rights
 from consumers.store import hint_words
+from consumers.store.keys import Fleet, Keys
 from consumers.store.scripts import Dialect, Script, load
 from tests.support.script_files import all_names, header, own_text
 from tests.support.scripts import engine_scripts
@@ -238,3 +239,21 @@ def test_every_script_that_adds_moves_or_ends_jobs_ends_alike() -> None:
 
     scripts = {path for path in writers if "/" not in path}
     assert scripts == places_of(r"^return finish\(\{|\nreturn finish\(\{")
+
+
+def test_a_script_of_a_queue_declares_a_key_that_never_exists() -> None:
+    script, keys = SCRIPTS[0], Keys("mail", "app")
+
+    assert script.by_sha([keys.meta, keys.lanes], ["x"]) == (
+        "EVALSHA", script.sha, 3, keys.meta, keys.lanes, "app:{mail}:never", "x",
+    )  # fmt: skip
+    assert script.by_source([keys.result("a}:b")], [])[2:] == (
+        2, keys.result("a}:b"), "app:{mail}:never",
+    )  # fmt: skip
+
+
+def test_a_script_of_no_queue_declares_its_keys_alone() -> None:
+    script = SCRIPTS[0]
+
+    assert script.by_sha([Fleet().workers], []) == ("EVALSHA", script.sha, 1, "tm:workers")
+    assert script.by_sha([], []) == ("EVALSHA", script.sha, 0)
