@@ -9,7 +9,8 @@ from operator import attrgetter
 from consumers.connections.link import Argument
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
-from consumers.store.keys import Keys, bucket
+from consumers.store.keys import Keys, bucket, bucket_name
+from consumers.store.packing import packed
 from consumers.store.scripts import Call, load
 from consumers.store.steps import Streams
 
@@ -30,9 +31,8 @@ def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call
     streams = Streams(["", keys.meta, keys.lanes, keys.stats])
     args: list[Argument] = [depth or 0, MAX_LANES]
     for (lane, event, options, due, guard), alike in groupby(jobs, _common):
-        its: list[Argument] = []
+        its: list[str | bytes] = []
         for job in alike:
-            its += (bucket(job.id), job.id, job.data)
-        args += (len(its) // 3, streams.index(keys.lane(lane)), event, options, due, guard)
-        args += its
+            its += (bucket_name(job.id), job.id, job.data)
+        args += (streams.index(keys.lane(lane)), event, options, due, guard, packed(its))
     return Call(EMIT, streams.keys, args)

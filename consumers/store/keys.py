@@ -21,6 +21,14 @@ def bucket(job_id: str) -> int:
     return zlib.crc32(job_id.encode()) % LIVE_BUCKETS
 
 
+_BUCKETS = [str(number) for number in range(LIVE_BUCKETS)]
+
+
+def bucket_name(job_id: str) -> str:
+    """Return the bucket that holds a job id as text, as it is sent for each of many jobs."""
+    return _BUCKETS[zlib.crc32(job_id.encode()) % LIVE_BUCKETS]
+
+
 def never_beside(key: str) -> str | None:
     """Return the key that never exists beside a key of a queue; None for a key of no queue.
 

@@ -13,7 +13,8 @@ from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Ran, R
 from consumers.store.delivery import Delivery, Stream
 from consumers.store.emitting import job_fields
 from consumers.store.facts import facts_of
-from consumers.store.keys import Keys, bucket
+from consumers.store.keys import Keys, bucket, bucket_name
+from consumers.store.packing import packed
 from consumers.store.scripts import Call, load
 from consumers.store.steps import Streams
 
@@ -107,20 +108,20 @@ def _plain(streams: Streams, section: Sequence[Settlement], *, keeps: bool) -> l
     """Return completed jobs of one share as settle.lua takes them together."""
     delivery = section[0].delivery
     first, last = _range_of([it.delivery.entry for it in section])
-    args: list[Argument] = [
-        "plain", len(section), streams.index(delivery.stream.key), delivery.stream.group,
-        delivery.count, first, last,
-    ]  # fmt: skip
+    its: list[str | bytes] = []
     for delivery, outcome, _, _ in section:
         envelope = delivery.envelope
         told = facts_of(delivery, outcome) if keeps else b""
         if isinstance(told, str):
             told = told.encode()
-        args += (
-            delivery.entry, bucket(envelope.id), envelope.id, _asked(envelope),
+        its += (
+            delivery.entry, bucket_name(envelope.id), envelope.id, _asked(envelope),
             b"%b %b" % (told, outcome.result),  # type: ignore[union-attr]
         )  # fmt: skip
-    return args
+    return [
+        "plain", streams.index(delivery.stream.key), delivery.stream.group, delivery.count,
+        first, last, packed(its),
+    ]  # fmt: skip
 
 
 def _range_of(entries: Sequence[str]) -> tuple[str, str]:
@@ -132,9 +133,9 @@ def _range_of(entries: Sequence[str]) -> tuple[str, str]:
     return min(entries).partition("-")[0], max(entries).partition("-")[0]
 
 
-def _asked(envelope: Envelope) -> Argument:
+def _asked(envelope: Envelope) -> str:
     """Return the generation, with the clauses behind it that an end must know."""
-    return f"{envelope.generation}{envelope.tail}" if envelope.tail else envelope.generation
+    return f"{envelope.generation}{envelope.tail}"
 
 
 def _single(keys: Keys, streams: Streams, settlement: Settlement, *, keeps: bool) -> list[Argument]:

@@ -366,7 +366,7 @@ async def test_a_refused_writer_takes_a_new_id_and_its_batch_goes_through(
 ) -> None:
     await door.send(emit_of(new_job("a")), until=soon())
     (key,) = doors(queue)
-    queue.redis.set(key, "100 digest answer")
+    queue.redis.set(key, "100 digest answer", keepttl=True)
 
     assert await door.send(emit_of(new_job("b")), until=soon()) == b"+2"
     assert await door.send(emit_of(new_job("c")), until=soon()) == b"+3"
@@ -379,7 +379,9 @@ async def test_a_writer_refused_after_a_lost_reply_does_not_send_the_batch_again
     queue: Queue, wire: Wire
 ) -> None:
     breaking = BreakingWire(wire, ConnectionError("lost"), executes=True)
-    breaking.before_error = lambda: queue.redis.set(doors(queue)[0], "100 digest answer")
+    breaking.before_error = lambda: queue.redis.set(
+        doors(queue)[0], "100 digest answer", keepttl=True
+    )
     door = Door(breaking, KEYS, where="here")  # type: ignore[arg-type]
 
     with pytest.raises(WriterRefused):

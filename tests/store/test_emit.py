@@ -502,3 +502,15 @@ def test_an_empty_batch_writes_nothing(queue: Queue) -> None:
     queue.emit(*no_jobs)
 
     assert queue.writes() == {}
+
+
+# How they travel
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 255, 256, 65_535, 65_536, 200_000])
+def test_data_of_any_length_and_of_any_bytes_arrive(queue: Queue, size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+
+    queue.emit(new_job("a", data=data[:size]), new_job("b", data=b"2"))
+
+    assert [it.envelope.data for it in queue.deliver()] == [data[:size], b"2"]

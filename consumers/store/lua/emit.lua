@@ -10,12 +10,10 @@
 -- ARGV[3]  digest of the batch
 -- ARGV[4]  most jobs the queue may hold, 0 for no limit
 -- ARGV[5]  most lanes the queue may have
--- ARGV[6…] the jobs, those that follow each other and are alike in a group: what they have in
---          common, then three a job
---            how many; index of their stream in KEYS, event, options, when they are due: empty
---              for now, a time in ms, or "+<ms>" from now; their guard, see
---              include/clauses.lua, or empty
---            live bucket, id, data
+-- ARGV[6…] the jobs, those that follow each other and are alike in a group, six a group:
+--            index of their stream in KEYS, event, options, when they are due: empty for now, a
+--            time in ms, or "+<ms>" from now; their guard, see include/clauses.lua, or empty;
+--            packed, three a job: live bucket, id, data
 --
 -- Returns one word a job, separated by spaces:
 --   +<generation>  added          =<generation>  its id is live already
@@ -104,28 +102,26 @@ end
 -- are added right here, without a function, and in fewer steps than the others take.
 if room < math.huge then room = room - others().depth() end
 local live_buckets, rest_of_head = base .. 'live:', ':' .. string.format('%d', now) .. ':0:0:0'
-local at, last = 6, #ARGV
-while at <= last do
-  local event, options, due, guard = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-  local stream, may_be_plain, place = KEYS[tonumber(ARGV[at + 1])], due == '' and guard == '', nil
-  local first = at + 6
-  at = first + 3 * ARGV[at]
-  for job = first, at - 3, 3 do
+for at = 6, #ARGV, 6 do
+  local stream, event, options, due, guard, jobs = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2],
+    ARGV[at + 3], ARGV[at + 4], cmsgpack.unpack(ARGV[at + 5])
+  local may_be_plain, place = due == '' and guard == '', nil
+  for job = 1, #jobs, 3 do
     if may_be_plain and not place then
       local lane = string.sub(stream, #base + 6)
       place = redis.call('ZSCORE', listed, lane) and ' 0 ' .. lane .. ' '
     end
-    local bucket, id, entry, run = live_buckets .. ARGV[job], ARGV[job + 1], nil, nil
+    local bucket, id, data, entry, run = live_buckets .. jobs[job], jobs[job + 1], jobs[job + 2], nil, nil
     if place and added < room and not redis.pcall('HGET', bucket, id) then
       run = string.format('%d', generation + 1)
       entry = enter(stream, bucket, id, run .. place, 'head', '1:' .. run .. rest_of_head,
-        'id', id, 'event', event, 'data', ARGV[job + 2], 'options', options)
+        'id', id, 'event', event, 'data', data, 'options', options)
     end
     if entry then
       generation, added, words[#words + 1] = generation + 1, added + 1, '+' .. run
     else
-      words[#words + 1] = others().add({ stream = stream, bucket = ARGV[job], id = id, event = event,
-        data = ARGV[job + 2], options = options, due = due, guard = guard })
+      words[#words + 1] = others().add({ stream = stream, bucket = jobs[job], id = id, event = event,
+        data = data, options = options, due = due, guard = guard })
     end
   end
 end

@@ -18,11 +18,11 @@
 -- ARGV[9]  most lanes
 -- ARGV[10] most lanes of single events
 -- ARGV[11…] what has come of deliveries. Those of completed jobs without children follow each other
---          in sections, a head and five a delivery:
---            plain, how many, index of their stream, group, delivery count, and the first and
---              the last of their entries, or the ms of those
---            entry, live bucket, id, generation and behind it the clauses of its head that an
---              end must know; what is told of the run, see include/facts.lua, a space, the result
+--          in sections, seven a section:
+--            plain, index of their stream, group, delivery count, the first and the last of
+--              their entries, or the ms of those; packed, five a delivery: entry, live bucket,
+--              id, generation and behind it the clauses of its head that an end must know; what
+--              is told of the run, see include/facts.lua, a space, the result
 --          Any other has nine arguments: kind, index of its stream, group, entry, delivery count,
 --          live bucket, id, generation and clauses, what is told of the run; then by kind what
 --          include/outcomes/<kind>.lua takes: complete, bury, release, retry, cancel
@@ -115,9 +115,10 @@ local function others()
 
   -- Returns a delivery of a section.
   local function plain_at(section, at)
-    local told, result = string.match(ARGV[at + 4], '^([^ ]*) (.*)$')
-    local delivery = delivery_of('complete', share_of(section.stream, section.group), ARGV[at], section.count,
-      ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], told)
+    local entry, bucket, id, asked, text = unpack(section.fields, at, at + 4)
+    local told, result = string.match(text, '^([^ ]*) (.*)$')
+    local delivery = delivery_of('complete', share_of(section.stream, section.group), entry, section.count,
+      bucket, id, asked, told)
     delivery.result = result
     return delivery
   end
@@ -169,7 +170,7 @@ end
 while at <= #ARGV do
   if ARGV[at] == 'plain' then
     local section = plain_section(at)
-    at = section.at + PLAIN_FIELDS * section.number
+    at = at + PLAIN_ARGUMENTS
     local is_alone = #words == 0 and at > #ARGV
     look_at(section, not is_alone and named_in(section.stream, section.group) or nil, words, leave_to_others)
     sections[#sections + 1] = section

@@ -2,7 +2,7 @@
 -- So little is done for each; one that is not as they nearly always are is left to others.
 -- Needs fence, leave and unlist, and others of the script.
 
-local PLAIN_HEAD, PLAIN_FIELDS, FEW = 7, 5, 4
+local PLAIN_ARGUMENTS, PLAIN_FIELDS, FEW = 7, 5, 4
 local live_buckets, results = base .. 'live:', base .. 'result:'
 
 -- Returns which entries of a stream's group this batch has named so far.
@@ -13,12 +13,12 @@ local function named_in(stream, group)
   return of_stream[group]
 end
 
--- A section of the arguments: what its deliveries have in common, and where in ARGV they begin.
--- entries, places and pointers are those of the deliveries that were found to be plain.
+-- A section of the arguments: what its deliveries have in common, and their fields. entries, places
+-- (in the fields) and pointers are those of the deliveries that were found to be plain.
 local function plain_section(at)
   return {
-    number = tonumber(ARGV[at + 1]), stream = KEYS[tonumber(ARGV[at + 2])], group = ARGV[at + 3],
-    count = tonumber(ARGV[at + 4]), first = ARGV[at + 5], last = ARGV[at + 6], at = at + PLAIN_HEAD,
+    stream = KEYS[tonumber(ARGV[at + 1])], group = ARGV[at + 2], count = tonumber(ARGV[at + 3]),
+    first = ARGV[at + 4], last = ARGV[at + 5], fields = cmsgpack.unpack(ARGV[at + 6]),
     entries = {}, places = {}, pointers = {},
   }
 end
@@ -27,9 +27,10 @@ end
 -- it holds far more: one answer is never much longer than what is asked for. A few are cheaper to
 -- ask for one by one.
 local function held_of(section)
-  if section.number < FEW then return {} end
+  local number = #section.fields / PLAIN_FIELDS
+  if number < FEW then return {} end
   local rows = redis.pcall('XPENDING', section.stream, section.group, section.first, section.last,
-    2 * section.number, consumer)
+    2 * number, consumer)
   return rows.err and {} or rows
 end
 
@@ -59,10 +60,11 @@ end
 -- Sees which deliveries of a section are plain, and gives those their words; the others are left
 -- to others. Writes nothing.
 local function look_at(section, named, words, leave_to_others)
-  local entries, places, pointers, is_held = section.entries, section.places, section.pointers, fence_of(section, named)
-  for at = section.at, section.at + PLAIN_FIELDS * (section.number - 1), PLAIN_FIELDS do
-    local entry = ARGV[at]
-    local pointer = not marked and is_held(entry) and redis.pcall('HGET', live_buckets .. ARGV[at + 1], ARGV[at + 2])
+  local fields, entries, places, pointers = section.fields, section.entries, section.places, section.pointers
+  local is_held = fence_of(section, named)
+  for at = 1, #fields, PLAIN_FIELDS do
+    local entry = fields[at]
+    local pointer = not marked and is_held(entry) and redis.pcall('HGET', live_buckets .. fields[at + 1], fields[at + 2])
     if type(pointer) == 'string' then
       local number = #entries + 1
       entries[number], places[number], pointers[number] = entry, at, pointer
@@ -76,25 +78,25 @@ end
 -- Returns the processes that wait for jobs of a section, in the order of its places.
 local function waiters_of(section)
   local ids = {}
-  for number, at in ipairs(section.places) do ids[number] = ARGV[at + 2] end
+  for number, at in ipairs(section.places) do ids[number] = section.fields[at + 2] end
   return redis.call('HMGET', base .. 'waiters', unpack(ids))
 end
 
 -- Completes the plain deliveries of a section. The end of one that somebody waits for, or that
 -- the index does not lead to as it nearly always does, is recorded as those of others are.
 local function complete_all(section)
-  local entries, pointers = section.entries, section.pointers
+  local fields, entries, pointers = section.fields, section.entries, section.pointers
   local waiters = kept.anybody_waits and waiters_of(section) or {}
   local way, completed = ' 0 ' .. string.sub(section.stream, #base + 6) .. ' ', ' completed' .. (kept.facts or '')
   leave(section.stream, section.group, entries)
   for number, at in ipairs(section.places) do
-    local id, generation = ARGV[at + 2], ARGV[at + 3]
+    local id, generation = fields[at + 2], fields[at + 3]
     if waiters[number] or pointers[number] ~= generation .. way .. entries[number] then
       others().record_plain(section, at, pointers[number])
     else
-      unlist(live_buckets .. ARGV[at + 1], id)
+      unlist(live_buckets .. fields[at + 1], id)
       if kept.facts then
-        redis.call('SET', results .. id, generation .. completed .. ARGV[at + 4], 'PX', result_ttl)
+        redis.call('SET', results .. id, generation .. completed .. fields[at + 4], 'PX', result_ttl)
       end
     end
   end

@@ -129,7 +129,8 @@ def test_no_script_declares_flags_that_full_memory_would_refuse(script: Script) 
 
 @BY_NAME
 def test_no_payload_passes_through_a_json_codec_of_lua(script: Script) -> None:
-    assert not re.search(r"cjson|cmsgpack", script.source)
+    # Texts that were packed for the way are taken apart as they were; nothing is packed there.
+    assert not re.search(r"cjson|cmsgpack(?!\.unpack)", script.source)
 
 
 # Every text of the engine's scripts, by its path.
