@@ -112,7 +112,7 @@ class Parts:
             self.pauses,
             slots=terms.slots,
             max_leaked=terms.max_leaked_threads,
-            on_free=lambda: self.fetcher.freed(),
+            on_free=lambda: None,
             on_broken=on_broken,
         )
 
@@ -142,6 +142,7 @@ class Parts:
             slots=terms.slots,
             unblock=self._unblock,
         )
+        self.executor.on_free = self.fetcher.freed
 
     def _new_admission(self) -> Admission:
         terms = self.terms
@@ -298,8 +299,7 @@ class Parts:
         self.fetcher.intake.cancel((keys.stream(stream), entry))
 
     async def _confirm(self) -> None:
-        # The next beat says it as well.
-        with contextlib.suppress(RedisError):
+        with contextlib.suppress(RedisError):  # The next beat says it as well.
             await self.heartbeat.beat()
 
     def _look_at_all(self) -> None:

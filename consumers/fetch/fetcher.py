@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
@@ -77,6 +78,9 @@ class Fetcher:
         self._unblock = unblock
         self._prefetching = True
         self._freed = asyncio.Event()
+        self._ends = 0
+        # What is called after runs is not called in the context of one.
+        self._context = copy_context()
         self._stopping = False
         self._blocked = False
         self._dirty = True
@@ -121,12 +125,15 @@ class Fetcher:
 
     def freed(self) -> None:
         """A slot is free: start what is held, or fetch."""
-        self._prefetching = True
-        self.prefetch.ended()
-        if self.gate.suspect is None and self.held and not self._stopping:
-            top = self.held.top()
-            if top is not None and self.levels.level_of(top.stream) == 0 and self._free() > 0:
-                self._start(top)
+        self._ends += 1
+        if self._ends == 1:
+            # Many runs end in one turn of the loop: what is the same for all is done once.
+            asyncio.get_running_loop().call_soon(self._refill, context=self._context)
+
+    def _refill(self) -> None:
+        self.prefetch.ended(self._ends)
+        self._ends, self._prefetching = 0, True
+        self._start_down_to(0)
         self._freed.set()
 
     def wake(self) -> None:
@@ -171,7 +178,7 @@ class Fetcher:
             await self._fetch()
 
     def _free(self) -> int:
-        return self.slots - self.executor.running
+        return self.slots - self.executor.taken()
 
     def _wanted(self) -> int:
         """How many deliveries there is room for, in slots and in what may be held."""
@@ -230,7 +237,8 @@ class Fetcher:
             await self._block()
         else:
             await self.depth.read_backlog(self._wanted(), self._free, is_stale=lambda: self._dirty)
-        self._start_startable()
+        # Where the lanes may be others by now, they are looked at before the next start.
+        self._start_down_to(max(0, self.depth.asked), only_one=self._dirty)
         if was_idle:
             # What came begins first: to make the next read ready takes a tenth of its latency.
             await asyncio.sleep(0)
@@ -279,25 +287,19 @@ class Fetcher:
 
     # Starting
 
-    def _start_startable(self) -> None:
-        """Start what is held and higher than every level that was not asked just now."""
-        while self._free() > 0 and self.gate.suspect is None and not self._stopping:
-            top = self.held.top()
-            if top is None:
-                return
-            level = self.levels.level_of(top.stream)
-            if level > 0 and level > self.depth.asked:
-                return
-            self._start(top)
-            if self._dirty:
-                return
-
-    def _start(self, top: Delivery) -> None:
-        """Start what is on top of what is held, unless somebody handed it back meanwhile."""
+    def _start_down_to(self, lowest: int, *, only_one: bool = False) -> None:
+        """Start what is held of a level and those above it, as long as slots are free."""
         if not self.executor.pauses.are_fresh:
             self._dirty = True
-        elif self.held.take(top):
-            self.admission.admit(top)
+            return
+        while self._free() > 0 and self.gate.suspect is None and not self._stopping:
+            top = self.held.top()
+            if top is None or self.levels.level_of(top.stream) > lowest:
+                return
+            if self.held.take(top):
+                self.admission.admit(top)
+            if only_one:
+                return
 
     # Waking and waiting
 

@@ -38,15 +38,16 @@ class Intake:
 
     def take(self, deliveries: Sequence[Delivery], *, reclaimed: bool = False) -> None:
         """Take in deliveries; reclaimed: taken over from a worker that died."""
+        ours, just_cancelled = self.leases.all, self._just_cancelled
         for delivery in deliveries:
             if delivery.envelope.version == 0:
                 self.leases.all[delivery.key] = delivery
                 self.settler.settle(delivery, foreign(delivery))
             elif delivery.cancelled:
                 self._pass_over(delivery)
-            elif delivery.key not in self.leases:
+            elif delivery.key not in ours:
                 self.held.push(delivery, reclaimed=reclaimed)
-                if delivery.key in self._just_cancelled:
+                if just_cancelled and delivery.key in just_cancelled:
                     self._look_for_mark(delivery)
 
     def cancel(self, key: tuple[str, str]) -> None:

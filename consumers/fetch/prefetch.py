@@ -32,9 +32,9 @@ class Prefetch:
         self._starting = self._starting_before = self._most
         self._second_since, self._second_ended = now, 0
 
-    def ended(self) -> None:
-        """A run has ended."""
-        self._ended += 1
+    def ended(self, runs: int = 1) -> None:
+        """Some runs have ended."""
+        self._ended += runs
 
     def measure(self, now: float) -> None:
         """Set what is allowed by the runs that ended since it was measured last."""

@@ -96,6 +96,12 @@ class Raised:
 
 
 Ended = Returned | Raised
+_RETURNED_NONE = Returned(None)
+
+
+def returned(value: object) -> Returned:
+    """Return the end of a run whose handler returned a value, which mostly is None."""
+    return _RETURNED_NONE if value is None else Returned(value)
 
 
 class Ran(NamedTuple):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Any
 
-from consumers.jobs.outcome import Ended, Raised, Returned
+from consumers.jobs.outcome import Ended, Raised, Returned, returned
 from consumers.lease.leases import Leases
 from consumers.run.loop_end import LoopEnd
 from consumers.run.pauses import Pauses
@@ -46,10 +46,13 @@ class Caller:
         """Call the handler of a run, or what is around it; return how that ended."""
         # A SystemExit that left the task would end the event loop.
         try:
-            around = run.handler.around
-            if around is None:
-                return await self._call(run)
-            return Returned(await around(run.job, lambda: self._value(run)))
+            handler = run.handler
+            if handler.around is not None:
+                return returned(await handler.around(run.job, lambda: self._value(run)))
+            if handler.is_async:
+                # As _call does, without a coroutine more around that of every job.
+                return returned(await self._begin(run))
+            return await self._call(run)
         except BaseException as error:
             self._let_be_collected(error)
             _begin_in_their_code(error)
@@ -59,7 +62,7 @@ class Caller:
         """Await what the handler started and did not await; a failure of it fails the run."""
         failure: BaseException | None = None
         while run.pending:
-            started, run.pending = run.pending, []
+            started, run.pending = run.pending, ()
             failure = await self._first_failure(started) or failure
         if failure is not None and isinstance(ended, Returned):
             return Raised(failure)
@@ -71,19 +74,16 @@ class Caller:
         self.threads.close()
 
     async def _call(self, run: Run) -> Ended:
-        # Since the start the loop may have been blocked, or middleware may have waited.
+        if run.handler.is_async:
+            return returned(await self._begin(run))
         if not self._may_begin(run):
             run.refused = True
             return Raised(PutBack())
-        handler = run.handler
-        if handler.is_async:
-            run.begin()
-            return Returned(await handler.call(run.job, *handler.extra))
         ended = await self._in_thread(run)
         if isinstance(ended, Raised):
             _begin_in_their_code(ended.error)
         elif isinstance(ended, Returned) and inspect.isawaitable(ended.value):
-            return Returned(await ended.value)
+            return returned(await ended.value)
         return ended
 
     def _may_begin(self, run: Run) -> bool:
@@ -98,8 +98,8 @@ class Caller:
         # What begun says; this is asked for every job.
         if delivery.started_ms:
             return self._may_go_on(run)
-        queue, event = delivery.stream.lane.queue, delivery.envelope.event
-        return self._pauses.permit(queue, event) and not self._leases.has_expired(delivery)
+        job = run.job
+        return self._pauses.permit(job.queue, job.event) and not self._leases.has_expired(delivery)
 
     def _may_go_on(self, run: Run) -> bool:
         """Whether middleware may call a handler once more: that begins nothing.
@@ -153,14 +153,19 @@ class Caller:
         logger.warning("job %s continues in its thread after the end of its event loop", run.job.id)
 
     def _begin(self, run: Run) -> Any:
-        # In the thread, which may have waited for its turn.
+        """Call the handler itself, unless it may not be called now.
+
+        Since the start the loop may have been blocked, or middleware may have waited; a thread may
+        have waited for its turn.
+        """
         if not self._may_begin(run):
             run.refused = True
             raise PutBack
         run.begin()
-        return run.handler.call(run.job, *run.handler.extra)
+        handler = run.handler
+        return handler.call(run.job, *handler.extra)
 
-    async def _first_failure(self, started: list[Awaitable[Any]]) -> BaseException | None:
+    async def _first_failure(self, started: Sequence[Awaitable[Any]]) -> BaseException | None:
         """Await everything; return what failed first, None when nothing did."""
         failure: BaseException | None = None
         for work in started:

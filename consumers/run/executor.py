@@ -77,9 +77,11 @@ class Executor:
         self.caller = Caller(leases, pauses, slots=slots)
         self.slots = slots
         self._max_leaked = max_leaked
-        self._on_free = on_free
+        self.on_free = on_free
         self._on_broken = on_broken
         self._runs: dict[Delivery, Run] = {}
+        # How many slots are taken; asked for every job, so it is the dict's own method.
+        self.taken: Callable[[], int] = self._runs.__len__
         # Runs that went on after their timeout: threads cannot be killed.
         self._left_behind: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._time_out, counts=self._runs.__contains__)
@@ -192,8 +194,10 @@ class Executor:
             outcome = self._outcome(run, ended)
             if outcome is not None:
                 children = run.job.on_success if isinstance(outcome, Completed) else ()
-                # No name in here for how it went: it leads to the error, see below.
-                self.settler.settle(run.delivery, outcome, children, _ran(run, ended))
+                ran = run.ran(_timeout(run) if run.timed_out else ended)
+                self.settler.settle(run.delivery, outcome, children, ran)
+                # It leads to the error, see below.
+                del ran
             if run.job.cancelled and self._loop_end.has_come():
                 await self._last_words()
         except GeneratorExit:
@@ -204,27 +208,27 @@ class Executor:
         finally:
             # From Python 3.12 on, frames in a traceback keep their callers: a cycle through here.
             ended = None
-            # A run that was left behind has left its slot already.
-            if run.delivery in self._runs:
-                self._over(run.delivery)
+            self._over(run.delivery)
 
-    def _forget(self, delivery: Delivery) -> None:
+    def _forget(self, delivery: Delivery) -> bool:
         run = self._runs.pop(delivery, None)
-        if run is not None:
-            # A task keeps its context, and that the run: a cycle.
-            del run.task
+        if run is None:
+            return False
+        # A task keeps its context, and that the run: a cycle.
+        del run.task
+        return True
 
     def _over(self, delivery: Delivery) -> None:
-        self._forget(delivery)
+        # A run that was left behind has left its slot already.
+        if not self._forget(delivery):
+            return
         if delivery.given_up:
             self.leases.drop(delivery)
-        self._on_free()
+        self.on_free()
 
     def _outcome(self, run: Run, ended: Ended) -> Outcome | None:
         """Return what is recorded of a run; None when that is not ours to decide any more."""
-        verdict = verdict_on(
-            run, loop_ends=bool(self._loop_end.has_come()), has_expired=self.leases.has_expired
-        )
+        verdict = verdict_on(run, self._loop_end.has_come(), self.leases)
         if verdict is Verdict.ENDED:
             return decided(self.policy, run.job, ended)
         if verdict is Verdict.NOT_OURS:
@@ -282,8 +286,8 @@ class Executor:
         else:
             delivery.given_up = True
             outcome = decided(self.policy, run.job, _timeout(run))
-            self.settler.settle(delivery, outcome, ran=_ran(run, None))
-        self._on_free()
+            self.settler.settle(delivery, outcome, ran=run.ran(_timeout(run)))
+        self.on_free()
         if self.leaked > self._max_leaked:
             self._on_broken(
                 f"{self.leaked} runs continue after their timeout and cannot be stopped"
@@ -310,10 +314,6 @@ class Executor:
             if not delivery.given_up:
                 self.settler.settle(delivery, _STOPPED)
             self._over(delivery)
-
-
-def _ran(run: Run, ended: Ended | None) -> Ran | None:
-    return run.ran(_timeout(run) if run.timed_out else ended)
 
 
 def _timeout(run: Run) -> Raised:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -56,9 +56,9 @@ class Run:
         # Set when it was to be called and might not: paused, cancelled or lost meanwhile.
         self.refused = False
         # Queue and id of each job whose result it waits for now.
-        self.awaited: list[tuple[str, str]] = []
+        self.awaited: Sequence[tuple[str, str]] = ()
         # What was started and may still fail; see track.
-        self.pending: list[Awaitable[Any]] = []
+        self.pending: Sequence[Awaitable[Any]] = ()
         # True once the outcome is decided: tasks that the handler left behind
         # still find this run, and are no part of it any more.
         self.ended = False
@@ -106,10 +106,13 @@ class Run:
         What has gone well meanwhile is dropped now and then: a handler may write
         a million log lines.
         """
-        if len(self.pending) >= self._prune_at:
-            self.pending = [it for it in self.pending if not _went_well(it)]
-            self._prune_at = max(_PRUNE_AT, 2 * len(self.pending))
-        self.pending.append(started)
+        # Most runs start nothing, and have no list for it.
+        pending = self.pending if isinstance(self.pending, list) else []
+        if len(pending) >= self._prune_at:
+            pending = [it for it in pending if not _went_well(it)]
+            self._prune_at = max(_PRUNE_AT, 2 * len(pending))
+        pending.append(started)
+        self.pending = pending
 
     def call_failed(self, children_before: int) -> None:
         """Note which children a call of the handler left that failed."""
@@ -150,8 +153,9 @@ def awaiting(queue: str, job_id: str) -> Iterator[None]:
     if run is None:
         yield
         return
-    run.awaited.append((queue, job_id))
+    run.awaited = [*run.awaited, (queue, job_id)]
     try:
         yield
     finally:
-        run.awaited.remove((queue, job_id))
+        at = run.awaited.index((queue, job_id))
+        run.awaited = [*run.awaited[:at], *run.awaited[at + 1 :]]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Buried, Ended, Outcome, Released
 from consumers.jobs.texts import named
+from consumers.lease.leases import Leases
 from consumers.policy import Policy
 from consumers.run.run import Run
-from consumers.store.delivery import Delivery
 from consumers.store.pause_state import PauseState
 
 logger = logging.getLogger("taskmanager.worker")
@@ -39,7 +38,7 @@ class Verdict(Enum):
     """Its handler was not called and may not be now: it goes back."""
 
 
-def verdict_on(run: Run, *, loop_ends: bool, has_expired: Callable[[Delivery], bool]) -> Verdict:
+def verdict_on(run: Run, loop_ends: int, leases: Leases) -> Verdict:
     """Return what becomes of a run that has ended: the first that applies."""
     delivery = run.delivery
     if delivery.given_up:
@@ -47,8 +46,8 @@ def verdict_on(run: Run, *, loop_ends: bool, has_expired: Callable[[Delivery], b
     if loop_ends:
         return Verdict.CUT_OFF
     if run.refused and not delivery.begun:
-        return _unrun(run, has_expired(delivery))
-    if has_expired(delivery):
+        return _unrun(run, leases.has_expired(delivery))
+    if leases.has_expired(delivery):
         return Verdict.LOST
     if delivery.cancelled:
         return Verdict.CANCELLED

@@ -23,7 +23,7 @@ def _say_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_that_awaits(*queues: str) -> Run:
     run = new_run(Job.fake({}), asyncio.new_event_loop())
     run.loop.close()
-    run.awaited += [(queue, "child") for queue in queues]
+    run.awaited = [(queue, "child") for queue in queues]
     return run
 
 
@@ -77,8 +77,8 @@ def test_a_run_waits_while_its_code_does_and_others_never() -> None:
     token = current_run.set(run)
     try:
         with pytest.raises(ZeroDivisionError), awaiting("default", "child"):
-            assert run.awaited == [("default", "child")]
+            assert [*run.awaited] == [("default", "child")]
             raise ZeroDivisionError
     finally:
         current_run.reset(token)
-    assert run.awaited == []
+    assert not run.awaited
