@@ -56,12 +56,14 @@ class Admission:
         self._notes = notes
         self._epochs = epochs
         self._clock = clock
+        self._policy = executor.policy
         self._loop = asyncio.get_running_loop()
         self._surroundings = Surroundings()
 
     def admit(self, delivery: Delivery) -> None:
         """Start a delivery, or hold everything back until it has run solo."""
-        if self.gate.is_suspect(delivery):
+        # Most were never handed out before.
+        if (delivery.count > 1 or delivery.envelope.crashes) and self.gate.is_suspect(delivery):
             self.gate.hold(delivery)
         else:
             self.start(delivery)
@@ -84,11 +86,12 @@ class Admission:
     def _examine(self, delivery: Delivery) -> Run | Outcome:
         """Return the run of a delivery, or what becomes of one that cannot run here."""
         envelope, queue = delivery.envelope, delivery.stream.lane.queue
+        event, policy = envelope.event, self._policy
         if delivery.cancelled:
             return _CANCELLED
-        if not self._pauses.permit(queue, envelope.event):
-            return put_back(self._pauses.of(queue), envelope.event)
-        handler = self.executor.policy.handler(queue, envelope.event)
+        if not self._pauses.permit(queue, event):
+            return put_back(self._pauses.of(queue), event)
+        handler = policy.handler(queue, event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
             return _passed_on(delivery)
         if handler.keeps_data:
@@ -97,7 +100,7 @@ class Admission:
             job = self._job(delivery, handler.decode)
         except BaseException as error:
             return self._refused(delivery, error)
-        outcome = self.executor.policy.prepare(job, self._clock.now_ms)
+        outcome = policy.prepare(job, self._clock.now_ms)
         if outcome is not None:
             return outcome
         return Run(job, delivery, handler, self._loop, self._clock)
@@ -110,15 +113,16 @@ class Admission:
             return Buried("bad_payload", unfit(error))
         # It may wait for long, and expire meanwhile.
         job = self._job(delivery, from_json)
-        expired = self.executor.policy.prepare(job, self._clock.now_ms)
+        expired = self._policy.prepare(job, self._clock.now_ms)
         return expired or error.outcome(job)
 
     def _job(self, delivery: Delivery, decode: Callable[[bytes], Any]) -> Job[Any]:
         stream = delivery.stream
-        epoch = self._epochs.get(stream.lane.queue, 0)
+        lane = stream.lane
+        # By position, as this is done for every job.
         return Job(
-            delivery.envelope, stream.lane, type=stream.group, delivered=delivery.count,
-            epoch=epoch, notes=self._notes, delivery=delivery, decode=decode,
+            delivery.envelope, lane, stream.group, delivery.count,
+            self._epochs.get(lane.queue, 0), self._notes, delivery, decode,
         )  # fmt: skip
 
     # Solo runs

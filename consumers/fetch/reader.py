@@ -242,11 +242,10 @@ class Reader:
         return (*head, "STREAMS", *names, *([">"] * len(names)))
 
     def _deliveries(self, reply: Any, asked: float) -> list[Delivery]:
-        found = []
+        found = list[Delivery]()
         for key, entries in reply or ():
             stream = self.levels.by_key[key]
-            for entry, fields in entries:
-                found.append(delivery_of(stream, entry.decode(), 1, fields, asked))
+            found += [delivery_of(stream, it.decode(), 1, fields, asked) for it, fields in entries]
         return found
 
     async def _mend(self, error: ResponseError, streams: Sequence[Stream]) -> None:

@@ -6,7 +6,6 @@ include/clauses.lua is the same for the scripts; it says where they stand and wh
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 # Six numbers; a newer version may add more behind them. Scripts read the same
@@ -20,8 +19,9 @@ _FIRST_START = re.compile(rb":a=(\d{1,15})(?::|$)")
 _OF_THE_END = re.compile(rb":[foi]=[^:]+")
 _IDEMPOTENCY = re.compile(r":i=([\w-]+)", re.ASCII)
 _NO_CLAUSES = ("", 0)
-# Mostly of 0 or 1, and every head has four of these.
-_count = lru_cache(maxsize=64)(int)
+# What most heads are: of the first version, of a job that has neither run nor failed.
+_FRESH = re.compile(rb"1:(\d{1,15}):(\d{1,15}):0:0:0")
+_Values = tuple[int, int, int, int, int, int, str, int]
 
 _CLAUSE = re.compile(r"[a-z]( [^:; ]+)+", re.ASCII)
 # Lua knows the digits and letters of ASCII only.
@@ -54,14 +54,29 @@ class Head(NamedTuple):
 
 def read_head(text: bytes) -> Head | None:
     """Return what a head says; None when it is none of ours."""
+    values = head_values(text)
+    return None if values is None else Head._make(values)
+
+
+def head_values(text: bytes) -> _Values | None:
+    """Return what a head says as a plain tuple, which is all that most entries are read for."""
+    fresh = _FRESH.fullmatch(text)
+    if fresh is not None:
+        generation, created_at = fresh.groups()
+        return 1, int(generation), int(created_at), 0, 0, 0, "", 0
+    return any_values(text)
+
+
+def any_values(text: bytes) -> _Values | None:
+    """Return the same without the shortcut: of a head in whatever form."""
     head = _HEAD.fullmatch(text)
     if head is None:
         return None
     version, generation, created_at, failures, deliveries, crashes, more = head.groups()
     tail, first_started = _NO_CLAUSES if more is None else _said_in(more, int(created_at))
-    return Head(
-        _count(version), int(generation), int(created_at),
-        _count(failures), _count(deliveries), _count(crashes), tail, first_started,
+    return (
+        int(version), int(generation), int(created_at),
+        int(failures), int(deliveries), int(crashes), tail, first_started,
     )  # fmt: skip
 
 

@@ -47,8 +47,9 @@ class Leases:
 
     def drop(self, delivery: Delivery) -> None:
         """Forget a delivery: it was settled or lost."""
-        if self.all.get(delivery.key) is delivery:
-            del self.all[delivery.key]
+        key = delivery.key
+        if self.all.get(key) is delivery:
+            del self.all[key]
         self.held.pop(delivery, None)
 
     def overdue(self, *, after: float) -> Iterator[Delivery]:
@@ -99,5 +100,5 @@ class Leases:
         """Whether leases of what one request brought may have run out on the way."""
         if not deliveries:
             return False
-        asked = min(delivery.renewed_at for delivery in deliveries)
+        asked = min([delivery.renewed_at for delivery in deliveries])
         return time.monotonic() - asked >= (1 - MARGIN) * min(self.seconds.values())

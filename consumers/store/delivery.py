@@ -95,5 +95,6 @@ def delivery_of(
     """Return an entry as a delivery; one that is not a job gets a stand-in with version 0."""
     envelope = read_envelope(fields) or foreign_envelope(entry, fields)
     delivery = Delivery(stream, entry, count, envelope, asked)
-    delivery.cancelled = cancelled
+    if cancelled:
+        delivery.cancelled = True
     return delivery

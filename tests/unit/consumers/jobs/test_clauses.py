@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from consumers.jobs import guards
-from consumers.jobs.clauses import Head, idempotency_in, is_known, read_head
+from consumers.jobs.clauses import (
+    Head,
+    any_values,
+    head_values,
+    idempotency_in,
+    is_known,
+    read_head,
+)
 
 
 def test_a_head_is_six_numbers_and_what_its_clauses_say() -> None:
@@ -22,6 +31,19 @@ def test_a_head_is_six_numbers_and_what_its_clauses_say() -> None:
 @pytest.mark.parametrize("text", [b"", b"1:2", b"0:1:1:0:0:0", b"1:1:1:0:0:x", b"1:1:1:0:0:0i=a"])
 def test_what_is_no_head_is_none(text: bytes) -> None:
     assert read_head(text) is None
+
+
+NUMBERS = ["", "0", "00", "1", "01", "2", "7", "x", " 1", "+1", "1_0", "\u0661", "9" * 9, "9" * 15]
+MORE = ["", ":", ":r=1", ":i=ab", "\n", "x"]
+
+
+@pytest.mark.parametrize("version", ["", "0", "1", "01", "2", "1\n"])
+@pytest.mark.parametrize("counts", ["0:0:0", "0:0:1", "00:0:0", "0:0", "0:0:0:0"])
+def test_a_head_in_its_commonest_form_is_read_as_any_other(version: str, counts: str) -> None:
+    for generation, created, more in product([*NUMBERS, "9" * 16], NUMBERS, MORE):
+        head = f"{version}:{generation}:{created}:{counts}{more}".encode()
+
+        assert head_values(head) == any_values(head), head
 
 
 def test_an_end_is_told_what_it_must_know_as_it_stands_and_nothing_else() -> None:
