@@ -187,18 +187,17 @@ class Consumer:
             telemetry = self.telemetry
             tell("telemetry", settled, lambda: telemetry.settled_many(settled))
         for it in settled:
-            settlement, recorded = it
-            if not recorded:
+            if not it.recorded:
                 self.fenced += 1
-                job_id = settlement.delivery.envelope.id
+                job_id = it.settlement.delivery.envelope.id
                 logger.warning(
                     "the outcome of job %s was rejected (lease lost); another worker may run it",
                     job_id,
                 )
                 continue
             self.settled += 1
-            if isinstance(settlement.outcome, Buried):
-                self._tell_dead(it, settlement.outcome)
+            if isinstance(it.settlement.outcome, Buried):
+                self._tell_dead(it, it.settlement.outcome)
 
     def _tell_dead(self, settled: Settled, buried: Buried) -> None:
         on_dead, delivery = self.on_dead, settled.settlement.delivery

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 
 from consumers.fetch.levels import Levels
 from consumers.store.delivery import Delivery, Stream
+
+_STREAM = attrgetter("stream")
 
 # Reads some streams, at most so many of each, and takes in what came.
 Bring = Callable[[Sequence[Stream], int], Awaitable[list[Delivery]]]
@@ -74,7 +77,7 @@ class Depth:
         found = 0
         for share in sharing:
             deliveries = await self._bring(share.streams, share.most)
-            given = Counter(delivery.stream for delivery in deliveries)
+            given = Counter(map(_STREAM, deliveries))
             sharing.brought(share, given)
             found += len(deliveries)
             reached += map(self._levels.level_of, given)

@@ -55,4 +55,5 @@ class Held:
     def take(self, top: Delivery) -> bool:
         """Whether what top returned just now is ours to start: nobody else will hand it back."""
         self._lines[self._ranks[0]].popleft()
-        return self._leases.start(top)
+        # As Leases.start does: this is done for every job.
+        return self._held.pop(top, None) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic_core import from_json
@@ -44,11 +45,15 @@ class NewJob(NamedTuple):
     guard: str = ""
 
 
-class Envelope(NamedTuple):
+@dataclass(slots=True)
+class Envelope:
     """What an entry of a lane holds.
 
     created_at is in ms of Redis' clock. failures, deliveries and crashes are
     the counts from before this entry was added: they survive re-adding.
+
+    It is no tuple because a job's fields are read by name some twenty times, which is several
+    times as fast with slots. Nothing changes it.
     """
 
     id: str
@@ -101,11 +106,10 @@ def read_envelope(fields: Sequence[bytes]) -> Envelope | None:
         if head[0] <= ENVELOPE_VERSION and not (errors and _is_list(errors)):
             return None
     version, generation, created_at, failures, deliveries, crashes, tail, first_started = head
-    # Made for every job: by its class it takes more than twice as long.
-    return tuple.__new__(Envelope, (
+    return Envelope(
         job_id, event, fields[7], fields[9], version, generation, created_at, failures,
         deliveries, crashes, errors, tail, first_started,
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
 def _is_list(errors: bytes) -> bool:

@@ -121,17 +121,18 @@ class Job(Generic[D_co]):
         delivery: HandedOut | None = None,
         decode: Callable[[bytes], Any] = from_json,
     ) -> None:
-        # Unpacked and not read by name, which costs several times as much, for every job.
-        self.id, self.event, data, options, _, generation, _, failures, deliveries, *_ = envelope
+        options, generation = envelope.options, envelope.generation
+        self.id = envelope.id
+        self.event = envelope.event
         self.queue = lane.queue
         self.type = type
         self.partition = lane.partition
         self.priority = lane.priority
-        self.data: D_co = decode(data)
+        self.data: D_co = decode(envelope.data)
         self.options: dict[str, Any] = read_options(options) if options else {}
         self.generation = generation
-        self.attempt = failures + 1
-        self.delivery = deliveries + delivered
+        self.attempt = envelope.failures + 1
+        self.delivery = envelope.deliveries + delivered
         # Both are given by the policy: what the options leave open comes from the handler.
         self.max_retries = 0
         self.timeout: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from consumers.store.delivery import Delivery
 from consumers.store.keys import Keys
@@ -14,7 +15,9 @@ RENEWALS_PER_LEASE = 3
 # The part of a lease that is left unused: a commit on its way, and clocks that
 # run a little differently here and in Redis.
 MARGIN = 0.1
+_USABLE = 1 - MARGIN
 HELD_AT_MOST = 1.0
+_RENEWED_AT = attrgetter("renewed_at")
 
 
 class Leases:
@@ -94,11 +97,11 @@ class Leases:
     def has_expired(self, delivery: Delivery) -> bool:
         """Whether the lease may have run out: then nothing may be committed any more."""
         lease = self.seconds[delivery.stream.lane.queue]
-        return time.monotonic() - delivery.renewed_at >= (1 - MARGIN) * lease
+        return time.monotonic() - delivery.renewed_at >= _USABLE * lease
 
     def came_late(self, deliveries: Sequence[Delivery]) -> bool:
         """Whether leases of what one request brought may have run out on the way."""
         if not deliveries:
             return False
-        asked = min([delivery.renewed_at for delivery in deliveries])
-        return time.monotonic() - asked >= (1 - MARGIN) * min(self.seconds.values())
+        asked: float = min(map(_RENEWED_AT, deliveries))
+        return time.monotonic() - asked >= _USABLE * min(self.seconds.values())

@@ -21,7 +21,7 @@ from consumers.run.deadlines import Deadlines
 from consumers.run.pauses import Pauses
 from consumers.run.run import Run, current_run
 from consumers.run.starts import starts_of
-from consumers.run.verdict import Verdict, decided, put_back, verdict_on
+from consumers.run.verdict import ENDED, Verdict, decided, put_back, verdict_on
 from consumers.store.delivery import Delivery
 
 logger = logging.getLogger("taskmanager.worker")
@@ -229,7 +229,7 @@ class Executor:
     def _outcome(self, run: Run, ended: Ended) -> Outcome | None:
         """Return what is recorded of a run; None when that is not ours to decide any more."""
         verdict = verdict_on(run, self._loop_end.has_come(), self.leases)
-        if verdict is Verdict.ENDED:
+        if verdict is ENDED:
             return decided(self.policy, run.job, ended)
         if verdict is Verdict.NOT_OURS:
             return None

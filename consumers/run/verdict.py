@@ -38,6 +38,10 @@ class Verdict(Enum):
     """Its handler was not called and may not be now: it goes back."""
 
 
+# To look a member up in its class costs as much as some calls, and every run that ends has this.
+ENDED = Verdict.ENDED
+
+
 def verdict_on(run: Run, loop_ends: int, leases: Leases) -> Verdict:
     """Return what becomes of a run that has ended: the first that applies."""
     delivery = run.delivery
@@ -53,7 +57,7 @@ def verdict_on(run: Run, loop_ends: int, leases: Leases) -> Verdict:
         return Verdict.CANCELLED
     if run.timed_out:
         return Verdict.TIMED_OUT
-    return Verdict.STOPPED if run.job.cancelled else Verdict.ENDED
+    return Verdict.STOPPED if run.job.cancelled else ENDED
 
 
 def _unrun(run: Run, expired: bool) -> Verdict:

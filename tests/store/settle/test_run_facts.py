@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -118,8 +119,8 @@ def test_the_first_start_of_a_job_that_an_older_version_ran_is_not_known(
     head = read_head(f"1:1:{created}:{counts}".encode())
     assert head is not None
     *numbers, tail, began = head
-    first.envelope = Envelope._make(
-        ("a", "greet", b"{}", b"", *numbers, b"[]" if head.failures else b"", tail, began)
+    first.envelope = Envelope(
+        "a", "greet", b"{}", b"", *numbers, b"[]" if head.failures else b"", tail, began
     )
     first.started_ms = created + 7
 
@@ -244,8 +245,8 @@ def test_what_somebody_wrote_into_an_entry_does_not_spoil_its_end(
 def test_of_what_is_no_name_or_no_job_the_facts_say_nothing(queue: Queue) -> None:
     queue.emit(new_job("a"), new_job("b"))
     strange, foreign = queue.deliver()
-    strange.envelope = strange.envelope._replace(event="a b")
-    foreign.envelope = foreign.envelope._replace(version=0)
+    strange.envelope = replace(strange.envelope, event="a b")
+    foreign.envelope = replace(foreign.envelope, version=0)
 
     queue.settle((strange, Completed()), (foreign, Buried("foreign", raw=b"raw")))
 

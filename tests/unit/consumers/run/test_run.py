@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.runs import new_run
 async def test_no_run_begins_before_its_job_is_there(behind_ms: int, begins_ms: int) -> None:
     run = new_run(Job.__new__(Job), asyncio.get_running_loop())
     created = run._clock.now_ms() + behind_ms
-    run.delivery.envelope = run.delivery.envelope._replace(created_at=created)
+    run.delivery.envelope = replace(run.delivery.envelope, created_at=created)
 
     run.begin()
 
