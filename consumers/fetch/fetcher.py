@@ -78,9 +78,7 @@ class Fetcher:
         self._unblock = unblock
         self._prefetching = True
         self._freed = asyncio.Event()
-        self._ends = 0
-        # What is called after runs is not called in the context of one.
-        self._context = copy_context()
+        self._ends, self._context = 0, copy_context()
         self._stopping = False
         self._blocked = False
         self._dirty = True
@@ -127,7 +125,8 @@ class Fetcher:
         """A slot is free: start what is held, or fetch."""
         self._ends += 1
         if self._ends == 1:
-            # Many runs end in one turn of the loop: what is the same for all is done once.
+            # Many end in one turn of the loop: what is the same for all is done once, and in
+            # the context of none of them.
             asyncio.get_running_loop().call_soon(self._refill, context=self._context)
 
     def _refill(self) -> None:
@@ -292,7 +291,8 @@ class Fetcher:
         if not self.executor.pauses.are_fresh:
             self._dirty = True
             return
-        while self._free() > 0 and self.gate.suspect is None and not self._stopping:
+        taken, slots = self.executor.taken, self.slots
+        while taken() < slots and self.gate.suspect is None and not self._stopping:
             top = self.held.top()
             if top is None or self.levels.level_of(top.stream) > lowest:
                 return
