@@ -30,7 +30,14 @@ Loss = Callable[[object], str | None]
 
 
 def encode(value: object, *, what: str, limit: int, loss: Loss | None = None) -> bytes:
-    """Return value as JSON of at most limit bytes.
+    """Return value as JSON of at most limit bytes; see encode_and_read."""
+    return encode_and_read(value, what, limit, loss)[0]
+
+
+def encode_and_read(
+    value: object, what: str, limit: int, loss: Loss | None = None
+) -> tuple[bytes, Any]:
+    """Return value as JSON of at most limit bytes, and what that is read as.
 
     Models and dataclasses are dumped, dates become ISO 8601 strings. Raises
     NotSerializable for bytes, sets, NaN, Infinity, lone surrogates, iterators,
@@ -49,11 +56,12 @@ def encode(value: object, *, what: str, limit: int, loss: Loss | None = None) ->
         raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
     if len(data) > limit:
         raise TooLarge(what, len(data), limit)
-    if not _comes_back(value, data, what):
+    again = _read_again(data, what)
+    if not _is_same(again, value):
         _refuse_bytes(value, data, what, round_trip=round_trip)
         _refuse_ambiguous(value, what)
         _refuse_loss(value, what, loss)
-    return data
+    return data, again
 
 
 def decode(data: bytes) -> Any:
@@ -65,14 +73,18 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("Error serializing to JSON: ")
 
 
-def _comes_back(value: object, data: bytes, what: str) -> bool:
-    """Return whether value is read again just as it was, as what is JSON already is."""
+def _read_again(data: bytes, what: str) -> Any:
     # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
     # What is nested deeper than 200 or has more than 4,300 digits cannot be read.
     try:
-        again = from_json(data, allow_inf_nan=False)
+        # Most texts are different in each job: looking them up in pydantic's cache costs more.
+        return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise NotSerializable(what, _unreadable(data, error)) from error
+
+
+def _is_same(again: object, value: object) -> bool:
+    """Return whether value was read again just as it was, as what is JSON already is."""
     try:
         return bool(again == value)
     except Exception:

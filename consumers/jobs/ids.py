@@ -11,19 +11,23 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 _ID_BYTES = 16
+_NESTED = (dict, list)
+# None is a value that JSON may be read as.
+NOT_READ: Any = object()
 # Like base64url, with a dot for the hyphen: an id that starts with a hyphen
 # would be taken for an option on a command line.
 _TO_ID = bytes.maketrans(b"+/", b"._")
 
 
-def default_id(event: str, partition: str, data: bytes) -> str:
+def default_id(event: str, partition: str, data: bytes, read: Any = NOT_READ) -> str:
     """Return the id of a job that was given none: equal jobs have equal ids.
 
-    data is JSON from ``encode``; the order of its keys does not matter. 22
-    characters.
+    data is JSON from ``encode_and_read``; the order of its keys does not matter. read
+    is what it was read as there, and is used up. 22 characters.
     """
     digest = _begun(event, partition).copy()
-    digest.update(_canonical(data))
+    # With fewer than two colons there are not two keys to be sorted.
+    digest.update(data if data.count(b":") < 2 else _canonical(data, read))
     return _text(digest.digest())
 
 
@@ -38,18 +42,24 @@ def _begun(event: str, partition: str) -> hashlib.blake2b:
     return hashlib.blake2b(f"{event}\0{partition}\0".encode(), digest_size=_ID_BYTES)
 
 
-def _canonical(data: bytes) -> bytes:
-    # With fewer than two colons there are not two keys to be sorted.
-    if data.count(b":") < 2:
-        return data
-    return to_json(_sorted(from_json(data)))
+def _canonical(data: bytes, read: Any) -> bytes:
+    return to_json(_sorted(from_json(data) if read is NOT_READ else read))
 
 
 def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
+    """Return a value with all keys sorted; those inside it are sorted in place."""
+    if type(value) is dict:
+        keys = [*value]
+        if keys != (in_order := sorted(keys)):
+            value = {key: value[key] for key in in_order}
+        parts = value.items()
+    elif type(value) is list:
+        parts = enumerate(value)
+    else:
+        return value
+    for at, part in parts:
+        if type(part) in _NESTED:
+            value[at] = _sorted(part)
     return value
 
 

@@ -31,10 +31,10 @@ from taskmanager.errors import (
 from taskmanager.handles.handle import JobHandle, Read
 from taskmanager.handles.results import ResultReader
 from taskmanager.handles.sync_handle import SyncJobHandle
+from taskmanager.options.forms import Known
 from taskmanager.options.request import (
     Checked,
     Item,
-    Known,
     Prepared,
     Way,
     named_by,
@@ -146,7 +146,7 @@ class Emitter:
             event, arguments, way = self._by_function(event, arguments)
         way = way or self._by_name
         run = _run_here()
-        job = requested(event, arguments, inherited=_correlation_id(run), known=way.known)
+        job = requested(event, arguments, inherited=_correlation_id(run), way=way)
         return run, job, way.read
 
     def _capture(
@@ -244,9 +244,11 @@ class Emitter:
 
     def _checked(self, items: object) -> Checked:
         run = _run_here()
-        checked = new_jobs(items, inherited=_correlation_id(run), known=self._known, owner=self)
-        for job in checked.jobs:
-            self._refuse_own(run, job)
+        inherited = _correlation_id(run)
+        checked = new_jobs(items, inherited=inherited, way=self._by_name, owner=self)
+        if run is not None:
+            for job in checked.jobs:
+                self._refuse_own(run, job)
         return checked
 
     def _add_child(

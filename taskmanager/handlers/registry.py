@@ -20,6 +20,7 @@ from taskmanager.handlers.payloads import Payload, payload_of
 from taskmanager.handlers.signature import takes_ctx
 from taskmanager.handlers.unhandled import Unhandled
 from taskmanager.options.arguments import DEFAULT_QUEUE
+from taskmanager.options.forms import Rules
 from taskmanager.options.handler import handler_options, read_form
 from taskmanager.options.repeat import handler_schedule
 
@@ -84,6 +85,19 @@ class KnownHandler:
         return Registration(handler, **options)
 
 
+class _NoRules:
+    """The rules for events without a handler here; `emitted` is called with each emit of one."""
+
+    debounce: DebounceManager | None = None
+
+    def __init__(self, emitted: Callable[[str, str], None]) -> None:
+        self._emitted = emitted
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Report the emit."""
+        self._emitted(queue, event)
+
+
 class Registry:
     """The handlers of one task manager, by (queue, event)."""
 
@@ -91,6 +105,9 @@ class Registry:
         self._handlers: dict[tuple[str, str], KnownHandler] = {}
         self._middleware: list[Middleware] = []
         self._names_by_function: dict[Any, list[tuple[str, str]]] | None = None
+        self._no_rules = _NoRules(self.say_unhandled)
+        # How often a handler was registered.
+        self.changes = 0
         self.unhandled = Unhandled(self._handlers)
         self.frozen = False
 
@@ -158,21 +175,12 @@ class Registry:
                     self._names_by_function.setdefault(known.call, []).append(name)
         return self._names_by_function
 
-    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how emits for a handler are debounced, or None."""
-        known = self._handlers.get((queue, event))
-        return None if known is None else known.debounce
+    def rules_of(self, queue: str, event: str) -> Rules:
+        """Return what the jobs of an event must keep to, by its handler if one is registered here.
 
-    def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload if a handler is registered here that would refuse this JSON.
-
-        If the queue has handlers here, but none for this event, a warning is logged.
+        If the queue has handlers here, but none for this event, an emit logs a warning.
         """
-        known = self._handlers.get((queue, event))
-        if known is None:
-            self.say_unhandled(queue, event)
-        else:
-            known.check(queue, event, data)
+        return self._handlers.get((queue, event), self._no_rules)
 
     def say_unhandled(self, queue: str, event: str) -> None:
         """Warn of an emit without a handler here, if the queue has others."""
@@ -211,7 +219,7 @@ class Registry:
             self._handlers.update(before)
             raise
         finally:
-            self._names_by_function = None
+            self._changed()
 
     def _add_task(self, queue: str, event: str, task: KnownHandler, repeat: Any) -> None:
         if self.frozen:
@@ -233,12 +241,16 @@ class Registry:
                 queue,
                 extra={"queue": queue, "event": event},
             )
-        self._names_by_function = None
         debounce = options.pop("debounce", None)
         self._handlers[queue, event] = KnownHandler(
             handler, with_ctx, payload, options, debounce, schedule
         )
+        self._changed()
         return handler
+
+    def _changed(self) -> None:
+        self._names_by_function = None
+        self.changes += 1
 
     def _schedule(
         self, queue: str, event: str, given: Any, payload: Payload | None

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from consumers.errors import NotSerializable
-from consumers.jobs.codec import PAYLOAD_LIMIT, encode
+from consumers.jobs.codec import PAYLOAD_LIMIT, encode, encode_and_read
 from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
 from consumers.jobs.names import check_name
 from taskmanager.errors import InvalidOption
@@ -24,9 +24,14 @@ _MAX_CORRELATION_ID = 256
 
 def body_of(event: str, data: object) -> bytes:
     """Return the payload as JSON; NO_DATA becomes {}."""
+    return body_and_read(event, data)[0]
+
+
+def body_and_read(event: str, data: object) -> tuple[bytes, Any]:
+    """Return the payload as JSON, and what that is read as; see encode_and_read."""
     if data is NO_DATA:
-        return _EMPTY
-    return encode(data, what=_data_of(event), limit=PAYLOAD_LIMIT, loss=loss_in)
+        return _EMPTY, {}
+    return encode_and_read(data, _data_of(event), PAYLOAD_LIMIT, loss_in)
 
 
 # The name is for errors only. It is cached, so that jobs without one do not pay for it.

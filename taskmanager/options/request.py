@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from consumers.errors import InvalidInput
 from consumers.jobs.envelope import NewJob
-from consumers.jobs.guards import digest_of, idempotent
-from consumers.jobs.ids import default_id, fresh_id
+from consumers.jobs.ids import default_id
 from consumers.jobs.lanes import DEFAULT_PARTITION
-from consumers.jobs.names import check_job_id, check_name
-from processors.debounce import DebounceManager
+from consumers.jobs.names import check_name
 from processors.schedules.schedule import Schedule
-from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.errors import InvalidOption
 from taskmanager.options.arguments import (
     DEFAULT_QUEUE,
     OTHER_NAMES,
     refuse_unknown,
 )
-from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
-from taskmanager.options.debounce import emit_debounce, group_of
-from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
+from taskmanager.options.envelope import NO_DATA, body_of
+from taskmanager.options.forms import Forms, Known
 from taskmanager.options.repeat import emit_schedule
 from taskmanager.options.tables import EMIT, EMIT_ITEM, EMIT_OBJECT, Table
 
 _NO_SCHEDULE = "emit_many takes jobs only: call emit(..., repeat=...) for a schedule"
 
-M = TypeVar("M", NewJob, Schedule)
+# Event, queue, data and all other arguments of an emit.
+Parts: TypeAlias = tuple[str, str, object, dict[str, Any]]
 
 
 class EmitsItself:
@@ -39,24 +36,26 @@ class EmitsItself:
     __name__: str
 
 
-class Known(Protocol):
-    """What is known here about the handlers that jobs are for."""
-
-    def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
-        """Return (queue, event) for each place where a function is registered."""
-
-    def check_payload(self, queue: str, event: str, data: bytes) -> None:
-        """Raise InvalidPayload if the payload (JSON) does not fit the event's handler."""
-
-    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how emits for a handler are debounced, or None."""
-
-
-class Way(NamedTuple):
+class Way:
     """How a job is checked before it is sent, and how its result is read (see JobHandle.read)."""
 
-    known: Known
-    read: Callable[[bytes, str], Any] | None = None
+    __slots__ = ("_forms", "_inheriting", "known", "read")
+
+    def __init__(
+        self, known: Known | None, read: Callable[[bytes, str], Any] | None = None
+    ) -> None:
+        self.known = known
+        self.read = read
+        self._forms = self._inheriting = Forms(known)
+
+    def forms(self, inherited: str | None) -> Forms:
+        """Return the forms of its jobs; `inherited` is the correlation id that they inherit."""
+        if inherited is None:
+            return self._forms
+        forms = self._inheriting
+        if forms.inherited != inherited:
+            forms = self._inheriting = Forms(self.known, inherited)
+        return forms
 
 
 class Prepared:
@@ -125,25 +124,26 @@ def requested(
     arguments: Mapping[str, Any],
     *,
     inherited: str | None = None,
-    known: Known | None = None,
+    way: Way | None = None,
 ) -> NewJob | Schedule:
     """Return the job, or the schedule with `repeat=`; raise a kind of InvalidInput.
 
     `event` is a name, or one dict of everything. `inherited` is the correlation id of the job that
     emits this one.
     """
-    name, queue, data, given = _parts(event, arguments)
-    if given.get("repeat") is not None:
-        # It inherits no correlation id: the schedule outlives the job that registers it.
-        return _checked(emit_schedule(name, queue, data, given), known)
-    return _checked(_new_job(name, queue, data, given, inherited, known), known)
+    forms = Forms(None, inherited) if way is None else way.forms(inherited)
+    if isinstance(event, str) or not isinstance(event, Mapping):
+        return _made({"event": event, **arguments}, _of_keywords, forms)
+    for name in arguments:
+        raise InvalidOption("a keyword beside emit's dict", name, "put it into the dict")
+    return _made(event, _of_object, forms)
 
 
 def new_jobs(
     items: object,
     *,
     inherited: str | None = None,
-    known: Known | None = None,
+    way: Way | None = None,
     owner: object = None,
 ) -> Checked:
     """Return the jobs for the items of emit_many; raise for the first that is not allowed.
@@ -153,6 +153,7 @@ def new_jobs(
     """
     if isinstance(items, Mapping | str | bytes) or not isinstance(items, Iterable):
         raise InvalidOption("the argument of emit_many", items, "give a list of dicts")
+    forms = Forms(None, inherited) if way is None else way.forms(inherited)
     jobs: list[NewJob] = []
     reads = {}
     for position, item in enumerate(items):
@@ -162,7 +163,10 @@ def new_jobs(
                 if item.way.read is not None:
                     reads[position] = item.way.read
             else:
-                jobs.append(_checked(_from_item(item, inherited, known), known))
+                made = _made(item, _of_item, forms)
+                # An item with a repeat is refused.
+                assert isinstance(made, NewJob)
+                jobs.append(made)
         except InvalidInput as error:
             error.add_note(f"in item {position} of emit_many (counted from 0); nothing was sent")
             raise
@@ -174,7 +178,7 @@ def _of_prepared(call: Prepared, inherited: str | None, owner: object) -> NewJob
         raise InvalidOption("call", call, "its task belongs to another TaskManager")
     if call.on_success:
         raise InvalidOption("on_success", True, "emit_many cannot add jobs on success: use emit")
-    job = requested(call.event, call.arguments, inherited=inherited, known=call.way.known)
+    job = requested(call.event, call.arguments, inherited=inherited, way=call.way)
     if isinstance(job, Schedule):
         raise InvalidOption("repeat", call.arguments["repeat"], _NO_SCHEDULE)
     return job
@@ -190,36 +194,40 @@ def gen_job_id_sync(event: str, data: object, *, partition: str = DEFAULT_PARTIT
     return default_id(event, check_name("partition", partition), body_of(event, data))
 
 
-def _checked(made: M, known: Known | None) -> M:
-    if known is not None:
-        known.check_payload(made.lane.queue, made.event, made.data)
-    return made
+def _made(item: Any, read: Callable[[Any], Parts], forms: Forms) -> NewJob | Schedule:
+    """Return the job of an item, which has all arguments of an emit, or its schedule."""
+    form, data, job_id = forms.like(item)
+    if form is None:
+        event, queue, data, given = read(item)
+        if given.get("repeat") is not None:
+            # It inherits no correlation id: the schedule outlives the job that registers it.
+            return forms.checked(emit_schedule(event, queue, data, given))
+        job_id = given.pop("id", None)
+        form = forms.add(item, event, queue, given)
+    return form.job(data, job_id)
 
 
-def _from_item(item: object, inherited: str | None, known: Known | None) -> NewJob:
+def _of_keywords(item: dict[str, Any]) -> Parts:
+    arguments = item.copy()
+    event = arguments.pop("event")
+    refuse_unknown(arguments)
+    return event, *_merged(arguments)
+
+
+def _of_object(item: Mapping[str, Any]) -> Parts:
+    return _read_object(item, EMIT_OBJECT)
+
+
+def _of_item(item: object) -> Parts:
     if type(item) is not dict and not isinstance(item, Mapping):
         raise InvalidOption("item", item, 'give a dict like {"event": "send-email", "data": {}}')
-    event, queue, data, given = _read_object(item, EMIT_ITEM)
-    if given.get("repeat") is not None:
-        raise InvalidOption("repeat", given["repeat"], _NO_SCHEDULE)
-    return _new_job(event, queue, data, given, inherited, known)
+    parts = _read_object(item, EMIT_ITEM)
+    if (repeat := parts[3].get("repeat")) is not None:
+        raise InvalidOption("repeat", repeat, _NO_SCHEDULE)
+    return parts
 
 
-def _parts(
-    event: str | Mapping[str, Any], arguments: Mapping[str, Any]
-) -> tuple[str, str, object, dict[str, Any]]:
-    """Return event, queue, data and all other arguments of an emit."""
-    if isinstance(event, str) or not isinstance(event, Mapping):
-        refuse_unknown(arguments)
-        return event, *_merged(dict(arguments))
-    for name in arguments:
-        raise InvalidOption("a keyword beside emit's dict", name, "put it into the dict")
-    return _read_object(event, EMIT_OBJECT)
-
-
-def _read_object(
-    values: Mapping[str, Any], table: Table
-) -> tuple[str, str, object, dict[str, Any]]:
+def _read_object(values: Mapping[str, Any], table: Table) -> Parts:
     """Return event, queue, data and all other arguments of a job that is one dict."""
     read = table.read(values)
     for name in [name for name, value in read.items() if value is None and name != "data"]:
@@ -240,67 +248,3 @@ def _merged(arguments: dict[str, Any]) -> tuple[str, object, dict[str, Any]]:
     if options is None and OTHER_NAMES.isdisjoint(arguments):
         return queue, data, arguments
     return queue, data, EMIT.merge(arguments, {} if options is None else options)
-
-
-def _new_job(
-    event: str,
-    queue: str,
-    data: object,
-    given: Mapping[str, Any],
-    inherited: str | None,
-    known: Known | None,
-) -> NewJob:
-    check_name("event", event)
-    body = body_of(event, data)
-    lane = lane_of(queue, given)
-    debounce = emit_debounce(given, None if known is None else known.debounce_of(queue, event))
-    job_id, guard = _identity(event, lane.partition, body, given, debounce)
-    due = _due(given.get("delay"), given.get("delay_until"))
-    return NewJob(job_id, event, body, lane, envelope_options(given, inherited), due, guard)
-
-
-def _identity(
-    event: str,
-    partition: str,
-    body: bytes,
-    given: Mapping[str, Any],
-    debounce: DebounceManager | None,
-) -> tuple[str, str]:
-    """Return the id of a job, and the guard that is checked before it is added."""
-    job_id = _job_id(given.get("id"), given.get("deduplicate", True))
-    if debounce is not None:
-        group = group_of(given) or job_id or default_id(event, partition, body)
-        return fresh_id(), debounce.guard(event, partition, group)
-    key = given.get("idempotency_key")
-    if key is None:
-        return job_id or default_id(event, partition, body), ""
-    if given.get("deduplicate") is False:
-        raise ConflictingOptions("idempotency_key", "deduplicate=False", EMIT.where)
-    digest = digest_of(event, partition, text("idempotency_key", key))
-    # A command line would read an id that starts with a hyphen as an option.
-    return job_id or digest.replace("-", "."), idempotent(digest)
-
-
-def _job_id(job_id: object, deduplicate: object) -> str | None:
-    is_one = flag("deduplicate", deduplicate)
-    if job_id is None:
-        return None if is_one else fresh_id()
-    if not is_one:
-        raise ConflictingOptions("id", "deduplicate=False", EMIT.where)
-    return check_job_id(job_id)
-
-
-def _due(delay: object, until: object) -> str:
-    """Return when a job may start, in the form of NewJob.due; empty for at once."""
-    if delay is not None and until is not None:
-        raise ConflictingOptions("delay", "delay_until", EMIT.where)
-    if delay is not None:
-        ms = delay_ms("delay", delay)
-        return f"+{ms}" if ms else ""
-    if until is None:
-        return ""
-    due_ms = moment_ms("delay_until", until)
-    now_ms = time.time() * 1000
-    if due_ms > now_ms + YEAR_S * 1000:
-        raise InvalidOption("delay_until", until, "give a time within 1 year")
-    return str(max(0, due_ms))

@@ -7,7 +7,7 @@ alternative name; as a keyword it may not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -54,6 +54,10 @@ class Table:
         """The names that may be used as keywords."""
         return frozenset(name for it in self.options for name in (it.name, *it.aliases))
 
+    def has_names(self, names: Iterable[object]) -> bool:
+        """Return whether these are main names of options, and no others."""
+        return self._one_names.issuperset(names)
+
     def name_of(self, given: object) -> str | None:
         """Return the option that a key of a dict means, or None."""
         if not isinstance(given, str):
@@ -68,7 +72,7 @@ class Table:
         # A dict is by far the most common, and isinstance with an abstract class is slow.
         if type(values) is not dict and not isinstance(values, Mapping):
             raise InvalidOption(f"the options of {self.where}", values, "give a dict")
-        if self._one_names.issuperset(values):
+        if self.has_names(values):
             return dict(values)
         found: dict[str, tuple[str, Any]] = {}
         for given, value in values.items():

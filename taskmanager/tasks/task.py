@@ -20,6 +20,7 @@ from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.arguments import CallOptions
 from taskmanager.options.checks import flag
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS
+from taskmanager.options.forms import Rules
 from taskmanager.options.request import EmitsItself, Prepared, Way
 from taskmanager.tasks.signature import TaskSignature
 
@@ -227,8 +228,10 @@ class SyncTask(Task[P, R]):
 class _Checks:
     """What is known about a task wherever it is emitted, registered there or not.
 
-    `on_emit` is called with queue and event of each emit that passes the check.
+    That never changes. `on_emit` is called with queue and event of each emit that passes the check.
     """
+
+    changes = 0
 
     def __init__(
         self,
@@ -237,22 +240,22 @@ class _Checks:
         on_emit: Callable[[str, str], None] | None = None,
     ) -> None:
         self._signature = signature
-        self._debounce = debounce
+        self.debounce = debounce
         self._on_emit = on_emit
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
         """Return nothing, since tasks are not emitted through tm.emit."""
         return []
 
-    def check_payload(self, queue: str, event: str, data: bytes) -> None:
+    def rules_of(self, queue: str, event: str) -> Rules:
+        """Return these checks, which are the same for every queue."""
+        return self
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload if the data does not fit the parameters."""
         self._signature.payload.check(queue, event, data)
         if self._on_emit is not None:
             self._on_emit(queue, event)
-
-    def debounce_of(self, queue: str, event: str) -> DebounceManager | None:
-        """Return how its emits are debounced, or None."""
-        return self._debounce
 
 
 def _calls(calls: Iterable[Call[Any]]) -> list[Call[Any]]:

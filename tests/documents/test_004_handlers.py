@@ -86,7 +86,7 @@ async def test_244_a_handler_has_a_debounce_manager_of_its_own(
     """Its debounce is in milliseconds. Other handlers' emits are not held up."""
     stormy = recording(tm, "stormy", options={"debounce": 60_000})
     calm = recording(tm, "calm")
-    assert tm._registry.debounce_of("default", "stormy") == DebounceManager(window_ms=60_000)
+    assert tm._registry.rules_of("default", "stormy").debounce == DebounceManager(window_ms=60_000)
     await tm.start()
 
     handles = [await tm.emit(event) for event in ("stormy", "stormy", "calm")]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, field_serializer, model_serializer
 
 from consumers.errors import NotSerializable, TooLarge
-from consumers.jobs.codec import decode, encode
+from consumers.jobs.codec import decode, encode, encode_and_read
 from consumers.jobs.ids import default_id, fresh_id
 
 json_values = st.recursive(
@@ -161,6 +161,14 @@ def test_equal_data_have_equal_ids_whatever_the_order_of_their_keys() -> None:
     other = _encode({"b": {"d": [{"f": 2, "e": 1}], "c": 2}, "a": 1})
 
     assert default_id("x", "default", one) == default_id("x", "default", other)
+
+
+@given(json_values)
+def test_an_id_is_the_same_for_what_was_read_already_as_for_the_data_alone(value: Any) -> None:
+    data, read = encode_and_read(value, "the data", 1_000_000)
+
+    assert read == value
+    assert default_id("x", "default", data, read) == default_id("x", "default", data)
 
 
 def test_other_data_events_and_partitions_have_other_ids() -> None:

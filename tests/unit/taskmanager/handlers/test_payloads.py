@@ -14,7 +14,7 @@ import taskmanager
 from consumers.errors import InvalidInput
 from taskmanager import Context, InvalidHandler, InvalidPayload, Job, TaskManager
 from taskmanager.handlers.payloads import payload_of
-from taskmanager.options.request import requested
+from taskmanager.options.request import Way, requested
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -148,19 +148,19 @@ def test_a_wrong_payload_is_refused_at_emit_where_the_handler_is_known() -> None
     with pytest.raises(
         InvalidPayload, match=r"data of .send. does not fit .*: to: Field required"
     ) as at:
-        requested("send", {"queue": "mail", "data": {"copies": 2}}, known=tm._registry)
+        requested("send", {"queue": "mail", "data": {"copies": 2}}, way=Way(tm._registry))
     assert isinstance(at.value, InvalidInput)
     assert at.value.errors[0]["loc"] == ("to",)
-    requested("send", {"queue": "other"}, known=tm._registry)
-    requested("sent", {"queue": "mail"}, known=tm._registry)
+    requested("send", {"queue": "other"}, way=Way(tm._registry))
+    requested("sent", {"queue": "mail"}, way=Way(tm._registry))
 
 
 def test_the_payload_is_stored_as_given() -> None:
     tm = TaskManager()
     tm.registerHandler(with_model, event="send")
 
-    as_dict = requested("send", {"data": {"to": "ada", "more": 1}}, known=tm._registry)
-    as_model = requested("send", {"data": Email(to="ada")}, known=tm._registry)
+    as_dict = requested("send", {"data": {"to": "ada", "more": 1}}, way=Way(tm._registry))
+    as_model = requested("send", {"data": Email(to="ada")}, way=Way(tm._registry))
 
     assert as_dict.data == b'{"to":"ada","more":1}'
     assert as_model.data == b'{"to":"ada","copies":1}'

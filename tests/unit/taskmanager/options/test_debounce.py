@@ -17,7 +17,7 @@ from taskmanager import TaskManager
 from taskmanager.handlers.registry import Registry
 from taskmanager.options.debounce import emit_debounce, handler_debounce
 from taskmanager.options.processor import read_processor
-from taskmanager.options.request import new_jobs, requested
+from taskmanager.options.request import Way, new_jobs, requested
 
 DEFAULT_ID = default_id("x", "default", b"{}")
 
@@ -218,7 +218,7 @@ HANDLERS: list[tuple[dict[str, Any], DebounceManager | None]] = [
 
 @pytest.mark.parametrize(("given", "manager"), HANDLERS)
 def test_a_handler_may_say_how_its_emits_are_debounced(given: Any, manager: Any) -> None:
-    assert registry(**given).debounce_of("default", "x") == manager
+    assert registry(**given).rules_of("default", "x").debounce == manager
 
 
 HERE = registry(debounce=300, debounce_max_wait=1, debounce_mode="leading")
@@ -239,13 +239,13 @@ OF_THE_HANDLER: list[tuple[dict[str, Any], str]] = [
 def test_a_handlers_debounce_counts_for_emits_without_their_own(
     arguments: Any, wanted: str
 ) -> None:
-    assert requested("x", arguments, known=HERE).guard == wanted
-    assert new_jobs([{"event": "x", **arguments}], known=HERE).jobs[0].guard == wanted
+    assert requested("x", arguments, way=Way(HERE)).guard == wanted
+    assert new_jobs([{"event": "x", **arguments}], way=Way(HERE)).jobs[0].guard == wanted
 
 
 def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
-    assert requested("x", {"queue": "other"}, known=HERE).guard == ""
-    assert requested("y", {}, known=HERE).guard == ""
+    assert requested("x", {"queue": "other"}, way=Way(HERE)).guard == ""
+    assert requested("y", {}, way=Way(HERE)).guard == ""
     assert requested("x", {}).guard == ""
 
 
@@ -261,9 +261,9 @@ def test_a_handlers_debounce_is_that_of_its_queue_and_event() -> None:
 def test_what_a_handlers_debounce_cannot_have_is_refused_with_the_way_out(arguments: Any) -> None:
     message = r"and the handler's debounce \(debounce=0 turns it off\) of emit cannot be combined"
     with pytest.raises(InvalidInput, match=message):
-        requested("x", arguments, known=HERE)
+        requested("x", arguments, way=Way(HERE))
 
-    assert requested("x", {**arguments, "debounce": 0}, known=HERE)
+    assert requested("x", {**arguments, "debounce": 0}, way=Way(HERE))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_replaced_handler_takes_its_debounce_along(caplog: pytest.LogCaptureFi
     registered = registry(debounce=300)
     registered.register((lambda job: None,), {"event": "x"})
 
-    assert registered.debounce_of("default", "x") is None
+    assert registered.rules_of("default", "x").debounce is None
 
 
 def test_the_readers_of_both_agree_on_the_defaults() -> None:

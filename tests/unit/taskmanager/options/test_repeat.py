@@ -20,7 +20,7 @@ from processors.schedules.spec import IntervalSpec
 from taskmanager import HandlerRepeat, InvalidPayload, Repeat, TaskManager
 from taskmanager.emit.emitter import Emitter
 from taskmanager.handlers.registry import Registry
-from taskmanager.options.request import new_jobs, requested
+from taskmanager.options.request import Way, new_jobs, requested
 from taskmanager.options.tables import HANDLER_REPEAT, REPEAT
 
 DAILY = {"pattern": "0 3 * * *"}
@@ -32,7 +32,7 @@ class Report(BaseModel):
 
 
 def of_emit(arguments: Any, event: str = "report") -> Schedule:
-    schedule = requested(event, arguments, known=Registry())
+    schedule = requested(event, arguments, way=Way(Registry()))
     assert isinstance(schedule, Schedule)
     return schedule
 
@@ -252,7 +252,7 @@ def test_the_data_of_a_schedule_must_be_what_the_handler_takes() -> None:
         lambda job: None, event="report", payload=Report, repeat={**DAILY, "data": {"month": 1}}
     )
     with pytest.raises(InvalidPayload, match="month: Field required"):
-        requested("report", {"repeat": DAILY}, known=tm._registry)
+        requested("report", {"repeat": DAILY}, way=Way(tm._registry))
 
 
 def test_two_handlers_of_a_queue_cannot_share_the_name_of_a_schedule() -> None:

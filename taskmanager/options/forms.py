@@ -1,0 +1,202 @@
+"""Make jobs of a form: everything about a job but its data and id, checked and encoded once.
+
+Programs emit many jobs that differ in nothing else. The first of them makes the form, and the
+others are found to be like it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Protocol
+
+from consumers.jobs.envelope import NewJob
+from consumers.jobs.guards import digest_of, idempotent
+from consumers.jobs.ids import default_id, fresh_id
+from consumers.jobs.names import check_job_id, check_name
+from processors.debounce import DebounceManager
+from processors.schedules.schedule import Schedule
+from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
+from taskmanager.options.debounce import emit_debounce, group_of
+from taskmanager.options.envelope import NO_DATA, body_and_read, envelope_options, lane_of
+from taskmanager.options.tables import EMIT, EMIT_ITEM
+
+# The types of options by which forms are told apart. Moments are none of them: two that are equal
+# may mean two times, in the hour that clocks show twice. Nor is None: in an item it is as good as
+# left out, but some keywords refuse it.
+_COMPARED = frozenset({str, int, float, bool, timedelta})
+# Options that hardly two jobs have in common.
+_OF_ONE_JOB = frozenset({"idempotency_key", "debounce_key", "correlation_id"})
+# Options that say which job it is; without them, that follows from the event and the data.
+_IDENTITY = frozenset({"deduplicate", "idempotency_key"})
+_MOST_FORMS = 256
+# The constructor of a NamedTuple is a Python function, which takes twice as long.
+_new = tuple.__new__
+_UNLIKE = (None, None, None)
+
+
+class Rules(Protocol):
+    """What the jobs of an event must keep to, as far as their handler is known here."""
+
+    @property
+    def debounce(self) -> DebounceManager | None:
+        """How emits are debounced, or None."""
+
+    def check(self, queue: str, event: str, data: bytes) -> None:
+        """Raise InvalidPayload if the payload (JSON) does not fit."""
+
+
+class Known(Protocol):
+    """What is known here about the handlers that jobs are for."""
+
+    changes: int
+    """How often that has changed: what was found out before is out of date."""
+
+    def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:
+        """Return (queue, event) for each place where a function is registered."""
+
+    def rules_of(self, queue: str, event: str) -> Rules:
+        """Return what the jobs of an event must keep to."""
+
+
+class Form:
+    """What jobs have in common that differ only in their data and ids: all else is checked once.
+
+    `given` are the options besides queue, data and id. `inherited` is the correlation id of the job
+    that emits them.
+    """
+
+    __slots__ = (
+        "_debounce", "_due", "_event", "_given", "_is_named_by_data", "_lane", "_options", "_rules",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        event: str,
+        queue: str,
+        given: Mapping[str, Any],
+        inherited: str | None,
+        known: Known | None,
+    ) -> None:
+        self._event = check_name("event", event)
+        self._lane = lane_of(queue, given)
+        rules = None if known is None else known.rules_of(queue, event)
+        self._debounce = emit_debounce(given, None if rules is None else rules.debounce)
+        self._due = _due(given.get("delay"), given.get("delay_until"))
+        self._options = envelope_options(given, inherited)
+        self._given = given
+        self._is_named_by_data = self._debounce is None and _IDENTITY.isdisjoint(given)
+        self._rules = rules
+
+    def job(self, data: object, job_id: object) -> NewJob:
+        """Return the job with this data, and with this id unless it is None."""
+        event, lane = self._event, self._lane
+        (body, read), guard = body_and_read(event, data), ""
+        if job_id is None and self._is_named_by_data:
+            checked_id = default_id(event, lane.partition, body, read)
+        else:
+            checked_id, guard = self._identity(body, read, job_id)
+        if self._rules is not None:
+            self._rules.check(lane.queue, event, body)
+        return _new(NewJob, (checked_id, event, body, lane, self._options, self._due, guard))
+
+    def _identity(self, body: bytes, read: Any, given_id: object) -> tuple[str, str]:
+        """Return the id of a job, and the guard that is checked before it is added."""
+        event, partition, given = self._event, self._lane.partition, self._given
+        job_id = _job_id(given_id, given.get("deduplicate", True))
+        if self._debounce is not None:
+            group = group_of(given) or job_id or default_id(event, partition, body, read)
+            return fresh_id(), self._debounce.guard(event, partition, group)
+        key = given.get("idempotency_key")
+        if key is None:
+            return job_id or default_id(event, partition, body, read), ""
+        if given.get("deduplicate") is False:
+            raise ConflictingOptions("idempotency_key", "deduplicate=False", EMIT.where)
+        digest = digest_of(event, partition, text("idempotency_key", key))
+        # A command line would read an id that starts with a hyphen as an option.
+        return job_id or digest.replace("-", "."), idempotent(digest)
+
+
+class Forms:
+    """The forms of jobs that were emitted, each kept for those that are like it.
+
+    `inherited` is the correlation id that all of them inherit.
+    """
+
+    __slots__ = ("_changes", "_kept", "_known", "inherited")
+
+    def __init__(self, known: Known | None, inherited: str | None = None) -> None:
+        self.inherited = inherited
+        self._known = known
+        self._changes = 0
+        self._kept: dict[tuple[object, ...], Form] = {}
+
+    def like(self, item: Any) -> tuple[Form | None, object, object]:
+        """Return the form that is kept for an item, or None, with the item's data and id.
+
+        An item has all arguments of an emit.
+        """
+        if type(item) is not dict:
+            return _UNLIKE
+        if self._known is not None and self._changes != self._known.changes:
+            self._changes = self._known.changes
+            self._kept.clear()
+        rest = item.copy()
+        data, job_id = rest.pop("data", NO_DATA), rest.pop("id", None)
+        values = rest.values()
+        try:
+            return self._kept.get((*rest, *values, *map(type, values))), data, job_id
+        except TypeError:
+            # A value that cannot be hashed, such as options={}.
+            return _UNLIKE
+
+    def add(self, item: Any, event: str, queue: str, given: Mapping[str, Any]) -> Form:
+        """Make a form, and keep it if others can be found to be like its item."""
+        form = Form(event, queue, given, self.inherited, self._known)
+        if type(item) is dict:
+            rest = {name: value for name, value in item.items() if name not in ("data", "id")}
+            types = [type(value) for value in rest.values()]
+            # Under another name there may be data, or a second value of an option.
+            is_plain = EMIT_ITEM.has_names(rest) and _COMPARED.issuperset(types)
+            if is_plain and _OF_ONE_JOB.isdisjoint(rest):
+                self._make_room()
+                self._kept[(*rest, *rest.values(), *types)] = form
+        return form
+
+    def checked(self, schedule: Schedule) -> Schedule:
+        """Return a schedule whose data keeps to the rules of its event."""
+        if self._known is not None:
+            queue, event = schedule.lane.queue, schedule.event
+            self._known.rules_of(queue, event).check(queue, event, schedule.data)
+        return schedule
+
+    def _make_room(self) -> None:
+        if len(self._kept) >= _MOST_FORMS:
+            self._kept.clear()
+
+
+def _job_id(job_id: object, deduplicate: object) -> str | None:
+    is_one = flag("deduplicate", deduplicate)
+    if job_id is None:
+        return None if is_one else fresh_id()
+    if not is_one:
+        raise ConflictingOptions("id", "deduplicate=False", EMIT.where)
+    return check_job_id(job_id)
+
+
+def _due(delay: object, until: object) -> str:
+    """Return when a job may start, in the form of NewJob.due; empty for at once."""
+    if delay is not None and until is not None:
+        raise ConflictingOptions("delay", "delay_until", EMIT.where)
+    if delay is not None:
+        ms = delay_ms("delay", delay)
+        return f"+{ms}" if ms else ""
+    if until is None:
+        return ""
+    due_ms = moment_ms("delay_until", until)
+    now_ms = time.time() * 1000
+    if due_ms > now_ms + YEAR_S * 1000:
+        raise InvalidOption("delay_until", until, "give a time within 1 year")
+    return str(max(0, due_ms))
