@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 from consumers.errors import TaskManagerError
 from consumers.jobs.envelope import NewJob
 from consumers.store.batching import Cost
 from consumers.store.door import Sealed
+from consumers.store.steps import BATCH_BYTES, BATCH_ITEMS
 
 
 class Emitted(NamedTuple):
@@ -71,10 +75,10 @@ class Bulk:
         # What became of each, in their order.
         self.done: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
-    def tell(self, answers: Sequence[Answer]) -> None:
+    def tell(self, answers: list[Answer]) -> None:
         """Tell who waits, unless they gave up."""
         if not self.done.done():
-            self.done.set_result(list(answers))
+            self.done.set_result(answers)
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that all of it failed."""
@@ -86,7 +90,7 @@ class Batch:
 
     def __init__(self, emits: Sequence[Single | Bulk]) -> None:
         self.emits = emits
-        jobs = [job for emit in emits for job in emit.jobs]
+        jobs: Sequence[NewJob] = [job for emit in emits for job in emit.jobs]
         # A reader that wakes in the middle of the script sees the highest first.
         self._order: Sequence[int] = ()
         if len({job.lane.priority for job in jobs}) > 1:
@@ -96,7 +100,7 @@ class Batch:
         self.until = max((emit.until for emit in emits), default=0.0)
         self.sealed: Sealed | None = None
 
-    def tell(self, answers: Sequence[Answer]) -> None:
+    def tell(self, answers: list[Answer]) -> None:
         """Tell each emit what became of it; answers are in the order of jobs."""
         if self._order:
             of = dict(zip(self._order, answers, strict=True))
@@ -122,3 +126,30 @@ class Batch:
         """Return when, after a moment, the time of an emit is up, but not that of all."""
         ends = {emit.until for emit in self.emits if after < emit.until < self.until}
         return min(ends, default=None)
+
+
+def cut_up(jobs: Sequence[NewJob]) -> Iterator[tuple[Sequence[int], int]]:
+    """Cut jobs into those that fit into a batch; yield their positions and payloads' bytes."""
+    queues = [job.lane.queue for job in jobs]
+    if len(set(queues)) == 1:
+        yield from _batches(jobs, range(len(jobs)))
+        return
+    positions = defaultdict[str, list[int]](list)
+    for at, queue in enumerate(queues):
+        positions[queue].append(at)
+    for its in positions.values():
+        yield from _batches(jobs, its)
+
+
+def _batches(
+    jobs: Sequence[NewJob], positions: Sequence[int]
+) -> Iterator[tuple[Sequence[int], int]]:
+    """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
+    # How many bytes there are up to and with each.
+    sizes = list(accumulate(len(jobs[at].data) for at in positions))
+    first = before = 0
+    while first < len(sizes):
+        most = min(first + BATCH_ITEMS, len(sizes))
+        end = bisect_right(sizes, before + BATCH_BYTES, first + 1, most)
+        yield positions[first:end], sizes[end - 1] - before
+        first, before = end, sizes[end - 1]

@@ -7,14 +7,14 @@ import contextlib
 import logging
 import math
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
-from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Single
+from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Single, cut_up
 from consumers.errors import QueueFull, RedisUnavailable, Sent, TaskManagerError, TooManyLanes
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
@@ -22,7 +22,7 @@ from consumers.store.batching import put_back, take
 from consumers.store.door import Door, Sealed, seal
 from consumers.store.emitting import emit_items
 from consumers.store.keys import Fleet, Keys
-from consumers.store.steps import BATCH_BYTES, BATCH_ITEMS, refused_key, words
+from consumers.store.steps import BATCH_ITEMS, refused_key, words
 
 logger = logging.getLogger("taskmanager.emit")
 
@@ -30,6 +30,8 @@ logger = logging.getLogger("taskmanager.emit")
 # producers know is listed again.
 LIST_AGAIN = 60.0
 _cost = attrgetter("cost")
+# The constructor of a NamedTuple is a Python function, which takes twice as long.
+_new = tuple.__new__
 
 
 class Chunk(NamedTuple):
@@ -87,9 +89,11 @@ class Producer:
         makes a job cheaper than with `emit`.
         """
         until = time.monotonic() + self.emit_timeout
-        return [self._send_chunk(jobs, its, size, until) for its, size in _cut(jobs)]
+        return [self._send_chunk(jobs, its, size, until) for its, size in cut_up(jobs)]
 
-    def _send_chunk(self, jobs: Sequence[NewJob], its: list[int], size: int, until: float) -> Chunk:
+    def _send_chunk(
+        self, jobs: Sequence[NewJob], its: Sequence[int], size: int, until: float
+    ) -> Chunk:
         some = [jobs[at] for at in its]
         bulk = Bulk(some, until, size)
         self._writer(some[0].lane.queue).add(bulk)
@@ -242,8 +246,7 @@ class _QueueWriter:
             return
         (batch, answer), self._answered = self._answered, None
         try:
-            answers = zip(batch.jobs, words(answer), strict=True)
-            batch.tell([self._answer(job, word) for job, word in answers])
+            batch.tell(self._answers(batch.jobs, words(answer)))
         except Exception as error:
             # The answer is not one of ours: that must not become the fate of the next batch.
             logger.exception("cannot read the answer to an emit to queue %s", self._keys.queue)
@@ -278,10 +281,19 @@ class _QueueWriter:
             while self._waiting and self._waiting[0].until <= now:
                 self._waiting.popleft().fail(self._unavailable(error.reason, "not_sent"))
 
-    def _answer(self, job: NewJob, word: str) -> Answer:
+    def _answers(self, jobs: Sequence[NewJob], said: list[str]) -> list[Answer]:
+        # Most jobs are added, and as the first run of their id: one word says so for all of them.
+        runs = {word: int(word[1:]) for word in set(said) if word[0] == "+"}
+        return [
+            self._other(job, word)
+            if (run := runs.get(word)) is None
+            else _new(Emitted, (job.id, True, run))
+            for job, word in zip(jobs, said, strict=True)
+        ]
+
+    def _other(self, job: NewJob, word: str) -> Answer:
+        """Return the answer to an emit that added no job."""
         kind = word[0]
-        if kind == "+":
-            return Emitted(job.id, True, int(word[1:]))
         if kind in "=~":
             run, _, other = word[1:].partition(":")
             emitted = Emitted(other or job.id, False, int(run))
@@ -293,28 +305,3 @@ class _QueueWriter:
         if kind == "L":
             return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
         return refused_key(word)
-
-
-def _cut(jobs: Sequence[NewJob]) -> Iterator[tuple[list[int], int]]:
-    """Cut jobs into those that fit into a batch; yield their positions and payloads' bytes."""
-    positions = defaultdict[str, list[int]](list)
-    for at, job in enumerate(jobs):
-        positions[job.lane.queue].append(at)
-    for its in positions.values():
-        yield from _batches(jobs, its)
-
-
-def _batches(jobs: Sequence[NewJob], positions: Sequence[int]) -> Iterator[tuple[list[int], int]]:
-    """Cut positions into those that fit into a batch; yield them with their payloads' bytes."""
-    # What batching.take does, written out: this is done for each job of a bulk, and nothing but
-    # its number is to be kept.
-    batch, size = list[int](), 0
-    for at in positions:
-        more = len(jobs[at].data)
-        if batch and (len(batch) == BATCH_ITEMS or size + more > BATCH_BYTES):
-            yield batch, size
-            batch, size = [], 0
-        batch.append(at)
-        size += more
-    if batch:
-        yield batch, size

@@ -56,8 +56,19 @@ def encode_and_read(
         raise NotSerializable(what, f"{type(error).__name__}: {error}") from error
     if len(data) > limit:
         raise TooLarge(what, len(data), limit)
-    again = _read_again(data, what)
-    if not _is_same(again, value):
+    # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
+    # What is nested deeper than 200 or has more than 4,300 digits cannot be read.
+    try:
+        # Most texts differ from job to job: looking them up in pydantic's cache costs more.
+        again = from_json(data, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise NotSerializable(what, _unreadable(data, error)) from error
+    try:
+        is_same = bool(again == value)
+    except Exception:
+        # A value may bring a comparison of its own, which may raise anything.
+        is_same = False
+    if not is_same:
         _refuse_bytes(value, data, what, round_trip=round_trip)
         _refuse_ambiguous(value, what)
         _refuse_loss(value, what, loss)
@@ -71,25 +82,6 @@ def decode(data: bytes) -> Any:
 
 def _reason(error: Exception) -> str:
     return str(error).removeprefix("Error serializing to JSON: ")
-
-
-def _read_again(data: bytes, what: str) -> Any:
-    # to_json writes NaN and Infinity, which are not JSON, and cannot refuse them.
-    # What is nested deeper than 200 or has more than 4,300 digits cannot be read.
-    try:
-        # Most texts are different in each job: looking them up in pydantic's cache costs more.
-        return from_json(data, allow_inf_nan=False, cache_strings="keys")
-    except ValueError as error:
-        raise NotSerializable(what, _unreadable(data, error)) from error
-
-
-def _is_same(again: object, value: object) -> bool:
-    """Return whether value was read again just as it was, as what is JSON already is."""
-    try:
-        return bool(again == value)
-    except Exception:
-        # A value may bring a comparison of its own, which may raise anything.
-        return False
 
 
 def _unreadable(data: bytes, error: ValueError) -> str:

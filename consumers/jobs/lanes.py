@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumers.errors import InvalidPriority
 
@@ -43,17 +43,18 @@ class Lane:
       worker.
     - `partition`: the named share of the queue.
     - `priority`: -100 to 100; higher runs first.
+    - `name`: the name of the lane within its queue: type:partition:priority.
     """
 
     queue: str
     type: str = DEFAULT_TYPE
     partition: str = DEFAULT_PARTITION
     priority: int = 0
+    name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        """The name of the lane within its queue: type:partition:priority."""
-        return f"{self.type}:{self.partition}:{self.priority}"
+    def __post_init__(self) -> None:
+        # Many jobs share a lane, and each needs the name.
+        object.__setattr__(self, "name", f"{self.type}:{self.partition}:{self.priority}")
 
     @classmethod
     def parse(cls, queue: str, name: str) -> Lane:

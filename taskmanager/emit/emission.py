@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from consumers.emit.batches import Emitted
 from consumers.errors import TaskManagerError
 from taskmanager.errors import NotConfirmedYet
-from taskmanager.handles.handle import JobHandle, R_co, Read, Serves
+from taskmanager.handles.handle import JobHandle, R_co, Read, Serves, handle_of
 
 logger = logging.getLogger("taskmanager.emit")
 
@@ -66,11 +66,10 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
             assert self._future is not None
             if not self._future.done():
                 raise NotConfirmedYet(self.id)
-            emitted = self._future.result()
+            job_id, created, run = self._future.result()
             # With 0, only a schedule was registered: there is no job yet.
-            run = emitted.run or None
-            self._handle = JobHandle(
-                emitted.id, self.queue, emitted.created, run, jobs=self._jobs, read=self._read
+            self._handle = handle_of(
+                job_id, self.queue, created, run or None, self._jobs, self._read
             )
         return self._handle
 

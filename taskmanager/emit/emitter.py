@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from consumers.emit.batches import Emitted
-from consumers.errors import TaskManagerError, TooLarge
+from consumers.errors import TooLarge
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.job import Job
 from consumers.run.run import Run, current_run
@@ -28,7 +28,7 @@ from taskmanager.errors import (
     NotInHandler,
     OwnJob,
 )
-from taskmanager.handles.handle import JobHandle, Read
+from taskmanager.handles.handle import JobHandle, Read, handle_of
 from taskmanager.handles.results import ResultReader
 from taskmanager.handles.sync_handle import SyncJobHandle
 from taskmanager.options.forms import Known
@@ -224,23 +224,24 @@ class Emitter:
 
     async def _confirm_all(self, checked: Checked) -> list[JobHandle]:
         jobs, reads = checked
-        handles: list[JobHandle | None] = [None] * len(jobs)
+        # Those that are not confirmed stay None, and are among the errors.
+        handles: list[Any] = [None] * len(jobs)
         errors: dict[int, Exception] = {}
         for first in range(0, len(jobs), _CHUNK):
             chunk = jobs[first : first + _CHUNK]
             for positions, answers in self._clients.here().producer.emit_all(chunk):
                 for at, answer in zip(positions, await answers, strict=True):
-                    if isinstance(answer, TaskManagerError):
+                    if not isinstance(answer, Emitted):
                         errors[first + at] = answer
-                    else:
-                        handles[first + at] = self._handle(chunk[at], answer, reads.get(first + at))
+                        continue
+                    job_id, created, run = answer
+                    read = reads.get(first + at) if reads else None
+                    handles[first + at] = handle_of(
+                        job_id, chunk[at].lane.queue, created, run, self._jobs, read
+                    )
         if errors:
             raise EmitManyError(handles, dict(sorted(errors.items())))
-        return [handle for handle in handles if handle is not None]
-
-    def _handle(self, job: NewJob, emitted: Emitted, read: Read | None) -> JobHandle:
-        job_id, created, run = emitted
-        return JobHandle(job_id, job.lane.queue, created, run, jobs=self._jobs, read=read)
+        return handles
 
     def _checked(self, items: object) -> Checked:
         run = _run_here()

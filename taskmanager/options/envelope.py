@@ -24,19 +24,18 @@ _MAX_CORRELATION_ID = 256
 
 def body_of(event: str, data: object) -> bytes:
     """Return the payload as JSON; NO_DATA becomes {}."""
-    return body_and_read(event, data)[0]
+    return body_and_read(data_of(event), data)[0]
 
 
-def body_and_read(event: str, data: object) -> tuple[bytes, Any]:
-    """Return the payload as JSON, and what that is read as; see encode_and_read."""
+def body_and_read(what: str, data: object) -> tuple[bytes, Any]:
+    """Return the payload as JSON, and what that is read as; `what` names it in errors."""
     if data is NO_DATA:
         return _EMPTY, {}
-    return encode_and_read(data, _data_of(event), PAYLOAD_LIMIT, loss_in)
+    return encode_and_read(data, what, PAYLOAD_LIMIT, loss_in)
 
 
-# The name is for errors only. It is cached, so that jobs without one do not pay for it.
-@lru_cache(maxsize=1024)
-def _data_of(event: str) -> str:
+def data_of(event: str) -> str:
+    """Return how errors name the data of an event's job."""
     return f"the data of {event!r}"
 
 

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import digest_of, idempotent
-from consumers.jobs.ids import default_id, fresh_id
+from consumers.jobs.ids import DefaultIds, fresh_id
 from consumers.jobs.names import check_job_id, check_name
 from processors.debounce import DebounceManager
 from processors.schedules.schedule import Schedule
 from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
 from taskmanager.options.debounce import emit_debounce, group_of
-from taskmanager.options.envelope import NO_DATA, body_and_read, envelope_options, lane_of
+from taskmanager.options.envelope import NO_DATA, body_and_read, data_of, envelope_options, lane_of
 from taskmanager.options.tables import EMIT, EMIT_ITEM
 
 # The types of options by which forms are told apart. Moments are none of them: two that are equal
@@ -69,7 +69,8 @@ class Form:
     """
 
     __slots__ = (
-        "_debounce", "_due", "_event", "_given", "_is_named_by_data", "_lane", "_options", "_rules",
+        "_check", "_debounce", "_due", "_event", "_given", "_ids", "_is_named_by_data", "_lane",
+        "_options", "_what",
     )  # fmt: skip
 
     def __init__(
@@ -83,23 +84,26 @@ class Form:
         self._event = check_name("event", event)
         self._lane = lane_of(queue, given)
         rules = None if known is None else known.rules_of(queue, event)
+        self._check = None if rules is None else rules.check
         self._debounce = emit_debounce(given, None if rules is None else rules.debounce)
         self._due = _due(given.get("delay"), given.get("delay_until"))
         self._options = envelope_options(given, inherited)
         self._given = given
         self._is_named_by_data = self._debounce is None and _IDENTITY.isdisjoint(given)
-        self._rules = rules
+        self._ids = DefaultIds(event, self._lane.partition)
+        self._what = data_of(event)
 
     def job(self, data: object, job_id: object) -> NewJob:
         """Return the job with this data, and with this id unless it is None."""
-        event, lane = self._event, self._lane
-        (body, read), guard = body_and_read(event, data), ""
+        body, read = body_and_read(self._what, data)
+        guard = ""
         if job_id is None and self._is_named_by_data:
-            checked_id = default_id(event, lane.partition, body, read)
+            checked_id = self._ids.id(body, read)
         else:
             checked_id, guard = self._identity(body, read, job_id)
-        if self._rules is not None:
-            self._rules.check(lane.queue, event, body)
+        event, lane = self._event, self._lane
+        if self._check is not None:
+            self._check(lane.queue, event, body)
         return _new(NewJob, (checked_id, event, body, lane, self._options, self._due, guard))
 
     def _identity(self, body: bytes, read: Any, given_id: object) -> tuple[str, str]:
@@ -107,11 +111,11 @@ class Form:
         event, partition, given = self._event, self._lane.partition, self._given
         job_id = _job_id(given_id, given.get("deduplicate", True))
         if self._debounce is not None:
-            group = group_of(given) or job_id or default_id(event, partition, body, read)
+            group = group_of(given) or job_id or self._ids.id(body, read)
             return fresh_id(), self._debounce.guard(event, partition, group)
         key = given.get("idempotency_key")
         if key is None:
-            return job_id or default_id(event, partition, body, read), ""
+            return job_id or self._ids.id(body, read), ""
         if given.get("deduplicate") is False:
             raise ConflictingOptions("idempotency_key", "deduplicate=False", EMIT.where)
         digest = digest_of(event, partition, text("idempotency_key", key))
@@ -125,13 +129,22 @@ class Forms:
     `inherited` is the correlation id that all of them inherit.
     """
 
-    __slots__ = ("_changes", "_kept", "_known", "inherited")
+    __slots__ = ("_changes", "_kept", "_known", "_latest", "inherited")
 
     def __init__(self, known: Known | None, inherited: str | None = None) -> None:
         self.inherited = inherited
         self._known = known
         self._changes = 0
         self._kept: dict[tuple[object, ...], Form] = {}
+        # The last one that was made, with its options if all of them are texts.
+        self._latest: tuple[dict[str, Any], Form | None] = {}, None
+
+    def up_to_date(self) -> Forms:
+        """Return these forms, without those from before a handler was registered."""
+        if self._known is not None and self._changes != self._known.changes:
+            self._changes = self._known.changes
+            self._forget()
+        return self
 
     def like(self, item: Any) -> tuple[Form | None, object, object]:
         """Return the form that is kept for an item, or None, with the item's data and id.
@@ -140,30 +153,40 @@ class Forms:
         """
         if type(item) is not dict:
             return _UNLIKE
-        if self._known is not None and self._changes != self._known.changes:
-            self._changes = self._known.changes
-            self._kept.clear()
         rest = item.copy()
         data, job_id = rest.pop("data", NO_DATA), rest.pop("id", None)
-        values = rest.values()
+        options, form = self._latest
         try:
-            return self._kept.get((*rest, *values, *map(type, values))), data, job_id
-        except TypeError:
-            # A value that cannot be hashed, such as options={}.
+            # No value of another type equals a text.
+            if rest == options:
+                return form, data, job_id
+            return self._kept.get(_key(rest)), data, job_id
+        except Exception:
+            # A value that cannot be hashed or compared, such as options={}, or an array.
             return _UNLIKE
 
     def add(self, item: Any, event: str, queue: str, given: Mapping[str, Any]) -> Form:
         """Make a form, and keep it if others can be found to be like its item."""
         form = Form(event, queue, given, self.inherited, self._known)
         if type(item) is dict:
-            rest = {name: value for name, value in item.items() if name not in ("data", "id")}
-            types = [type(value) for value in rest.values()]
-            # Under another name there may be data, or a second value of an option.
-            is_plain = EMIT_ITEM.has_names(rest) and _COMPARED.issuperset(types)
-            if is_plain and _OF_ONE_JOB.isdisjoint(rest):
-                self._make_room()
-                self._kept[(*rest, *rest.values(), *types)] = form
+            self._keep({name: it for name, it in item.items() if name not in ("data", "id")}, form)
         return form
+
+    def _keep(self, rest: dict[str, Any], form: Form) -> None:
+        types = set(map(type, rest.values()))
+        # Under another name there may be data, or a second value of an option.
+        is_plain = EMIT_ITEM.has_names(rest) and _COMPARED.issuperset(types)
+        if not (is_plain and _OF_ONE_JOB.isdisjoint(rest)):
+            return
+        if len(self._kept) >= _MOST_FORMS:
+            self._forget()
+        self._kept[_key(rest)] = form
+        if types == {str}:
+            self._latest = rest, form
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._latest = {}, None
 
     def checked(self, schedule: Schedule) -> Schedule:
         """Return a schedule whose data keeps to the rules of its event."""
@@ -172,9 +195,11 @@ class Forms:
             self._known.rules_of(queue, event).check(queue, event, schedule.data)
         return schedule
 
-    def _make_room(self) -> None:
-        if len(self._kept) >= _MOST_FORMS:
-            self._kept.clear()
+
+def _key(rest: dict[str, Any]) -> tuple[object, ...]:
+    """Return the options of an item with their types, as True equals 1."""
+    values = rest.values()
+    return (*rest, *values, *map(type, values))
 
 
 def _job_id(job_id: object, deduplicate: object) -> str | None:

@@ -51,11 +51,11 @@ class Way:
     def forms(self, inherited: str | None) -> Forms:
         """Return the forms of its jobs; `inherited` is the correlation id that they inherit."""
         if inherited is None:
-            return self._forms
+            return self._forms.up_to_date()
         forms = self._inheriting
         if forms.inherited != inherited:
             forms = self._inheriting = Forms(self.known, inherited)
-        return forms
+        return forms.up_to_date()
 
 
 class Prepared:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, field_serializer, model_serializer
 
 from consumers.errors import NotSerializable, TooLarge
 from consumers.jobs.codec import decode, encode, encode_and_read
-from consumers.jobs.ids import default_id, fresh_id
+from consumers.jobs.ids import DefaultIds, default_id, fresh_id
 
 json_values = st.recursive(
     st.none()
@@ -168,7 +168,7 @@ def test_an_id_is_the_same_for_what_was_read_already_as_for_the_data_alone(value
     data, read = encode_and_read(value, "the data", 1_000_000)
 
     assert read == value
-    assert default_id("x", "default", data, read) == default_id("x", "default", data)
+    assert DefaultIds("x", "default").id(data, read) == default_id("x", "default", data)
 
 
 def test_other_data_events_and_partitions_have_other_ids() -> None:

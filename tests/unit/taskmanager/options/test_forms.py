@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.errors import InvalidInput
+from consumers.errors import InvalidInput, InvalidName
 from consumers.jobs.job import Job
 from taskmanager import TaskManager
 from taskmanager.errors import InvalidPayload
@@ -134,3 +134,20 @@ def test_the_number_of_kept_forms_is_bounded() -> None:
         requested("x", {"delay": number}, way=way)
 
     assert len(way.forms(None)._kept) <= 256
+
+
+class _Unequal:
+    """A value that cannot be compared, like an array."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError
+
+
+def test_a_value_that_cannot_be_compared_is_refused_like_any_other() -> None:
+    way = Way(REGISTRY)
+    requested("x", {"queue": "mail"}, way=way)
+
+    with pytest.raises(InvalidName):
+        requested("x", {"queue": _Unequal()}, way=way)
