@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice, repeat
 from typing import NamedTuple, TypeAlias
 
 from consumers.errors import TaskManagerError
@@ -31,37 +31,87 @@ class Emitted(NamedTuple):
 
 Answer: TypeAlias = Emitted | TaskManagerError
 
+# Seconds. Emits whose time is up so soon after another are told together: those of one turn of the
+# loop need no timer for each.
+_AT_ONCE = 0.005
 
-class Single(NamedTuple):
+
+class Pending:
+    """An answer that is still to come. Each wait for it has a future: cancelling one ends no other.
+
+    `when_failed` is called soon after it turned out to be an error.
+    """
+
+    __slots__ = ("_answer", "_futures", "_loop", "when_failed")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._answer: Emitted | BaseException | None = None
+        self._futures: list[asyncio.Future[Emitted]] = []
+        self.when_failed: Callable[[BaseException], object] | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has come."""
+        return self._answer is not None
+
+    def result(self) -> Emitted:
+        """Return the answer, which must have come; raises it if it is an error."""
+        if isinstance(self._answer, Emitted):
+            return self._answer
+        assert self._answer is not None
+        raise self._answer
+
+    def future(self) -> asyncio.Future[Emitted]:
+        """Return a future that is done when the answer has come."""
+        future: asyncio.Future[Emitted] = self._loop.create_future()
+        if self._answer is None:
+            self._futures.append(future)
+        else:
+            _pass_on(self._answer, future)
+        return future
+
+    def give(self, answer: Emitted | BaseException) -> None:
+        """Let this be the answer, unless there is one already."""
+        if self._answer is not None:
+            return
+        self._answer = answer
+        for future in self._futures:
+            if not future.done():
+                _pass_on(answer, future)
+        self._futures.clear()
+        # What is called refers to this in turn: a circle would be left to the collector.
+        when_failed, self.when_failed = self.when_failed, None
+        if when_failed is not None and not isinstance(answer, Emitted):
+            self._loop.call_soon(when_failed, answer)
+
+
+def _pass_on(answer: Emitted | BaseException, future: asyncio.Future[Emitted]) -> None:
+    if isinstance(answer, Emitted):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
+
+
+class Single(Pending):
     """One emit, to be sent until a monotonic time."""
 
-    job: NewJob
-    until: float
-    done: asyncio.Future[Emitted]
+    __slots__ = ("cost", "jobs", "until")
 
-    @property
-    def jobs(self) -> Sequence[NewJob]:
-        """What is emitted."""
-        return (self.job,)
+    def __init__(self, job: NewJob, until: float, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.jobs: Sequence[NewJob] = (job,)
+        self.until = until
+        # What it takes of a batch.
+        self.cost: Cost = (1, len(job.data))
 
-    @property
-    def cost(self) -> Cost:
-        """What it takes of a batch."""
-        return 1, len(self.job.data)
-
-    def tell(self, answers: Sequence[Answer]) -> None:
-        """Tell who waits, unless they gave up."""
-        (answer,) = answers
-        if self.done.done():
-            return
-        if isinstance(answer, TaskManagerError):
-            self.done.set_exception(answer)
-        else:
-            self.done.set_result(answer)
+    def tell(self, answers: Iterator[Answer]) -> None:
+        """Tell who waits the next of the answers, unless they gave up."""
+        self.give(next(answers))
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that it failed."""
-        self.tell((error,))
+        self.give(error)
 
 
 class Bulk:
@@ -75,14 +125,15 @@ class Bulk:
         # What became of each, in their order.
         self.done: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
-    def tell(self, answers: list[Answer]) -> None:
-        """Tell who waits, unless they gave up."""
+    def tell(self, answers: Iterator[Answer]) -> None:
+        """Tell who waits as many of the answers as there are jobs, unless they gave up."""
+        mine = list(islice(answers, len(self.jobs)))
         if not self.done.done():
-            self.done.set_result(answers)
+            self.done.set_result(mine)
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell who waits that all of it failed."""
-        self.tell([error] * len(self.jobs))
+        self.tell(repeat(error))
 
 
 class Batch:
@@ -90,26 +141,24 @@ class Batch:
 
     def __init__(self, emits: Sequence[Single | Bulk]) -> None:
         self.emits = emits
-        jobs: Sequence[NewJob] = [job for emit in emits for job in emit.jobs]
+        jobs = emits[0].jobs if len(emits) == 1 else [job for emit in emits for job in emit.jobs]
         # A reader that wakes in the middle of the script sees the highest first.
         self._order: Sequence[int] = ()
-        if len({job.lane.priority for job in jobs}) > 1:
+        if len(jobs) > 1 and len({job.lane.priority for job in jobs}) > 1:
             self._order = sorted(range(len(jobs)), key=lambda at: -jobs[at].lane.priority)
             jobs = [jobs[at] for at in self._order]
         self.jobs: Sequence[NewJob] = jobs
-        self.until = max((emit.until for emit in emits), default=0.0)
+        self.until = max([emit.until for emit in emits], default=0.0)
         self.sealed: Sealed | None = None
 
-    def tell(self, answers: list[Answer]) -> None:
+    def tell(self, answers: Sequence[Answer]) -> None:
         """Tell each emit what became of it; answers are in the order of jobs."""
         if self._order:
             of = dict(zip(self._order, answers, strict=True))
             answers = [of[at] for at in range(len(of))]
-        told = 0
+        each = iter(answers)
         for emit in self.emits:
-            number = len(emit.jobs)
-            emit.tell(answers[told : told + number])
-            told += number
+            emit.tell(each)
 
     def fail(self, error: TaskManagerError) -> None:
         """Tell each emit that it failed."""
@@ -124,8 +173,10 @@ class Batch:
 
     def next_end(self, after: float) -> float | None:
         """Return when, after a moment, the time of an emit is up, but not that of all."""
-        ends = {emit.until for emit in self.emits if after < emit.until < self.until}
-        return min(ends, default=None)
+        if len(self.emits) == 1:
+            return None
+        last = self.until - _AT_ONCE
+        return min((it.until for it in self.emits if after < it.until < last), default=None)
 
 
 def cut_up(jobs: Sequence[NewJob]) -> Iterator[tuple[Sequence[int], int]]:

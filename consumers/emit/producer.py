@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
-from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Single, cut_up
+from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Pending, Single, cut_up
 from consumers.errors import QueueFull, RedisUnavailable, Sent, TaskManagerError, TooManyLanes
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES
@@ -78,9 +78,13 @@ class Producer:
 
         It fails with QueueFull, TooManyLanes, BrokenKey or RedisUnavailable.
         """
-        done: asyncio.Future[Emitted] = self._loop.create_future()
-        self._writer(job.lane.queue).add(Single(job, time.monotonic() + self.emit_timeout, done))
-        return done
+        return self.send(job).future()
+
+    def send(self, job: NewJob) -> Pending:
+        """Send a job with the next batch, as emit does, and return the answer to come."""
+        single = Single(job, time.monotonic() + self.emit_timeout, self._loop)
+        self._writer(job.lane.queue).add(single)
+        return single
 
     def emit_all(self, jobs: Sequence[NewJob]) -> list[Chunk]:
         """Send many jobs in batches, and return them in chunks whose answers are to be awaited.
@@ -120,6 +124,7 @@ class _QueueWriter:
 
     def __init__(self, producer: Producer, queue: str) -> None:
         self._producer = producer
+        self._loop = asyncio.get_running_loop()
         self._keys = Keys(queue, producer.namespace)
         self._door = Door(producer.wire, self._keys, where=producer.where, request="emit")
         self._waiting: deque[Single | Bulk] = deque()
@@ -137,7 +142,7 @@ class _QueueWriter:
         if self._flushing is None or self._flushing.done():
             # A task starts with the next turn of the loop: by then everybody
             # who emits in this one has added theirs.
-            self._flushing = asyncio.create_task(self._flush())
+            self._flushing = self._loop.create_task(self._flush())
 
     async def flushed(self) -> None:
         if self._flushing is not None:
@@ -179,7 +184,7 @@ class _QueueWriter:
             return
         self._watch(batch)
         try:
-            await self._list_queue()
+            self._list_queue()
             answer = await self._door.send(sealed, until=batch.until, meanwhile=self._meanwhile)
         except TaskManagerError as error:
             self._fail(batch, error)
@@ -207,9 +212,11 @@ class _QueueWriter:
     def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
         """Tell each emit of a batch when its time is up, although that of others is not."""
         end = batch.next_end(after)
-        later = asyncio.get_running_loop().call_later
-        left = 0.0 if end is None else max(0.0, end - time.monotonic())
-        self._watching = None if end is None else later(left, self._give_up, batch)
+        if end is None:
+            self._watching = None
+        else:
+            left = max(0.0, end - time.monotonic())
+            self._watching = self._loop.call_later(left, self._give_up, batch)
 
     def _give_up(self, batch: Batch) -> None:
         batch.give_up(now := time.monotonic(), self._unavailable("no answer in time"))
@@ -257,7 +264,7 @@ class _QueueWriter:
             put_back(self._waiting, self._next.emits)
             self._next = None
 
-    async def _list_queue(self) -> None:
+    def _list_queue(self) -> None:
         # The set of queues lies in another slot than the queue: no script may
         # touch both. It is for listing only, so it must not hold up an emit.
         now = time.monotonic()

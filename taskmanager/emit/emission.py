@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
-from consumers.emit.batches import Emitted
+from consumers.emit.batches import Emitted, Pending
 from consumers.errors import TaskManagerError
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handles.handle import JobHandle, R_co, Read, Serves, handle_of
@@ -31,13 +31,13 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
     In a synchronous handler, emit returns once Redis has the job, and `handle` is available.
     """
 
-    __slots__ = ("_future", "_handle", "_jobs", "_read", "awaited", "id", "queue")
+    __slots__ = ("_handle", "_jobs", "_pending", "_read", "awaited", "id", "queue")
 
     def __init__(
         self,
         job_id: str,
         queue: str,
-        future: asyncio.Future[Emitted] | None,
+        pending: Pending | None,
         jobs: Serves | None = None,
         handle: JobHandle[R_co] | None = None,
         read: Read | None = None,
@@ -45,7 +45,7 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         self.id = job_id
         self.queue = queue
         self.awaited = False
-        self._future = future
+        self._pending = pending
         self._jobs = jobs
         self._handle = handle
         self._read = read
@@ -63,10 +63,10 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         failed.
         """
         if self._handle is None:
-            assert self._future is not None
-            if not self._future.done():
+            assert self._pending is not None
+            if not self._pending.answered:
                 raise NotConfirmedYet(self.id)
-            job_id, created, run = self._future.result()
+            job_id, created, run = self._pending.result()
             # With 0, only a schedule was registered: there is no job yet.
             self._handle = handle_of(
                 job_id, self.queue, created, run or None, self._jobs, self._read
@@ -75,10 +75,9 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
 
     def __await__(self) -> Generator[Any, None, JobHandle[R_co]]:
         self.awaited = True
-        if self._future is not None and not self._future.done():
+        if self._pending is not None and not self._pending.answered:
             try:
-                # Shielded: a cancelled wait must not take the answer away from other waits.
-                yield from asyncio.shield(self._future)
+                yield from self._pending.future()
             except asyncio.CancelledError:
                 # The cancelled wait has not seen whether it fails.
                 self.awaited = False
@@ -86,17 +85,17 @@ class Emission(Awaitable[JobHandle[R_co]], Generic[R_co]):
         return self.handle
 
     def report_failure(self) -> Emission[R_co]:
-        """Log a failure that nothing awaits, instead of asyncio's "never retrieved"."""
-        if self._future is not None:
-            self._future.add_done_callback(self._report)
+        """Log a failure that nothing awaits."""
+        if self._pending is not None:
+            self._pending.when_failed = self._report
         return self
 
-    def _report(self, future: asyncio.Future[Emitted]) -> None:
-        if self.awaited or future.cancelled() or future.exception() is None:
+    def _report(self, error: BaseException) -> None:
+        if self.awaited or isinstance(error, asyncio.CancelledError):
             return
         logger.error(
             "an emit that was not awaited failed: %s",
-            future.exception(),
+            error,
             extra={"job": self.id, "queue": self.queue},
         )
 
@@ -122,9 +121,10 @@ class Remainder(Awaitable[None]):
 
     __slots__ = ("_emission", "future")
 
-    def __init__(self, emission: Emission[Any], future: asyncio.Future[Emitted]) -> None:
+    def __init__(self, emission: Emission[Any], pending: Pending) -> None:
         self._emission = emission
-        self.future = future
+        self.future = pending.future()
+        self.future.add_done_callback(self._note_seen)
 
     def __await__(self) -> Generator[Any, None, None]:
         if not self.future.done():
@@ -132,6 +132,11 @@ class Remainder(Awaitable[None]):
             yield from asyncio.wait([self.future]).__await__()
         if not self._emission.awaited:
             self.future.result()
+
+    def _note_seen(self, future: asyncio.Future[Emitted]) -> None:
+        # A failure that was seen where the emission was awaited is not to be logged by asyncio.
+        if self._emission.awaited and not future.cancelled():
+            future.exception()
 
 
 class EmitManyError(TaskManagerError):

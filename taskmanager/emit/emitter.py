@@ -7,9 +7,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
-from consumers.emit.batches import Emitted
+from consumers.emit.batches import Emitted, Pending
 from consumers.errors import TooLarge
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.job import Job
@@ -187,11 +188,13 @@ class Emitter:
         queue, event = named_by(function, self._known.names_of(function), arguments.get("queue"))
         return event, {**arguments, "queue": queue}, Way(self._known, ResultReader(function))
 
-    def _submit(self, job: NewJob | Schedule) -> asyncio.Future[Emitted]:
+    def _submit(self, job: NewJob | Schedule) -> Pending:
         client = self._clients.here()
-        if isinstance(job, Schedule):
-            return client.start(self._schedules.register(job))
-        return client.producer.emit(job)
+        if isinstance(job, NewJob):
+            return client.producer.send(job)
+        pending = Pending(asyncio.get_running_loop())
+        client.start(self._schedules.register(job)).add_done_callback(partial(_tell, pending))
+        return pending
 
     def _send(
         self,
@@ -200,13 +203,13 @@ class Emitter:
         job: NewJob | Schedule,
         read: Read | None,
     ) -> Emission[Any]:
-        future = self._submit(job)
-        emission = self._emission(job, future, read)
+        pending = self._submit(job)
+        emission = self._emission(job, pending, read)
         # A handler may run its own event loop in its thread. The executor cannot await
         # what belongs to that loop.
         if run is None or run.loop is not loop:
             return emission.report_failure()
-        run.track(Remainder(emission, future))
+        run.track(Remainder(emission, pending))
         return emission
 
     def _block(self, run: Run | None, work: Coroutine[Any, Any, T]) -> T:
@@ -217,10 +220,10 @@ class Emitter:
         return await self._emission(job, self._submit(job), read).report_failure()
 
     def _emission(
-        self, wanted: NewJob | Schedule, future: asyncio.Future[Emitted], read: Read | None
+        self, wanted: NewJob | Schedule, pending: Pending, read: Read | None
     ) -> Emission[Any]:
         job = _job_of(wanted)
-        return Emission(job.id, job.lane.queue, future, self._jobs, read=read)
+        return Emission(job.id, job.lane.queue, pending, self._jobs, read=read)
 
     async def _confirm_all(self, checked: Checked) -> list[JobHandle]:
         jobs, reads = checked
@@ -280,6 +283,13 @@ def _refuse_schedule(wanted: NewJob | Schedule) -> NewJob:
     if isinstance(wanted, Schedule):
         raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
     return wanted
+
+
+def _tell(pending: Pending, registered: asyncio.Task[Emitted]) -> None:
+    if registered.cancelled():
+        pending.give(asyncio.CancelledError())
+    else:
+        pending.give(registered.exception() or registered.result())
 
 
 def _job_of(wanted: NewJob | Schedule) -> NewJob:
