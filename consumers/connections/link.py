@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
@@ -52,10 +53,17 @@ def pack(command: Sequence[Argument], rest: Packed | None = None) -> bytes:
     Raises TypeError for arguments that are neither text nor numbers.
     """
     if rest is not None:
-        number, head = pack_arguments(command)
-        return b"*%d\r\n%b%b" % (number + rest.number, head, rest.sent)
+        # The batches of a writer have the same head but for its last two, their number and digest.
+        head, (_, own) = _packed_once(*command[:-2]), pack_arguments(command[-2:])
+        return b"*%d\r\n%b%b%b" % (len(command) + rest.number, head, own, rest.sent)
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it means any
     return packed
+
+
+# Typed: 1 equals 1.0, and is sent as another text.
+@lru_cache(maxsize=64, typed=True)
+def _packed_once(*arguments: Argument) -> bytes:
+    return pack_arguments(arguments).sent
 
 
 class Link(asyncio.Protocol):

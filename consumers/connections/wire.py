@@ -57,10 +57,11 @@ class Wire:
         """Whether there is a connection now."""
         return self._pipe is not None
 
-    def send(self, *args: Argument, rest: Packed | None = None) -> _Reply:
+    def send(self, *args: Argument, rest: Packed | None = None, hurry: bool = False) -> _Reply:
         """Send one command and return the future of its reply (bytes, int, list or None).
 
-        rest are more arguments behind args. Acts at once; numbers are sent as text.
+        rest are more arguments behind args; numbers are sent as text. hurry writes it now if
+        there is a connection, together with what was sent before in this turn of the loop.
         The future fails with the server's ResponseError, or with
         redis.exceptions.ConnectionError when no connection could be made, it broke,
         or no reply came within reply_timeout seconds.
@@ -74,7 +75,9 @@ class Wire:
         future: _Reply = loop.create_future()
         self._packed.append(packed)
         self._waiting.append(future)
-        if not self._scheduled:
+        if hurry and self._pipe is not None and not self._closed:
+            self._write()
+        elif not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._flush)
         return future
@@ -89,11 +92,6 @@ class Wire:
         at = self._waiting.index(reply)
         del self._waiting[at], self._packed[at]
         return True
-
-    def hurry(self) -> None:
-        """Write what was sent now, not at the end of this turn of the loop, if connected."""
-        if self._pipe is not None and not self._closed:
-            self._write()
 
     async def close(self) -> None:
         """Close the connection; what is in flight fails, later sends fail. Idempotent.

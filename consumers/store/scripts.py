@@ -96,14 +96,14 @@ class Sends(Protocol):
     refusal: str
     """Why the last try to connect failed; empty once one went well."""
 
-    def send(self, *args: Argument, rest: Packed | None = None) -> Any:
-        """Send one command, rest behind args, and return the future of its reply."""
+    def send(self, *args: Argument, rest: Packed | None = None, hurry: bool = False) -> Any:
+        """Send one command, rest behind args, and return the future of its reply.
+
+        hurry writes it now, not at the end of this turn of the loop.
+        """
 
     def withdraw(self, reply: asyncio.Future[Any]) -> bool:
         """Take back a command that is not written yet; return whether it was not."""
-
-    def hurry(self) -> None:
-        """Write what was sent now, not at the end of this turn of the loop."""
 
 
 @cache
@@ -148,9 +148,7 @@ async def call(
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
     """
-    reply = wire.send(*step.by_sha, rest=rest)
-    if hurry:
-        wire.hurry()
+    reply = wire.send(*step.by_sha, rest=rest, hurry=hurry)
     if meanwhile is not None:
         meanwhile()
     try:

@@ -16,7 +16,7 @@ from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError, ResponseError
 
 from consumers.connections.connector import Connector
-from consumers.connections.link import Argument, Packed
+from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
 from consumers.errors import (
     BrokenKey,
@@ -96,21 +96,18 @@ class BreakingWire:
         self.asked = 0
         self.before_error: Callable[[], Any] = lambda: None
 
-    def send(self, *args: Argument, rest: Packed | None = None) -> asyncio.Future[Any]:
+    def send(self, *args: Argument, **more: Any) -> asyncio.Future[Any]:
         self.asked += 1
-        return asyncio.ensure_future(self._answer(args, rest))
+        return asyncio.ensure_future(self._answer(args, more))
 
-    async def _answer(self, args: tuple[Argument, ...], rest: Packed | None) -> Any:
+    async def _answer(self, args: tuple[Argument, ...], more: dict[str, Any]) -> Any:
         if not self._errors:
-            return await self._wire.send(*args, rest=rest)
+            return await self._wire.send(*args, **more)
         error = self._errors.pop(0)
         if self._executes:
-            await self._wire.send(*args, rest=rest)
+            await self._wire.send(*args, **more)
         self.before_error()
         raise error
-
-    def hurry(self) -> None:
-        self._wire.hurry()
 
 
 # Lost replies

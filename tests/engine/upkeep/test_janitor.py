@@ -164,9 +164,9 @@ class Noting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._wire, name)
 
-    def send(self, *args: Any, rest: Any = None) -> asyncio.Future[Any]:
+    def send(self, *args: Any, **more: Any) -> asyncio.Future[Any]:
         self.sent.append(args[0])
-        return self._wire.send(*args, rest=rest)
+        return self._wire.send(*args, **more)
 
 
 async def test_one_worker_of_many_asks_little_in_a_round_and_runs_no_script_for_lanes_in_use(

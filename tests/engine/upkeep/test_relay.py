@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 
 from consumers.connections.connector import Connector
-from consumers.connections.link import Argument, Packed
+from consumers.connections.link import Argument
 from consumers.connections.wire import Wire
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.job import Job
@@ -165,10 +165,10 @@ class Watched(Wire):
         super().__init__(connector, name="relay")
         self.pages = self.largest = 0
 
-    def send(self, *args: Argument, rest: Packed | None = None) -> asyncio.Future[Any]:
+    def send(self, *args: Argument, **more: Any) -> asyncio.Future[Any]:
         self.pages += args[0] == "XRANGE"
         self.largest = max(self.largest, sum(len(it) for it in args if isinstance(it, bytes)))
-        return super().send(*args, rest=rest)
+        return super().send(*args, **more)
 
 
 @pytest.fixture
