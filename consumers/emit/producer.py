@@ -149,7 +149,7 @@ class _QueueWriter:
             await asyncio.shield(self._flushing)
 
     async def _flush(self) -> None:
-        batch = Batch([])
+        batch = None
         try:
             while self._next or self._waiting:
                 batch = self._next or self._take()
@@ -161,12 +161,12 @@ class _QueueWriter:
         finally:
             self._flushing = None
 
-    def _abandon(self, batch: Batch) -> None:
+    def _abandon(self, batch: Batch | None) -> None:
         # Nobody but the end of an event loop cancels the tasks of others.
         reason = "the event loop ended first; await every emit, or call stop() before that"
         self._tell()
         self._put_back()
-        for waiting in [*batch.emits, *self._waiting]:
+        for waiting in [*(batch.emits if batch else ()), *self._waiting]:
             waiting.fail(self._unavailable(reason))
         self._waiting.clear()
         if self._listing is not None:

@@ -28,7 +28,7 @@ from consumers.errors import BrokenKey, RedisUnavailable, Request, TaskManagerEr
 from consumers.store.keys import Keys
 from consumers.store.refusals import is_foreign_value, meaning
 from consumers.store.replaying import dead_stream
-from consumers.store.scripts import Call, call
+from consumers.store.scripts import Call, ReplyTimer, call
 
 _EXPECTED = (
     ("meta", "hash"), ("lanes", "zset"), ("stats", "hash"),
@@ -85,6 +85,7 @@ class Door:
         self._keys = keys
         self._where = where
         self._request = request
+        self._timer = ReplyTimer()
         # Number and digest of the batch that was sent last.
         self._sent = (0, "")
         self._rename()
@@ -146,8 +147,9 @@ class Door:
         cut_in_flight(f"{name}.in_flight")
         try:
             answer: bytes = await call(
-                self._wire, step, until=until, rest=rest, hurry=True, meanwhile=meanwhile
-            )
+                self._wire, step, until=until, rest=rest, hurry=True, meanwhile=meanwhile,
+                timer=self._timer,
+            )  # fmt: skip
             cut(f"{name}.answered")
             return answer
         except FOR_GOOD as error:

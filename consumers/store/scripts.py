@@ -55,7 +55,8 @@ def _declared(keys: Sequence[str]) -> tuple[Argument, ...]:
     return (len(keys), *keys) if never is None else (len(keys) + 1, *keys, never)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: several are made for a batch, and setting the fields would take most of the time.
+@dataclass(slots=True)
 class Call:
     """A script with its keys and arguments."""
 
@@ -138,6 +139,7 @@ async def call(
     rest: Packed | None = None,
     hurry: bool = False,
     meanwhile: Callable[[], None] | None = None,
+    timer: ReplyTimer | None = None,
 ) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
 
@@ -147,14 +149,15 @@ async def call(
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
+    timer is that of a caller who makes call after call, one at a time.
     """
     reply = wire.send(*step.by_sha, rest=rest, hurry=hurry)
     if meanwhile is not None:
         meanwhile()
     try:
-        return await _in_time(wire, reply, until)
+        return await _in_time(wire, reply, until, timer)
     except NoScriptError:
-        return await _in_time(wire, wire.send(*step.by_source, rest=rest), until)
+        return await _in_time(wire, wire.send(*step.by_source, rest=rest), until, timer)
 
 
 async def ask(channel: Channel, step: Call, *, timeout: float) -> Any:
@@ -179,16 +182,67 @@ def _answer(reply: Any) -> Any:
     return reply
 
 
-async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:
+async def _in_time(
+    wire: Sends, reply: asyncio.Future[Any], until: float, kept: ReplyTimer | None
+) -> Any:
     if until == math.inf:
         return await reply
     # Cheaper than a task with a timeout; whoever sends drops replies nobody waits for.
-    left = max(0.0, until - time.monotonic())
-    timer = reply.get_loop().call_later(left, _expire, wire, reply)
+    timer = kept or ReplyTimer()
+    timer.start(wire, reply, until)
     try:
         return await reply
     finally:
-        timer.cancel()
+        timer.stop()
+        if kept is None:
+            timer.cancel()
+
+
+class ReplyTimer:
+    """Fails a reply when its time is up, and one that comes after it.
+
+    Between two replies it stays armed, and looks what it waits for by then: it is not armed for
+    each of them.
+    """
+
+    __slots__ = ("_handle", "_until", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: tuple[Sends, asyncio.Future[Any], float] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        # When it looks next, as a monotonic time.
+        self._until = 0.0
+
+    def start(self, wire: Sends, reply: asyncio.Future[Any], until: float) -> None:
+        """Fail the reply at a time, unless it has come."""
+        self._waiting = wire, reply, until
+        if self._handle is None or until < self._until:
+            self._arm(reply.get_loop(), until)
+
+    def stop(self) -> None:
+        """Leave the reply alone."""
+        self._waiting = None
+
+    def cancel(self) -> None:
+        """Do nothing any more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        self.cancel()
+        self._until = until
+        self._handle = loop.call_later(max(0.0, until - time.monotonic()), self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._waiting is None:
+            return
+        wire, reply, until = self._waiting
+        if until > self._until:
+            self._arm(reply.get_loop(), until)
+        else:
+            _expire(wire, reply)
 
 
 def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
