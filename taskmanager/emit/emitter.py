@@ -85,7 +85,8 @@ class Emitter:
             return self._capture(job, event, arguments, on_success)
         if on_success:
             return self._add_child(run, job, read)
-        self._refuse_own(run, job)
+        if run is not None:
+            self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
             return self._send(loop, run, job, read)
@@ -288,8 +289,10 @@ def _refuse_schedule(wanted: NewJob | Schedule) -> NewJob:
 def _tell(pending: Pending, registered: asyncio.Task[Emitted]) -> None:
     if registered.cancelled():
         pending.give(asyncio.CancelledError())
+    elif (error := registered.exception()) is not None:
+        pending.give(error)
     else:
-        pending.give(registered.exception() or registered.result())
+        pending.give(registered.result())
 
 
 def _job_of(wanted: NewJob | Schedule) -> NewJob:

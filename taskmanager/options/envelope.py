@@ -16,21 +16,18 @@ from taskmanager.errors import InvalidOption
 from taskmanager.options.checks import moment_ms, positive_s, whole_ms, whole_number
 from taskmanager.options.losses import loss_in
 
-# Marks data that was left out, as opposed to None, which is stored as null.
-NO_DATA: Any = object()
-_EMPTY = b"{}"
+# The data of a job that is given none. None is data, and stored as null.
+NO_DATA: Any = {}
 _MAX_CORRELATION_ID = 256
 
 
 def body_of(event: str, data: object) -> bytes:
-    """Return the payload as JSON; NO_DATA becomes {}."""
-    return body_and_read(data_of(event), data)[0]
+    """Return the payload as JSON."""
+    return body_and_read(data, data_of(event))[0]
 
 
-def body_and_read(what: str, data: object) -> tuple[bytes, Any]:
+def body_and_read(data: object, what: str) -> tuple[bytes, Any]:
     """Return the payload as JSON, and what that is read as; `what` names it in errors."""
-    if data is NO_DATA:
-        return _EMPTY, {}
     return encode_and_read(data, what, PAYLOAD_LIMIT, loss_in)
 
 

@@ -95,7 +95,7 @@ class Form:
 
     def job(self, data: object, job_id: object) -> NewJob:
         """Return the job with this data, and with this id unless it is None."""
-        body, read = body_and_read(self._what, data)
+        body, read = body_and_read(data, self._what)
         guard = ""
         if job_id is None and self._is_named_by_data:
             checked_id = self._ids.id(body, read)

@@ -158,7 +158,10 @@ def new_jobs(
     reads = {}
     for position, item in enumerate(items):
         try:
-            if isinstance(item, Prepared):
+            form, data, job_id = forms.like(item)
+            if form is not None:
+                jobs.append(form.job(data, job_id))
+            elif isinstance(item, Prepared):
                 jobs.append(_of_prepared(item, inherited, owner))
                 if item.way.read is not None:
                     reads[position] = item.way.read

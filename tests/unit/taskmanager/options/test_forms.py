@@ -151,3 +151,11 @@ def test_a_value_that_cannot_be_compared_is_refused_like_any_other() -> None:
 
     with pytest.raises(InvalidName):
         requested("x", {"queue": _Unequal()}, way=way)
+
+
+def test_data_that_is_left_out_stays_empty_whatever_is_emitted_between() -> None:
+    way = Way(REGISTRY)
+    bodies = [requested("x", {}, way=way).data for _ in range(2)]
+    requested("x", {"data": {"b": {"d": 1, "c": 2}, "a": 3}}, way=way)
+
+    assert [*bodies, requested("x", {}, way=way).data] == [b"{}"] * 3
