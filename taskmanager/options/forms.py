@@ -29,8 +29,6 @@ from taskmanager.options.tables import EMIT, EMIT_ITEM
 _COMPARED = frozenset({str, int, float, bool, timedelta})
 # Options that hardly two jobs have in common.
 _OF_ONE_JOB = frozenset({"idempotency_key", "debounce_key", "correlation_id"})
-# Options that say which job it is; without them, that follows from the event and the data.
-_IDENTITY = frozenset({"deduplicate", "idempotency_key"})
 _MOST_FORMS = 256
 # The constructor of a NamedTuple is a Python function, which takes twice as long.
 _new = tuple.__new__
@@ -69,8 +67,8 @@ class Form:
     """
 
     __slots__ = (
-        "_check", "_debounce", "_due", "_event", "_given", "_ids", "_is_named_by_data", "_lane",
-        "_options", "_what",
+        "_check", "_debounce", "_due", "_event", "_given", "_ids", "_lane", "_named", "_options",
+        "_what",
     )  # fmt: skip
 
     def __init__(
@@ -89,16 +87,20 @@ class Form:
         self._due = _due(given.get("delay"), given.get("delay_until"))
         self._options = envelope_options(given, inherited)
         self._given = given
-        self._is_named_by_data = self._debounce is None and _IDENTITY.isdisjoint(given)
-        self._ids = DefaultIds(event, self._lane.partition)
         self._what = data_of(event)
+        self._ids = DefaultIds(event, self._lane.partition)
+        is_one = flag("deduplicate", given.get("deduplicate", True))
+        # How a job without an id gets one; None if that takes more than its data.
+        self._named: Callable[[bytes, Any], str] | None = None
+        if self._debounce is None and given.get("idempotency_key") is None:
+            self._named = self._ids.id if is_one else _fresh_id
 
     def job(self, data: object, job_id: object) -> NewJob:
         """Return the job with this data, and with this id unless it is None."""
         body, read = body_and_read(data, self._what)
         guard = ""
-        if job_id is None and self._is_named_by_data:
-            checked_id = self._ids.id(body, read)
+        if job_id is None and self._named is not None:
+            checked_id = self._named(body, read)
         else:
             checked_id, guard = self._identity(body, read, job_id)
         event, lane = self._event, self._lane
@@ -200,6 +202,10 @@ def _key(rest: dict[str, Any]) -> tuple[object, ...]:
     """Return the options of an item with their types, as True equals 1."""
     values = rest.values()
     return (*rest, *values, *map(type, values))
+
+
+def _fresh_id(data: bytes, read: Any) -> str:
+    return fresh_id()
 
 
 def _job_id(job_id: object, deduplicate: object) -> str | None:
