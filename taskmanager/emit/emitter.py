@@ -85,8 +85,7 @@ class Emitter:
             return self._capture(job, event, arguments, on_success)
         if on_success:
             return self._add_child(run, job, read)
-        if run is not None:
-            self._refuse_own(run, job)
+        self._refuse_own(run, job)
         loop = running_loop()
         if loop is not None:
             return self._send(loop, run, job, read)
@@ -239,10 +238,9 @@ class Emitter:
                         errors[first + at] = answer
                         continue
                     job_id, created, run = answer
-                    read = reads.get(first + at) if reads else None
-                    handles[first + at] = handle_of(
-                        job_id, chunk[at].lane.queue, created, run, self._jobs, read
-                    )
+                    queue, read = chunk[at].lane.queue, reads.get(first + at)
+                    handle = handle_of(job_id, queue, created, run, self._jobs, read)
+                    handles[first + at] = handle
         if errors:
             raise EmitManyError(handles, dict(sorted(errors.items())))
         return handles
