@@ -289,12 +289,10 @@ class _QueueWriter:
                 self._waiting.popleft().fail(self._unavailable(error.reason, "not_sent"))
 
     def _answers(self, jobs: Sequence[NewJob], said: list[str]) -> list[Answer]:
-        # Most jobs are added, and as the first run of their id: one word says so for all of them.
-        runs = {word: int(word[1:]) for word in set(said) if word[0] == "+"}
         return [
-            self._other(job, word)
-            if (run := runs.get(word)) is None
-            else _new(Emitted, (job.id, True, run))
+            _new(Emitted, (job.id, True, int(word[1:])))
+            if word[0] == "+"
+            else self._other(job, word)
             for job, word in zip(jobs, said, strict=True)
         ]
 

@@ -24,7 +24,7 @@ from consumers.store.delivery import Delivery
 from consumers.store.door import Door
 from consumers.store.keys import Keys
 from consumers.store.scripts import Call
-from consumers.store.settling import Settled, Settlement, bytes_of, settle_items
+from consumers.store.settling import Settled, Settlement, by_stream, bytes_of, settle_items
 from consumers.store.steps import refused_key, words
 from consumers.surroundings import Surroundings
 
@@ -180,7 +180,7 @@ class _QueueSettler:
         if self._singly:
             self._singly -= 1
             return self._first(1)
-        return take(self._waiting, _cost, _MOST_TOGETHER)
+        return by_stream(take(self._waiting, _cost, _MOST_TOGETHER))
 
     async def _send(self, batch: list[Settlement], *, again: bool) -> None:
         settler = self._settler
