@@ -18,5 +18,5 @@ end
 -- full and the batch wrote nothing, this is refused too: a repeat finds the same.
 local function remember(door, number, digest, answer)
   if number == '0' then return end
-  redis.pcall('SET', door, number .. ' ' .. digest .. ' ' .. answer, 'PX', 600000)
+  redis.pcall('SET', door, number .. ' ' .. digest .. ' ' .. answer, 'PX', '600000')
 end
