@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import delays, idling, latencies, memory, own_drains
+from benchmarks import delays, idling, latencies, memory, own_drains, redis_cost
 from benchmarks.drains import Drain
 from benchmarks.emits import Emits
 from benchmarks.figures import Figures
@@ -163,6 +163,14 @@ _ALL = [
         ours,
         "commands_per_s",
         idling.worker,
+        less_is_better=True,
+    ),
+    Workload(
+        "redis-cost",
+        "Redis' processor time per job of each step, beside a plain loop on a stream",
+        ours,
+        "job_to_plain",
+        redis_cost.of_a_job,
         less_is_better=True,
     ),
 ]

@@ -59,6 +59,7 @@ def test_what_only_we_have_is_measured_as_well(spawn: Spawner, tmp_path: Path) -
         "memory": "in_flight_bytes_per_job",
         "cold-start": "first_mark_ms",
         "delayed-1m": "jobs_per_s",
+        "redis-cost": "single_settle_to_plain",
     }
     named = [word for name in wanted for word in ("--workload", name)]
     run = spawn.python(
