@@ -25,10 +25,10 @@ WORKERS ?= 8
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs django django-tests python servers chaos bench bench-peers check format clean
+.PHONY: help demo test docs django django-tests python servers chaos bench bench-peers instructions check format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Index the Python standard library with two worker processes
 	@$(BIN)/python examples/stdlib_index.py $(ARGS)
@@ -71,6 +71,9 @@ bench: $(STAMP) ## Measure this and the other queues that are installed (ARGS="-
 
 bench-peers: $(STAMP) ## Install the other queues to compare, each in a virtual environment under .peers
 	@$(BIN)/python -m benchmarks.install $(ARGS)
+
+instructions: $(STAMP) ## Count the instructions of Redis per job and step, with valgrind (ARGS="--help")
+	@$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types and the import rules
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,11 +118,12 @@ class RedisServer:
 
     Options are those of redis.conf with underscores for hyphens
     (``RedisServer(binary, appendonly="yes")``). It ends with this process,
-    whatever way that ends.
+    whatever way that ends. under is a command that runs the program, such as a profiler.
     """
 
-    def __init__(self, binary: Binary, **options: str) -> None:
+    def __init__(self, binary: Binary, *, under: Sequence[str] = (), **options: str) -> None:
         self.binary = binary
+        self._under = under
         self.port = 0
         self.directory = Path(tempfile.mkdtemp(prefix="tm-test-"))
         self._options = {**_DEFAULTS, **{k.replace("_", "-"): v for k, v in options.items()}}
@@ -238,7 +239,7 @@ class RedisServer:
             "logfile": str(self.directory / "redis.log"),
             **self._options,
         }
-        command = [str(self.binary.path)]
+        command = [*self._under, str(self.binary.path)]
         for name, value in options.items():
             command += [f"--{name}", value]
         self._process = subprocess.Popen(
