@@ -27,6 +27,7 @@ from taskmanager.options.tables import EMIT, EMIT_ITEM
 # may mean two times, in the hour that clocks show twice. Nor is None: in an item it is as good as
 # left out, but some keywords refuse it.
 _COMPARED = frozenset({str, int, float, bool, timedelta})
+_TEXT = frozenset({str})
 # Options that hardly two jobs have in common.
 _OF_ONE_JOB = frozenset({"idempotency_key", "debounce_key", "correlation_id"})
 _MOST_FORMS = 256
@@ -159,8 +160,8 @@ class Forms:
         data, job_id = rest.pop("data", NO_DATA), rest.pop("id", None)
         options, form = self._latest
         try:
-            # No value of another type equals a text.
-            if rest == options:
+            # What equals a text may be of another type, an Enum's for example.
+            if rest == options and _TEXT.issuperset(map(type, rest.values())):
                 return form, data, job_id
             return self._kept.get(_key(rest)), data, job_id
         except Exception:

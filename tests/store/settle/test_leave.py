@@ -139,3 +139,32 @@ def test_where_trimming_is_not_allowed_they_leave_as_well(queue: Queue) -> None:
         queue.redis.execute_command("ACL", "SETUSER", "default", "+xtrim")
 
     assert (words, queue.ids()) == (["1"] * MANY, [])
+
+
+def test_where_counts_add_up_by_chance_nothing_else_leaves(queue: Queue) -> None:
+    # As many entries that ran were deleted by hand as others were skipped.
+    skipped = emitted(queue, 2)
+    key = queue.stream().key
+    queue.redis.xgroup_setid(key, "workers", "$")
+    queue.emit(*(new_job(f"next-{n}") for n in range(MANY)))
+    deliveries = queue.deliver()
+    queue.redis.xdel(key, *(it.entry for it in deliveries[:2]))
+
+    complete(queue, deliveries[2:])
+
+    assert queue.ids() == skipped
+
+
+@pytest.mark.parametrize("command", ["xlen", "xinfo", "xsetid"])
+def test_where_the_lag_cannot_be_kept_outcomes_are_recorded(queue: Queue, command: str) -> None:
+    emitted(queue, 5)
+    deliveries = queue.deliver(count=2)
+    queue.redis.execute_command("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        words = complete(queue, deliveries)
+    finally:
+        queue.redis.execute_command("ACL", "SETUSER", "default", f"+{command}")
+
+    assert words == ["1", "1"]
+    assert [queue.end(it.envelope.id) is not None for it in deliveries] == [True, True]
+    assert [queue.pointer(it.envelope.id) for it in deliveries] == [None, None]

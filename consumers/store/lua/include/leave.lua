@@ -4,29 +4,22 @@
 -- blocks, but takes all that is older than some entry. So it is used where every entry that was
 -- delivered is still pending: of those only the ones just acknowledged are then older than the
 -- oldest that is left. Redis tells by its counts, from 7.0 on; where somebody has deleted,
--- skipped or acknowledged entries by hand, they do not add up.
+-- skipped or acknowledged entries by hand, they do not add up. Should they do so by chance, as many
+-- pending entries as others were deleted: no entry was since the oldest that is pending.
 local MANY = 8
 
--- Returns what Redis says of the groups of a stream, each by the names it gives.
-local function groups_of(stream)
-  local groups = redis.call('XINFO', 'GROUPS', stream)
-  for number, group in ipairs(groups) do
-    local facts = {}
-    for at = 1, #group, 2 do facts[group[at]] = group[at + 1] end
-    groups[number] = facts
-  end
-  return groups
+-- Returns an answer of XINFO by its names; none where Redis refuses it.
+local function by_name(reply)
+  local facts = {}
+  for at = 1, #reply, 2 do facts[reply[at]] = reply[at + 1] end
+  return facts
 end
 
--- Returns the entry up to which all that was delivered is done with, once those that leave now
--- are acknowledged; nil where the counts do not say so. Called before and after that.
-local function all_are_pending(stream, name)
-  for _, group in ipairs(groups_of(stream)) do
-    if group.name == name then
-      return group.lag and redis.call('XLEN', stream) - group.lag == group.pending
-        and group['last-delivered-id']
-    end
-  end
+-- Returns what Redis says of the groups of a stream, each by its names.
+local function groups_of(stream)
+  local groups = {}
+  for number, group in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do groups[number] = by_name(group) end
+  return groups
 end
 
 -- Returns the id behind an entry's; nil where Lua cannot count so far.
@@ -35,38 +28,69 @@ local function id_behind(entry)
   return #seq <= 15 and ms .. '-' .. string.format('%.0f', seq + 1) or nil
 end
 
--- Returns the oldest entry that is left, or else the first that could be.
-local function oldest_left(stream, group, last)
+-- Returns the oldest entry that the group has not done with, nil where there is none; false where
+-- Redis refuses to say.
+local function oldest_pending(stream, group)
   local pending = redis.pcall('XPENDING', stream, group, '-', '+', 1)
-  if pending[1] then return pending[1][1] end
-  return not pending.err and id_behind(last)
+  if pending.err then return false end
+  return pending[1] and pending[1][1]
+end
+
+-- Returns the oldest entry that is left of those that the group was given, or else where the next
+-- one can be.
+local function oldest_left(stream, group)
+  local oldest = oldest_pending(stream, group.name)
+  if oldest == nil then return id_behind(group['last-delivered-id']) end
+  return oldest
+end
+
+local function is_older(one, other)
+  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
+  if ms ~= other_ms then return tonumber(ms) < tonumber(other_ms) end
+  return tonumber(seq) < tonumber(other_seq)
+end
+
+-- Whether every entry that the group was given is pending.
+local function all_are_pending(stream, group)
+  local oldest, waiting = oldest_pending(stream, group.name), group.lag
+  if not oldest or not waiting or redis.pcall('XLEN', stream) ~= group.pending + waiting then return false end
+  local deleted = by_name(redis.pcall('XINFO', 'STREAM', stream))['max-deleted-entry-id']
+  return deleted ~= nil and is_older(deleted, oldest)
+end
+
+-- Returns the group of a stream where all that it was given is pending, else nil.
+local function whole_group(stream, name)
+  for _, group in ipairs(groups_of(stream)) do
+    if group.name == name then return all_are_pending(stream, group) and group or nil end
+  end
 end
 
 -- When the entry that a group was given last is deleted while an older one runs, Redis 7 does
 -- not know any more how many wait behind it: its lag is NULL until the next delivery. Since
--- nobody deletes what waits, Redis may forget instead that anything was deleted.
+-- nobody deletes what waits, Redis may forget instead that anything was deleted. Called behind
+-- all that must be written: none of it is an error.
 local function keep_lag(stream, deleted)
-  if redis.call('XLEN', stream) == 0 then return end
+  if redis.pcall('XLEN', stream) == 0 then return end
   local is_deleted = {}
   for _, entry in ipairs(deleted) do is_deleted[entry] = true end
   for _, group in ipairs(groups_of(stream)) do
     if group.lag ~= nil and is_deleted[group['last-delivered-id']] then
-      local facts, reply = {}, redis.call('XINFO', 'STREAM', stream)
-      for at = 1, #reply, 2 do facts[reply[at]] = reply[at + 1] end
-      redis.pcall('XSETID', stream, facts['last-generated-id'],
-        'ENTRIESADDED', facts['entries-added'], 'MAXDELETEDID', '0-1')
+      local facts = by_name(redis.pcall('XINFO', 'STREAM', stream))
+      redis.pcall('XSETID', stream, facts['last-generated-id'] or '', 'ENTRIESADDED',
+        facts['entries-added'] or '', 'MAXDELETEDID', '0-1')
     end
   end
 end
 
 -- Acknowledges entries and deletes them. XACK is first: it is allowed under maxmemory, and what
--- follows it then is too.
-local function leave(stream, group, entries)
-  local last = #entries >= MANY and all_are_pending(stream, group)
-  redis.call('XACK', stream, group, unpack(entries))
-  local oldest = last and oldest_left(stream, group, last)
+-- follows it then is too. Returns those for which keep_lag is to be called.
+local function leave(stream, name, entries)
+  local group = #entries >= MANY and whole_group(stream, name)
+  redis.call('XACK', stream, name, unpack(entries))
+  local oldest = group and oldest_left(stream, group)
   -- Where XTRIM may not be called, XDEL does it alone.
-  if oldest and redis.pcall('XTRIM', stream, 'MINID', oldest) == #entries then return end
+  if oldest and redis.pcall('XTRIM', stream, 'MINID', oldest) == #entries then return {} end
   redis.call('XDEL', stream, unpack(entries))
-  keep_lag(stream, entries)
+  return entries
 end

@@ -88,7 +88,7 @@ local function complete_all(section)
   local fields, entries, pointers = section.fields, section.entries, section.pointers
   local waiters = kept.anybody_waits and waiters_of(section) or {}
   local way, completed = ' 0 ' .. string.sub(section.stream, #base + 6) .. ' ', ' completed' .. (kept.facts or '')
-  leave(section.stream, section.group, entries)
+  local deleted = leave(section.stream, section.group, entries)
   for number, at in ipairs(section.places) do
     local id, generation = fields[at + 2], fields[at + 3]
     if waiters[number] or pointers[number] ~= generation .. way .. entries[number] then
@@ -101,4 +101,5 @@ local function complete_all(section)
     end
   end
   count('completed', #entries)
+  if #deleted > 0 then keep_lag(section.stream, deleted) end
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 from unittest import mock
 
@@ -17,15 +18,23 @@ from taskmanager.errors import InvalidPayload
 from taskmanager.options import forms
 from taskmanager.options.request import Way, new_jobs, requested
 
+
+class Name(str, Enum):  # noqa: UP042 - its texts are other ones than its values
+    """Texts of another type."""
+
+    TYPED = "typed"
+    A = "a"
+
+
 _DATA = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=3),
     st.dictionaries(st.sampled_from("abc"), st.one_of(st.integers(), st.booleans()), max_size=3),
 )  # fmt: skip
 # Equal values of different types, values that are not allowed, and those that cannot be hashed.
 _NUMBERS = st.sampled_from([None, 0, 1, 1.0, True, False, -0.0, "1", timedelta(seconds=1), [], 400])
-_TEXTS = st.sampled_from([None, "a", "b", "", 7, "a b", []])
+_TEXTS = st.sampled_from([None, "a", Name.A, "b", "", 7, "a b", []])
 _OPTIONS = {
-    "event": st.sampled_from(["typed", "stormy", "other", "a b", None]),
+    "event": st.sampled_from(["typed", Name.TYPED, "stormy", "other", "a b", None]),
     "queue": st.sampled_from([None, "default", "other", 7]),
     "data": _DATA,
     "Data": _DATA,
@@ -159,3 +168,15 @@ def test_data_that_is_left_out_stays_empty_whatever_is_emitted_between() -> None
     requested("x", {"data": {"b": {"d": 1, "c": 2}, "a": 3}}, way=way)
 
     assert [*bodies, requested("x", {}, way=way).data] == [b"{}"] * 3
+
+
+def test_a_text_of_another_type_is_not_like_the_plain_one() -> None:
+    items: list[dict[str, Any]] = [
+        {"event": Name.TYPED, "partition": Name.A, "data": 1},
+        {"event": "typed", "partition": "a", "data": 2},
+    ]
+    way = Way(None)
+
+    first, _, again = new_jobs([items[0], items[1], items[0]], way=way).jobs
+
+    assert first == again
