@@ -60,7 +60,8 @@ class Pending:
         if isinstance(self._answer, Emitted):
             return self._answer
         assert self._answer is not None
-        raise self._answer
+        # Each raise adds its frames to those of the one before.
+        raise self._answer.with_traceback(None)
 
     def future(self) -> asyncio.Future[Emitted]:
         """Return a future that is done when the answer has come."""

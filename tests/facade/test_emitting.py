@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -223,3 +225,17 @@ async def test_emit_many_counts_failures_from_its_first_item_across_queues_and_c
         handle is None or handle.queue == item["queue"]
         for handle, item in zip(caught.value.handles, items, strict=True)
     )
+
+
+async def test_a_failed_emit_that_is_awaited_again_says_the_same() -> None:
+    tm = TaskManager("redis://127.0.0.1:1/0", emit_timeout=0.1)
+    frames = []
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(tm.stop)
+        emission = tm.emit("work")
+        for _ in range(4):
+            with pytest.raises(RedisUnavailable) as caught:
+                await emission
+            frames.append(len(traceback.extract_tb(caught.value.__traceback__)))
+
+    assert frames[1] == frames[2] == frames[3]
