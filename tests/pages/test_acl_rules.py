@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from consumers.open.rights import commands
+from consumers.open.rights import DISPENSABLE, commands
 from taskmanager import Context, Job, TaskManager
 from tests.pages.steps import ROOT
 from tests.support.servers import RedisServer, chosen
@@ -38,7 +38,7 @@ def refused(redis: redis_py.Redis) -> list[Any]:
 def test_a_worker_is_given_each_command_of_the_scripts() -> None:
     given = {it[1:].upper().replace("|", " ") for it in USERS["jobs"] if it[0] == "+"}
 
-    assert set(commands()) <= given
+    assert {*commands(), *DISPENSABLE} <= given
 
 
 @on_each_server

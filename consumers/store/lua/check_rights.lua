@@ -16,7 +16,6 @@ local harmless = {
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
   XCLAIM = { key, 'g', 'c', '0', '0-0' }, XDEL = { key, '0-0' }, XLEN = { key },
   XPENDING = { key, 'g' }, XRANGE = { key, '-', '+' }, XSETID = { key, '0-0' },
-  XTRIM = { key, 'MINID', '0-0' },
   ['XGROUP CREATE'] = { 'CREATE', key, 'g', '0' },
   ['XGROUP DELCONSUMER'] = { 'DELCONSUMER', key, 'g', 'c' },
   ['XINFO CONSUMERS'] = { 'CONSUMERS', key, 'g' }, ['XINFO GROUPS'] = { 'GROUPS', key },
