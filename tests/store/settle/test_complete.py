@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import MAX_LANES, Lane
 from consumers.jobs.outcome import Buried, Completed
+from consumers.store import settling
 from consumers.store.settling import Settlement
 from tests.store.settle.outcomes import open_lanes
 from tests.support.queue import ME, OTHER, RESULT_TTL_MS, Queue, new_job
@@ -157,3 +158,15 @@ def test_children_that_fit_in_32_lanes_enter(queue: Queue, children: list[NewJob
 
     assert queue.redis.zcard(queue.keys.lanes) <= MAX_LANES
     assert all(queue.pointer(child.id) for child in children)
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_a_run_of_which_nothing_is_told_has_its_result_alone(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(settling, "facts_of", lambda *_: "")
+    queue.emit(*(new_job(f"job-{n}") for n in range(number)))
+
+    queue.settle(*((it, Completed(b'"a b"')) for it in queue.deliver()))
+
+    assert queue.redis.get(queue.keys.result("job-0")) == b'1 completed "a b"'

@@ -90,13 +90,14 @@ local function complete_all(section)
   local way, completed = ' 0 ' .. string.sub(section.stream, #base + 6) .. ' ', ' completed' .. (kept.facts or '')
   local deleted = leave(section.stream, section.group, entries)
   for number, at in ipairs(section.places) do
-    local id, generation = fields[at + 2], fields[at + 3]
-    if waiters[number] or pointers[number] ~= generation .. way .. entries[number] then
+    local id, generation, text = fields[at + 2], fields[at + 3], fields[at + 4]
+    -- A text that begins with the space says nothing of the run.
+    if waiters[number] or pointers[number] ~= generation .. way .. entries[number] or string.byte(text) == 32 then
       others().record_plain(section, at, pointers[number])
     else
       unlist(live_buckets .. fields[at + 1], id)
       if kept.facts then
-        redis.call('SET', results .. id, generation .. completed .. fields[at + 4], 'PX', result_ttl)
+        redis.call('SET', results .. id, generation .. completed .. text, 'PX', result_ttl)
       end
     end
   end
