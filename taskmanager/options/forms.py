@@ -144,10 +144,13 @@ class Forms:
 
     def up_to_date(self) -> Forms:
         """Return these forms, without those from before a handler was registered."""
-        if self._known is not None and self._changes != self._known.changes:
-            self._changes = self._known.changes
+        if self._changes != (changes := self._known_changes()):
             self._forget()
+            self._changes = changes
         return self
+
+    def _known_changes(self) -> int:
+        return 0 if self._known is None else self._known.changes
 
     def like(self, item: Any) -> tuple[Form | None, object, object]:
         """Return the form that is kept for an item, or None, with the item's data and id.
@@ -170,8 +173,10 @@ class Forms:
 
     def add(self, item: Any, event: str, queue: str, given: Mapping[str, Any]) -> Form:
         """Make a form, and keep it if others can be found to be like its item."""
+        changes = self._known_changes()
         form = Form(event, queue, given, self.inherited, self._known)
-        if type(item) is dict:
+        # Another thread may register a handler meanwhile.
+        if type(item) is dict and changes == self._changes == self._known_changes():
             self._keep({name: it for name, it in item.items() if name not in ("data", "id")}, form)
         return form
 

@@ -180,3 +180,25 @@ def test_a_text_of_another_type_is_not_like_the_plain_one() -> None:
     first, _, again = new_jobs([items[0], items[1], items[0]], way=way).jobs
 
     assert first == again
+
+
+def test_a_form_that_was_made_while_a_handler_was_registered_is_not_kept() -> None:
+    class Registering:
+        """A registry to which another thread adds a handler while a form is made."""
+
+        changes = 0
+
+        def names_of(self, handler: object) -> list[tuple[str, str]]:
+            return []
+
+        def rules_of(self, queue: str, event: str) -> Any:
+            self.changes += 1
+            return REGISTRY.rules_of(queue, event)
+
+    known = Registering()
+    kept = forms.Forms(known).up_to_date()
+    item = {"event": "other", "data": 1}
+
+    kept.add(item, "other", "default", {})
+
+    assert kept.like(item)[0] is None
