@@ -12,7 +12,7 @@ local harmless = {
   HGETALL = { key }, HINCRBY = { key, 'f', 'x' }, HLEN = { key }, HMGET = { key, 'f' },
   HSET = { key, 'f', 'v', 'f' }, LLEN = { key }, LTRIM = { key, 0, 0 }, PEXPIRE = { key, 1 }, PUBLISH = { key, '' },
   PTTL = { key }, RPUSH = { key, 'v' }, SADD = { key, 'm' }, SCARD = { key },
-  SISMEMBER = { key, 'm' }, SREM = { key, 'm' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
+  SISMEMBER = { key, 'm' }, SMISMEMBER = { key, 'm' }, SREM = { key, 'm' }, SET = { key, 'v', 'XX' }, TIME = {}, TYPE = { key },
   XACK = { key, 'g', '0-0' }, XADD = { key, 'NOMKSTREAM', '*', 'f', 'v' },
   XCLAIM = { key, 'g', 'c', '0', '0-0' }, XDEL = { key, '0-0' }, XLEN = { key },
   XPENDING = { key, 'g' }, XRANGE = { key, '-', '+' }, XSETID = { key, '0-0' },

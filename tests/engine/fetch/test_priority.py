@@ -35,7 +35,9 @@ async def test_jobs_that_waited_start_in_exact_order_of_priority(
         await aeventually(lambda: len(started) == 2000, within=120.0)
 
     assert started == sorted(emitted, key=lambda it: (-it[0], it[1]))
-    assert QueueView(redis).stats("released") == 0
+    # On a machine that stands still for a second what is held is handed back, to start in its place
+    # all the same.
+    assert QueueView(redis).stats("released") <= 5
 
 
 @pytest.mark.parametrize("concurrency", [4, 16])

@@ -168,3 +168,28 @@ def test_where_the_lag_cannot_be_kept_outcomes_are_recorded(queue: Queue, comman
     assert words == ["1", "1"]
     assert [queue.end(it.envelope.id) is not None for it in deliveries] == [True, True]
     assert [queue.pointer(it.envelope.id) for it in deliveries] == [None, None]
+
+
+def test_a_cancelled_job_that_waits_holds_up_no_others(queue: Queue) -> None:
+    emitted(queue)
+    deliveries = queue.deliver()
+    queue.emit(new_job("waits"))
+    assert queue.cancel("waits")[0] == "cancelled"
+    queue.redis.config_resetstat()
+
+    assert complete(queue, deliveries) == ["1"] * MANY
+
+    assert queue.redis.info("commandstats")["cmdstat_xack"]["calls"] == 1
+
+
+def test_those_that_were_cancelled_while_they_ran_are_told_apart(queue: Queue) -> None:
+    emitted(queue)
+    deliveries = queue.deliver()
+    for it in (deliveries[3], deliveries[-1]):
+        assert queue.cancel(it.envelope.id)[0] == "requested"
+
+    words = complete(queue, deliveries)
+
+    assert words == ["C" if number in (3, MANY - 1) else "1" for number in range(MANY)]
+    assert queue.ids() == []
+    assert (queue.stat("completed"), queue.marks()) == (MANY - 2, (set(), set()))

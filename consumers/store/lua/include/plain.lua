@@ -57,17 +57,33 @@ local function fence_of(section, named)
   end
 end
 
+-- Returns which deliveries of a section are marked as cancelled, by their number in it.
+local function cancelled_in(section)
+  local lane, marks, found = string.sub(section.stream, #base + 6), {}, {}
+  for at = 1, #section.fields, PLAIN_FIELDS do marks[#marks + 1] = lane .. ' ' .. section.fields[at] end
+  for _, set in ipairs({ 'cancelled', 'cancelling' }) do
+    local are_marked = redis.pcall('SMISMEMBER', base .. set, unpack(marks))
+    for number, is_marked in ipairs(are_marked.err and {} or are_marked) do
+      found[number] = found[number] or is_marked == 1
+    end
+  end
+  return found
+end
+
 -- Sees which deliveries of a section are plain, and gives those their words; the others are left
 -- to others. Writes nothing.
 local function look_at(section, named, words, leave_to_others)
   local fields, entries, places, pointers = section.fields, section.entries, section.places, section.pointers
-  local is_held = fence_of(section, named)
+  local is_held, are_cancelled, number = fence_of(section, named), marked and cancelled_in(section) or {}, 0
   for at = 1, #fields, PLAIN_FIELDS do
-    local entry = fields[at]
-    local pointer = not marked and is_held(entry) and redis.pcall('HGET', live_buckets .. fields[at + 1], fields[at + 2])
+    local entry, pointer = fields[at], nil
+    number = number + 1
+    if not are_cancelled[number] and is_held(entry) then
+      pointer = redis.pcall('HGET', live_buckets .. fields[at + 1], fields[at + 2])
+    end
     if type(pointer) == 'string' then
-      local number = #entries + 1
-      entries[number], places[number], pointers[number] = entry, at, pointer
+      local place = #entries + 1
+      entries[place], places[place], pointers[place] = entry, at, pointer
       words[#words + 1] = '1'
     else
       leave_to_others(others().plain_at(section, at))
