@@ -135,7 +135,8 @@ async def test_draining_10000_jobs_takes_two_commands_a_job_more_than_a_plain_lo
     assert ours.commands <= loop.commands + 2 * JOBS + PER_SETTLE * settles + reads + BESIDE
     # Where nothing is cancelled a read or settle asks for that once, and for no entry.
     assert counter.calls("exists") <= counter.calls("xreadgroup", "evalsha", "eval")
-    assert counter.calls("smismember") == 0
+    # Once, where the worker tries its rights at the start.
+    assert counter.calls("smismember") <= 1
     # An entry is sent once to be settled, and three times in the loop, with the words of a SET.
     assert ours.read <= loop.read - 50 * JOBS + BESIDE_BYTES
     # The head, the id and the event of an entry, with their names and lengths.
