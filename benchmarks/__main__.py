@@ -111,7 +111,7 @@ def _exit_code(results: Results) -> int:
 def _on_one_server(
     server: Path | None, contenders: list[Contender], *, named: bool
 ) -> tuple[Binary, list[Contender]]:
-    """Return the server of the run and who takes part on it; the others are told."""
+    """Return the server of the run and the contenders that work on it; name the others."""
     found = find(server)
     if not found:
         which = f"{server} is no redis-server that runs" if server else "no redis-server was found"

@@ -31,7 +31,7 @@ _WHOLE = ("emit", "read", "settle")
 @click.option("--rounds", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--server", type=click.Path(path_type=Path), help="The redis-server; the newest.")
 def main(rounds: int, server: Path | None) -> None:
-    """Print the instructions per job of each step, those of a plain loop, and their ratio."""
+    """Print the instructions per job of each step, beside a plain loop, and the ratio."""
     if why := missing():
         raise click.ClickException(why)
     found = find(server)

@@ -31,8 +31,8 @@ class Emitted(NamedTuple):
 
 Answer: TypeAlias = Emitted | TaskManagerError
 
-# Seconds. Emits whose time is up so soon after another are told together: those of one turn of the
-# loop need no timer for each.
+# Seconds. Emits that time out this close together fail together, so that those of one turn of the
+# loop share a timer.
 _AT_ONCE = 0.005
 
 

@@ -26,7 +26,7 @@ _BUCKETS = [str(number) for number in range(LIVE_BUCKETS)]
 
 def bucket_name(job_id: str) -> str:
     """Return the bucket that holds a job id as text, as it is sent for each of many jobs."""
-    return _BUCKETS[zlib.crc32(job_id.encode()) % LIVE_BUCKETS]
+    return _BUCKETS[bucket(job_id)]
 
 
 def never_beside(key: str) -> str | None:

@@ -149,7 +149,7 @@ async def call(
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
     been executed, or may yet be. meanwhile is called once the script is on its way.
-    timer is that of a caller who makes call after call, one at a time.
+    A caller that makes one call after another passes the same timer each time.
     """
     reply = wire.send(*step.by_sha, rest=rest, hurry=hurry)
     if meanwhile is not None:

@@ -23,9 +23,9 @@ from taskmanager.options.debounce import emit_debounce, group_of
 from taskmanager.options.envelope import NO_DATA, body_and_read, data_of, envelope_options, lane_of
 from taskmanager.options.tables import EMIT, EMIT_ITEM
 
-# The types of options by which forms are told apart. Moments are none of them: two that are equal
-# may mean two times, in the hour that clocks show twice. Nor is None: in an item it is as good as
-# left out, but some keywords refuse it.
+# Forms are compared by options of these types. Two equal datetimes may mean two times, in the hour
+# that clocks show twice. None in an item means that the option is left out, but some keywords
+# refuse it.
 _COMPARED = frozenset({str, int, float, bool, timedelta})
 _TEXT = frozenset({str})
 # Options that hardly two jobs have in common.

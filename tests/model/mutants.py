@@ -108,7 +108,7 @@ MUTANTS = (
     ),
     Mutant(
         "the target forgets what it took from an outbox",
-        "  if is_later(ARGV[at], last) then",
+        "  if is_older(last, ARGV[at]) then",
         "  if true then",
     ),
     Mutant(

@@ -24,6 +24,7 @@
 -- include meta
 -- include tail
 -- include enter
+-- include older
 -- include live
 -- include tell
 -- include lane
@@ -49,13 +50,6 @@ local now, dealt, added, buried = now_ms(), 0, 0, 0
 local last_epoch, last = string.match(before, '^(%S*) (%d+%-%d+)$')
 if last_epoch ~= epoch then last = '0-0' end
 local first = last
-
-local function is_later(one, other)
-  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
-  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  if ms ~= other_ms then return tonumber(ms) > tonumber(other_ms) end
-  return tonumber(seq) > tonumber(other_seq)
-end
 
 local function bury(job, reason, why)
   local lane, group = lanes().of(base, job.stream)
@@ -98,7 +92,7 @@ local function take_in(at)
 end
 
 for at = 9, #ARGV, 9 do
-  if is_later(ARGV[at], last) then
+  if is_older(last, ARGV[at]) then
     if not take_in(at) then break end
     last = ARGV[at]
   end

@@ -41,6 +41,7 @@
 -- include meta
 -- include tail
 -- include fence
+-- include older
 -- include leave
 -- include unlist
 -- include facts

@@ -57,7 +57,7 @@ def _settle_row(kind: str, writes: str, refuse: str = "") -> Row:
         **all_of(f"live:a {refuse}", Reply("T{key} 1 1", writes=BESIDE)),
     }
     if kind == "complete":
-        # Who has no children and goes nowhere asks nothing of any lane.
+        # A job that has no children and goes nowhere needs no lane.
         foreign["lanes"] = AS_USUAL
     return Row("settle", kind, _settle(kind), "1 1 1", f"{BESIDE} {alone}", foreign, is_batch=True)
 

@@ -1,5 +1,5 @@
--- A delivery that is settled: what it is, whose it is, and how it leaves its lane. Needs shares,
--- lane, cancelled and clauses, and base and consumer of the script.
+-- A delivery that is settled: what it is, whose it is, and how it leaves its lane. Needs leave,
+-- shares, lane, cancelled and clauses, and base and consumer of the script.
 
 -- asked is its generation and behind it the clauses of its head that an end must know; told is
 -- what is kept of its run.
@@ -34,9 +34,7 @@ end
 local function take(delivery)
   delivery.share.taken[#delivery.share.taken + 1] = delivery.entry
   delivery.share.is_taken[delivery.entry] = true
-  -- As in leave.lua.
-  redis.call('XACK', delivery.stream, delivery.group, delivery.entry)
-  redis.call('XDEL', delivery.stream, delivery.entry)
+  leave(delivery.stream, delivery.group, { delivery.entry })
 end
 
 local function fields_of(delivery)

@@ -1,4 +1,4 @@
--- How entries that are done leave their stream together.
+-- How entries that are done leave their stream together. Needs older.
 
 -- Each XDEL looks for its entry from the start of a block of up to 100 entries. XTRIM drops whole
 -- blocks, but takes all that is older than some entry. So it is used where every entry that was
@@ -42,13 +42,6 @@ local function oldest_left(stream, group)
   local oldest = oldest_pending(stream, group.name)
   if oldest == nil then return id_behind(group['last-delivered-id']) end
   return oldest
-end
-
-local function is_older(one, other)
-  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
-  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  if ms ~= other_ms then return tonumber(ms) < tonumber(other_ms) end
-  return tonumber(seq) < tonumber(other_seq)
 end
 
 -- Whether every entry that the group was given is pending.
