@@ -9,6 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -289,12 +290,20 @@ class _QueueWriter:
                 self._waiting.popleft().fail(self._unavailable(error.reason, "not_sent"))
 
     def _answers(self, jobs: Sequence[NewJob], said: list[str]) -> list[Answer]:
-        return [
-            _new(Emitted, (job.id, True, int(word[1:])))
-            if word[0] == "+"
-            else self._other(job, word)
-            for job, word in zip(jobs, said, strict=True)
-        ]
+        """Return the answers to jobs; raises ValueError unless there are as many as jobs."""
+        answers, each = list[Answer](), iter(jobs)
+        for word in said:
+            if word[0] != "+":
+                answers += [self._other(job, word) for job in islice(each, 1)]
+                continue
+            first, _, number = word[1:].partition("*")
+            row = islice(each, int(number or 1))
+            answers += [
+                _new(Emitted, (job.id, True, run)) for run, job in enumerate(row, int(first))
+            ]
+        if len(answers) != len(jobs) or next(each, None) is not None:
+            raise ValueError(f"{len(answers)} answers to {len(jobs)} jobs")
+        return answers
 
     def _other(self, job: NewJob, word: str) -> Answer:
         """Return the answer to an emit that added no job."""

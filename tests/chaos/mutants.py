@@ -27,8 +27,8 @@ from tests.support.scripts import engine_scripts, held
 
 _OWNERSHIP = "local function owns(stream, group, entry, consumer, count)\n"
 _OWNED_BY_ANYBODY = f"{_OWNERSHIP}  if true then return true end\n"
-_MEMORY = "local function remembered(door, number, digest)\n"
-_NO_MEMORY = f"{_MEMORY}  if true then return nil end\n"
+_MEMORY = "if number ~= '0' then\n  local seen"
+_NO_MEMORY = "if false then\n  local seen"
 
 # Script, text in it, and what stands there instead.
 _TEXTS: Mapping[str, Sequence[tuple[str, str, str]]] = {

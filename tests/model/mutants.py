@@ -53,8 +53,8 @@ MUTANTS = (
     ),
     Mutant(
         "the door remembers nothing",
-        "  if number == '0' then return nil end",
-        "  do return nil end",
+        "if number ~= '0' then\n  local seen",
+        "if false then\n  local seen",
     ),
     Mutant(
         "what is put off reserves no lane",
@@ -83,8 +83,8 @@ MUTANTS = (
     ),
     Mutant(
         "children do not count as generations",
-        "  meta = meta, generation = counted.emitted and generation, stats = stats,",
-        "  meta = meta, stats = stats,",
+        "local given, answer = counted.emitted and generation,",
+        "local given, answer = false,",
     ),
     Mutant(
         "a parent leaves after its children",

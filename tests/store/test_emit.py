@@ -57,8 +57,21 @@ def test_generations_grow_over_batches_and_over_lives_of_the_same_id(queue: Queu
     first = queue.one(new_job("a"))
     queue.settle((first, Completed()))
 
-    assert queue.emit(new_job("b"), new_job("a")) == ["+2", "+3"]
+    assert queue.emit(new_job("b"), new_job("a")) == ["+2*2"]
     assert queue.emit(new_job("c", priority=5)) == ["+4"]
+
+
+def test_one_word_stands_for_jobs_that_were_added_in_a_row(queue: Queue) -> None:
+    queue.emit(new_job("live"))
+
+    lane = {"priority": 3}
+    batch = (
+        new_job("a"), new_job("b", **lane), new_job("c", **lane), new_job("live"), new_job("d"),
+        new_job("later", due="+1000"), new_job("e"), new_job("f"), new_job("f"),
+    )  # fmt: skip
+    assert queue.emit(*batch) == ["+2", "+3", "+4", "=1", "+5", "+6", "+7*2", "=8"]
+    pointers = [queue.pointer(job_id) or "" for job_id in "abcdef"]
+    assert [pointer.split()[0] for pointer in pointers] == ["2", "3", "4", "5", "7", "8"]
 
 
 def test_each_lane_is_listed_by_its_priority_with_groups_on_it_and_its_front(queue: Queue) -> None:

@@ -14,10 +14,8 @@
 -- dropped nor what somebody has in hand: he will settle it, with its entry or without.
 -- Errors: WRONGTYPE; nothing is written then. A bucket that is none is passed over.
 -- include live
--- include door
 -- include clock
 -- include meta
--- include tail
 -- include tell
 -- include lane
 -- include clauses
@@ -88,6 +86,7 @@ end
 redis.call('HDEL', meta, 'audit')
 local more = bucket < buckets
 if more then redis.call('HSET', meta, 'audit', bucket .. ' ' .. names) end
-local counts = { vanished = #dropped > 0 and #dropped or nil }
+local given, counted = false, { vanished = #dropped > 0 and #dropped or nil }
 table.insert(dropped, 1, more and 1 or 0)
-return finish({ stats = stats, counts = counts, answer = dropped }, BUDGET)
+-- include tail
+return dropped

@@ -16,10 +16,8 @@
 -- it would spoil the group's lag.
 -- Errors: WRONGTYPE; nothing is written then.
 -- include live
--- include door
 -- include clock
 -- include meta
--- include tail
 -- include tell
 -- include lane
 -- include clauses
@@ -43,7 +41,7 @@ for name, kind in pairs({ cancelled = 'set', cancelling = 'set', waiters = 'hash
   if not is_a(base .. name, kind) then return redis.error_reply('WRONGTYPE ' .. base .. name) end
 end
 
-local counts = {}
+local given, counted = false, {}
 
 -- What is told of the run of a job that nobody has, by the fields of its entry.
 local function told_of(fields)
@@ -58,13 +56,13 @@ local function told_of(fields)
 end
 
 -- The job has ended for everybody who asks.
-local function record_end(fields, counted)
+local function record_end(fields, is_counted)
   local run = { bucket = bucket, id = id, generation = generation, pointer = pointer,
     idempotency = clauses().idempotency_of(fields[2]) }
   local told, kept = told_of(fields), { ttl = result_ttl, anybody_waits = true }
   kept.facts = facts_now('')
   ending().record(base, run, 'cancelled', 'cancelled', kept, told)
-  if not counted then counts.cancelled = 1 end
+  if not is_counted then counted.cancelled = 1 end
   return { 'cancelled', tonumber(generation), told == '' and '' or kept.facts .. told }
 end
 
@@ -86,17 +84,18 @@ local function cancel_entry()
   if not found then return { 'too_late', 0 } end
   if holder(base, stream, entry) == '' then
     -- It may have been asked for while somebody had it: then it is counted already.
-    local counted = redis.call('SREM', base .. 'cancelling', mark) == 1
-    local ended = record_end(found[2], counted)
+    local is_counted = redis.call('SREM', base .. 'cancelling', mark) == 1
+    local ended = record_end(found[2], is_counted)
     redis.call('SADD', base .. 'cancelled', mark)
     return ended
   end
   -- Full memory refuses a first write that adds; this one removes nothing.
   redis.call('SREM', base .. 'cancelled', mark)
-  if redis.call('SADD', base .. 'cancelling', mark) == 1 then counts.cancelled = 1 end
+  if redis.call('SADD', base .. 'cancelling', mark) == 1 then counted.cancelled = 1 end
   tell().hint(base, 'cancel', mark)
   return { 'requested', tonumber(generation) }
 end
 
 local answer = live().is_put_off(place) and cancel_put_off() or cancel_entry()
-return finish({ stats = stats, counts = counts, answer = answer }, BUDGET)
+-- include tail
+return answer

@@ -15,24 +15,21 @@
 --            time in ms, or "+<ms>" from now; their guard, see include/clauses.lua, or empty;
 --            packed, three a job: live bucket, id, data
 --
--- Returns one word a job, separated by spaces:
+-- Returns one word a job, separated by spaces, but one for several that were added in a row:
 --   +<generation>  added          =<generation>  its id is live already
+--   +<first generation>*<jobs>
 --   ~<generation>:<id>  this job stands for it, by its guard
 --   F              queue full     L              too many lanes
 --   T<key>         a foreign value is in the way, or the last id an entry can have
 --   U<letter>      only a newer version knows this clause of its guard
 -- Errors: WRITERREFUSED, LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is
 -- written then.
--- include door
 -- include clock
 -- include meta
--- include tail
--- include enter
 local door, meta, listed, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, number, digest = ARGV[1], ARGV[2], ARGV[3]
 
-local answered = remembered(door, number, digest)
-if answered then return answered end
+-- include door
 local generation, wrong_layout = last_generation(meta)
 if wrong_layout then return wrong_layout end
 redis.call('HGET', stats, 'emitted')
@@ -42,6 +39,7 @@ if room == 0 then room = math.huge end
 -- What the other jobs need, made when there is one: Lua makes each function anew at every call.
 local function others()
   if made.others then return made.others end
+-- include enter
 -- include live
 -- include tell
 -- include lane
@@ -99,9 +97,11 @@ local function others()
 end
 
 -- Most jobs are plain: nothing puts them off or stands for them, and their lane is listed. Those
--- are added right here, without a function, and in fewer steps than the others take.
+-- are added right here, as enter would do it, and in fewer steps than the others take.
 if room < math.huge then room = room - others().depth() end
 local live_buckets, rest_of_head = base .. 'live:', ':' .. string.format('%d', now) .. ':0:0:0'
+-- How many jobs, added in a row, a word stands for, by its place; and that of the row that may go on.
+local rows, row = {}, nil
 for at = 6, #ARGV, 6 do
   local stream, event, options, due, guard, jobs = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2],
     ARGV[at + 3], ARGV[at + 4], cmsgpack.unpack(ARGV[at + 5])
@@ -111,23 +111,33 @@ for at = 6, #ARGV, 6 do
       local lane = string.sub(stream, #base + 6)
       place = redis.call('ZSCORE', listed, lane) and ' 0 ' .. lane .. ' '
     end
-    local bucket, id, data, entry, run = live_buckets .. jobs[job], jobs[job + 1], jobs[job + 2], nil, nil
+    local bucket, id, data, run, entry = live_buckets .. jobs[job], jobs[job + 1], jobs[job + 2], nil, nil
     if place and added < room and not redis.pcall('HGET', bucket, id) then
       run = string.format('%d', generation + 1)
-      entry = enter(stream, bucket, id, run .. place, 'head', '1:' .. run .. rest_of_head,
+      entry = redis.pcall('XADD', stream, '*', 'head', '1:' .. run .. rest_of_head,
         'id', id, 'event', event, 'data', data, 'options', options)
     end
-    if entry then
-      generation, added, words[#words + 1] = generation + 1, added + 1, '+' .. run
+    if type(entry) == 'string' then
+      redis.call('HSET', bucket, id, run .. place .. entry)
+      generation, added = generation + 1, added + 1
+      if row then
+        rows[row] = rows[row] + 1
+      else
+        row = #words + 1
+        words[row], rows[row] = '+' .. run, 1
+      end
     else
+      row = nil
       words[#words + 1] = others().add({ stream = stream, bucket = jobs[job], id = id, event = event,
         data = data, options = options, due = due, guard = guard })
     end
   end
 end
+for place, length in pairs(rows) do
+  if length > 1 then words[place] = words[place] .. '*' .. length end
+end
 if made.others then others().absorb_dropped() end
-return finish({
-  meta = meta, generation = added > 0 and generation, began = added > 0 and now,
-  stats = stats, counts = { emitted = added > 0 and added or nil },
-  door = door, number = number, digest = digest, answer = table.concat(words, ' '),
-}, BUDGET)
+local given, counted = added > 0 and generation, { emitted = added > 0 and added or nil }
+local answer = table.concat(words, ' ')
+-- include tail
+-- include answer

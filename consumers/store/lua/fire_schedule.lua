@@ -24,10 +24,8 @@
 --   busy     queue, and the job of an earlier fire lives: it is looked at again in a second
 --   L, T<key>  the lane takes nothing; it is looked at again in 5 seconds
 -- Errors: LAYOUT, WRONGTYPE, OOM, a broken generation; nothing is written then.
--- include door
 -- include clock
 -- include meta
--- include tail
 -- include enter
 -- include live
 -- include tell
@@ -88,7 +86,6 @@ redis.call('HSET', schedule, 'slot', next_slot, 'fired', last_slot)
 look_at(schedules, name, next_slot)
 if #jobs > 0 then redis.pcall('HINCRBY', schedule, 'fires', #jobs) end
 if skipped > 0 then redis.pcall('HINCRBY', schedule, 'skipped', skipped) end
-return finish({
-  meta = meta, generation = #jobs > 0 and generation, began = #jobs > 0 and now, stats = stats,
-  counts = { emitted = #jobs > 0 and #jobs or nil }, answer = { 'fired', #jobs },
-}, BUDGET)
+local given, counted = #jobs > 0 and generation, { emitted = #jobs > 0 and #jobs or nil }
+-- include tail
+return { 'fired', #jobs }

@@ -10,10 +10,8 @@
 -- Returns how many were moved, and in how many ms the next one is due (-1 for none,
 -- 0 when more are due now).
 -- Errors: WRONGTYPE; nothing is written then.
--- include door
 -- include clock
 -- include meta
--- include tail
 -- include enter
 -- include live
 -- include tell
@@ -80,7 +78,6 @@ end
 delayed().take_up_all(base, moving)
 for _, job in ipairs(moving) do move(job) end
 local next_due = redis.call('ZRANGE', due_set, 0, 0, 'WITHSCORES')[2]
-return finish({
-  stats = stats, counts = { promoted = #moving > 0 and #moving or nil },
-  answer = { #moving, next_due and math.max(0, tonumber(next_due) - now) or -1 },
-}, BUDGET)
+local given, counted = false, { promoted = #moving > 0 and #moving or nil }
+-- include tail
+return { #moving, next_due and math.max(0, tonumber(next_due) - now) or -1 }

@@ -19,10 +19,8 @@
 -- taken before, or buried because their lane would be one too many or because they are to
 -- be), and how many of them were buried.
 -- Errors: LAYOUT, WRONGTYPE, OOM; nothing is written then.
--- include door
 -- include clock
 -- include meta
--- include tail
 -- include enter
 -- include older
 -- include live
@@ -103,8 +101,7 @@ if last ~= first then redis.call('HSET', relayed, source, epoch .. ' ' .. last) 
 if buried > 0 then
   letters().trim(base, most_dead, tonumber(ARGV[4]), server_ms() - tonumber(ARGV[5]))
 end
-return finish({
-  meta = meta, generation = added > 0 and generation, began = added > 0 and now, stats = stats,
-  counts = { emitted = added > 0 and added or nil, dead = buried > 0 and buried or nil },
-  answer = { dealt, buried },
-}, BUDGET)
+local given = added > 0 and generation
+local counted = { emitted = added > 0 and added or nil, dead = buried > 0 and buried or nil }
+-- include tail
+return { dealt, buried }

@@ -1,19 +1,15 @@
--- How every script ends that adds, moves or ends jobs: once, behind all of them. Needs meta and
--- door.
+-- How every script ends that adds, moves or ends jobs: pasted in once, behind all of that, as a
+-- function would be made and called at every call of the script. Takes from the script: given, the
+-- last generation that it gave, false if it gave none; counted, how often what has happened, by
+-- name; meta and stats where there is something to write there. Needs clock and meta.
 
--- What follows from jobs may cost so much in one script, however many they are.
-local BUDGET = 256
-
--- done is what the script has written: the last generation that it gave, if it gave one, and
--- began, the time, if the queue may be a new one; counts by name; and the batch of a writer with
--- its answer, which is returned. What is to follow from jobs that have entered or ended (who waits
--- for a key, a limit or a step) comes first here, and all of it together costs at most budget.
+-- What follows from jobs that have entered or ended (who waits for a key, a limit or a step) comes
+-- first here, and all of it together may cost so much in one script, however many they are: 256.
+if given then
+  -- As text: Redis takes longer to make one of a number.
+  redis.call('HSET', meta, 'generation', string.format('%d', given))
+  if not has_epoch then name_epoch(meta, now_ms()) end
+end
 -- A counter that is no number must not make a written batch an error; and only a counter of a
 -- batch that wrote nothing else can be a first write, which full memory refuses.
-local function finish(done, budget)
-  if done.generation then redis.call('HSET', done.meta, 'generation', done.generation) end
-  if done.began then name_epoch(done.meta, done.began) end
-  for what, by in pairs(done.counts) do redis.pcall('HINCRBY', done.stats, what, by) end
-  if done.door then remember(done.door, done.number, done.digest, done.answer) end
-  return done.answer
-end
+for what, by in pairs(counted) do redis.pcall('HINCRBY', stats, what, string.format('%d', by)) end

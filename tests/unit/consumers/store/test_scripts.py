@@ -230,6 +230,8 @@ def test_one_way_leads_into_a_lane() -> None:
 
     assert added - {("check_rights.lua", "key")} == {
         ("include/enter.lua", "stream"),
+        # Plain jobs, without a call.
+        ("emit.lua", "stream"),
         ("include/dead.lua", "dead"),
         ("include/outcomes/complete.lua", "outbox"),
     }
@@ -238,8 +240,16 @@ def test_one_way_leads_into_a_lane() -> None:
 def test_every_script_that_adds_moves_or_ends_jobs_ends_alike() -> None:
     writers = places_of(r"\b(enter\(|admission\(|ending\(|count\()")
 
+    ends = re.compile(r"^local given\b[^=]* = .*^-- include tail$", re.DOTALL | re.MULTILINE)
     scripts = {path for path in writers if "/" not in path}
-    assert scripts == places_of(r"^return finish\(\{|\nreturn finish\(\{")
+    assert scripts == {path for path, text in TEXTS.items() if ends.search(text)}
+
+
+def test_what_went_through_the_door_is_answered_there() -> None:
+    by_door = {path for path, text in TEXTS.items() if "\n-- include door\n" in text}
+
+    assert by_door == {path for path, text in TEXTS.items() if text.endswith("-- include answer\n")}
+    assert by_door == {"emit.lua", "settle.lua", "replay.lua"}
 
 
 def test_a_script_of_a_queue_declares_a_key_that_never_exists() -> None:
