@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from redis.exceptions import ConnectionError, RedisError
 
@@ -17,6 +18,22 @@ from consumers.connections.not_now import FOR_GOOD
 from consumers.surroundings import Surroundings
 
 _Reply: TypeAlias = "asyncio.Future[Any]"
+
+
+class Receiver(Protocol):
+    """What takes the reply to a command. A future is one: who awaits it goes on a turn later."""
+
+    def done(self) -> bool:
+        """Whether it takes no reply any more."""
+
+    def set_result(self, reply: Any, /) -> None:
+        """Take the reply. It may send commands, and must not raise."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take note that there is no other reply. It must not send commands before the next turn.
+
+        A connection that is lost does not know yet that it is, when it says so.
+        """
 
 
 class NotSent(ConnectionError):
@@ -41,51 +58,59 @@ class Wire:
         self.reply_timeout = reply_timeout
         self._pipe: _Pipe | None = None
         self._connecting: asyncio.Task[None] | None = None
-        # Packed commands that are not written yet, and their futures.
+        # Packed commands that are not written yet, and what takes their replies.
         self._packed: list[bytes] = []
-        self._waiting: list[_Reply] = []
+        self._waiting: list[Receiver] = []
         self._scheduled = False
         self._closed = False
         # Why the last try to connect failed; empty once one went well.
         self.refusal = ""
         # A connection outlives the job that first sent something over it.
         self._surroundings = Surroundings()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._pipe is not None
 
-    def send(self, *args: Argument, rest: Packed | None = None, hurry: bool = False) -> _Reply:
+    def send(self, *args: Argument) -> _Reply:
         """Send one command and return the future of its reply (bytes, int, list or None).
 
-        rest are more arguments behind args; numbers are sent as text. hurry writes it now if
-        there is a connection, together with what was sent before in this turn of the loop.
-        The future fails with the server's ResponseError, or with
+        Numbers are sent as text. The future fails with the server's ResponseError, or with
         redis.exceptions.ConnectionError when no connection could be made, it broke,
         or no reply came within reply_timeout seconds.
         A cancelled future does not take its command back. Raises TypeError for
         other types of arguments; then nothing is sent.
         """
-        packed = pack(args, rest)
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        future: _Reply = loop.create_future()
-        self._packed.append(packed)
-        self._waiting.append(future)
+        future: _Reply = asyncio.get_running_loop().create_future()
+        self.post(future, args)
+        return future
+
+    def post(
+        self,
+        receiver: Receiver,
+        args: Sequence[Argument],
+        *,
+        rest: Packed | None = None,
+        hurry: bool = False,
+    ) -> None:
+        """Send one command, rest behind args, whose reply a receiver takes; see send.
+
+        hurry writes it now if there is a connection, together with what was sent before in this
+        turn of the loop.
+        """
+        self._packed.append(pack(args, rest))
+        self._waiting.append(receiver)
         if hurry and self._pipe is not None and not self._closed:
             self._write()
         elif not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._flush)
-        return future
+            asyncio.get_running_loop().call_soon(self._flush)
 
-    def withdraw(self, reply: _Reply) -> bool:
+    def withdraw(self, reply: Receiver) -> bool:
         """Take back a command that is not written yet; return whether it was not.
 
-        Its future is left to the caller. Looks through all that wait: for timeouts only.
+        Its receiver is left to the caller. Looks through all that wait: for timeouts only.
         """
         if reply not in self._waiting:
             return False
@@ -177,14 +202,14 @@ class _Pipe(Link):
     def __init__(self, wire: Wire) -> None:
         super().__init__(patience=wire.reply_timeout)
         self._wire = wire
-        self._in_flight: deque[_Reply] = deque()
+        self._in_flight: deque[Receiver] = deque()
         self._sent = 0
         # (commands sent up to and with this write, when it was written)
         self._writes: deque[tuple[int, float]] = deque()
 
-    def put(self, data: bytes, futures: list[_Reply]) -> None:
-        self._in_flight.extend(futures)
-        self._sent += len(futures)
+    def put(self, data: bytes, receivers: list[Receiver]) -> None:
+        self._in_flight.extend(receivers)
+        self._sent += len(receivers)
         self._writes.append((self._sent, self._loop.time()))
         if self._timer is None:
             self.watch()
@@ -194,17 +219,17 @@ class _Pipe(Link):
         if not self._in_flight:
             self.drop(ConnectionError("the server sent an unexpected reply"))
             return
-        future = self._in_flight.popleft()
+        receiver = self._in_flight.popleft()
         if isinstance(reply, RedisError):
-            self._refuse(future, reply)
+            self._refuse(receiver, reply)
         # Cancelled by its caller, it kept its place so that this reply meets no other.
-        elif not future.done():
-            future.set_result(reply)
+        elif not receiver.done():
+            receiver.set_result(reply)
 
-    def _refuse(self, future: _Reply, error: RedisError) -> None:
+    def _refuse(self, receiver: Receiver, error: RedisError) -> None:
         self.heed(error)
-        if not future.done():
-            future.set_exception(error)
+        if not receiver.done():
+            receiver.set_exception(error)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -226,13 +251,14 @@ class _Pipe(Link):
 
 
 def _fail_all(
-    futures: deque[_Reply] | list[_Reply], error: RedisError, kind: type[ConnectionError]
+    receivers: Iterable[Receiver], error: RedisError, kind: type[ConnectionError]
 ) -> None:
     if isinstance(error, FOR_GOOD):
         kind = type(error)
-    for future in futures:
-        if not future.done():
+    for receiver in receivers:
+        if not receiver.done():
             # One exception each: a traceback is written into the exception it is of.
-            future.set_exception(kind(str(error)))
+            receiver.set_exception(kind(str(error)))
             # Who gave up waiting must not be told by a log line at its collection.
-            future.exception()
+            if isinstance(receiver, asyncio.Future):
+                receiver.exception()

@@ -9,21 +9,21 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
+from consumers.emit.answers import read_answers
 from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Pending, Single, cut_up
-from consumers.errors import QueueFull, RedisUnavailable, Sent, TaskManagerError, TooManyLanes
+from consumers.emit.ending import at_the_end
+from consumers.errors import RedisUnavailable, Sent, TaskManagerError
 from consumers.jobs.envelope import NewJob
-from consumers.jobs.lanes import MAX_LANES
 from consumers.store.batching import put_back, take
 from consumers.store.door import Door, Sealed, seal
 from consumers.store.emitting import emit_items
 from consumers.store.keys import Fleet, Keys
-from consumers.store.steps import BATCH_ITEMS, refused_key, words
+from consumers.store.steps import BATCH_ITEMS
 
 logger = logging.getLogger("taskmanager.emit")
 
@@ -31,8 +31,6 @@ logger = logging.getLogger("taskmanager.emit")
 # producers know is listed again.
 LIST_AGAIN = 60.0
 _cost = attrgetter("cost")
-# The constructor of a NamedTuple is a Python function, which takes twice as long.
-_new = tuple.__new__
 
 
 class Chunk(NamedTuple):
@@ -72,6 +70,7 @@ class Producer:
         self.wire = Wire(connector, name="producer")
         self._loop = asyncio.get_running_loop()
         self._writers: dict[str, _QueueWriter] = {}
+        self._ending = at_the_end(self._abandon)
         self.on_dropped: Callable[[NewJob, Emitted], object] | None = None
 
     def emit(self, job: NewJob) -> asyncio.Future[Emitted]:
@@ -111,7 +110,12 @@ class Producer:
     async def close(self) -> None:
         """Flush, then disconnect."""
         await self.flush()
+        await self._ending.aclose()
         await self.wire.close()
+
+    def _abandon(self) -> None:
+        for writer in self._writers.values():
+            writer.abandon()
 
     def _writer(self, queue: str) -> _QueueWriter:
         writer = self._writers.get(queue)
@@ -129,86 +133,110 @@ class _QueueWriter:
         self._keys = Keys(queue, producer.namespace)
         self._door = Door(producer.wire, self._keys, where=producer.where, request="emit")
         self._waiting: deque[Single | Bulk] = deque()
+        # Whether a batch is under way, or the first is about to leave.
+        self._is_busy = False
+        self._under_way: Batch | None = None
         # The batch that leaves next, made ready while the one before was under way.
         self._next: Batch | None = None
         # What was answered and is not told yet.
         self._answered: tuple[Batch, bytes] | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        # Done when there is nothing left to send or to tell; made for who waits for that.
+        self._idle: asyncio.Future[None] | None = None
         self._watching: asyncio.TimerHandle | None = None
+        # How many of those that wait go alone: one in their batch cannot be sent.
+        self._singly = 0
         self._listed_until = -math.inf
         self._listing: asyncio.Future[object] | None = None
 
     def add(self, waiting: Single | Bulk) -> None:
         self._waiting.append(waiting)
-        if self._flushing is None or self._flushing.done():
-            # A task starts with the next turn of the loop: by then everybody
-            # who emits in this one has added theirs.
-            self._flushing = self._loop.create_task(self._flush())
+        if not self._is_busy:
+            self._is_busy = True
+            # With the next turn of the loop: by then everybody who emits in this one has added
+            # theirs.
+            self._loop.call_soon(self._go_on)
 
     async def flushed(self) -> None:
-        if self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        if self._is_busy:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle])
 
-    async def _flush(self) -> None:
-        batch = None
-        try:
-            while self._next or self._waiting:
-                batch = self._next or self._take()
-                self._next = None
-                await self._send(batch)
-        except asyncio.CancelledError:
-            self._abandon(batch)
-            raise
-        finally:
-            self._flushing = None
-
-    def _abandon(self, batch: Batch | None) -> None:
-        # Nobody but the end of an event loop cancels the tasks of others.
+    def abandon(self) -> None:
+        """Let everything fail that was not answered yet: the event loop is about to end."""
         reason = "the event loop ended first; await every emit, or call stop() before that"
+        self._door.stop()
         self._tell()
         self._put_back()
+        batch, self._under_way = self._under_way, None
         for waiting in [*(batch.emits if batch else ()), *self._waiting]:
             waiting.fail(self._unavailable(reason))
         self._waiting.clear()
-        if self._listing is not None:
-            self._listing.cancel()
+        for running in (self._listing, self._watching):
+            if running is not None:
+                running.cancel()
         self._producer.wire.stop_connecting()
+        self._rest()
+
+    def _go_on(self) -> None:
+        """Send the next batch, if there is one."""
+        while self._next or self._waiting:
+            batch = self._next or self._take()
+            self._next = None
+            if self._is_sent(batch):
+                return
+        self._rest()
+
+    def _rest(self) -> None:
+        self._is_busy = False
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
 
     def _take(self) -> Batch:
+        if self._singly:
+            self._singly -= 1
+            return Batch([self._waiting.popleft()])
         return Batch(take(self._waiting, _cost))
 
-    async def _send(self, batch: Batch) -> None:
+    def _is_sent(self, batch: Batch) -> bool:
+        """Send a batch, unless it cannot be sent; return whether it is under way."""
         try:
             sealed = batch.sealed or self._sealed(batch)
         except Exception as error:
-            await self._send_apart(batch, error)
-            return
+            self._find_unsendable(batch, error)
+            return False
+        self._under_way = batch
         self._watch(batch)
-        try:
-            self._list_queue()
-            answer = await self._door.send(sealed, until=batch.until, meanwhile=self._meanwhile)
-        except TaskManagerError as error:
-            self._fail(batch, error)
-            return
-        except Exception as error:
-            logger.exception("an emit to queue %s failed", self._keys.queue)
-            self._fail(batch, TaskManagerError(f"emit failed: {error}"))
-            return
-        finally:
-            if self._watching is not None:
-                self._watching.cancel()
-        self._answered = batch, answer
-        if self._next is None:
-            self._tell()
+        self._list_queue()
+        self._door.start(sealed, self._ended, until=batch.until, meanwhile=self._meanwhile)
+        return True
 
-    async def _send_apart(self, batch: Batch, error: Exception) -> None:
-        """Find what cannot be packed: who shared a batch with it must not share its fate."""
+    def _find_unsendable(self, batch: Batch, error: Exception) -> None:
+        """Send the emits of a batch apart: who shared it must not share the fate of one."""
         if len(batch.emits) > 1:
-            for emit in batch.emits:
-                await self._send(Batch([emit]))
+            put_back(self._waiting, batch.emits)
+            self._singly += len(batch.emits)
             return
         logger.error("an emit to queue %s cannot be sent", self._keys.queue, exc_info=error)
         self._fail(batch, TaskManagerError(f"emit failed: {error}"))
+
+    def _ended(self, outcome: bytes | Exception) -> None:
+        """Take what became of the batch under way, and send the next."""
+        batch, self._under_way = self._under_way, None
+        assert batch is not None
+        if self._watching is not None:
+            self._watching.cancel()
+        if isinstance(outcome, TaskManagerError):
+            self._fail(batch, outcome)
+        elif isinstance(outcome, Exception):
+            logger.error("an emit to queue %s failed", self._keys.queue, exc_info=outcome)
+            self._fail(batch, TaskManagerError(f"emit failed: {outcome}"))
+        else:
+            self._answered = batch, outcome
+            if self._next is None:
+                self._tell()
+        self._go_on()
 
     def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
         """Tell each emit of a batch when its time is up, although that of others is not."""
@@ -254,7 +282,8 @@ class _QueueWriter:
             return
         (batch, answer), self._answered = self._answered, None
         try:
-            batch.tell(self._answers(batch.jobs, words(answer)))
+            its = self._producer
+            batch.tell(read_answers(answer, batch.jobs, its.max_queue_depth, its.on_dropped))
         except Exception as error:
             # The answer is not one of ours: that must not become the fate of the next batch.
             logger.exception("cannot read the answer to an emit to queue %s", self._keys.queue)
@@ -288,34 +317,3 @@ class _QueueWriter:
             now = time.monotonic()
             while self._waiting and self._waiting[0].until <= now:
                 self._waiting.popleft().fail(self._unavailable(error.reason, "not_sent"))
-
-    def _answers(self, jobs: Sequence[NewJob], said: list[str]) -> list[Answer]:
-        """Return the answers to jobs; raises ValueError unless there are as many as jobs."""
-        answers, each = list[Answer](), iter(jobs)
-        for word in said:
-            if word[0] != "+":
-                answers += [self._other(job, word) for job in islice(each, 1)]
-                continue
-            first, _, number = word[1:].partition("*")
-            row = islice(each, int(number or 1))
-            answers += [
-                _new(Emitted, (job.id, True, run)) for run, job in enumerate(row, int(first))
-            ]
-        if len(answers) != len(jobs) or next(each, None) is not None:
-            raise ValueError(f"{len(answers)} answers to {len(jobs)} jobs")
-        return answers
-
-    def _other(self, job: NewJob, word: str) -> Answer:
-        """Return the answer to an emit that added no job."""
-        kind = word[0]
-        if kind in "=~":
-            run, _, other = word[1:].partition(":")
-            emitted = Emitted(other or job.id, False, int(run))
-            if kind == "=" and self._producer.on_dropped is not None:
-                self._producer.on_dropped(job, emitted)
-            return emitted
-        if kind == "F":
-            return QueueFull(job.lane.queue, f"the limit is {self._producer.max_queue_depth} jobs")
-        if kind == "L":
-            return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
-        return refused_key(word)

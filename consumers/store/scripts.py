@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from redis.exceptions import NoScriptError, RedisError, TimeoutError
 
 from consumers.connections.channel import Channel, SyncChannel
-from consumers.connections.link import Argument, Packed
-from consumers.connections.wire import NotSent
+from consumers.connections.link import Argument
+from consumers.connections.wire import NotSent, Receiver
 from consumers.store.keys import never_beside
 
 # Redis 6.2 replicates a script as its text unless told otherwise, and then
@@ -97,13 +97,10 @@ class Sends(Protocol):
     refusal: str
     """Why the last try to connect failed; empty once one went well."""
 
-    def send(self, *args: Argument, rest: Packed | None = None, hurry: bool = False) -> Any:
-        """Send one command, rest behind args, and return the future of its reply.
+    def send(self, *args: Argument) -> Any:
+        """Send one command and return the future of its reply."""
 
-        hurry writes it now, not at the end of this turn of the loop.
-        """
-
-    def withdraw(self, reply: asyncio.Future[Any]) -> bool:
+    def withdraw(self, reply: Receiver) -> bool:
         """Take back a command that is not written yet; return whether it was not."""
 
 
@@ -131,33 +128,17 @@ def names(package: str = "consumers.store") -> list[str]:
     return sorted(it.name.removesuffix(".lua") for it in files if it.name.endswith(".lua"))
 
 
-async def call(
-    wire: Sends,
-    step: Call,
-    *,
-    until: float = math.inf,
-    rest: Packed | None = None,
-    hurry: bool = False,
-    meanwhile: Callable[[], None] | None = None,
-    timer: ReplyTimer | None = None,
-) -> Any:
+async def call(wire: Sends, step: Call, *, until: float = math.inf) -> Any:
     """Run a script, sending its text only when Redis has not got it (SCRIPT FLUSH, restart).
-
-    rest are more arguments behind args. hurry has it written at once, not at the end of
-    this turn of the loop: for a script that Redis works on for as long as a turn takes.
 
     When there is no answer at the monotonic time ``until`` it raises NotSent if
     nothing was written, else redis.exceptions.TimeoutError: then it may have
-    been executed, or may yet be. meanwhile is called once the script is on its way.
-    A caller that makes one call after another passes the same timer each time.
+    been executed, or may yet be.
     """
-    reply = wire.send(*step.by_sha, rest=rest, hurry=hurry)
-    if meanwhile is not None:
-        meanwhile()
     try:
-        return await _in_time(wire, reply, until, timer)
+        return await _in_time(wire, wire.send(*step.by_sha), until)
     except NoScriptError:
-        return await _in_time(wire, wire.send(*step.by_source, rest=rest), until, timer)
+        return await _in_time(wire, wire.send(*step.by_source), until)
 
 
 async def ask(channel: Channel, step: Call, *, timeout: float) -> Any:
@@ -182,20 +163,17 @@ def _answer(reply: Any) -> Any:
     return reply
 
 
-async def _in_time(
-    wire: Sends, reply: asyncio.Future[Any], until: float, kept: ReplyTimer | None
-) -> Any:
+async def _in_time(wire: Sends, reply: asyncio.Future[Any], until: float) -> Any:
     if until == math.inf:
         return await reply
     # Cheaper than a task with a timeout; whoever sends drops replies nobody waits for.
-    timer = kept or ReplyTimer()
+    timer = ReplyTimer()
     timer.start(wire, reply, until)
     try:
         return await reply
     finally:
         timer.stop()
-        if kept is None:
-            timer.cancel()
+        timer.cancel()
 
 
 class ReplyTimer:
@@ -208,16 +186,16 @@ class ReplyTimer:
     __slots__ = ("_handle", "_until", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: tuple[Sends, asyncio.Future[Any], float] | None = None
+        self._waiting: tuple[Sends, Receiver, float] | None = None
         self._handle: asyncio.TimerHandle | None = None
         # When it looks next, as a monotonic time.
         self._until = 0.0
 
-    def start(self, wire: Sends, reply: asyncio.Future[Any], until: float) -> None:
+    def start(self, wire: Sends, reply: Receiver, until: float) -> None:
         """Fail the reply at a time, unless it has come."""
         self._waiting = wire, reply, until
         if self._handle is None or until < self._until:
-            self._arm(reply.get_loop(), until)
+            self._arm(until)
 
     def stop(self) -> None:
         """Leave the reply alone."""
@@ -229,9 +207,10 @@ class ReplyTimer:
             self._handle.cancel()
             self._handle = None
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+    def _arm(self, until: float) -> None:
         self.cancel()
         self._until = until
+        loop = asyncio.get_running_loop()
         self._handle = loop.call_later(max(0.0, until - time.monotonic()), self._look)
 
     def _look(self) -> None:
@@ -240,12 +219,12 @@ class ReplyTimer:
             return
         wire, reply, until = self._waiting
         if until > self._until:
-            self._arm(reply.get_loop(), until)
+            self._arm(until)
         else:
             _expire(wire, reply)
 
 
-def _expire(wire: Sends, reply: asyncio.Future[Any]) -> None:
+def _expire(wire: Sends, reply: Receiver) -> None:
     if reply.done():
         return
     if wire.withdraw(reply):

@@ -7,7 +7,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from consumers.connections.connector import Connector
 from consumers.connections.link import Argument
-from consumers.connections.wire import Wire
+from consumers.connections.wire import Receiver, Wire
 from consumers.errors import (
     BrokenKey,
     LayoutMismatch,
@@ -96,18 +97,32 @@ class BreakingWire:
         self.asked = 0
         self.before_error: Callable[[], Any] = lambda: None
 
-    def send(self, *args: Argument, **more: Any) -> asyncio.Future[Any]:
+    def post(self, receiver: Receiver, args: Sequence[Argument], **more: Any) -> None:
         self.asked += 1
-        return asyncio.ensure_future(self._answer(args, more))
+        answer = asyncio.ensure_future(self._answer(args, more))
+        answer.add_done_callback(partial(_hand_on, receiver))
 
-    async def _answer(self, args: tuple[Argument, ...], more: dict[str, Any]) -> Any:
+    async def _answer(self, args: Sequence[Argument], more: dict[str, Any]) -> Any:
         if not self._errors:
-            return await self._wire.send(*args, **more)
+            return await self._asked(args, more)
         error = self._errors.pop(0)
         if self._executes:
-            await self._wire.send(*args, **more)
+            await self._asked(args, more)
         self.before_error()
         raise error
+
+    def _asked(self, args: Sequence[Argument], more: dict[str, Any]) -> asyncio.Future[Any]:
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._wire.post(reply, args, **more)
+        return reply
+
+
+def _hand_on(receiver: Receiver, answer: asyncio.Task[Any]) -> None:
+    error = answer.exception()
+    if isinstance(error, Exception):
+        receiver.set_exception(error)
+    else:
+        receiver.set_result(answer.result())
 
 
 # Lost replies
