@@ -208,8 +208,13 @@ class _QueueWriter:
             return False
         self._under_way = batch
         self._watch(batch)
-        self._list_queue()
-        self._door.start(sealed, self._ended, until=batch.until, meanwhile=self._meanwhile)
+        try:
+            self._list_queue()
+            self._door.start(sealed, self._ended, until=batch.until, meanwhile=self._meanwhile)
+        except Exception as error:
+            # Nobody else would ever send what waits.
+            self._door.stop()
+            self._loop.call_soon(self._ended, error)
         return True
 
     def _find_unsendable(self, batch: Batch, error: Exception) -> None:
