@@ -1,9 +1,13 @@
-"""Read what became of the jobs of an emit: a word for each or for a row of them, see emit.lua."""
+"""Read what became of the jobs of an emit: a word a job, or one for many, see emit.lua.
+
+`+17` is a job that was added as run 17; `+17*400` is 400 of them, the last as run 416.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
 
 from consumers.emit.batches import Answer, Emitted
 from consumers.errors import QueueFull, TooManyLanes
@@ -15,6 +19,7 @@ from consumers.store.steps import refused_key, words
 Dropped = Callable[[NewJob, Emitted], object]
 # The constructor of a NamedTuple is a Python function, which takes twice as long.
 _new = tuple.__new__
+_id = attrgetter("id")
 
 
 def read_answers(
@@ -22,20 +27,29 @@ def read_answers(
 ) -> list[Answer]:
     """Return what became of each job of a batch; depth is the limit that the queue has.
 
-    Raises ValueError unless the answer is to as many jobs.
+    Raises ValueError or IndexError for an answer that is not one to these jobs.
     """
-    answers, each = list[Answer](), iter(jobs)
+    answers: list[Answer] = []
     for word in words(answer):
+        at = len(answers)
         if word[0] != "+":
-            answers += [_other(word, job, depth, on_dropped) for job in islice(each, 1)]
-            continue
-        # Jobs that were added in a row have one word.
-        first, _, number = word[1:].partition("*")
-        row = islice(each, int(number or 1))
-        answers += [_new(Emitted, (job.id, True, run)) for run, job in enumerate(row, int(first))]
-    if len(answers) != len(jobs) or next(each, None) is not None:
+            answers.append(_other(word, jobs[at], depth, on_dropped))
+        elif "*" in word:
+            first, number = map(int, word[1:].split("*"))
+            answers += _added(jobs[at : at + number], first, number)
+        else:
+            answers.append(_new(Emitted, (jobs[at].id, True, int(word[1:]))))
+    if len(answers) != len(jobs):
         raise ValueError(f"{len(answers)} answers to {len(jobs)} jobs")
     return answers
+
+
+def _added(jobs: Sequence[NewJob], first: int, number: int) -> Iterable[Emitted]:
+    """Return the answers to jobs that were added one after another."""
+    each = zip(map(_id, jobs), repeat(True), range(first, first + number))
+    if len(jobs) != number:
+        raise ValueError(f"{number} jobs added of {len(jobs)}")
+    return map(_new, repeat(Emitted), each)
 
 
 def _other(word: str, job: NewJob, depth: int | None, on_dropped: Dropped | None) -> Answer:

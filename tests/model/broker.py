@@ -34,7 +34,7 @@ from consumers.store.keys import Fleet, Keys, bucket
 from consumers.store.scripts import Call
 from consumers.store.settling import Settlement
 from tests.model.state import BEGINS_AFTER_MS, GROUP, MOST_LETTERS, OUTBOX_EPOCH, Token
-from tests.support.queue import Queue
+from tests.support.queue import Queue, one_a_job
 
 LEASE_MS = 600_000
 _DAY_MS = 86_400_000
@@ -178,7 +178,7 @@ class Broker:
     def send(self, queue: str, batch: Call) -> list[str] | str:
         """Send a batch; return its words, or the word of its error."""
         try:
-            return steps.words(self.queues[queue].run(batch))
+            return one_a_job(steps.words(self.queues[queue].run(batch)))
         except ResponseError as error:
             return str(error).split(" ")[0]
 

@@ -77,9 +77,9 @@ class Queue:
             return self.redis.execute_command(*call.by_source)
 
     def emit(self, *jobs: NewJob, depth: int | None = None, **batch: Any) -> list[str]:
-        """Emit jobs in one batch and return its words."""
+        """Emit jobs in one batch and return a word for each."""
         items = emitting.emit_items(self.keys, jobs, depth=depth)
-        return steps.words(self.run(self.numbered(items, **batch)))
+        return one_a_job(steps.words(self.run(self.numbered(items, **batch))))
 
     def settle(
         self,
@@ -335,6 +335,18 @@ class Queue:
             for name, *args in commands:
                 getattr(pipe, name)(*args)
             return list(pipe.execute())
+
+
+def one_a_job(said: Iterable[str]) -> list[str]:
+    """Return the words of an emit's answer with a word for each job that was added."""
+    return [it for word in said for it in _each(word)]
+
+
+def _each(word: str) -> list[str]:
+    first, of_many, number = word.partition("*")
+    if not (word.startswith("+") and of_many):
+        return [word]
+    return [f"+{run}" for run in range(int(first), int(first) + int(number))]
 
 
 @contextlib.contextmanager
