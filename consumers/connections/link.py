@@ -50,6 +50,7 @@ def pack_arguments(arguments: Sequence[Argument]) -> Packed:
 def pack(command: Sequence[Argument], rest: Packed | None = None) -> bytes:
     """Return the bytes that a command is sent as, with the rest of its arguments behind it.
 
+    Before a rest there may be no floats but the last two arguments.
     Raises TypeError for arguments that are neither text nor numbers.
     """
     if rest is not None:
@@ -60,7 +61,7 @@ def pack(command: Sequence[Argument], rest: Packed | None = None) -> bytes:
     return packed
 
 
-# Typed: 1 equals 1.0, and is sent as another text.
+# Typed: 1 equals 1.0, and is sent as another text. So do 0.0 and -0.0, of one type.
 @lru_cache(maxsize=64, typed=True)
 def _packed_once(*arguments: Argument) -> bytes:
     return pack_arguments(arguments).sent

@@ -31,8 +31,8 @@ def emit_items(keys: Keys, jobs: Iterable[NewJob], *, depth: int | None) -> Call
     streams = Streams(["", keys.meta, keys.lanes, keys.stats])
     args: list[Argument] = [depth or 0, MAX_LANES]
     for (lane, event, options, due, guard), alike in groupby(jobs, _common):
-        its: list[str | bytes] = []
+        group = [str(streams.index(keys.lane(lane))), event, options, due, guard]
         for job in alike:
-            its += (bucket_name(job.id), job.id, job.data)
-        args += (streams.index(keys.lane(lane)), event, options, due, guard, packed(its))
+            group += (bucket_name(job.id), job.id, job.data)
+        args.append(packed(group))
     return Call(EMIT, streams.keys, args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from consumers.jobs.lanes import Lane
 
@@ -29,6 +30,7 @@ def bucket_name(job_id: str) -> str:
     return _BUCKETS[bucket(job_id)]
 
 
+@lru_cache(maxsize=1024)
 def never_beside(key: str) -> str | None:
     """Return the key that never exists beside a key of a queue; None for a key of no queue.
 

@@ -10,10 +10,10 @@
 -- ARGV[3]  digest of the batch
 -- ARGV[4]  most jobs the queue may hold, 0 for no limit
 -- ARGV[5]  most lanes the queue may have
--- ARGV[6…] the jobs, those that follow each other and are alike in a group, six a group:
+-- ARGV[6…] the jobs, those that follow each other and are alike in a group, each group packed:
 --            index of their stream in KEYS, event, options, when they are due: empty for now, a
 --            time in ms, or "+<ms>" from now; their guard, see include/clauses.lua, or empty;
---            packed, three a job: live bucket, id, data
+--            then three a job: live bucket, id, data
 --
 -- Returns one word a job, separated by spaces, but one for several that were added in a row:
 --   +<generation>  added          =<generation>  its id is live already
@@ -102,16 +102,16 @@ if room < math.huge then room = room - others().depth() end
 local live_buckets, rest_of_head = base .. 'live:', ':' .. string.format('%d', now) .. ':0:0:0'
 -- How many jobs, added in a row, a word stands for, by its place; and that of the row that may go on.
 local rows, row = {}, nil
-for at = 6, #ARGV, 6 do
-  local stream, event, options, due, guard, jobs = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2],
-    ARGV[at + 3], ARGV[at + 4], cmsgpack.unpack(ARGV[at + 5])
+for at = 6, #ARGV do
+  local group = cmsgpack.unpack(ARGV[at])
+  local stream, event, options, due, guard = KEYS[tonumber(group[1])], group[2], group[3], group[4], group[5]
   local may_be_plain, place = due == '' and guard == '', nil
-  for job = 1, #jobs, 3 do
+  for job = 6, #group, 3 do
     if may_be_plain and not place then
       local lane = string.sub(stream, #base + 6)
       place = redis.call('ZSCORE', listed, lane) and ' 0 ' .. lane .. ' '
     end
-    local bucket, id, data, run, entry = live_buckets .. jobs[job], jobs[job + 1], jobs[job + 2], nil, nil
+    local bucket, id, data, run, entry = live_buckets .. group[job], group[job + 1], group[job + 2], nil, nil
     if place and added < room and not redis.pcall('HGET', bucket, id) then
       run = string.format('%d', generation + 1)
       entry = redis.pcall('XADD', stream, '*', 'head', '1:' .. run .. rest_of_head,
@@ -128,7 +128,7 @@ for at = 6, #ARGV, 6 do
       end
     else
       row = nil
-      words[#words + 1] = others().add({ stream = stream, bucket = jobs[job], id = id, event = event,
+      words[#words + 1] = others().add({ stream = stream, bucket = group[job], id = id, event = event,
         data = data, options = options, due = due, guard = guard })
     end
   end
