@@ -141,6 +141,7 @@ class Parts:
             admission=self._new_admission(),
             slots=terms.slots,
             unblock=self._unblock,
+            most_held=terms.prefetch,
         )
         self.executor.on_free = self.fetcher.freed
 

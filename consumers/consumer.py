@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from redis.exceptions import RedisError
@@ -38,9 +38,11 @@ class Consumer:
     - `redis`: a URL, a redis-py client, or a Connector.
     - `policy`: which handlers there are, and what the end of a run means; for example a Processor.
     - `queues`: the queues to read.
-    - `type`: the type of this worker; it gets only jobs that were emitted for it.
+    - `type`, `capabilities`, `levels`, `region`, `name`: what this worker is and can do, see
+      `consumers.jobs.routes.Profile`. It gets only jobs that it may run.
+    - `prefetch`: how many jobs it may hold beside those that run; None leaves that to it.
     - `concurrency`, `namespace`, `lease`, `max_deliveries`, `result_ttl`, `log_ttl`,
-      `shutdown_timeout`, `connect_timeout`, `no_handler_deadline`, `max_loop_lag`, `name`: as in
+      `shutdown_timeout`, `connect_timeout`, `no_handler_deadline`, `max_loop_lag`: as in
       `taskmanager.Settings`. Durations are in seconds.
     - `max_leaked_threads`: how many runs may continue in their threads after their timeout. With
       more, the consumer returns its jobs to the queue and stops.
@@ -65,7 +67,11 @@ class Consumer:
         policy: Policy,
         queues: Sequence[str] = ("default",),
         type: str = DEFAULT_TYPE,
+        capabilities: Iterable[str] = (),
+        levels: Iterable[int] | None = None,
+        region: str | None = None,
         concurrency: int = 1,
+        prefetch: int | None = None,
         namespace: str = "tm",
         lease: float = 30.0,
         max_deliveries: int = 5,
@@ -87,9 +93,13 @@ class Consumer:
         self.terms = Terms.checked(
             name=name,
             type=type,
+            capabilities=capabilities,
+            levels=levels,
+            region=region,
             namespace=namespace,
             queues=queues,
             concurrency=concurrency,
+            prefetch=prefetch,
             lease=lease,
             max_deliveries=max_deliveries,
             result_ttl=result_ttl,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from consumers.jobs.bounds import (
@@ -16,6 +16,7 @@ from consumers.jobs.bounds import (
     check_seconds,
 )
 from consumers.jobs.names import check_name
+from consumers.jobs.routes import Profile
 from consumers.store.keys import Fleet, Keys
 
 
@@ -35,11 +36,11 @@ class Terms:
     """See Consumer for what each means; times are in seconds. Raises InvalidInput."""
 
     id: str
-    name: str
-    type: str
+    profile: Profile
     fleet: Fleet
     queues: Sequence[Keys]
     slots: int
+    prefetch: int | None
     lease: float
     max_deliveries: int
     result_ttl: float
@@ -51,15 +52,29 @@ class Terms:
     max_loop_lag: float
     dead_letters: DeadLetterBounds
 
+    @property
+    def name(self) -> str:
+        """The name of the worker, which it keeps over restarts."""
+        return self.profile.name
+
+    @property
+    def type(self) -> str:
+        """The type of the worker, and so the consumer group that it reads in."""
+        return self.profile.type
+
     @classmethod
     def checked(
         cls,
         *,
         name: str | None,
         type: str,
+        capabilities: Iterable[str],
+        levels: Iterable[int] | None,
+        region: str | None,
         namespace: str,
         queues: Sequence[str],
         concurrency: int,
+        prefetch: int | None,
         lease: float,
         max_deliveries: int,
         result_ttl: float,
@@ -72,15 +87,17 @@ class Terms:
         dead_letters: DeadLetterBounds,
     ) -> Terms:
         """Return the terms of a new consumer; its id is new with every one."""
-        name = check_name("worker", name or worker_name())
+        profile = Profile.checked(
+            name or worker_name(), type, capabilities=capabilities, levels=levels, region=region
+        )
         fleet = Fleet(check_name("namespace", namespace))
         return cls(
-            id=f"{name}.{secrets.token_hex(8)}",
-            name=name,
-            type=check_name("type", type),
+            id=f"{profile.name}.{secrets.token_hex(8)}",
+            profile=profile,
             fleet=fleet,
             queues=[Keys(queue, namespace) for queue in check_queues(queues)],
             slots=check_count("concurrency", concurrency, 1, MOST_SLOTS),
+            prefetch=None if prefetch is None else check_count("prefetch", prefetch, 0, MOST_SLOTS),
             lease=check_seconds("lease", lease, LEAST_LEASE),
             max_deliveries=check_count("max_deliveries", max_deliveries, 1, 1000),
             result_ttl=check_seconds("result_ttl", result_ttl, 0),

@@ -57,6 +57,7 @@ class Fetcher:
         admission: Admission,
         slots: int,
         unblock: Callable[[int], None],
+        most_held: int | None = None,
     ) -> None:
         self.reader = reader
         self.levels = reader.levels
@@ -67,9 +68,8 @@ class Fetcher:
         self.follower = follower
         self.admission = admission
         self.gate = admission.gate
-        self.depth = Depth(reader.levels, self._bring)
-        self.slots = slots
-        self.prefetch = Prefetch(slots, now=time.monotonic())
+        self.depth, self.slots = Depth(reader.levels, self._bring), slots
+        self.prefetch = Prefetch(slots, most=most_held, now=time.monotonic())
         self.held = Held(leases)
         self.intake = Intake(
             self.held, reader=reader, leases=leases, executor=executor, settler=settler

@@ -18,14 +18,14 @@ class Prefetch:
     What is held here is kept from other workers: at first a quarter of the slots is allowed, as
     many as there are slots only while there is a backlog and handlers are so fast that they
     would idle otherwise, and never more than will surely start before it would be handed back.
-    With fewer than four slots nothing is held, so that priorities are exact. Times are
-    monotonic seconds.
+    With fewer than four slots nothing is held, so that priorities are exact. most is a limit that
+    was set, None for none. Times are monotonic seconds.
     """
 
-    def __init__(self, slots: int, *, now: float) -> None:
-        self._least = slots // 4
+    def __init__(self, slots: int, *, most: int | None = None, now: float) -> None:
+        self._least = slots // 4 if most is None else min(slots // 4, most)
         # Who may hold nothing as a rule may not where handlers are fast either.
-        self._most = slots if self._least else 0
+        self._most = (slots if most is None else most) if self._least else 0
         self.allowed = self._least
         self._since, self._ended = now, 0
         # By the runs that ended in each of the last two seconds; nothing is known of them yet.
