@@ -67,7 +67,7 @@ class Profile:
         levels: Iterable[int] | None,
         region: str | None,
     ) -> Profile:
-        """Return the profile of these values; raises InvalidName, InvalidPriority or InvalidInput."""
+        """Return the profile of these values; raises a kind of InvalidInput."""
         check_name("worker", name)
         check_name("type", type)
         if region is not None:

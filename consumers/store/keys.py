@@ -90,9 +90,25 @@ class Keys:
     def lanes(self) -> str:
         """Sorted set of lane names by priority, those of single events behind all others.
 
-        Bound: MAX_LANES + MAX_EVENT_LANES.
+        Bound: MAX_LANES + MAX_EVENT_LANES + MAX_ROUTE_LANES.
         """
         return f"{self.base}lanes"
+
+    @property
+    def routes(self) -> str:
+        """Hash of the definitions of routes (JSON) by their names.
+
+        Bound: MAX_ROUTES; one goes with the last lane of its route.
+        """
+        return f"{self.base}routes"
+
+    @property
+    def workers(self) -> str:
+        """Hash of the workers that read the queue: "<last heartbeat (ms)> <profile (JSON)>" by id.
+
+        Bound: the number of workers; one that was silent for a minute is taken out.
+        """
+        return f"{self.base}workers"
 
     @property
     def meta(self) -> str:
