@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -22,6 +23,7 @@ from consumers.fetch.levels import Levels
 from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.fetch.solo import SoloGate
+from consumers.jobs.routes import Profile
 from consumers.lease.leases import Leases
 from consumers.lease.renewer import Renewer
 from consumers.open.opener import Opener
@@ -119,7 +121,7 @@ class Parts:
     def _make_reads(self, connector: Connector, policy: Policy) -> None:
         terms = self.terms
         self.opener = Opener(self.wire, self.leases, terms, where=connector.where)
-        self.levels = Levels(terms.type, policy, self.pauses)
+        self.levels = Levels(terms.profile, policy, self.pauses)
         self.reader = Reader(
             connector,
             self.levels,
@@ -155,6 +157,7 @@ class Parts:
             ),
             epochs=self.opener.epochs,
             clock=self.clock,
+            may_run=self.levels.may_run,
         )
 
     def _make_renewal(self, connector: Connector, on_dead_loop: Callable[[], None]) -> None:
@@ -208,6 +211,13 @@ class Parts:
             lambda: {"started": self.executor.started()},
             lambda: {"pauses": self.pauses.numbers()},
         ]
+
+    def become(self, profile: Profile) -> None:
+        """Run from now on what a worker with this profile may run; say so with the next beat."""
+        self.terms = replace(self.terms, profile=profile)
+        self.levels.worker = profile
+        self.fetcher.wake()
+        self.heartbeat.wake()
 
     async def register(self) -> None:
         """List this worker; full memory delays it to a later heartbeat."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from redis.exceptions import RedisError
@@ -177,6 +178,17 @@ class Consumer:
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(parts))
         await asyncio.shield(self._stopping)
+
+    def set_capabilities(self, names: Iterable[str]) -> None:
+        """Have these capabilities, and no others, from now on.
+
+        Jobs that require others and have not begun go back to their lanes; those that run continue.
+        Raises InvalidName for what is no name.
+        """
+        profile = self.terms.profile.with_capabilities(names)
+        self.terms = replace(self.terms, profile=profile)
+        if self._parts is not None:
+            self._parts.become(profile)
 
     async def until_idle(self) -> None:
         """Return when nothing waits in the lanes of this consumer, and nothing runs here.

@@ -9,6 +9,7 @@ TaskManagerError
 │   └── UnknownOption
 ├── QueueFull                       Redis or the queue's depth limit takes no more jobs
 ├── TooManyLanes                    the queue already has as many lanes as it may
+│   └── TooManyRoutes               the same, of lanes whose jobs require something of a worker
 ├── TooManyPaused                   the queue already has as many paused events as it may
 ├── BrokenKey                       a key of ours holds another type of value
 ├── UnknownClause                   only a newer version knows what a job asks
@@ -150,14 +151,33 @@ class QueueFull(TaskManagerError):
 class TooManyLanes(TaskManagerError):
     """Raised when a job would need one more lane than its queue may have.
 
-    A lane is the stream of one priority and partition. `queue` is the queue, `lane` the lane it
-    would need, `limit` the most that a queue may have.
+    A lane is the stream of one priority, partition and type of worker. `queue` is the queue, `lane`
+    the lane it would need, `limit` the most that a queue may have.
     """
 
     def __init__(self, queue: str, lane: str, limit: int) -> None:
         super().__init__(
             f"queue {queue!r} already has {limit} lanes and cannot have another ({lane!r}): "
             "use fewer priorities and partitions, or another queue"
+        )
+        self.queue = queue
+        self.lane = lane
+        self.limit = limit
+
+
+class TooManyRoutes(TooManyLanes):
+    """Raised when a job would need one more route than its queue may have, or a lane of one.
+
+    A route is what jobs of an event require of their worker; it has a lane for each priority and
+    partition of them. `queue` is the queue, `lane` the lane it would need, `limit` the most routes.
+    """
+
+    def __init__(self, queue: str, lane: str, limit: int, most_lanes: int) -> None:
+        TaskManagerError.__init__(
+            self,
+            f"queue {queue!r} already has {limit} routes, or {most_lanes:,} lanes of routes, and "
+            f"cannot have another ({lane!r}): require fewer different things of workers, use fewer "
+            "priorities and partitions, or another queue",
         )
         self.queue = queue
         self.lane = lane

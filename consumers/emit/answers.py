@@ -10,9 +10,9 @@ from itertools import repeat
 from operator import attrgetter
 
 from consumers.emit.batches import Answer, Emitted
-from consumers.errors import QueueFull, TooManyLanes
+from consumers.errors import QueueFull
 from consumers.jobs.envelope import NewJob
-from consumers.jobs.lanes import MAX_LANES
+from consumers.jobs.routes import no_room_for
 from consumers.store.steps import refused_key, words
 
 # Called with a job that was not added because its id is live, and with the answer.
@@ -64,5 +64,5 @@ def _other(word: str, job: NewJob, depth: int | None, on_dropped: Dropped | None
     if kind == "F":
         return QueueFull(job.lane.queue, f"the limit is {depth} jobs")
     if kind == "L":
-        return TooManyLanes(job.lane.queue, job.lane.name, MAX_LANES)
+        return no_room_for(job.lane)
     return refused_key(word)

@@ -20,7 +20,7 @@ from consumers.policy import Misfit
 from consumers.run.executor import Executor
 from consumers.run.run import Run
 from consumers.run.verdict import broken, put_back
-from consumers.store.delivery import Delivery
+from consumers.store.delivery import Delivery, Stream
 from consumers.store.unfit import foreign, unfit, unreadable
 from consumers.surroundings import Surroundings
 
@@ -32,11 +32,12 @@ _CANCELLED = Cancelled("cancelled")
 class Admission:
     """Starts deliveries that are no longer held.
 
-    What it looks at, in this order: whether the job must run solo; is cancelled; paused;
-    unknown here; has a payload that its handler does not take; whatever its policy says
-    before a run, that it has expired for one.
+    What it looks at, in this order: whether the job must run solo; is cancelled; paused; requires
+    what this worker has no more; is unknown here; has a payload that its handler does not take;
+    whatever its policy says before a run, that it has expired for one.
 
-    epochs has the epoch of each queue.
+    epochs has the epoch of each queue. may_run says whether this worker may run the jobs of a
+    stream.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class Admission:
         notes: Notes,
         epochs: Mapping[str, int],
         clock: ServerClock,
+        may_run: Callable[[Stream], bool],
     ) -> None:
         self.executor = executor
         self.gate = gate
+        self._may_run = may_run
         self._settler = executor.settler
         self._pauses = executor.pauses
         self._leases = executor.leases
@@ -91,6 +94,8 @@ class Admission:
             return _CANCELLED
         if not self._pauses.permit(queue, event):
             return put_back(self._pauses.of(queue), event)
+        if delivery.stream.is_routed and not self._may_run(delivery.stream):
+            return Released("held")
         handler = policy.handler(queue, event)
         if handler is None or envelope.version > ENVELOPE_VERSION:
             return _passed_on(delivery)

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from consumers.connections.clock import ServerClock
 from consumers.connections.not_now import told_apart
 from consumers.errors import TaskManagerError
+from consumers.fetch.definitions import Definitions
 from consumers.fetch.levels import Levels
 from consumers.fetch.reader import Reader
 from consumers.jobs.lanes import listed_lanes
@@ -47,6 +48,7 @@ class Follower:
         self.executor = executor
         self.clock = clock
         self._levels: Levels = reader.levels
+        self._definitions = Definitions(reader.ask)
         self._leases: Leases = opener.leases
         self._pauses: Pauses = executor.pauses
         self._confirm = confirm
@@ -135,6 +137,7 @@ class Follower:
                 raise told_apart(names)
         else:
             self.opener.epochs[keys.queue] = int(meta[0])
-        self._levels.set_lanes(keys, listed_lanes(keys.queue, names))
+        listed = listed_lanes(keys.queue, names)
+        self._levels.set_lanes(keys, listed, await self._definitions.learn(keys, listed))
         if meta[1] is not None:
             self.opener.adopt_lease(keys, int(meta[1]) / 1000)

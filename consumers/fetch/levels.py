@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from consumers.chance import chance
 from consumers.fetch.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
 from consumers.jobs.envelope import ENVELOPE_VERSION
 from consumers.jobs.lanes import Lane
+from consumers.jobs.routes import Profile, Route, matches
 from consumers.policy import Policy
 from consumers.run.pauses import Pauses
 from consumers.store.delivery import Stream
@@ -60,30 +62,53 @@ class Level:
         return streams_of(self.lanes)
 
 
-def is_read(lane: Lane, type_: str, policy: Policy, state: PauseState) -> bool:
-    """Whether a worker of a type reads a lane: its type's, or that of an event it handles.
+def may_run(lane: Lane, worker: Profile, routes: Mapping[str, Route]) -> bool:
+    """Whether a worker may run the jobs of a lane, if it handles their events.
 
-    What is paused is not read, nor a route: only newer versions know who may run its jobs.
+    Nobody may run those of a route of which it is not known what it requires.
     """
-    if lane.route or lane.group != type_ or state.covers(lane.event):
+    if lane.group != worker.type or not worker.takes(lane.priority):
         return False
-    if lane.event is None:
+    if not lane.route:
         return True
-    return lane.version <= ENVELOPE_VERSION and lane.event in policy.events(lane.queue)
+    route = routes.get(lane.route)
+    return route is not None and matches(route, worker)
+
+
+def is_read(
+    lane: Lane,
+    worker: Profile,
+    routes: Mapping[str, Route],
+    *,
+    policy: Policy,
+    state: PauseState,
+) -> bool:
+    """Whether a worker reads a lane: of those that it may run, its type's and its events'.
+
+    What is paused is not read, nor what needs a newer version.
+    """
+    if lane.version > ENVELOPE_VERSION or not may_run(lane, worker, routes):
+        return False
+    # A lane of a route is for one event as well.
+    event = lane.event or (routes[lane.route].event if lane.route else None)
+    if event is None:
+        return not state.covers(None)
+    return event in policy.events(lane.queue) and not state.covers(event)
 
 
 class Levels:
     """The levels of all queues of a worker, highest first.
 
     turn moves the lanes of each level on by one, so that equals take turns at
-    being named (and so served) first.
+    being named (and so served) first. `worker` is what this worker is and can do.
     """
 
-    def __init__(self, type_: str, policy: Policy, pauses: Pauses) -> None:
-        self._type = type_
+    def __init__(self, worker: Profile, policy: Policy, pauses: Pauses) -> None:
+        self.worker = worker
         self._policy = policy
         self._pauses = pauses
         self._lanes: dict[Keys, tuple[Lane, ...]] = {}
+        self._routes: dict[Keys, Mapping[str, Route]] = {}
         self._left_out: set[str] = set()
         self.levels: list[Level] = []
         # The streams that are read, by their key, and the level of each.
@@ -93,10 +118,20 @@ class Levels:
     def __len__(self) -> int:
         return len(self.levels)
 
-    def set_lanes(self, keys: Keys, listed: Iterable[Lane]) -> bool:
-        """Take over the lanes that a queue lists; return whether any that we read changed."""
-        state = self._pauses.of(keys.queue)
-        read = (lane for lane in listed if is_read(lane, self._type, self._policy, state))
+    def may_run(self, stream: Stream) -> bool:
+        """Return whether this worker may run the jobs of a stream, by what it is and can do now."""
+        return may_run(stream.lane, self.worker, self._routes.get(stream.keys, {}))
+
+    def set_lanes(
+        self, keys: Keys, listed: Iterable[Lane], routes: Mapping[str, Route] = MappingProxyType({})
+    ) -> bool:
+        """Take over the lanes that a queue lists, and what their routes require.
+
+        Returns whether any lane that we read changed.
+        """
+        policy, state = self._policy, self._pauses.of(keys.queue)
+        self._routes[keys] = routes
+        read = (it for it in listed if is_read(it, self.worker, routes, policy=policy, state=state))
         lanes = tuple(sorted(read, key=lambda lane: lane.name))
         if self._lanes.get(keys) == lanes:
             return False
@@ -143,7 +178,7 @@ class Levels:
             for lane in lanes:
                 by_priority[lane.priority].append((keys, lane))
         self.levels = [
-            Level(priority, by_priority[priority], self._type, self._left_out)
+            Level(priority, by_priority[priority], self.worker.type, self._left_out)
             for priority in sorted(by_priority, reverse=True)
         ]
         self.by_key = {s.key.encode(): s for level in self.levels for s in level.streams}

@@ -37,10 +37,10 @@ class Lane:
     """One stream of a queue, in which jobs wait and run.
 
     - `queue`: the queue.
-    - `type`: the type of workers that read it. For the lane of a single event it is
-      `event.<event>`, followed by `@<version>` for jobs that need a newer version, by `~<type>` for
-      another type than the default, and by `+<route>` where newer versions require something of a
-      worker.
+    - `type`: the type of workers that read it; for jobs that require something of a worker the
+      name of their route, `<type>+<digest>`. For the lane of a single event it is `event.<event>`,
+      followed by `@<version>` for jobs that need a newer version, and by `~` and the type or route
+      if that is not the default type.
     - `partition`: the named share of the queue.
     - `priority`: -100 to 100; higher runs first.
     - `name`: the name of the lane within its queue: type:partition:priority.
@@ -77,8 +77,13 @@ class Lane:
 
     @property
     def route(self) -> str:
-        """What a worker must offer to read it, which only newer versions know; usually empty."""
-        return self.type.partition("+")[2]
+        """The name of the route of its jobs, see routes; empty if they require no more than a type.
+
+        Only workers that match it read the lane.
+        """
+        if "+" not in self.type:
+            return ""
+        return self.type if self.event is None else self.type.partition("~")[2]
 
     @property
     def version(self) -> int:
@@ -88,9 +93,9 @@ class Lane:
 
     def for_event(self, event: str, version: int = 1) -> Lane:
         """Return the event's own lane, with the same worker type, partition and priority."""
-        suffix = f"@{version}" if version > 1 else ""
-        if self.group != DEFAULT_TYPE:
-            suffix = f"@{version}~{self.group}"
+        suffix, who = f"@{version}" if version > 1 else "", self.route or self.group
+        if who != DEFAULT_TYPE:
+            suffix = f"@{version}~{who}"
         return Lane(self.queue, f"{_EVENT}{event}{suffix}", self.partition, self.priority)
 
 

@@ -18,18 +18,23 @@ _NAME_RULE = (
 )
 _JOB_ID_RULE = "use 1 to 256 printable ASCII characters without spaces"
 _TYPE_RULE = 'a type must not start with "event.", which marks the lanes of single events'
+# For jobs that leave the type of their worker open, which are yet to come.
+_ANY_TYPE = "any"
+_ANY_RULE = 'the type "any" is reserved: name the type of worker, or leave it out for "workers"'
 
 
 def check_name(kind: str, value: object) -> str:
     """Return value when it is a name, else raise InvalidName.
 
     kind says what is named (queue, event, partition, type, worker) and stands
-    in the error. A type must not start with ``event.``.
+    in the error. A type must not start with ``event.``, nor be ``any``.
     """
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise InvalidName(kind, value, _NAME_RULE)
     if kind == "type" and value.startswith(_EVENT_LANE):
         raise InvalidName(kind, value, _TYPE_RULE)
+    if kind == "type" and value == _ANY_TYPE:
+        raise InvalidName(kind, value, _ANY_RULE)
     return value
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import from_json, to_json
 
-from consumers.errors import InvalidInput, InvalidName
-from consumers.jobs.lanes import DEFAULT_TYPE, check_priority
+from consumers.errors import InvalidInput, InvalidName, TooManyLanes, TooManyRoutes
+from consumers.jobs.lanes import DEFAULT_TYPE, MAX_LANES, Lane, check_priority
 from consumers.jobs.names import check_name
 
 # A definition is stored with each of its jobs.
@@ -72,11 +72,15 @@ class Profile:
         check_name("type", type)
         if region is not None:
             check_name("region", region)
-        can = _names("capability", "capabilities", capabilities, _MOST_OF_A_WORKER)
         taken = None if levels is None else frozenset(map(check_priority, levels))
         if taken is not None and not taken:
             raise InvalidInput("levels=[] leaves nothing to run: name a priority, or leave it out")
-        return cls(name, type, frozenset(can), taken, region)
+        return cls(name, type, frozenset(), taken, region).with_capabilities(capabilities)
+
+    def with_capabilities(self, names: Iterable[str]) -> Profile:
+        """Return this profile with other capabilities; raises InvalidName or InvalidInput."""
+        can = _names("capability", "capabilities", names, _MOST_OF_A_WORKER)
+        return replace(self, capabilities=frozenset(can))
 
     def takes(self, priority: int) -> bool:
         """Return whether the worker takes jobs of a priority."""
@@ -124,13 +128,18 @@ class Route:
         set_(self, "only", left)
         # Who is not named is excluded already.
         set_(self, "anti_affinity", () if left else excluded)
-        digest = hashlib.blake2b(to_json(self.definition), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(self.json, digest_size=6).hexdigest()
         set_(self, "name", f"{self.type}+{digest}")
 
     @property
     def definition(self) -> dict[str, Any]:
         """All but the type, without what is empty: values that JSON has, always in one order."""
         return {it: value for it in _FIELDS if (value := getattr(self, it))}
+
+    @property
+    def json(self) -> bytes:
+        """The definition as JSON, as it is stored."""
+        return to_json(self.definition)
 
     @property
     def is_needed(self) -> bool:
@@ -153,6 +162,13 @@ class Route:
             # Somebody else wrote it.
             return None
         return route if route.name == name else None
+
+
+def no_room_for(lane: Lane) -> TooManyLanes:
+    """Return the error for a lane that a queue cannot have besides those it has."""
+    if lane.route:
+        return TooManyRoutes(lane.queue, lane.name, MAX_ROUTES, MAX_ROUTE_LANES)
+    return TooManyLanes(lane.queue, lane.name, MAX_LANES)
 
 
 def missing(route: Route, worker: Profile) -> list[Missing]:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.cuts import cut
-from consumers.errors import TaskManagerError, TooManyLanes
+from consumers.errors import TaskManagerError
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.envelope import NewJob
-from consumers.jobs.lanes import MAX_EVENT_LANES, MAX_LANES
+from consumers.jobs.lanes import MAX_EVENT_LANES
 from consumers.jobs.outcome import Buried, Cancelled, Outcome, Ran, Released
+from consumers.jobs.routes import no_room_for
 from consumers.jobs.texts import named, shown
 from consumers.lease.leases import Leases
 from consumers.settle.archive import Archive
@@ -307,9 +308,9 @@ class _QueueSettler:
                 f"no handler is here for event {settlement.delivery.envelope.event!r}, and queue "
                 f"{self._keys.queue!r} already has {MAX_EVENT_LANES} lanes for such events",
             )
-        needed = [child.lane.name for child in settlement.children]
-        lanes = ", ".join(sorted({*needed} or {settlement.delivery.stream.lane.name}))
-        return Buried("failed", str(TooManyLanes(self._keys.queue, lanes, MAX_LANES)))
+        needed = {child.lane.name: child.lane for child in settlement.children}
+        lanes = [needed[name] for name in sorted(needed)] or [settlement.delivery.stream.lane]
+        return Buried("failed", "; ".join({str(no_room_for(lane)): None for lane in lanes}))
 
 
 def _cost(settlement: Settlement) -> Cost:

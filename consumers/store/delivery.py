@@ -15,13 +15,15 @@ SOLO_AFTER_CRASHES = 2
 class Stream:
     """One stream that is read: a lane or a lane's front, under its key in Redis."""
 
-    __slots__ = ("front", "gave", "group", "key", "keys", "lane", "looked")
+    __slots__ = ("front", "gave", "group", "is_routed", "key", "keys", "lane", "looked")
 
     def __init__(self, keys: Keys, lane: Lane, group: str, *, front: bool) -> None:
         self.keys = keys
         self.lane = lane
         self.group = group
         self.front = front
+        # Whether its jobs require something of a worker, which may change while they are here.
+        self.is_routed = bool(lane.route)
         self.key = keys.front(lane) if front else keys.lane(lane)
         # Whether it gave anything when it was read last, and when that was (monotonic).
         self.gave, self.looked = False, -math.inf

@@ -33,6 +33,8 @@ from consumers.upkeep.tour import LEAST, Tour, portion
 logger = logging.getLogger("taskmanager.worker")
 
 UNUSED_MS = 10 * 60 * 1000
+# There may be many routes, each of which is in every read of its workers.
+UNUSED_ROUTE_MS = 60 * 1000
 # Old dead letters are looked for at most so often, by whichever worker comes first; where there
 # are more than one step deletes, by whoever comes next.
 LETTERS_MS = 20_000
@@ -104,9 +106,7 @@ class Janitor(Rounds):
         await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
 
     async def _next_lanes(self, keys: Keys) -> list[Lane]:
-        listed = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
-        # Those of routes are for the newer versions that open them.
-        lanes = [lane for lane in listed if not lane.route]
+        lanes = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))
         if len(lanes) <= LEAST:
             return lanes
         return self._tours[keys.queue].next(lanes, await self._portion(len(lanes)))
@@ -121,7 +121,7 @@ class Janitor(Rounds):
 
     async def _tidy_lanes(self, keys: Keys, lanes: list[Lane]) -> list[Glance]:
         """Drop what is unused of some lanes; return what their streams looked like."""
-        since = await server_ms(self._wire) - self._unused_ms
+        now = await server_ms(self._wire)
         streams = [it for lane in lanes for it in self._streams(keys, lane)]
         found = await glance_at(self._wire, streams)
         for glance in found:
@@ -129,9 +129,10 @@ class Janitor(Rounds):
                 await self._run(forget(glance.stream, self._unused_ms))
         for lane, *both in zip(lanes, found[::2], found[1::2], strict=True):
             # Of one that is missing only the script can tell.
-            unused = all(it is None or it.is_unused(since) for it in both)
+            most = min(self._unused_ms, UNUSED_ROUTE_MS) if lane.route else self._unused_ms
+            unused = all(it is None or it.is_unused(now - most) for it in both)
             if unused and lane != self._default_lane(keys):
-                await self._run(retire(keys, lane, self._unused_ms))
+                await self._run(retire(keys, lane, most))
         return [it for it in found if it is not None]
 
     async def _unmark_missing(self, keys: Keys) -> None:

@@ -15,6 +15,7 @@ from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
+from consumers.jobs.routes import Profile
 from consumers.lease.leases import Leases
 from consumers.run.pauses import Pauses
 from consumers.store.keys import Keys
@@ -124,7 +125,7 @@ async def test_g7_a_sweep_finds_the_jobs_of_a_dead_worker_behind_any_number_of_l
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     queue, keys, lane = QueueView(redis), Keys("default"), Lane("default")
-    levels, leases = Levels("workers", Processor({}), Pauses()), Leases()
+    levels, leases = Levels(Profile("w"), Processor({}), Pauses()), Leases()
     levels.set_lanes(keys, [lane])
     leases.seconds["default"] = 1.0
     reader = Reader(

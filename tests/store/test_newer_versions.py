@@ -15,6 +15,7 @@ from consumers.connections.wire import Wire
 from consumers.fetch.levels import is_read
 from consumers.jobs.lanes import MAX_LANES, listed_lanes
 from consumers.jobs.outcome import Buried, Completed, Released, RetryAt
+from consumers.jobs.routes import Profile
 from consumers.policy import Policy
 from consumers.store import asking, relaying, tending
 from consumers.store.delivery import Delivery
@@ -389,7 +390,7 @@ def test_both_sides_name_the_same_group(
 
 
 @pytest.mark.parametrize("who", ["workers+gpu", "event.e@1~workers+gpu"])
-def test_a_worker_leaves_lanes_of_routes_alone(who: str) -> None:
+def test_a_worker_leaves_lanes_alone_of_which_it_does_not_know_what_they_require(who: str) -> None:
     class Handles:
         def events(self, queue: str) -> set[str]:
             return {"e"}
@@ -398,5 +399,6 @@ def test_a_worker_leaves_lanes_of_routes_alone(who: str) -> None:
     (plain,) = listed_lanes("default", [f"{who.partition('+')[0]}:default:0".encode()])
     policy, state = cast(Policy, Handles()), PauseState()
 
-    assert not is_read(route, "workers", policy, state)
-    assert is_read(plain, "workers", policy, state)
+    me = Profile("w")
+    assert not is_read(route, me, {}, policy=policy, state=state)
+    assert is_read(plain, me, {}, policy=policy, state=state)

@@ -66,7 +66,7 @@ local function movable(id)
 end
 
 local function move(job)
-  lanes().open(base, listed, job.stream, job.group)
+  lanes().open(base, listed, job.stream, job.group, clauses().options_in(job.fields))
   assert(enter(job.stream, job.bucket, job.id, live().pointer(job.generation, 0, job.lane, ''),
     unpack(job.fields)))
 end

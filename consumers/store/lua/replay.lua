@@ -75,7 +75,7 @@ local function bring_back(bucket, id, letter, lane, group, fields)
   -- As text: joined to others Lua would write it rounded, once it has 15 digits.
   local number = string.format('%.0f', generation)
   room = room - letters().drop(base, letter[1], letter[2])
-  lanes().open(base, listed, stream, group)
+  lanes().open(base, listed, stream, group, clauses().options_in(fields))
   assert(enter(stream, bucket, id, live().pointer(number, 0, lane, ''), unpack(fields)))
   -- While it lives again its idempotency key must not run out.
   guards().keep(base, clauses().idempotency_of(fields[2]), bucket, id, number, now_ms())

@@ -35,6 +35,15 @@ local function unused(stream)
   return facts.length == 0 and pending_in(stream) == 0 and last < quiet_before
 end
 
+-- What a route requires goes with the last of its lanes.
+local function forget_route(route)
+  if not route then return end
+  for _, other in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
+    if lanes().route_of(other) == route then return end
+  end
+  redis.pcall('HDEL', base .. 'routes', route)
+end
+
 local name = lane_name(base, lane)
 if not redis.call('ZSCORE', listed, name) then return 0 end
 -- A delayed job has its lane reserved.
@@ -48,5 +57,6 @@ if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTY
 redis.call('ZREM', listed, name)
 if was_deleted then ask_for_audit(meta, name) end
 redis.call('DEL', lane, front)
+forget_route(lanes().route_of(name))
 tell().hint(base, 'lane', name)
 return 1

@@ -73,7 +73,7 @@ local function admission()
     local generation = string.format('%.0f', number)
     local fields = { 'head', clauses().new_head(generation, text_of(now), guard), 'id', job.id,
       'event', job.event, 'data', job.data, 'options', job.options }
-    lanes().open(base, listed, job.stream, group)
+    lanes().open(base, listed, job.stream, group, job.options)
     if guard and guard.kind == 't' then
       delayed().put_off(base, bucket, job.id, generation, name, group, fields,
         guards().storm_due(guard, now, now), 'debounced')

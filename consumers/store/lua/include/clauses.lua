@@ -67,6 +67,9 @@ local function clauses()
     return said and value(said.rest, 'i')
   end
 
+  -- Returns the options in the fields of an entry.
+  local function options_in(fields) return fields[9] == 'options' and fields[10] or nil end
+
   local function guard_of(clause)
     local kind, hash, times = string.match(clause, '^([itl]) ([^ ;]+)(.*)$')
     local window, longest = string.match(times or '', '^ (%d+) (%d+)$')
@@ -91,7 +94,7 @@ local function clauses()
   made.clauses = {
     read = read, head_of = head_of, new_head = new_head, value = value, begin = begin,
     first_start = first_start, recount = recount, idempotency_of = idempotency_of,
-    guard_in = guard_in,
+    guard_in = guard_in, options_in = options_in,
   }
   return made.clauses
 end

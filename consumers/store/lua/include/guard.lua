@@ -87,7 +87,7 @@ local function guards()
     said.created = now
     local fields = { 'head', clauses().head_of(said), 'id', found.id, 'event', job.event, 'data', job.data,
       'options', job.options }
-    lanes().open(base, listed, job.stream, group)
+    lanes().open(base, listed, job.stream, group, job.options)
     delayed().put_off(base, found.bucket, found.id, found.generation, name, group, fields,
       storm_due(found.guard, found.since, now), 'debounced')
     if old.lane ~= name then delayed().reserve_other(base, old.lane, name) end

@@ -49,15 +49,21 @@ local function lanes()
   -- Whether a lane (by its name) is that of a single event.
   local function is_of_event(name) return string.sub(name, 1, 6) == 'event.' end
 
-  -- The sorts of lanes, each with a limit of its own: those of single events, of routes (what is
-  -- required of a worker stands behind "+"), and of types.
-  local function sort_of(name)
-    if is_of_event(name) then return 'event' end
-    return string.find(name, '^[^:]*%+') and 'route' or 'type'
+  -- The route of a lane, "<type>+<digest>", whose jobs require something of a worker; nil for none.
+  -- In the name of a single event's lane it stands behind "~".
+  local function route_of(name)
+    local who = string.match(name, '^[^:]+')
+    return string.match(string.match(who, '~(.+)$') or who, '^[^+]+%+.+$')
   end
 
-  -- Only newer versions open lanes of routes. Jobs that go back to them are none of ours.
-  local MOST_ROUTES = 512
+  -- The sorts of lanes, each with a limit of its own: those of single events, of routes, and of types.
+  local function sort_of(name)
+    if is_of_event(name) then return 'event' end
+    return route_of(name) and 'route' or 'type'
+  end
+
+  -- A route has a lane for each partition and priority of its jobs, so that its lanes count too.
+  local MOST_ROUTES, MOST_ROUTE_LANES = 512, 1024
 
   -- The group through which a lane's jobs leave it: its type. Behind "~" stands that of an event's
   -- own lane, without one it is the default type; and behind "+" the route.
@@ -77,12 +83,28 @@ local function lanes()
     return named[key][1], named[key][2]
   end
 
-  local function lanes_of_sort(listed, sort)
-    local count = 0
+  -- Returns how many lanes of a sort are listed, and of routes how many of these there are, and
+  -- which.
+  local function count_of(listed, sort)
+    local lanes, routes, known = 0, 0, {}
     for _, name in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
-      if sort_of(name) == sort then count = count + 1 end
+      if sort_of(name) == sort then
+        local route = sort == 'route' and route_of(name)
+        if route and not known[route] then routes, known[route] = routes + 1, true end
+        lanes = lanes + 1
+      end
     end
-    return count
+    return lanes, routes, known
+  end
+
+  -- Whether there may not be another lane of this name, beside so many more that are to be opened.
+  local function is_one_too_many(listed, name, most, more)
+    local sort = sort_of(name)
+    local limit = ({ event = most.event_lanes, route = MOST_ROUTES })[sort] or most.lanes
+    if redis.call('ZCARD', listed) + more < limit then return false end
+    local lanes, routes, known = count_of(listed, sort)
+    if sort ~= 'route' then return lanes + more >= limit end
+    return lanes + more >= MOST_ROUTE_LANES or not known[route_of(name)] and routes + more >= MOST_ROUTES
   end
 
   -- Returns nil when jobs may enter the lane, else why not: L (too many lanes)
@@ -93,12 +115,8 @@ local function lanes()
     if opened[key] == nil then return 'T' .. key end
     if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
     if opening and opening[key] then return nil end
-    local sort, more = sort_of(lane_name(base, key)), opening and opening.count or 0
-    local limits = { event = most.event_lanes, route = MOST_ROUTES }
-    local limit = limits[sort] or most.lanes
-    if redis.call('ZCARD', listed) + more >= limit and lanes_of_sort(listed, sort) + more >= limit then
-      return 'L'
-    end
+    local more = opening and opening.count or 0
+    if is_one_too_many(listed, lane_name(base, key), most, more) then return 'L' end
     if opening then opening[key], opening.count = true, more + 1 end
     return nil
   end
@@ -121,9 +139,17 @@ local function lanes()
     return names
   end
 
-  -- Creates a lane that is not listed yet. The group starts at 0, never at $: what
-  -- lies in the stream already was emitted by somebody and is still owed a run.
-  local function open(base, listed, key, group)
+  -- Keeps what a route requires. It is the first of the options of each of its jobs (JSON), an
+  -- object of texts and lists without braces, so that it is cut out and never parsed. A foreign
+  -- value in the way is no error: workers find it in the jobs as well.
+  local function define(base, route, options)
+    local definition = string.match(options or '', '^{"route":(%b{})')
+    if definition then redis.pcall('HSET', base .. 'routes', route, definition) end
+  end
+
+  -- Creates a lane that is not listed yet, for a job with these options. The group starts at 0,
+  -- never at $: what lies in the stream already was emitted by somebody and is still owed a run.
+  local function open(base, listed, key, group, options)
     local name, is_known = lane_name(base, key), opened[key]
     if is_known == nil then is_known = redis.call('ZSCORE', listed, name) end
     opened[key] = true
@@ -133,11 +159,13 @@ local function lanes()
       if made.err and not string.find(made.err, 'BUSYGROUP') then error(made.err) end
     end
     redis.call('ZADD', listed, rank_of(name), name)
+    local route = route_of(name)
+    if route then define(base, route, options) end
     tell().hint(base, 'lane', name)
   end
 
   made.lanes = {
-    facts = facts, exhausted = exhausted, stream_refusal = stream_refusal, of = of,
+    facts = facts, exhausted = exhausted, stream_refusal = stream_refusal, of = of, route_of = route_of,
     refusal = refusal, of_types = of_types, open = open,
   }
   return made.lanes

@@ -113,7 +113,10 @@ class Stage:
         gate = SoloGate(self._settled.wire, consumer="me", max_deliveries=5)
         notes = FakeJob(None)._notes
         clock = ServerClock()
-        Admission(self.open(), gate, notes=notes, epochs={}, clock=clock).start(self.delivery)
+        admission = Admission(
+            self.open(), gate, notes=notes, epochs={}, clock=clock, may_run=lambda stream: True
+        )
+        admission.start(self.delivery)
 
     async def run(self) -> None:
         """Run the job to its end."""

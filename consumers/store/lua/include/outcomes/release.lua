@@ -20,7 +20,7 @@ function outcomes.release()
     if ARGV[at + 2] ~= '0' then clauses().begin(delivery.said, ARGV[at + 2]) end
     fields[2] = clauses().head_of(delivery.said)
     take(delivery)
-    lanes().open(base, listed, target, delivery.group)
+    lanes().open(base, listed, target, delivery.group, clauses().options_in(fields))
     local current, solo = live().parse(delivery.pointer or '')
     local is_ours = not current or current == delivery.generation
     solo = math.max(0, (solo or 0) - ARGV[at + 1])

@@ -34,7 +34,7 @@ function outcomes.retry()
     local lane, bucket, id = lane_name(base, stream), delivery.bucket, delivery.id
     local now = now_ms()
     take(delivery)
-    lanes().open(base, listed, stream, delivery.group)
+    lanes().open(base, listed, stream, delivery.group, clauses().options_in(fields))
     local current = live().parse(delivery.pointer or '')
     -- Where the id was taken over this one is still owed its run, but has no place in the index.
     local is_ours = not current or current == delivery.generation
