@@ -37,7 +37,7 @@ from consumers.store import hint_words
 from consumers.store.settling import Settled
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
-from consumers.upkeep.heartbeat import FactSource, Heartbeat, identity
+from consumers.upkeep.heartbeat import Heartbeat, identity
 from consumers.upkeep.janitor import Janitor
 from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
@@ -177,8 +177,15 @@ class Parts:
             self.wire,
             terms.fleet,
             worker_id=terms.id,
-            queues=[keys.queue for keys in terms.queues],
-            facts=self._facts(policy),
+            queues=terms.queues,
+            facts=[
+                identity(name=terms.name, type=terms.type, slots=terms.slots),
+                lambda: {"started": self.executor.started(), "pauses": self.pauses.numbers()},
+            ],
+            # At each beat: the profile may have been replaced by then.
+            state=lambda queue: self.terms.state(
+                policy.events(queue), running=self.executor.running, stopping=self.pauses.closed
+            ),
         )
         self.janitor = Janitor(
             self.wire,
@@ -201,16 +208,6 @@ class Parts:
         self.relays = {
             keys.queue: Relay(self.wire, keys, bounds=terms.dead_letters) for keys in terms.queues
         }
-
-    def _facts(self, policy: Policy) -> list[FactSource]:
-        """Return what each part of this worker tells the fleet."""
-        terms, names = self.terms, sorted(keys.queue for keys in self.terms.queues)
-        return [
-            identity(name=terms.name, type=terms.type, slots=terms.slots),
-            lambda: {"queues": names, "events": {it: sorted(policy.events(it)) for it in names}},
-            lambda: {"started": self.executor.started()},
-            lambda: {"pauses": self.pauses.numbers()},
-        ]
 
     def become(self, profile: Profile) -> None:
         """Run from now on what a worker with this profile may run; say so with the next beat."""

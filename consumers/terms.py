@@ -15,9 +15,11 @@ from consumers.jobs.bounds import (
     check_queues,
     check_seconds,
 )
+from consumers.jobs.envelope import ENVELOPE_VERSION
 from consumers.jobs.names import check_name
 from consumers.jobs.routes import Profile
 from consumers.store.keys import Fleet, Keys
+from consumers.store.queue_workers import WorkerState
 
 
 def worker_name(index: int = 0) -> str:
@@ -61,6 +63,10 @@ class Terms:
     def type(self) -> str:
         """The type of the worker, and so the consumer group that it reads in."""
         return self.profile.type
+
+    def state(self, events: frozenset[str], *, running: int, stopping: bool) -> WorkerState:
+        """Return what the worker tells of itself in a queue of which it handles these events."""
+        return WorkerState(self.profile, self.slots, running, events, ENVELOPE_VERSION, stopping)
 
     @classmethod
     def checked(

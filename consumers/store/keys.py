@@ -106,7 +106,8 @@ class Keys:
     def workers(self) -> str:
         """Hash of the workers that read the queue: "<last heartbeat (ms)> <profile (JSON)>" by id.
 
-        Bound: the number of workers; one that was silent for a minute is taken out.
+        Bound: the number of workers; one that was silent for a minute is taken out, and the hash
+        expires a minute after the last heartbeat.
         """
         return f"{self.base}workers"
 

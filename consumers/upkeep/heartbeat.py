@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from consumers.connections.trouble import Trouble
 from consumers.connections.wire import Wire
 from consumers.store.fleet import describe_worker, list_worker
-from consumers.store.keys import Fleet
+from consumers.store.keys import Fleet, Keys
+from consumers.store.queue_workers import WorkerState, register_worker
+from consumers.store.refusals import is_foreign_value
 from consumers.store.scripts import call
 from consumers.upkeep.service import Steps
 
@@ -50,7 +52,10 @@ def _version() -> str:
 
 
 class Heartbeat(Steps):
-    """Writes this worker's facts every few seconds, and removes them when it stops."""
+    """Writes this worker's facts every few seconds, and removes them when it stops.
+
+    The fleet is told the facts, and each queue the state there, as they are at that moment.
+    """
 
     # `active` in stats may be this old at most twice over.
     interval = 5.0
@@ -61,8 +66,9 @@ class Heartbeat(Steps):
         fleet: Fleet,
         *,
         worker_id: str,
-        queues: Sequence[str],
+        queues: Sequence[Keys],
         facts: Sequence[FactSource],
+        state: Callable[[str], WorkerState],
     ) -> None:
         super().__init__(
             logger,
@@ -72,8 +78,13 @@ class Heartbeat(Steps):
         self._wire = wire
         self._fleet = fleet
         self.worker_id = worker_id
-        self._queues = sorted(queues)
+        self._queues = sorted(queues, key=lambda keys: keys.queue)
         self._facts = facts
+        self._state = state
+        self._not_registered = {
+            keys: Trouble(logger, f"worker {worker_id} is not listed in queue {keys.queue}")
+            for keys in queues
+        }
 
     async def step(self) -> None:
         """Beat once."""
@@ -81,25 +92,48 @@ class Heartbeat(Steps):
 
     async def beat(self) -> None:
         """List the worker and write its facts once, also while memory is full."""
-        facts = {name: _text(it) for facts in self._facts for name, it in facts().items()}
-        # Two scripts: on a cluster list and facts lie in different slots.
+        states = {keys: self._state(keys.queue) for keys in self._queues}
+        facts = self._told(states)
+        # A script each: on a cluster list, facts and queues lie in different slots.
         await asyncio.gather(
             call(self._wire, list_worker(self._fleet, self.worker_id)),
             call(self._wire, describe_worker(self._fleet, self.worker_id, facts)),
             self._list_queues(),
+            *(self._register(keys, state) for keys, state in states.items()),
         )
 
     async def remove(self) -> None:
-        """Take the worker off the list."""
+        """Take the worker off the lists."""
         key = self._fleet.worker(self.worker_id)
         await asyncio.gather(
             self._wire.send("ZREM", self._fleet.workers, self.worker_id),
             self._wire.send("DEL", key),
+            *(self._wire.send("HDEL", keys.workers, self.worker_id) for keys in self._queues),
         )
 
-    async def _list_queues(self) -> None:
+    def _told(self, states: Mapping[Keys, WorkerState]) -> dict[str, str]:
+        """Return what the fleet is told."""
+        events = {keys.queue: sorted(state.events) for keys, state in states.items()}
+        facts: dict[str, object] = {"queues": list(events), "events": events}
+        for source in self._facts:
+            facts |= source()
+        return {name: _text(it) for name, it in facts.items()}
+
+    async def _register(self, keys: Keys, state: WorkerState) -> None:
+        """List the worker in one queue. What somebody else put there is left alone."""
         try:
-            await self._wire.send("SADD", self._fleet.queues, *self._queues)
+            await call(self._wire, register_worker(keys, self.worker_id, state))
+        except ResponseError as error:
+            if not is_foreign_value(error):
+                raise
+            self._not_registered[keys].say(error)
+        else:
+            self._not_registered[keys].over()
+
+    async def _list_queues(self) -> None:
+        names = (keys.queue for keys in self._queues)
+        try:
+            await self._wire.send("SADD", self._fleet.queues, *names)
         except OutOfMemoryError as error:
             # Nobody waits for a queue that is not listed yet: the next beat says it again.
             logger.debug("queues are not listed yet: %s", error)

@@ -11,7 +11,8 @@ _QUEUE_KEYS = (
     "relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
 )
 _EXPIRING_QUEUE_KEYS = (
-    "prod:.+|result:.+|log:.+|progress:.+|fence:.+|waiters|outbox:lock|idem:.+|debounce:.+|ran:.+"
+    "prod:.+|result:.+|log:.+|progress:.+|fence:.+|waiters|outbox:lock|idem:.+|debounce:.+|ran:.+|"
+    "workers"
 )
 _PERMANENT = re.compile(rf"[\w.-]+:(\{{[^}}]+\}}:({_QUEUE_KEYS})|queues|workers)")
 _EXPIRING = re.compile(rf"[\w.-]+:(\{{[^}}]+\}}:({_EXPIRING_QUEUE_KEYS})|worker:.+)")

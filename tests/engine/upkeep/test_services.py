@@ -17,9 +17,11 @@ from consumers.connections.wire import Wire
 from consumers.jobs.bounds import DeadLetterBounds
 from consumers.jobs.lanes import Lane
 from consumers.jobs.outcome import Completed
+from consumers.jobs.routes import Profile
 from consumers.lease.leases import Leases
 from consumers.settle.settler import Settler
 from consumers.store.keys import Fleet, Keys
+from consumers.store.queue_workers import WorkerState
 from consumers.store.settling import Settlement
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat
@@ -66,10 +68,10 @@ def janitor(wire: Wire) -> Janitor:
 
 
 def heartbeat(wire: Wire) -> Heartbeat:
+    state = WorkerState(Profile("w"), 1, 0, frozenset({"e"}), 1)
     return Heartbeat(
-        wire, FLEET, worker_id="w.0", queues=[KEYS.queue],
-        facts=[lambda: {"events": {KEYS.queue: ["e"]}}],
-    )  # fmt: skip
+        wire, FLEET, worker_id="w.0", queues=[KEYS], facts=[], state=lambda queue: state
+    )
 
 
 def scheduler(wire: Wire) -> Scheduler:

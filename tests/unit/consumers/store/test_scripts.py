@@ -139,7 +139,7 @@ _HEAD = re.compile(r"%d\+\)?:|:[a-z]=")
 # Hashes of which scripts delete fields, apart from the index of live jobs.
 _OTHER_HASHES = {
     "facts", "schedule", "meta", "waiters", "index", "base .. 'waiters'", "base .. 'delayed:lanes'",
-    "delayed .. ':envelopes'", "base .. 'routes'",
+    "workers", "delayed .. ':envelopes'", "base .. 'routes'",
 }  # fmt: skip
 
 
