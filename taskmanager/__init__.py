@@ -13,6 +13,8 @@ from taskmanager.shadows import is_command_line, refuse_shadows
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
     from consumers.admin.figures import LaneStats, QueueStats
+    from consumers.admin.routes import RouteInfo
+    from consumers.admin.workers import WorkerInfo
     from consumers.errors import (
         BrokenKey,
         InvalidInput,
@@ -137,6 +139,8 @@ __all__ = [
     "DeadLetter",
     "QueueStats",
     "LaneStats",
+    "WorkerInfo",
+    "RouteInfo",
     # For unit tests of handlers
     "FakeJob",
     "FakeContext",
@@ -229,6 +233,8 @@ _HOMES = {
     "DeadLetter": "consumers.admin.dead_letters",
     "QueueStats": "consumers.admin.figures",
     "LaneStats": "consumers.admin.figures",
+    "WorkerInfo": "consumers.admin.workers",
+    "RouteInfo": "consumers.admin.routes",
     "FakeJob": "consumers.jobs.job",
     "FakeContext": "taskmanager.handlers.context",
     "CapturedJob": "taskmanager.emit.capture",

@@ -10,22 +10,19 @@ from typing import Any, ClassVar, Generic, Self, Unpack
 
 from typing_extensions import TypeVar
 
-from consumers.admin.figures import QueueStats
 from consumers.connections.connector import Connector
-from consumers.jobs.names import check_name
 from consumers.telemetry import Telemetry
 from processors.processor import Processor
 from processors.retries.retry import RetryPolicy
 from taskmanager import settings
-from taskmanager.admin.dlq import DeadLetterQueue
-from taskmanager.admin.schedules import ScheduleHandle
+from taskmanager.admin.face import AdminFace
 from taskmanager.assembly import Assembly
 from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskManagerOptions
 from taskmanager.emit.face import EmitFace
 from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
 from taskmanager.handlers.context import Context
 from taskmanager.handles.handle import JobHandle
-from taskmanager.handles.info import JobInfo, ScheduleInfo
+from taskmanager.handles.info import JobInfo
 from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
@@ -37,7 +34,7 @@ from taskmanager.tasks.task import Home
 T = TypeVar("T", default=Any)
 
 
-class TaskManager(EmitFace, TaskFace, Generic[T]):
+class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
     """Registers handlers, emits jobs and runs workers. Producers and workers use the same class.
 
     Creating a task manager connects to nothing; Redis is contacted at the first use.
@@ -191,53 +188,6 @@ class TaskManager(EmitFace, TaskFace, Generic[T]):
     async def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
         """Return what is known about a job: state, times, errors and more. None if unknown."""
         return await self._jobs.known(queue, id)
-
-    async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
-        """Return the figures of a queue: how many jobs wait, run, failed, and so on."""
-        return await self._queues.stats(queue)
-
-    async def queue_names(self) -> list[str]:
-        """Return the sorted names of all queues that jobs were emitted to or that workers read."""
-        return await self._queues.names()
-
-    async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
-        """Wait until no job of a queue is waiting, due or running, on any worker.
-
-        Delayed jobs and retries that are not due yet are not waited for.
-        """
-        await self._queues.drain(queue)
-
-    @property
-    def dlq(self) -> DeadLetterQueue:
-        """The dead letters of all queues: list, read, replay and purge them."""
-        return self._dlq
-
-    # Pausing, schedules
-
-    async def pause(
-        self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
-    ) -> None:
-        """Stop a queue, or one event in it, from starting jobs. Running jobs continue.
-
-        Emits are still accepted. With `wait=True` the call returns once every live worker has
-        confirmed the pause; from then on nothing starts. A worker that is frozen or cut off cannot
-        confirm: the call waits until it is no longer listed, a minute after its last sign of life.
-        """
-        await self._queues.pause(queue, event, wait=wait)
-
-    async def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
-        """End the pause of a queue, or of one event in it. The two are paused independently."""
-        await self._queues.resume(queue, event)
-
-    async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
-        """Return the schedules of a queue, or of all queues, each with its next five fire times."""
-        return await self._schedules.list(queue)
-
-    def schedule(self, name: str, queue: str = DEFAULT_QUEUE) -> ScheduleHandle:
-        """Return a handle for a schedule: pause it, resume it, remove it, or run its job now."""
-        check_name("schedule", name)
-        check_name("queue", queue)
-        return ScheduleHandle(name, queue, schedules=self._schedules)
 
     # Running
 

@@ -11,6 +11,8 @@ from typing import Any, Unpack
 
 from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.figures import QueueStats
+from consumers.admin.routes import RouteInfo
+from consumers.admin.workers import WorkerInfo
 from taskmanager.admin.dlq import DeadLetterQueue, Letters, ProgressCallback, ReplayedAll
 from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.queues import Queues
@@ -72,6 +74,14 @@ class Sync:
     def queue_names(self) -> list[str]:
         """Return the names of all queues; see TaskManager.queue_names."""
         return block("sync.queue_names", self._queues.names)
+
+    def workers(self, queue: str = DEFAULT_QUEUE) -> list[WorkerInfo]:
+        """Return the live workers of a queue; see TaskManager.workers."""
+        return block("sync.workers", lambda: self._queues.workers(queue))
+
+    def routes(self, queue: str = DEFAULT_QUEUE) -> list[RouteInfo]:
+        """Return the routes of a queue; see TaskManager.routes."""
+        return block("sync.routes", lambda: self._queues.routes(queue))
 
     def drain(self, queue: str = DEFAULT_QUEUE) -> None:
         """Block until no job of a queue is waiting, due or running; see TaskManager.drain."""

@@ -116,10 +116,13 @@ class Inspector:
         count: int = await self._wire.send("ZCOUNT", self._keys.delayed, "-inf", now)
         return count
 
+    async def counts(self, lane: Lane) -> tuple[int, int]:
+        """Return how many jobs of a lane wait, and how many a worker has; of its front as well."""
+        parts = await asyncio.gather(*(self._counts(lane, key) for key in self._both(lane)))
+        return sum(waiting for waiting, _, _ in parts), sum(active for _, active, _ in parts)
+
     async def _lane(self, lane: Lane) -> LaneStats:
-        parts = await asyncio.gather(
-            self._stream(lane, self._keys.front(lane)), self._stream(lane, self._keys.lane(lane))
-        )
+        parts = await asyncio.gather(*(self._stream(lane, key) for key in self._both(lane)))
         ages = [age for _, _, age in parts if age is not None]
         return LaneStats(
             lane.name,
@@ -128,7 +131,16 @@ class Inspector:
             max(ages, default=None),
         )
 
+    def _both(self, lane: Lane) -> tuple[str, str]:
+        return self._keys.front(lane), self._keys.lane(lane)
+
     async def _stream(self, lane: Lane, key: str) -> tuple[int, int, int | None]:
+        waiting, active, last = await self._counts(lane, key)
+        age = await self._oldest(key, last) if waiting and last is not None else None
+        return waiting, active, age
+
+    async def _counts(self, lane: Lane, key: str) -> tuple[int, int, str | None]:
+        """Return how many wait in a stream, how many a worker has, and what was delivered last."""
         length, groups = await asyncio.gather(
             self._wire.send("XLEN", key), self._wire.send("XINFO", "GROUPS", key),
             return_exceptions=True,
@@ -139,11 +151,10 @@ class Inspector:
         if group is None:
             return length, 0, None
         active = group[b"pending"]
-        waiting = max(0, length - active)
-        return waiting, active, await self._oldest(key, group) if waiting else None
+        return max(0, length - active), active, group[b"last-delivered-id"].decode()
 
-    async def _oldest(self, key: str, group: dict[bytes, Any]) -> int | None:
-        added = await oldest_waiting_ms(self._wire, key, group[b"last-delivered-id"].decode())
+    async def _oldest(self, key: str, last: str) -> int | None:
+        added = await oldest_waiting_ms(self._wire, key, last)
         return None if added is None else max(0, await server_ms(self._wire) - added)
 
 

@@ -6,6 +6,8 @@ import asyncio
 
 from consumers.admin.figures import QueueStats
 from consumers.admin.inspector import queue_names
+from consumers.admin.routes import RouteInfo, live_routes
+from consumers.admin.workers import WorkerInfo, live_workers
 from consumers.jobs.names import check_name
 from consumers.store.keys import Fleet
 from taskmanager.clients.answers import answering, changing
@@ -35,6 +37,18 @@ class Queues:
         client = self._clients.here()
         with answering(client.where):
             return await queue_names(client.producer.wire, Fleet(client.producer.namespace))
+
+    async def workers(self, queue: str) -> list[WorkerInfo]:
+        """Return the live workers of a queue; raises BrokenKey."""
+        client = self._clients.here()
+        with answering(client.where):
+            return await live_workers(client.producer.wire, client.keys(queue))
+
+    async def routes(self, queue: str) -> list[RouteInfo]:
+        """Return the routes of a queue; raises BrokenKey."""
+        client = self._clients.here()
+        with answering(client.where):
+            return await live_routes(client.producer.wire, client.keys(queue))
 
     async def drain(self, queue: str) -> None:
         """Return when no job of a queue is waiting, due or running."""

@@ -8,7 +8,7 @@ import re
 # other key must have an expiry from the step that makes it.
 _QUEUE_KEYS = (
     "lane:.+|lanes|meta|live:[0-9]+|delayed(:envelopes|:lanes)?|dead(:.+)?|dead_index|stats|outbox|"
-    "relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
+    "routes|relayed|cron(:.+)?|cron_names|cancelled|cancelling|idem:.+"
 )
 _EXPIRING_QUEUE_KEYS = (
     "prod:.+|result:.+|log:.+|progress:.+|fence:.+|waiters|outbox:lock|idem:.+|debounce:.+|ran:.+|"

@@ -31,6 +31,7 @@ from taskmanager import (
     Repeat,
     Retry,
     RetryPolicy,
+    RouteInfo,
     ScheduleHandle,
     ScheduleInfo,
     Snooze,
@@ -38,6 +39,7 @@ from taskmanager import (
     TaskHandler,
     TaskManager,
     TaskManagerOptions,
+    WorkerInfo,
     gen_job_id_sync,
 )
 
@@ -268,6 +270,8 @@ async def read(handle: JobHandle) -> None:
     assert_type(await handle.logs(), list[LogLine])
     assert_type(await tm.get_job(handle.id), JobInfo | None)
     assert_type(await tm.stats("default"), QueueStats)
+    assert_type(await tm.workers("default"), list[WorkerInfo])
+    assert_type(await tm.routes("default"), list[RouteInfo])
     assert_type(await tm.dlq.list(), list[DeadLetter])
     assert_type(await tm.dlq.replay("7"), JobHandle)
     await handle.result(timeout="1")  # error: arg-type

@@ -1,0 +1,83 @@
+"""The part of a task manager that reads and changes queues."""
+
+from __future__ import annotations
+
+from consumers.admin.figures import QueueStats
+from consumers.admin.routes import RouteInfo
+from consumers.admin.workers import WorkerInfo
+from consumers.jobs.names import check_name
+from taskmanager.admin.dlq import DeadLetterQueue
+from taskmanager.admin.queues import Queues
+from taskmanager.admin.schedules import ScheduleHandle, Schedules
+from taskmanager.handles.info import ScheduleInfo
+from taskmanager.options.arguments import DEFAULT_QUEUE
+
+
+class AdminFace:
+    """The methods of a task manager for queues, workers, routes, schedules and dead letters."""
+
+    _queues: Queues
+    _schedules: Schedules
+    _dlq: DeadLetterQueue
+
+    async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
+        """Return the figures of a queue: how many jobs wait, run, failed, and so on."""
+        return await self._queues.stats(queue)
+
+    async def queue_names(self) -> list[str]:
+        """Return the sorted names of all queues that jobs were emitted to or that workers read."""
+        return await self._queues.names()
+
+    async def drain(self, queue: str = DEFAULT_QUEUE) -> None:
+        """Wait until no job of a queue is waiting, due or running, on any worker.
+
+        Delayed jobs and retries that are not due yet are not waited for.
+        """
+        await self._queues.drain(queue)
+
+    async def workers(self, queue: str = DEFAULT_QUEUE) -> list[WorkerInfo]:
+        """Return the live workers of a queue, in any process, sorted by name.
+
+        A worker that died without stopping is listed for up to a minute.
+        """
+        return await self._queues.workers(queue)
+
+    async def routes(self, queue: str = DEFAULT_QUEUE) -> list[RouteInfo]:
+        """Return the routes of a queue, and which live workers may run the jobs of each.
+
+        Jobs have a route if they require more of a worker than its type. A route goes about a
+        minute after its last job.
+        """
+        return await self._queues.routes(queue)
+
+    @property
+    def dlq(self) -> DeadLetterQueue:
+        """The dead letters of all queues: list, read, replay and purge them."""
+        return self._dlq
+
+    # Pausing, schedules
+
+    async def pause(
+        self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
+    ) -> None:
+        """Stop a queue, or one event in it, from starting jobs. Running jobs continue.
+
+        Emits are still accepted. With `wait=True` the call returns once every live worker has
+        confirmed the pause; from then on nothing starts. A worker that is frozen or cut off cannot
+        confirm: the call waits until it is no longer listed, a minute after its last sign of life.
+        """
+        await self._queues.pause(queue, event, wait=wait)
+
+    async def resume(self, queue: str = DEFAULT_QUEUE, *, event: str | None = None) -> None:
+        """End the pause of a queue, or of one event in it. The two are paused independently."""
+        await self._queues.resume(queue, event)
+
+    async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
+        """Return the schedules of a queue, or of all queues, each with its next five fire times."""
+        return await self._schedules.list(queue)
+
+    def schedule(self, name: str, queue: str = DEFAULT_QUEUE) -> ScheduleHandle:
+        """Return a handle for a schedule: pause it, resume it, remove it, or run its job now."""
+        check_name("schedule", name)
+        check_name("queue", queue)
+        return ScheduleHandle(name, queue, schedules=self._schedules)
