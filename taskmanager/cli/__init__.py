@@ -18,8 +18,10 @@ from taskmanager.cli.commands.dlq import dlq
 from taskmanager.cli.commands.emit import emit
 from taskmanager.cli.commands.jobs import jobs
 from taskmanager.cli.commands.queues import queues
+from taskmanager.cli.commands.routes import routes
 from taskmanager.cli.commands.schedules import schedules
 from taskmanager.cli.commands.worker import worker
+from taskmanager.cli.commands.workers import workers
 from taskmanager.cli.exits import FAILURE, INTERRUPTED, LastWord, check_packages
 from taskmanager.cli.streams import arriving
 
@@ -62,6 +64,8 @@ cli.add_command(worker)
 cli.add_command(emit)
 cli.add_command(queues)
 cli.add_command(jobs)
+cli.add_command(workers)
+cli.add_command(routes)
 cli.add_command(schedules)
 cli.add_command(dlq)
 addresses.add_to(cli)

@@ -1,4 +1,4 @@
-"""What `--json` prints: jobs, dead letters, queues and schedules as plain objects.
+"""What `--json` prints: jobs, dead letters, queues, workers and so on as plain objects.
 
 Times are ISO-8601 in UTC, names of durations end in `_ms`, bytes are base64.
 """
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
     from consumers.admin.figures import QueueStats
+    from consumers.admin.routes import RouteInfo
+    from consumers.admin.workers import WorkerInfo
     from taskmanager.handles.info import JobInfo, LogLine, Progress, ScheduleInfo
 
 
@@ -48,6 +50,18 @@ def letter_object(letter: DeadLetter) -> dict[str, Any]:
 
 def schedule_object(info: ScheduleInfo) -> dict[str, Any]:
     """Return what is known about a schedule."""
+    found: dict[str, Any] = plain(info)
+    return found
+
+
+def worker_object(info: WorkerInfo) -> dict[str, Any]:
+    """Return what is known about a live worker."""
+    found: dict[str, Any] = plain(info)
+    return found
+
+
+def route_object(info: RouteInfo) -> dict[str, Any]:
+    """Return what is known about a route."""
     found: dict[str, Any] = plain(info)
     return found
 
@@ -89,4 +103,4 @@ def plain(value: Any) -> Any:
         return {it.name: plain(getattr(value, it.name)) for it in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {name: plain(it) for name, it in value.items()}
-    return [plain(it) for it in value] if isinstance(value, list) else value
+    return [plain(it) for it in value] if isinstance(value, list | tuple) else value

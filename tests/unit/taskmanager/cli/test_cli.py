@@ -288,7 +288,11 @@ def test_help_imports_no_redis() -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("", {"dev", "dlq", "emit", "jobs", "queues", "schedules", "worker"}),
+        (
+            "",
+            {"dev", "dlq", "emit", "jobs", "queues", "routes", "schedules", "worker", "workers"},
+        ),
+        ("workers ", {"ls", "show"}),
         ("dlq --url x ", {"ls", "show", "replay", "purge"}),
     ],
 )
