@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from consumers.connections.wire import Wire
 from consumers.jobs.clauses import Head, read_head
+from consumers.jobs.moments import moment
 from consumers.jobs.outcome import AFTER_A_RUN, Buried
 from consumers.jobs.past import errors_in
 from consumers.store.delivery import Delivery
@@ -23,8 +24,6 @@ from consumers.store.scripts import call
 from consumers.store.steps import BATCH_ITEMS, words
 
 _AGAIN = "A"
-# The end of the year 9999.
-_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +159,10 @@ def letter_of(queue: str, entry: str, fields: Sequence[bytes]) -> DeadLetter:
         error=facts.get(b"error", b"").decode("utf-8", "replace"),
         errors=facts.get(b"errors", b""),
         failures=0 if head is None else head.failures,
-        created_at=None if head is None else _moment(head.created_at),
+        created_at=None if head is None else moment(head.created_at),
         first_started=0 if head is None else _first_start(head, facts.get(b"errors", b"")),
         deliveries=(0 if head is None else head.deliveries) + int(facts.get(b"delivered", b"0")),
-        died_at=_moment(int(entry.split("-")[0])),
+        died_at=moment(int(entry.split("-")[0])),
         run=0 if head is None else head.generation,
         entry=entry,
     )
@@ -185,7 +184,7 @@ def letter_about(delivery: Delivery, buried: Buried) -> DeadLetter:
         error=buried.error,
         errors=buried.errors or envelope.errors,
         failures=envelope.failures,
-        created_at=_moment(envelope.created_at) if envelope.version else None,
+        created_at=moment(envelope.created_at) if envelope.version else None,
         first_started=delivery.first_started,
         deliveries=envelope.deliveries + delivery.count,
         died_at=datetime.now(UTC),
@@ -217,7 +216,7 @@ def _letter(
         reason=reason,
         errors=listed,
         attempts=failures + (reason in AFTER_A_RUN),
-        started_at=_moment(first_started) if first_started > 1 else None,
+        started_at=moment(first_started) if first_started > 1 else None,
         **known,
     )
 
@@ -231,11 +230,6 @@ def _first_start(head: Head, errors: bytes) -> int:
     first = listed[-1] if isinstance(listed, list) and listed else None
     started = first.get("started") if isinstance(first, dict) else None
     return started if isinstance(started, int) else head.first_started
-
-
-def _moment(ms: int) -> datetime:
-    # Whatever stands there, letters can be listed.
-    return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def _data(stored: bytes) -> Any:

@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from redis.exceptions import ResponseError
 
 from consumers.connections.wire import Wire
 from consumers.errors import BrokenKey
+from consumers.jobs.moments import moment
 from consumers.store.keys import Fleet, Keys
 from consumers.store.queue_workers import SeenWorker, workers_of
 from consumers.store.refusals import is_foreign_value
 
 _FACTS = ("host", "pid", "version", "since")
-# The end of the year 9999.
-_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +109,8 @@ def _info(
         running=state.running,
         events=tuple(sorted(state.events)),
         stopping=state.stopping,
-        seen_at=_moment(worker.seen_ms),
-        started_at=None if started is None else _moment(started),
+        seen_at=moment(worker.seen_ms),
+        started_at=None if started is None else moment(started),
         host=_text(host),
         pid=_number(pid),
         version=_text(version),
@@ -124,7 +123,3 @@ def _text(stored: bytes | None) -> str | None:
 
 def _number(stored: bytes | None) -> int | None:
     return int(stored) if stored is not None and stored.isdigit() and len(stored) < 20 else None
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(min(ms, _LATEST_MS) / 1000, UTC)

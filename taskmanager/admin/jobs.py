@@ -10,6 +10,7 @@ from typing import Any
 
 from consumers.admin.facts import End, Facts, value_of
 from consumers.errors import RedisUnavailable
+from consumers.jobs.moments import moment
 from consumers.jobs.names import check_job_id
 from consumers.run.run import awaiting
 from consumers.store.schedule_record import Record
@@ -32,7 +33,6 @@ from taskmanager.handles.info import (
     LogLine,
     Progress,
     coming_info_of,
-    moment,
 )
 from taskmanager.handles.known import info_of, state_of
 from taskmanager.settings import seconds

@@ -20,9 +20,10 @@ from pydantic_core import from_json
 
 from consumers.emit.batches import Emitted
 from consumers.jobs.envelope import NewJob
+from consumers.jobs.moments import moment
 from consumers.jobs.texts import duration
 from taskmanager.clients.clients import Client
-from taskmanager.handles.info import JobInfo, moment
+from taskmanager.handles.info import JobInfo
 from taskmanager.handles.known import info_of
 
 logger = logging.getLogger("taskmanager.emit")

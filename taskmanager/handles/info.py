@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter
+from consumers.jobs.moments import moment
 from consumers.store.schedule_record import Record
 from processors.schedules.schedule import Schedule
 
 # How many coming fire times of a schedule are listed.
 _NEXT_FIRES = 5
-# The end of the year 9999.
-_LATEST_MS = 253_402_300_799_999
 
 
 class JobState(StrEnum):
@@ -190,11 +189,6 @@ class ScheduleInfo:
     registered_at: datetime
     fires: int
     skipped: int
-
-
-def moment(ms: float) -> datetime:
-    """Return milliseconds since 1970 as a datetime in UTC, limited to what a datetime can hold."""
-    return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def coming_info_of(queue: str, job_id: str, record: Record) -> JobInfo:

@@ -13,10 +13,11 @@ from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.facts import End, Facts
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane, listed_lanes
+from consumers.jobs.moments import moment
 from consumers.jobs.names import worker_of
 from consumers.jobs.past import errors_in, reason_in
 from consumers.jobs.run_facts import RunFacts, read_facts
-from taskmanager.handles.info import JobInfo, JobState, data_of, moment
+from taskmanager.handles.info import JobInfo, JobState, data_of
 
 T = TypeVar("T")
 

@@ -14,8 +14,9 @@ from django.tasks.base import TaskError
 from django.utils import timezone
 
 from consumers.jobs.job import Job
+from consumers.jobs.moments import moment
 from taskmanager.contrib.django.call import TaskCall
-from taskmanager.handles.info import JobInfo, JobState, moment
+from taskmanager.handles.info import JobInfo, JobState
 
 # All other states are READY: the job waits for its first run or for another.
 _STATUS = {

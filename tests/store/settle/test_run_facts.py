@@ -12,13 +12,13 @@ from consumers.admin.dead_letters import letter_about
 from consumers.admin.facts import end_of
 from consumers.jobs.clauses import read_head
 from consumers.jobs.envelope import Envelope
+from consumers.jobs.moments import moment
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Outcome, Released, RetryAt
 from consumers.jobs.run_facts import read_facts
 from consumers.store.asking import inspect
 from consumers.store.delivery import Delivery
 from consumers.store.facts import facts_of, written
 from consumers.store.settling import Settlement
-from taskmanager.handles.info import moment
 from taskmanager.handles.known import info_of
 from tests.support.queue import Queue, new_job
 
