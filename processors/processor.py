@@ -46,6 +46,7 @@ class Registration:
     - `retry_delay_ms`: milliseconds before the first retry.
     - `timeout`: seconds that one run may take.
     - `retry`: a RetryPolicy, or a function `(job, error)` that decides.
+    - `requires`: the capabilities that a worker must have to run it.
     """
 
     handler: Handler
@@ -53,6 +54,7 @@ class Registration:
     retry_delay_ms: int | None = None
     timeout: float | None = None
     retry: RetryPolicy | RetryFunction | None = None
+    requires: tuple[str, ...] = ()
 
 
 class Processor:

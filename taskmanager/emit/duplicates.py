@@ -162,6 +162,7 @@ def differing(job: NewJob, live: JobInfo) -> list[str]:
         ),
         "timeout": (_seconds(live.options.get("timeout")), _seconds(given.get("timeout"))),
         "expires": (_expiry(live.options), _expiry(given)),
+        "requirements": (_requirements(live.options), _requirements(given)),
     }
     found = [
         f"{name} {there} instead of {here}"
@@ -192,6 +193,13 @@ def _expiry(options: Mapping[str, Any]) -> str:
         return _time(moment(at))
     after = options.get("expires_ms")
     return _seconds(None if after is None else after / 1000)
+
+
+def _requirements(options: Mapping[str, Any]) -> str:
+    """Return what a job requires of its worker besides the type."""
+    route = options.get("route") or {}
+    words = {name: it if isinstance(it, str) else "+".join(it) for name, it in route.items()}
+    return " ".join(f"{name}={it}" for name, it in words.items() if name != "event") or _NONE
 
 
 def _seconds(given: float | None) -> str:

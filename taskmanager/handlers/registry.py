@@ -41,6 +41,12 @@ class KnownHandler:
     debounce: DebounceManager | None = None
     schedule: Schedule | None = None
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The capabilities that a worker needs to run it, and its jobs require by default."""
+        found: tuple[str, ...] = self.options.get("requires", ())
+        return found
+
     def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload unless the JSON fits the handler's payload type."""
         if self.payload is not None:
@@ -89,6 +95,7 @@ class _NoRules:
     """The rules for events without a handler here; `emitted` is called with each emit of one."""
 
     debounce: DebounceManager | None = None
+    requires: tuple[str, ...] = ()
 
     def __init__(self, emitted: Callable[[str, str], None]) -> None:
         self._emitted = emitted
@@ -226,14 +233,15 @@ class Registry:
             raise AlreadyStarted(f"the task of {event!r} in queue {queue!r}")
         if (before := self._handlers.get((queue, event))) is not None:
             task.refuse_other(before.call, queue, event)
-        schedule = self._schedule(queue, event, repeat, None)
+        schedule = self._schedule(queue, event, repeat, None, task.requires)
         self._handlers[queue, event] = replace(task, schedule=schedule)
 
     def _add(self, handler: Any, values: Mapping[str, Any]) -> Any:
         queue, event = self._check(values)
         with_ctx, options = takes_ctx(handler), handler_options(values)
         payload = payload_of(handler, options.pop("payload", None))
-        schedule = self._schedule(queue, event, options.pop("repeat", None), payload)
+        requires = options.get("requires", ())
+        schedule = self._schedule(queue, event, options.pop("repeat", None), payload, requires)
         if (queue, event) in self._handlers:
             logger.warning(
                 "a second handler for event %r in queue %r replaces the first one",
@@ -253,11 +261,16 @@ class Registry:
         self.changes += 1
 
     def _schedule(
-        self, queue: str, event: str, given: Any, payload: Payload | None
+        self,
+        queue: str,
+        event: str,
+        given: Any,
+        payload: Payload | None,
+        requires: tuple[str, ...],
     ) -> Schedule | None:
         if given is None:
             return None
-        schedule = handler_schedule(queue, event, given)
+        schedule = handler_schedule(queue, event, given, requires)
         if payload is not None:
             payload.check(queue, event, schedule.data)
         for other in self.schedules(queue):

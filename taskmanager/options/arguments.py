@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime, timedelta
 from inspect import cleandoc
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from consumers.errors import UnknownOption
 from processors.retries.retry import RetryFunction, RetryPolicy
@@ -15,6 +15,8 @@ from taskmanager.options.tables import EMIT
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_QUEUE = "default"
+
+Names: TypeAlias = list[str] | tuple[str, ...] | Set[str]
 
 
 class Repeat(TypedDict, total=False):
@@ -52,16 +54,23 @@ class HandlerRepeat(Repeat, total=False):
     """When a schedule emits the job of a handler: the dict that `repeat=` of registerHandler takes.
 
     It has the keys of Repeat (`pattern`, `every`, `tz`, `name`, `missed`, `overlap`, `version`),
-    and three that describe the job:
+    and more that describe the job:
 
     - `data`: its payload. Default: {}.
     - `priority`: -100 to 100, higher runs first. Default: 0.
     - `partition`: its share of the queue. Default: "default".
+    - `type`, `only`, `anti_affinity`, `region`: which workers may run it, see EmitArguments.
+    - `requires`: the same. Default: what the handler requires.
     """
 
     data: object
     priority: int
     partition: str
+    type: str
+    requires: Names
+    only: Names
+    anti_affinity: Names
+    region: str
 
 
 class _Options(TypedDict, total=False):
@@ -84,6 +93,11 @@ class _Options(TypedDict, total=False):
     repeat: str | Repeat | None
     correlation_id: str | None
     partition: str
+    type: str | None
+    requires: Names | None
+    only: Names | None
+    anti_affinity: Names | None
+    region: str | None
 
 
 class EmitOptions(_Options, total=False):
@@ -161,6 +175,12 @@ class EmitArguments(EmitWithoutData, total=False):
     - `correlation_id`: text of your own, which jobs emitted by this job inherit. Default: the
       correlation id of the job that emits it, if any.
     - `partition`: a named share of the queue. Default: "default".
+    - `type`: the type of worker that may run the job. Default: "workers".
+    - `requires`: the capabilities that a worker must have to run it, as a list of names; an empty
+      list for none. Default: what the handler requires, in processes where it is registered.
+    - `only`: the names of the workers that may run it. Default: any.
+    - `anti_affinity`: the names of the workers that may not run it. Default: none.
+    - `region`: the region of the workers that may run it. Default: any.
     """
 
     data: object
@@ -191,6 +211,9 @@ class HandlerOptions(TypedDict, total=False):
       that starts no worker registers no schedule.
     - `keep_data`: True keeps the data of a job along with its result, for the setting `result_ttl`,
       so that `get_job` and the command `jobs show` have it. Default: False.
+    - `requires`: the capabilities that a worker must have to run the handler, as a list of names. A
+      worker that lacks one leaves the handler out. In processes where the handler is registered,
+      emits of its event require them, too, unless they set `requires` themselves. Default: none.
     """
 
     options: Mapping[str, Any] | None
@@ -205,6 +228,7 @@ class HandlerOptions(TypedDict, total=False):
     debounce_mode: Literal["trailing", "leading"] | None
     repeat: str | HandlerRepeat | None
     keep_data: bool
+    requires: Names | None
 
 
 class RetryOptions(TypedDict, total=False):

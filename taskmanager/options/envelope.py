@@ -12,6 +12,7 @@ from consumers.errors import NotSerializable
 from consumers.jobs.codec import PAYLOAD_LIMIT, encode, encode_and_read
 from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
 from consumers.jobs.names import check_name
+from consumers.jobs.routes import Route
 from taskmanager.errors import InvalidOption
 from taskmanager.options.checks import moment_ms, positive_s, whole_ms, whole_number
 from taskmanager.options.losses import loss_in
@@ -36,36 +37,45 @@ def data_of(event: str) -> str:
     return f"the data of {event!r}"
 
 
-def lane_of(queue: str, given: Mapping[str, Any]) -> Lane:
-    """Return the lane that `partition=` and `priority=` name in a queue."""
-    priority, partition = given.get("priority"), given.get("partition")
+def lane_of(queue: str, given: Mapping[str, Any], route: Route | None = None) -> Lane:
+    """Return the lane that `type=`, `partition=` and `priority=` name in a queue.
+
+    Jobs of a route, which has a type as well, have lanes of their own.
+    """
+    type_, priority, partition = given.get("type"), given.get("priority"), given.get("partition")
+    if type_ is None:
+        type_ = DEFAULT_TYPE
     if priority is None:
         priority = 0
     if partition is None:
         partition = DEFAULT_PARTITION
     try:
-        return _lane(queue, partition, priority)
+        return _lane(queue, type_, route, partition, priority)
     except TypeError:
         # Not hashable, so the cache cannot hold it; the checks below explain what is wrong.
-        return _lane.__wrapped__(queue, partition, priority)
+        return _lane.__wrapped__(queue, type_, route, partition, priority)
 
 
 # Typed, because True == 1 and only one of them is a priority.
 @lru_cache(maxsize=4096, typed=True)
-def _lane(queue: str, partition: str, priority: int) -> Lane:
+def _lane(queue: str, type_: str, route: Route | None, partition: str, priority: int) -> Lane:
     return Lane(
         check_name("queue", queue),
-        DEFAULT_TYPE,
+        check_name("type", type_) if route is None else route.name,
         check_name("partition", partition),
         check_priority(priority),
     )
 
 
-def envelope_options(given: Mapping[str, Any], inherited: str | None = None) -> bytes:
+def envelope_options(
+    given: Mapping[str, Any], route: Route | None = None, inherited: str | None = None
+) -> bytes:
     """Return the options that the worker needs, as JSON; empty if all are left to it."""
-    if inherited is None and _TOLD.isdisjoint(given):
+    if inherited is None and route is None and _TOLD.isdisjoint(given):
         return b""
-    told: dict[str, Any] = {
+    # First, because scripts cut it out of the text.
+    told: dict[str, Any] = {} if route is None else {"route": route.definition}
+    told |= {
         name: check(name, value)
         for name, check in _CHECKS.items()
         if (value := given.get(name)) is not None

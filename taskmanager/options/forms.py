@@ -7,9 +7,9 @@ others are found to be like it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import digest_of, idempotent
@@ -21,6 +21,7 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
 from taskmanager.options.debounce import emit_debounce, group_of
 from taskmanager.options.envelope import NO_DATA, body_and_read, data_of, envelope_options, lane_of
+from taskmanager.options.routing import route_of
 from taskmanager.options.tables import EMIT, EMIT_ITEM
 
 # Forms are compared by options of these types. Two equal datetimes may mean two times, in the hour
@@ -28,12 +29,18 @@ from taskmanager.options.tables import EMIT, EMIT_ITEM
 # refuse it.
 _COMPARED = frozenset({str, int, float, bool, timedelta})
 _TEXT = frozenset({str})
+# Options of these types may hold texts, and nothing else.
+_LISTS = frozenset({list, tuple, set, frozenset})
 # Options that hardly two jobs have in common.
 _OF_ONE_JOB = frozenset({"idempotency_key", "debounce_key", "correlation_id"})
 _MOST_FORMS = 256
 # The constructor of a NamedTuple is a Python function, which takes twice as long.
 _new = tuple.__new__
 _UNLIKE = (None, None, None)
+# Options with the form that they made.
+_Latest: TypeAlias = "tuple[dict[str, Any], Form | None]"
+# No job is like it, as each has an event.
+_NONE: _Latest = ({}, None)
 
 
 class Rules(Protocol):
@@ -42,6 +49,10 @@ class Rules(Protocol):
     @property
     def debounce(self) -> DebounceManager | None:
         """How emits are debounced, or None."""
+
+    @property
+    def requires(self) -> Collection[str]:
+        """The capabilities that a worker needs for them, if their emit names none."""
 
     def check(self, queue: str, event: str, data: bytes) -> None:
         """Raise InvalidPayload if the payload (JSON) does not fit."""
@@ -81,12 +92,13 @@ class Form:
         known: Known | None,
     ) -> None:
         self._event = check_name("event", event)
-        self._lane = lane_of(queue, given)
         rules = None if known is None else known.rules_of(queue, event)
+        route = route_of(event, given, () if rules is None else rules.requires)
+        self._lane = lane_of(queue, given, route)
         self._check = None if rules is None else rules.check
         self._debounce = emit_debounce(given, None if rules is None else rules.debounce)
         self._due = _due(given.get("delay"), given.get("delay_until"))
-        self._options = envelope_options(given, inherited)
+        self._options = envelope_options(given, route, inherited)
         self._given = given
         self._what = data_of(event)
         self._ids = DefaultIds(event, self._lane.partition)
@@ -132,7 +144,9 @@ class Forms:
     `inherited` is the correlation id that all of them inherit.
     """
 
-    __slots__ = ("_changes", "_kept", "_known", "_latest", "inherited")
+    __slots__ = (
+        "_changes", "_kept", "_known", "_latest", "_latest_lists", "_lists", "inherited"
+    )  # fmt: skip
 
     def __init__(self, known: Known | None, inherited: str | None = None) -> None:
         self.inherited = inherited
@@ -140,7 +154,10 @@ class Forms:
         self._changes = 0
         self._kept: dict[tuple[object, ...], Form] = {}
         # The last one that was made, with its options if all of them are texts.
-        self._latest: tuple[dict[str, Any], Form | None] = {}, None
+        self._latest = _NONE
+        # Those with lists, which cannot be hashed; and the last of them that was found.
+        self._lists: dict[tuple[object, ...], _Latest] = {}
+        self._latest_lists = _NONE
 
     def up_to_date(self) -> Forms:
         """Return these forms, without those from before a handler was registered."""
@@ -166,10 +183,21 @@ class Forms:
             # What equals a text may be of another type, an Enum's for example.
             if rest == options and _TEXT.issuperset(map(type, rest.values())):
                 return form, data, job_id
+            options, form = self._latest_lists
+            if rest == options and _are_alike(rest, options):
+                return form, data, job_id
             return self._kept.get(_key(rest)), data, job_id
         except Exception:
-            # A value that cannot be hashed or compared, such as options={}, or an array.
-            return _UNLIKE
+            # A value that cannot be hashed or compared, such as a list, options={}, or an array.
+            return self._like_lists(rest), data, job_id
+
+    def _like_lists(self, rest: dict[str, Any]) -> Form | None:
+        key = _key_of_lists(rest)
+        found = None if key is None else self._lists.get(key)
+        if found is None:
+            return None
+        self._latest_lists = found
+        return found[1]
 
     def add(self, item: Any, event: str, queue: str, given: Mapping[str, Any]) -> Form:
         """Make a form, and keep it if others can be found to be like its item."""
@@ -183,18 +211,31 @@ class Forms:
     def _keep(self, rest: dict[str, Any], form: Form) -> None:
         types = set(map(type, rest.values()))
         # Under another name there may be data, or a second value of an option.
-        is_plain = EMIT_ITEM.has_names(rest) and _COMPARED.issuperset(types)
-        if not (is_plain and _OF_ONE_JOB.isdisjoint(rest)):
+        if not (EMIT_ITEM.has_names(rest) and _OF_ONE_JOB.isdisjoint(rest)):
             return
-        if len(self._kept) >= _MOST_FORMS:
+        if len(self._kept) + len(self._lists) >= _MOST_FORMS:
             self._forget()
+        if not _COMPARED.issuperset(types):
+            self._keep_lists(rest, form)
+            return
         self._kept[_key(rest)] = form
-        if types == {str}:
+        if types == _TEXT:
             self._latest = rest, form
+
+    def _keep_lists(self, rest: dict[str, Any], form: Form) -> None:
+        if (key := _key_of_lists(rest)) is not None:
+            # Copied, because the caller may change its lists.
+            own = {name: type(it)(it) if type(it) in _LISTS else it for name, it in rest.items()}
+            self._lists[key] = self._latest_lists = own, form
 
     def _forget(self) -> None:
         self._kept.clear()
-        self._latest = {}, None
+        self._lists.clear()
+        self._latest = self._latest_lists = _NONE
+
+    def required(self, queue: str, event: str) -> Collection[str]:
+        """Return the capabilities that jobs of an event require if their emit names none."""
+        return () if self._known is None else self._known.rules_of(queue, event).requires
 
     def checked(self, schedule: Schedule) -> Schedule:
         """Return a schedule whose data keeps to the rules of its event."""
@@ -208,6 +249,33 @@ def _key(rest: dict[str, Any]) -> tuple[object, ...]:
     """Return the options of an item with their types, as True equals 1."""
     values = rest.values()
     return (*rest, *values, *map(type, values))
+
+
+def _are_alike(rest: dict[str, Any], others: dict[str, Any]) -> bool:
+    """Return whether options that equal those in a form have the same types, even in lists."""
+    for name, value in rest.items():
+        kind = type(value)
+        if kind is not type(others[name]):
+            return False
+        if kind in _LISTS and not _TEXT.issuperset(map(type, value)):
+            return False
+    return True
+
+
+def _key_of_lists(rest: dict[str, Any]) -> tuple[object, ...] | None:
+    """Return a key for options of which some are lists of texts; None for other options."""
+    key: list[object] = [*rest]
+    for value in rest.values():
+        kind = type(value)
+        if kind in _LISTS:
+            if not _TEXT.issuperset(map(type, value)):
+                return None
+            value = frozenset(value)
+        elif kind not in _COMPARED:
+            return None
+        key.append(value)
+        key.append(kind)
+    return tuple(key)
 
 
 def _fresh_id(data: bytes, read: Any) -> str:

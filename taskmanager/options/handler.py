@@ -10,6 +10,7 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import positive_s, truth, whole_ms, whole_number
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS, handler_debounce
 from taskmanager.options.processor import check_retry
+from taskmanager.options.routing import names_of
 from taskmanager.options.tables import HANDLER, REGISTER
 
 
@@ -55,4 +56,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "payload": lambda _, given: given,
     "repeat": lambda _, given: given,
     "keep_data": truth,
+    "requires": names_of,
 }

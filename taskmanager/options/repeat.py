@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from consumers.jobs.ids import default_id
@@ -14,6 +14,7 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import interval_ms
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
+from taskmanager.options.routing import route_of
 from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 
 # A schedule decides the ids of its jobs and when they are emitted.
@@ -25,26 +26,40 @@ _NO_ZONE = "every counts from 1970 in UTC and has no time zone: remove tz, or gi
 _NAME_DIGITS = 8
 
 
-def emit_schedule(event: str, queue: str, data: object, given: Mapping[str, Any]) -> Schedule:
+def emit_schedule(
+    event: str,
+    queue: str,
+    data: object,
+    given: Mapping[str, Any],
+    requires: Collection[str] = (),
+) -> Schedule:
     """Return the schedule that an emit asks for; raise a kind of InvalidInput.
 
-    Everything the emit was given besides `repeat=` goes into its jobs.
+    Everything the emit was given besides `repeat=` goes into its jobs. `requires` is what its
+    handler requires.
     """
     _refuse_conflicts(given)
     check_name("event", event)
     body = body_of(event, data)
-    lane = lane_of(queue, given)
+    route = route_of(event, given, requires)
+    lane = lane_of(queue, given, route)
     values = _read(REPEAT, given["repeat"])
     name = _default_name(event, lane, body)
-    return _schedule(REPEAT, values, event, name, lane, body, envelope_options(given))
+    return _schedule(REPEAT, values, event, name, lane, body, envelope_options(given, route))
 
 
-def handler_schedule(queue: str, event: str, given: object) -> Schedule:
-    """Return the schedule that a handler's `repeat=` asks for; raises InvalidInput."""
+def handler_schedule(
+    queue: str, event: str, given: object, requires: Collection[str] = ()
+) -> Schedule:
+    """Return the schedule that a handler's `repeat=` asks for; raises InvalidInput.
+
+    `requires` is what the handler requires.
+    """
     values = _read(HANDLER_REPEAT, given)
     body = body_of(event, values.pop("data", NO_DATA))
-    lane = lane_of(queue, values)
-    return _schedule(HANDLER_REPEAT, values, event, event, lane, body)
+    route = route_of(event, values, requires)
+    lane = lane_of(queue, values, route)
+    return _schedule(HANDLER_REPEAT, values, event, event, lane, body, envelope_options({}, route))
 
 
 def _read(table: Table, given: object) -> dict[str, Any]:
@@ -63,7 +78,7 @@ def _schedule(
     name: str,
     lane: Lane,
     body: bytes,
-    options: bytes = b"",
+    options: bytes,
 ) -> Schedule:
     given = {name: value for name, value in values.items() if value is not None}
     return Schedule(

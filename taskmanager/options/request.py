@@ -204,7 +204,8 @@ def _made(item: Any, read: Callable[[Any], Parts], forms: Forms) -> NewJob | Sch
         event, queue, data, given = read(item)
         if given.get("repeat") is not None:
             # It inherits no correlation id: the schedule outlives the job that registers it.
-            return forms.checked(emit_schedule(event, queue, data, given))
+            requires = forms.required(queue, event)
+            return forms.checked(emit_schedule(event, queue, data, given, requires))
         job_id = given.pop("id", None)
         form = forms.add(item, event, queue, given)
     return form.job(data, job_id)

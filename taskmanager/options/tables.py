@@ -146,6 +146,10 @@ _DEBOUNCE_OPTIONS = (
     Option("debounce_max_wait"),
     Option("debounce_mode"),
 )
+# Which workers may run a job; for emit and a handler's repeat.
+_ROUTING_OPTIONS = (
+    Option("type"), Option("requires"), Option("only"), Option("anti_affinity"), Option("region")
+)  # fmt: skip
 _EMIT_OPTIONS = (
     Option("id"),
     Option("deduplicate"),
@@ -160,6 +164,7 @@ _EMIT_OPTIONS = (
     Option("repeat"),
     Option("correlation_id"),
     Option("partition"),
+    *_ROUTING_OPTIONS,
 )
 EMIT = Table("emit", *_EMIT_OPTIONS)
 # All arguments of emit as one dict: of a single emit, or an item of emit_many.
@@ -170,7 +175,7 @@ EMIT_OBJECT = Table("emit's dict", *_EMIT_OBJECT)
 EMIT_ITEM = Table("an item of emit_many", *_EMIT_OBJECT)
 _HANDLER_OPTIONS = (
     *_RUN_OPTIONS, Option("payload"), Option("retry"), *_DEBOUNCE_OPTIONS, Option("repeat"),
-    Option("keep_data"),
+    Option("keep_data"), Option("requires"),
 )  # fmt: skip
 # What registerHandler takes as keywords or in its dict, and in its options={}.
 REGISTER = Table(
@@ -203,6 +208,7 @@ HANDLER_REPEAT = Table(
     Option("data"),
     Option("priority"),
     Option("partition"),
+    *_ROUTING_OPTIONS,
 )
 PROCESSOR = Table(
     "processor",

@@ -70,6 +70,7 @@ class Task(EmitsItself, Generic[P, R]):
         home: Callable[[str], Home],
         deduplicate: bool = False,
         debounce: DebounceManager | None = None,
+        requires: tuple[str, ...] = (),
     ) -> None:
         update_wrapper(self, function, updated=())  # type: ignore[arg-type]
         # A partial or an object has no __name__.
@@ -81,9 +82,10 @@ class Task(EmitsItself, Generic[P, R]):
         self.signature = TaskSignature(function, name=self.__name__)
         self._home = home
         self._debounce = debounce
+        self._requires = requires
         self._options: dict[str, Any] = {}
         self._on_success = False
-        self._way = Way(_Checks(self.signature, debounce), self.signature.read_result)
+        self._way = Way(_Checks(self.signature, debounce, requires), self.signature.read_result)
 
     def emit(self, /, *args: P.args, **kwargs: P.kwargs) -> Emission[R]:
         """Emit a job that calls the function with these arguments. Await it to get the JobHandle.
@@ -159,9 +161,10 @@ class Task(EmitsItself, Generic[P, R]):
             made.queue = check_name("queue", queue)
             if not self._is_stub:
                 # Checked at the emit, since no worker would read a misspelt queue.
-                made._way = Way(
-                    _Checks(self.signature, self._debounce, self._say_unhandled), self._way.read
+                checks = _Checks(
+                    self.signature, self._debounce, self._requires, self._say_unhandled
                 )
+                made._way = Way(checks, self._way.read)
         return made
 
     def handle(self, id: str) -> JobHandle[R]:
@@ -237,10 +240,12 @@ class _Checks:
         self,
         signature: TaskSignature,
         debounce: DebounceManager | None,
+        requires: tuple[str, ...],
         on_emit: Callable[[str, str], None] | None = None,
     ) -> None:
         self._signature = signature
         self.debounce = debounce
+        self.requires = requires
         self._on_emit = on_emit
 
     def names_of(self, handler: Callable[..., Any]) -> list[tuple[str, str]]:

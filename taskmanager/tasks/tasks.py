@@ -161,7 +161,9 @@ class Tasks:
         beside = {name: value for name, value in options.items() if name not in STUB.keywords}
         checked = handler_options(beside)
         debounce, repeat = checked.pop("debounce", None), checked.pop("repeat", None)
-        made = self._made(kind, function, options, debounce=debounce)
+        made = self._made(
+            kind, function, options, debounce=debounce, requires=checked.get("requires", ())
+        )
         known = KnownTask(
             made.function, True, options=checked, debounce=debounce,
             event=made.event, signature=made.signature,

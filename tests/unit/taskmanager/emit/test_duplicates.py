@@ -79,6 +79,10 @@ AN_HOUR_ON = ADDED + timedelta(hours=1)
         (emitted(expires=60, priority=1), live(options={"expires_at": 1_893_502_800_000}),
          ["priority 0 instead of 1",
           "expires until 2030-01-01 13:00:00 UTC instead of 60 s"]),
+        (emitted(requires=["a"]), live(options={"route": {"event": "remind", "requires": ["a"]}}),
+         []),
+        (emitted(requires=["gpu", "av1"], region="eu"), live(),
+         ["requirements none instead of requires=av1+gpu region=eu"]),
     ],
 )  # fmt: skip
 def test_what_differs_is_told_with_both_values(

@@ -33,8 +33,13 @@ _DATA = st.one_of(
 # Equal values of different types, values that are not allowed, and those that cannot be hashed.
 _NUMBERS = st.sampled_from([None, 0, 1, 1.0, True, False, -0.0, "1", timedelta(seconds=1), [], 400])
 _TEXTS = st.sampled_from([None, "a", Name.A, "b", "", 7, "a b", []])
+# Lists of texts, of other things, and of too many texts.
+_LISTS = st.sampled_from([
+    None, [], ["a"], ["b", "a"], ("a", "b"), {"a", "b"}, frozenset("a"), [Name.A], ["a b"], [7],
+    [["a"]], [mock.ANY], "a", 7, {"a": 1}, [f"{n}" for n in range(33)],
+])  # fmt: skip
 _OPTIONS = {
-    "event": st.sampled_from(["typed", Name.TYPED, "stormy", "other", "a b", None]),
+    "event": st.sampled_from(["typed", Name.TYPED, "stormy", "able", "other", "a b", None]),
     "queue": st.sampled_from([None, "default", "other", 7]),
     "data": _DATA,
     "Data": _DATA,
@@ -53,6 +58,12 @@ _OPTIONS = {
     "debounce_key": _TEXTS,
     "correlation_id": _TEXTS,
     "partition": _TEXTS,
+    "type": _TEXTS,
+    "requires": _LISTS,
+    "only": _LISTS,
+    "antiAffinity": _LISTS,
+    "anti_affinity": _LISTS,
+    "region": _TEXTS,
     "repeat": st.sampled_from([None, "@daily", 3]),
     "options": st.sampled_from([None, {}, {"priority": 2}, {"id": "c"}]),
     "unknown": _TEXTS,
@@ -70,6 +81,9 @@ def _registry() -> Any:
 
     @tm.registerHandler(event="stormy", debounce=300)
     async def stormy(job: Job) -> None: ...
+
+    @tm.registerHandler(event="able", requires=["a"])
+    async def able(job: Job) -> None: ...
 
     return tm._registry
 
@@ -142,7 +156,44 @@ def test_the_number_of_kept_forms_is_bounded() -> None:
     for number in range(3000):
         requested("x", {"delay": number}, way=way)
 
-    assert len(way.forms(None)._kept) <= 256
+        requested("x", {"delay": number, "requires": ["gpu"]}, way=way)
+
+    kept = way.forms(None)
+    assert len(kept._kept) + len(kept._lists) <= 256
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"requires": ["gpu", "av1"]},
+        {"requires": ["gpu"], "priority": 5},
+        {"only": ("w1", "w2"), "anti_affinity": {"w3"}, "type": "encoder"},
+    ],
+)
+def test_like_items_with_lists_are_checked_once(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(forms, "envelope_options", lambda *given: made.append(given) or b"")
+    way = Way(REGISTRY)
+    again = {name: type(it)(it) for name, it in given.items()}
+
+    for _ in range(5):
+        for arguments in (given, {"queue": "mail"}, {"requires": ["other"]}, again):
+            requested("x", {"data": 1, **arguments}, way=way)
+
+    assert len(made) == 3
+
+
+def test_a_list_that_is_changed_afterwards_is_another() -> None:
+    way, requires = Way(None), ["gpu"]
+    first = requested("x", {"requires": requires}, way=way)
+    requires.append("av1")
+
+    second = requested("x", {"requires": requires}, way=way)
+
+    assert second.lane != first.lane
+    assert second == requested("x", {"requires": ["gpu", "av1"]})
 
 
 class _Unequal:

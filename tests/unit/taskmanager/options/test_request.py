@@ -174,6 +174,7 @@ CAMEL: list[tuple[str, str, Any]] = [
     ("debounceKey", "debounce_key", "k"),
     ("debounceMaxWait", "debounce_max_wait", 2),
     ("debounceMode", "debounce_mode", "leading"),
+    ("antiAffinity", "anti_affinity", ["w1"]),
 ]
 
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
