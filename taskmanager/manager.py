@@ -21,9 +21,6 @@ from taskmanager.configuration import Configuration, RedisSource, Seconds, TaskM
 from taskmanager.emit.face import EmitFace
 from taskmanager.errors import AlreadyInitializedError, AlreadyStarted, ConflictingOptions
 from taskmanager.handlers.context import Context
-from taskmanager.handles.handle import JobHandle
-from taskmanager.handles.info import JobInfo
-from taskmanager.options.arguments import DEFAULT_QUEUE
 from taskmanager.options.processor import read_processor
 from taskmanager.options.tables import naming_options, same
 from taskmanager.settings import Settings
@@ -177,17 +174,6 @@ class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
         With `lifespan=` the context is empty until a worker starts and fills this same object.
         """
         return self._context
-
-    def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
-        """Return a handle for the job with this id, without asking Redis whether there is one.
-
-        It refers to the live job of the id, or else to the latest one.
-        """
-        return JobHandle(id, queue, None, jobs=self._jobs)
-
-    async def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
-        """Return what is known about a job: state, times, errors and more. None if unknown."""
-        return await self._jobs.known(queue, id)
 
     # Running
 

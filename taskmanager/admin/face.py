@@ -1,4 +1,4 @@
-"""The part of a task manager that reads and changes queues."""
+"""The part of a task manager that reads queues, jobs and schedules, and changes them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ from consumers.admin.routes import RouteInfo
 from consumers.admin.workers import WorkerInfo
 from consumers.jobs.names import check_name
 from taskmanager.admin.dlq import DeadLetterQueue
+from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.queues import Queues
 from taskmanager.admin.schedules import ScheduleHandle, Schedules
-from taskmanager.handles.info import ScheduleInfo
+from taskmanager.handles.handle import JobHandle
+from taskmanager.handles.info import JobInfo, ScheduleInfo
 from taskmanager.options.arguments import DEFAULT_QUEUE
 
 
 class AdminFace:
-    """The methods of a task manager for queues, workers, routes, schedules and dead letters."""
+    """The methods of a task manager for jobs, queues, workers, routes and schedules in Redis."""
 
+    _jobs: Jobs
     _queues: Queues
     _schedules: Schedules
     _dlq: DeadLetterQueue
+
+    def handle(self, id: str, queue: str = DEFAULT_QUEUE) -> JobHandle:
+        """Return a handle for the job with this id, without asking Redis whether there is one.
+
+        It refers to the live job of the id, or else to the latest one.
+        """
+        return JobHandle(id, queue, None, jobs=self._jobs)
+
+    async def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
+        """Return what is known about a job: state, times, errors and more. None if unknown."""
+        return await self._jobs.known(queue, id)
 
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue: how many jobs wait, run, failed, and so on."""
@@ -54,8 +68,6 @@ class AdminFace:
     def dlq(self) -> DeadLetterQueue:
         """The dead letters of all queues: list, read, replay and purge them."""
         return self._dlq
-
-    # Pausing, schedules
 
     async def pause(
         self, queue: str = DEFAULT_QUEUE, *, event: str | None = None, wait: bool = False
