@@ -75,8 +75,9 @@ class Parts:
         self.pauses = Pauses()
         self.clock = ServerClock() if archive is None else archive.clock
         self.auditor = Auditor(self.wire, terms.queues)
+        self.levels = Levels(terms.profile, policy, self.pauses)
         self._make_runs(connector, policy, on_settled, on_broken)
-        self._make_reads(connector, policy)
+        self._make_reads(connector)
         self._make_renewal(connector, on_dead_loop)
         self._make_upkeep(connector, policy)
         self.services = {
@@ -112,16 +113,16 @@ class Parts:
             self.settler,
             self.leases,
             self.pauses,
+            self.levels.may_run,
             slots=terms.slots,
             max_leaked=terms.max_leaked_threads,
             on_free=lambda: None,
             on_broken=on_broken,
         )
 
-    def _make_reads(self, connector: Connector, policy: Policy) -> None:
+    def _make_reads(self, connector: Connector) -> None:
         terms = self.terms
         self.opener = Opener(self.wire, self.leases, terms, where=connector.where)
-        self.levels = Levels(terms.profile, policy, self.pauses)
         self.reader = Reader(
             connector,
             self.levels,
@@ -157,7 +158,6 @@ class Parts:
             ),
             epochs=self.opener.epochs,
             clock=self.clock,
-            may_run=self.levels.may_run,
         )
 
     def _make_renewal(self, connector: Connector, on_dead_loop: Callable[[], None]) -> None:

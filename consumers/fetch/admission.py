@@ -20,7 +20,7 @@ from consumers.policy import Misfit
 from consumers.run.executor import Executor
 from consumers.run.run import Run
 from consumers.run.verdict import broken, put_back
-from consumers.store.delivery import Delivery, Stream
+from consumers.store.delivery import Delivery
 from consumers.store.unfit import foreign, unfit, unreadable
 from consumers.surroundings import Surroundings
 
@@ -36,8 +36,7 @@ class Admission:
     what this worker has no more; is unknown here; has a payload that its handler does not take;
     whatever its policy says before a run, that it has expired for one.
 
-    epochs has the epoch of each queue. may_run says whether this worker may run the jobs of a
-    stream.
+    epochs has the epoch of each queue.
     """
 
     def __init__(
@@ -48,11 +47,10 @@ class Admission:
         notes: Notes,
         epochs: Mapping[str, int],
         clock: ServerClock,
-        may_run: Callable[[Stream], bool],
     ) -> None:
         self.executor = executor
         self.gate = gate
-        self._may_run = may_run
+        self._may_run = executor.caller.may_run
         self._settler = executor.settler
         self._pauses = executor.pauses
         self._leases = executor.leases

@@ -82,7 +82,7 @@ def _executor_for(job: Job[Any], policy: Policy, kept: _Kept) -> Executor:
     leases.seconds[job.queue] = math.inf
     pauses.looked(math.inf)
     return Executor(
-        policy, kept, leases, pauses, slots=1, max_leaked=1,
+        policy, kept, leases, pauses, lambda stream: True, slots=1, max_leaked=1,
         on_free=lambda: None, on_broken=lambda why: None,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from consumers.run.loop_end import LoopEnd
 from consumers.run.pauses import Pauses
 from consumers.run.run import Run
 from consumers.run.threads import HandlerThreads
+from consumers.store.delivery import Stream
 
 logger = logging.getLogger("taskmanager.worker")
 
@@ -31,15 +32,21 @@ class PutBack(BaseException):
 
 
 class Caller:
-    """Calls handlers, as many as there are slots at once."""
+    """Calls handlers, as many as there are slots at once.
 
-    def __init__(self, leases: Leases, pauses: Pauses, *, slots: int) -> None:
+    may_run says whether this worker may run the jobs of a stream.
+    """
+
+    def __init__(
+        self, leases: Leases, pauses: Pauses, *, may_run: Callable[[Stream], bool], slots: int
+    ) -> None:
         self.threads = HandlerThreads(slots)
         self.loop_end = LoopEnd()
         # Threads that do not end are left behind: nothing waits for them any more.
         self.abandoning = False
         self._leases = leases
         self._pauses = pauses
+        self.may_run = may_run
         self._loop = asyncio.get_running_loop()
 
     async def end_of(self, run: Run) -> Ended:
@@ -90,7 +97,8 @@ class Caller:
         """Whether a handler may be called now: nobody ended or paused it, and the lease holds.
 
         A process that stood still for longer than the lease has held jobs that others run;
-        middleware may outlive the end of its run, and a thread learns of it too late.
+        middleware may outlive the end of its run, and a thread learns of it too late. What a job
+        requires of its worker may have gone since it was admitted.
         """
         delivery = run.delivery
         if run.job.cancelled or delivery.given_up or self.loop_end.has_come():
@@ -98,7 +106,9 @@ class Caller:
         # What begun says; this is asked for every job.
         if delivery.started_ms:
             return self._may_go_on(run)
-        job = run.job
+        job, stream = run.job, delivery.stream
+        if stream.is_routed and not self.may_run(stream):
+            return False
         return self._pauses.permit(job.queue, job.event) and not self._leases.has_expired(delivery)
 
     def _may_go_on(self, run: Run) -> bool:

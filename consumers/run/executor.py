@@ -22,7 +22,7 @@ from consumers.run.pauses import Pauses
 from consumers.run.run import Run, current_run
 from consumers.run.starts import starts_of
 from consumers.run.verdict import ENDED, Verdict, decided, put_back, verdict_on
-from consumers.store.delivery import Delivery
+from consumers.store.delivery import Delivery, Stream
 
 logger = logging.getLogger("taskmanager.worker")
 
@@ -55,7 +55,7 @@ class Executor:
     """Runs what it is given at once; whoever gives it runs minds the slots.
 
     on_free is called whenever a run has ended and its slot is free; on_broken,
-    with the reason, once more than max_leaked runs go on after their timeout.
+    with the reason, once more than max_leaked runs go on after their timeout. may_run: see Caller.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Executor:
         settler: Settles,
         leases: Leases,
         pauses: Pauses,
+        may_run: Callable[[Stream], bool],
         *,
         slots: int,
         max_leaked: int,
@@ -74,7 +75,7 @@ class Executor:
         self.settler = settler
         self.leases = leases
         self.pauses = pauses
-        self.caller = Caller(leases, pauses, slots=slots)
+        self.caller = Caller(leases, pauses, may_run=may_run, slots=slots)
         self.slots = slots
         self._max_leaked = max_leaked
         self.on_free = on_free
@@ -85,8 +86,7 @@ class Executor:
         # Runs that went on after their timeout: threads cannot be killed.
         self._left_behind: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._time_out, counts=self._runs.__contains__)
-        self._loop = asyncio.get_running_loop()
-        self._loop_end = self.caller.loop_end
+        self._loop, self._loop_end = asyncio.get_running_loop(), self.caller.loop_end
 
     @property
     def running(self) -> int:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from consumers.consumer import Consumer
 from consumers.errors import InvalidName
 from consumers.jobs.job import Job
+from consumers.policy import Handler
+from processors.processor import Processor
 from tests.support.engine import (
     QueueView,
     consumer_of,
@@ -22,7 +25,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.queue import Queue
 from tests.support.routing import ABLE, PLAIN, Starts, fleet, look, routed_job
 from tests.support.servers import RedisServer
-from tests.support.waiting import aeventually
+from tests.support.waiting import PATIENCE, aeventually
 
 LANE = routed_job().lane
 
@@ -177,6 +180,38 @@ async def test_what_it_held_goes_back_and_runs_elsewhere(
             may_end.set()
 
     assert sorted(starts.of("able-too")) == ["j0", "j1", "j2"]
+    assert queue.stats("dead") == 0
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_a_job_whose_middleware_waits_does_not_begin_any_more(
+    server: RedisServer, redis: redis_py.Redis, is_async: bool
+) -> None:
+    queue, ran, waits, go_on = QueueView(redis), Starts(), asyncio.Event(), asyncio.Event()
+
+    async def around(job: Job[Any], call_next: Any) -> Any:
+        waits.set()
+        await go_on.wait()
+        return await call_next()
+
+    def work_in_thread(job: Job[Any]) -> None:
+        ran.all.append((job.worker, job.id))
+
+    handler = Handler(ran if is_async else work_in_thread, is_async=is_async, around=around)
+    able = Consumer(server.url, policy=Processor({("default", "work"): handler}), **ABLE)
+    await able.start()
+    try:
+        Queue(redis).emit(routed_job())
+        await asyncio.wait_for(waits.wait(), PATIENCE)
+        able.set_capabilities([])
+        go_on.set()
+        await aeventually(lambda: queue.pending() == [])
+        async with fleet(server.url, {"work": ran}, {**ABLE, "name": "able-too"}):
+            await aeventually(lambda: ran.all)
+    finally:
+        await able.stop(timeout=0)
+
+    assert ran.all == [("able-too", "a")]
     assert queue.stats("dead") == 0
 
 

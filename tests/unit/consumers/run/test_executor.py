@@ -101,6 +101,7 @@ class Stage:
                 self._settled,  # type: ignore[arg-type]
                 self.leases,
                 self.pauses,
+                lambda stream: True,
                 slots=1,
                 max_leaked=1,
                 on_free=lambda: self.freed.append(True),
@@ -113,10 +114,7 @@ class Stage:
         gate = SoloGate(self._settled.wire, consumer="me", max_deliveries=5)
         notes = FakeJob(None)._notes
         clock = ServerClock()
-        admission = Admission(
-            self.open(), gate, notes=notes, epochs={}, clock=clock, may_run=lambda stream: True
-        )
-        admission.start(self.delivery)
+        Admission(self.open(), gate, notes=notes, epochs={}, clock=clock).start(self.delivery)
 
     async def run(self) -> None:
         """Run the job to its end."""
