@@ -153,6 +153,8 @@ async def test_a_route_is_described_with_its_lanes_and_who_may_run_it(
     high = fill(redis, ROUTE.name, priority=5, jobs=2)
     event = fill(redis, f"event.transcode@1~{ROUTE.name}", priority=2)
     fill(redis, "encoder", jobs=7)
+    # What is in the lanes stays there.
+    redis.hset(KEYS.meta, mapping={"paused": 1, "pause_state": 1})
     async with (
         working(server.url, {"transcode": work}, name="enc-2", **ENCODER),
         working(server.url, {"transcode": work}, name="enc-1", **ENCODER),
@@ -160,7 +162,6 @@ async def test_a_route_is_described_with_its_lanes_and_who_may_run_it(
         working(server.url, {"other": work}, name="enc-4", **ENCODER),
         working(server.url, {"transcode": work}, name="weak", type="encoder", region="eu"),
     ):
-        # By now workers may have looked at the lanes.
         (info,) = await the_routes(server)
 
     assert (info.name, info.type, info.event) == (ROUTE.name, "encoder", "transcode")
