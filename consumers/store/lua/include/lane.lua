@@ -83,28 +83,29 @@ local function lanes()
     return named[key][1], named[key][2]
   end
 
-  -- Returns how many lanes of a sort are listed, and of routes how many of these there are, and
-  -- which.
-  local function count_of(listed, sort)
+  -- Returns how many lanes of a sort there are, and of routes how many of these there are, and which.
+  -- Lanes that are to be opened count with those that are listed.
+  local function count_of(listed, sort, opening)
     local lanes, routes, known = 0, 0, {}
-    for _, name in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
-      if sort_of(name) == sort then
-        local route = sort == 'route' and route_of(name)
-        if route and not known[route] then routes, known[route] = routes + 1, true end
-        lanes = lanes + 1
-      end
+    local function count(name)
+      if sort_of(name) ~= sort then return end
+      local route = sort == 'route' and route_of(name)
+      if route and not known[route] then routes, known[route] = routes + 1, true end
+      lanes = lanes + 1
     end
+    for _, name in ipairs(redis.call('ZRANGE', listed, 0, -1)) do count(name) end
+    for _, name in ipairs(opening) do count(name) end
     return lanes, routes, known
   end
 
-  -- Whether there may not be another lane of this name, beside so many more that are to be opened.
-  local function is_one_too_many(listed, name, most, more)
+  -- Whether there may not be another lane of this name, beside those that are to be opened.
+  local function is_one_too_many(listed, name, most, opening)
     local sort = sort_of(name)
     local limit = ({ event = most.event_lanes, route = MOST_ROUTES })[sort] or most.lanes
-    if redis.call('ZCARD', listed) + more < limit then return false end
-    local lanes, routes, known = count_of(listed, sort)
-    if sort ~= 'route' then return lanes + more >= limit end
-    return lanes + more >= MOST_ROUTE_LANES or not known[route_of(name)] and routes + more >= MOST_ROUTES
+    if redis.call('ZCARD', listed) + #opening < limit then return false end
+    local lanes, routes, known = count_of(listed, sort, opening)
+    if sort ~= 'route' then return lanes >= limit end
+    return lanes >= MOST_ROUTE_LANES or not known[route_of(name)] and routes >= MOST_ROUTES
   end
 
   -- Returns nil when jobs may enter the lane, else why not: L (too many lanes)
@@ -115,9 +116,9 @@ local function lanes()
     if opened[key] == nil then return 'T' .. key end
     if not is_a(key .. ':front', 'stream') then return 'T' .. key .. ':front' end
     if opening and opening[key] then return nil end
-    local more = opening and opening.count or 0
-    if is_one_too_many(listed, lane_name(base, key), most, more) then return 'L' end
-    if opening then opening[key], opening.count = true, more + 1 end
+    local name = lane_name(base, key)
+    if is_one_too_many(listed, name, most, opening or {}) then return 'L' end
+    if opening then opening[key], opening[#opening + 1] = true, name end
     return nil
   end
 
