@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from benchmarks.loops import fastest_loop
 from taskmanager import Job, TaskManager
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,16 +107,8 @@ async def work() -> None:
 def main() -> None:
     """Do what the command line asks for, on uvloop where there is one."""
     mode = {"emit": emit, "work": work}[sys.argv[1]]
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+    with asyncio.Runner(loop_factory=fastest_loop()) as runner:
         runner.run(mode())
-
-
-def _fastest_loop() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

@@ -71,6 +71,11 @@ def _workload(results: Results, workload: Workload, contenders: Sequence[Contend
         parts.append(_upright(rows) if len(rows) == 1 else table(_cells(rows)))
     parts += [_compared(it) for it in results.ratios(workload, contenders)]
     parts += [
+        f"{goal.judge(spreads)}: {goal.about}"
+        for spreads in rows.values()
+        for goal in workload.goals
+    ]
+    parts += [
         f"{name} cannot: {why}" for (of, name), why in results.unable.items() if of == workload.name
     ]
     return "\n".join(parts if len(parts) > 1 else [*parts, "no figures"])

@@ -138,6 +138,11 @@ class Results:
             "ours_times_better_than": {
                 it.peer: _spread(it.spread) for it in self.ratios(workload, contenders)
             },
+            "goals": [
+                {"goal": goal.about, "is": goal.judge(self.spreads(workload.name, name))}
+                for name in self.contenders(workload.name)
+                for goal in workload.goals
+            ],
         }
 
 

@@ -79,6 +79,13 @@ def own_program() -> Contender:
     )
 
 
+def fleet_program() -> Contender:
+    """Return the program of the workloads of a fleet whose workers may not run every job."""
+    command = (sys.executable, "-m", "benchmarks.routing.program")
+    script = ROOT / "benchmarks" / "routing" / "program.py"
+    return replace(own_program(), name="fleet", command=command, needs=script)
+
+
 def roster(peers: Path = PEERS) -> list[Contender]:
     """Return all contenders in the order of reports, installed or not."""
     return [*_ours(), *_rust_peers(peers), *_python_peers(peers), _node_peer(peers)]

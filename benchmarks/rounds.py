@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from benchmarks.failures import Failed, Unable
@@ -38,7 +39,7 @@ def run(
 def measure(setting: Setting, number: int, workload: Workload, who: Contender) -> Measurement:
     """Return what came of a measurement; a failure is one as well, and does not end the run."""
     try:
-        figures = workload.measure(setting, who)
+        figures = workload.measure(replace(setting, round=number), who)
     except Unable as error:
         return Measurement(workload.name, who.name, number, "unable", why=str(error))
     except Failed as error:

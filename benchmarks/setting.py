@@ -76,6 +76,8 @@ class Setting:
     aof_server: RedisServer
     folder: Path
     sizes: Sizes
+    # Counts from 1; workloads that draw something have it for a seed.
+    round: int = 1
 
     @property
     def quick(self) -> bool:
@@ -126,7 +128,8 @@ class Setting:
             marks = Marks(self._mark_file)
             members = []
             for index in range(processes):
-                members.append(self._start(who, "work", f"work-{who.name}-{index}", named))
+                numbered = {**named, "BENCH_PROCESS": str(index)}
+                members.append(self._start(who, "work", f"work-{who.name}-{index}", numbered))
                 undo.callback(members[-1].end)
             yield Crew(members, marks)
 

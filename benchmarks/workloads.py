@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import delays, idling, latencies, memory, own_drains, redis_cost
 from benchmarks.drains import Drain
 from benchmarks.emits import Emits
 from benchmarks.figures import Figures
+from benchmarks.goals import Goal
 from benchmarks.roster import OURS, Contender
+from benchmarks.routing import waits
 from benchmarks.setting import Setting
 
 Who = Callable[[Contender], bool]
@@ -48,6 +50,7 @@ class Workload:
     headline: str
     measure: Callable[[Setting, Contender], Figures]
     less_is_better: bool = False
+    goals: Sequence[Goal] = ()
 
 
 _RATE = "jobs_per_s"
@@ -172,6 +175,24 @@ _ALL = [
         "job_to_plain",
         redis_cost.of_a_job,
         less_is_better=True,
+    ),
+    Workload(
+        "routing",
+        "waits of jobs that 12 of 16 workers may run, 4 slots each, load 0.9, exponential times",
+        ours,
+        "routed_p99_to_ideal",
+        waits.Waits("exponential").measure,
+        less_is_better=True,
+        goals=waits.GOALS,
+    ),
+    Workload(
+        "routing-llm",
+        "the same with the sizes of the Azure LLM trace (Microsoft, CC BY 4.0)",
+        ours,
+        "routed_p99_to_ideal",
+        waits.Waits("azure-llm").measure,
+        less_is_better=True,
+        goals=waits.GOALS,
     ),
 ]
 

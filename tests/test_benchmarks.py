@@ -78,6 +78,22 @@ def test_what_only_we_have_is_measured_as_well(spawn: Spawner, tmp_path: Path) -
     assert padded["median"] - small["median"] > 80
 
 
+def test_waits_are_measured_beside_the_ideal(spawn: Spawner, tmp_path: Path) -> None:
+    run = spawn.python(
+        "-m", "benchmarks", "--quick", "--jobs", "300", "--out", str(tmp_path),
+        "--contender", "taskmanager", "--workload", "routing-llm",
+    )  # fmt: skip
+
+    assert run.wait(A_WHOLE_RUN) == 0, run.text
+    [workload] = json.loads((tmp_path / "results.json").read_text())["workloads"]
+    figures = workload["contenders"]["taskmanager"]
+    for way in ("unrouted", "routed", "shortest", "two_choices"):
+        assert figures[f"{way}_p99_ms"]["median"] > 0
+    assert figures["two_choices_p99_to_routed"]["median"] > 0
+    assert len(workload["goals"]) == 3
+    assert "two choices p99 to routed at least 2.5" in run.text
+
+
 def test_a_contender_that_fails_is_reported_with_its_last_words_and_the_exit_code(
     spawn: Spawner, tmp_path: Path
 ) -> None:

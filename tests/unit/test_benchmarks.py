@@ -18,6 +18,7 @@ from benchmarks.__main__ import main
 from benchmarks.chart import Scale, chart, drains
 from benchmarks.failures import Failed, Unable
 from benchmarks.figures import named, percentiles
+from benchmarks.goals import Goal
 from benchmarks.machine import Machine
 from benchmarks.marks import Marks, Moment
 from benchmarks.meter import Reading, sessions_cpu_s
@@ -319,6 +320,18 @@ def test_a_report_has_the_load_at_the_start_and_at_the_end() -> None:
     assert at_end.as_json()["load_at_end"] == (2.0, 1.5, 1.0)
     assert MACHINE.lines()[-1].endswith("0.50 0.25 0.12 at the start")
     assert len(MACHINE.at_end().load_at_end) == 3
+
+
+def test_a_report_says_which_goals_are_met() -> None:
+    goals = (Goal("jobs_per_s", at_least=100), Goal("jobs_per_s", at_least=2_000))
+    aimed = replace(DRAIN, goals=goals)
+    results = results_of(measured(OURS, 1, jobs_per_s=1_000))
+
+    shown = report(MACHINE, results, [aimed], roster())
+
+    assert "\nmet: jobs per s at least 100\nNOT MET: jobs per s at least 2000" in shown
+    [found] = results.as_json([aimed], roster())["workloads"]
+    assert [it["is"] for it in found["goals"]] == ["met", "NOT MET"]
 
 
 def test_progress_is_one_line_for_each_outcome() -> None:
