@@ -54,17 +54,22 @@ class Pipe:
 
     def ask(self, *commands: Sequence[Argument]) -> list[Any]:
         """Return the replies of commands that are sent together; Failed where one is an error."""
+        self.send(*commands)
+        return [self.reply() for _ in commands]
+
+    def send(self, *commands: Sequence[Argument]) -> None:
+        """Send commands whose replies are read later."""
         self._socket.sendall(b"".join(map(pack, commands)))
-        return [self._reply() for _ in commands]
 
-    def close(self) -> None:
-        self._socket.close()
-
-    def _reply(self) -> Any:
+    def reply(self) -> Any:
+        """Return the next reply; Failed where it is an error."""
         while (reply := self._reader.gets()) is False:
             self._reader.feed(self._socket.recv(_CHUNK))
         _expect(not isinstance(reply, hiredis.ReplyError), f"Redis has answered {reply}")
         return reply
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class Steps(Protocol):

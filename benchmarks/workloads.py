@@ -11,7 +11,7 @@ from benchmarks.emits import Emits
 from benchmarks.figures import Figures
 from benchmarks.goals import Goal
 from benchmarks.roster import OURS, Contender
-from benchmarks.routing import waits
+from benchmarks.routing import drain, reads, waits
 from benchmarks.setting import Setting
 
 Who = Callable[[Contender], bool]
@@ -193,6 +193,22 @@ _ALL = [
         waits.Waits("azure-llm").measure,
         less_is_better=True,
         goals=waits.GOALS,
+    ),
+    Workload(
+        "routes-drain",
+        "no-op jobs of three routes against jobs that every worker may run, 256 slots",
+        ours,
+        "routed_to_unrouted",
+        drain.drains,
+        goals=drain.GOALS,
+    ),
+    Workload(
+        "routes-read",
+        "Redis' processor time of a read that names 1, 32 or 256 lanes of routes",
+        ours,
+        "blocked_256_us_per_read",
+        reads.of_many_lanes,
+        less_is_better=True,
     ),
 ]
 

@@ -60,6 +60,8 @@ def test_what_only_we_have_is_measured_as_well(spawn: Spawner, tmp_path: Path) -
         "cold-start": "first_mark_ms",
         "delayed-1m": "jobs_per_s",
         "redis-cost": "single_settle_to_plain",
+        "routes-drain": "routed_to_unrouted",
+        "routes-read": "blocked_256_us_per_read",
     }
     named = [word for name in wanted for word in ("--workload", name)]
     run = spawn.python(

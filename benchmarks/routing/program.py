@@ -14,7 +14,8 @@ The environment has what contenders are given, and beside that:
     BENCH_SEED         the seed of all that is drawn
     BENCH_EMITS        the file that is to have the emits
 
-Handlers: serve sleeps its service time and leaves a line of its run; noop leaves a byte.
+The handler serve sleeps its service time and leaves a line of its run; noop leaves a byte. A
+worker that is to serve leaves a line when it has started.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ async def work() -> None:
     begin = int(os.environ["BENCH_PROCESS"]) * count
     for number in range(begin, begin + count):
         await _worker(number).start()
-        os.write(_marks, Run(UNMEASURED, number, 0.0, 0.0).line)
+        if os.environ["BENCH_HANDLER"] == EVENT:
+            os.write(_marks, Run(UNMEASURED, number, 0.0, 0.0).line)
     await asyncio.Event().wait()
 
 
@@ -152,8 +154,9 @@ def _traffic() -> Any:
 
 
 async def emit_bulk() -> None:
-    """Emit jobs for noop in bulk, to all places in turn; print how many seconds that took."""
-    places = DISCIPLINE.places("noop")
+    """Emit jobs in bulk that the first worker may run; print how many seconds that took."""
+    pairs = zip(DISCIPLINE.places("noop"), DISCIPLINE.fleet.may_run, strict=True)
+    places = [place for place, may_run in pairs if 0 in may_run]
     jobs = [NewJob(f"j{it}", "noop", b"{}", *places[it % len(places)]) for it in range(JOBS)]
     async with _producer() as producer:
         began = time.monotonic()

@@ -56,11 +56,11 @@ class Waits:
         setting.clean()
         who, jobs = fleet_program(), setting.sizes.scaled(_JOBS, quick=_QUICK_JOBS)
         env = self._environment(setting, discipline)
-        with setting.crew(who, SLOTS, processes=PROCESSES, env=env) as crew:
+        with setting.crew(who, SLOTS, EVENT, processes=PROCESSES, env=env) as crew:
             # Each worker leaves a line when it has started, and each place has a first job.
             crew.until(WORKERS, within=_SECONDS, lines=True)
             crew.marks.clear()
-            setting.emit(who, "emit", jobs, env=env)
+            setting.emit(who, "emit", jobs, EVENT, env=env)
             crew.until(jobs + len(discipline.places(EVENT)), within=_SECONDS, lines=True)
             runs = [Run.read(line) for line in crew.marks.path.read_bytes().splitlines()]
         return read_emits(_emits(setting)), runs
