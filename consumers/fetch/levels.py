@@ -11,7 +11,7 @@ from consumers.chance import chance
 from consumers.fetch.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
 from consumers.jobs.envelope import ENVELOPE_VERSION
 from consumers.jobs.lanes import Lane
-from consumers.jobs.routes import Profile, Route, matches
+from consumers.jobs.routes import Profile, Route, may_run
 from consumers.policy import Policy
 from consumers.run.pauses import Pauses
 from consumers.store.delivery import Stream
@@ -60,19 +60,6 @@ class Level:
     def streams(self) -> list[Stream]:
         """All fronts, then the lanes themselves."""
         return streams_of(self.lanes)
-
-
-def may_run(lane: Lane, worker: Profile, routes: Mapping[str, Route]) -> bool:
-    """Whether a worker may run the jobs of a lane, if it handles their events.
-
-    Nobody may run those of a route of which it is not known what it requires.
-    """
-    if lane.group != worker.type or not worker.takes(lane.priority):
-        return False
-    if not lane.route:
-        return True
-    route = routes.get(lane.route)
-    return route is not None and matches(route, worker)
 
 
 def is_read(

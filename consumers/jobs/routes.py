@@ -194,6 +194,19 @@ def matches(route: Route, worker: Profile) -> bool:
     return not missing(route, worker)
 
 
+def may_run(lane: Lane, worker: Profile, routes: Mapping[str, Route]) -> bool:
+    """Whether a worker may run the jobs of a lane, if it handles their events.
+
+    Nobody may run those of a route of which it is not known what it requires.
+    """
+    if lane.group != worker.type or not worker.takes(lane.priority):
+        return False
+    if not lane.route:
+        return True
+    route = routes.get(lane.route)
+    return route is not None and matches(route, worker)
+
+
 def _names(kind: str, option: str, given: Iterable[str], most: int) -> tuple[str, ...]:
     """Return names in their order, each once."""
     if isinstance(given, str):
