@@ -8,9 +8,7 @@ from itertools import islice
 
 from consumers.store.delivery import Delivery
 from consumers.store.entries import added_ms
-
-# Whoever asks for the start of one job gets all that its worker tells.
-_MOST = 200
+from consumers.store.fleet import MOST_STARTS
 
 
 def starts_of(running: Iterable[Delivery]) -> dict[str, dict[str, int]]:
@@ -19,7 +17,7 @@ def starts_of(running: Iterable[Delivery]) -> dict[str, dict[str, int]]:
     None began before its entry was added: that tells it from an earlier attempt of its job.
     """
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for delivery in islice((it for it in running if it.begun), _MOST):
+    for delivery in islice((it for it in running if it.begun), MOST_STARTS):
         queue, job_id = delivery.stream.lane.queue, delivery.envelope.id
         found[queue][job_id] = max(delivery.started_ms, added_ms(delivery.entry))
     return found

@@ -14,6 +14,8 @@ from consumers.store.scripts import Call, load
 # A worker that was silent for a minute is not listed any more.
 FORGET_AFTER = 60.0
 FORGET_AFTER_MS = int(FORGET_AFTER * 1000)
+# A heartbeat says when so many jobs began: whoever asks for one of them gets all.
+MOST_STARTS = 200
 LIST_WORKER, DESCRIBE_WORKER = load("list_worker"), load("describe_worker")
 
 
@@ -39,13 +41,25 @@ async def live_workers(wire: Wire, fleet: Fleet, *names: str) -> list[list[bytes
 
 async def started_ms(wire: Wire, fleet: Fleet, consumer: str, queue: str, job_id: str) -> int:
     """Return when a worker's job began (ms), by its last heartbeat; 0 when that does not say."""
+    return (await starts_in(wire, fleet, consumer) or {}).get(queue, {}).get(job_id, 0)
+
+
+async def starts_in(wire: Wire, fleet: Fleet, consumer: str) -> Mapping[str, dict[str, int]] | None:
+    """Return when a worker's jobs began (ms) by queue and id, of MOST_STARTS at most.
+
+    By its last heartbeat; None where there is none that can be read.
+    """
     told = await wire.send("HGET", fleet.worker(consumer), "started")
     try:
-        found = json.loads(told or b"{}").get(queue, {}).get(job_id, 0)
+        found = json.loads(told) if told else None
+        return None if found is None else {queue: _times(jobs) for queue, jobs in found.items()}
     except (ValueError, AttributeError):
         # Somebody else wrote there.
-        return 0
-    return found if type(found) is int else 0
+        return None
+
+
+def _times(jobs: Mapping[str, object]) -> dict[str, int]:
+    return {job_id: at for job_id, at in jobs.items() if type(at) is int}
 
 
 async def live_count(wire: Wire, fleet: Fleet) -> int:

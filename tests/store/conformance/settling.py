@@ -132,6 +132,47 @@ def _are_live(queue: Queue) -> Call:
     return asking.are_live(queue.keys, [("a", 1), ("b", 2), ("c", 3)])
 
 
+def _explain(queue: Queue) -> Call:
+    return asking.explain(queue.keys, "a", entries=10, lanes=10)
+
+
+def _explain_waiting(queue: Queue) -> Call:
+    """Behind others, with an old letter of the id."""
+    queue.settle((queue.one(), Buried("failed")))
+    queue.emit(new_job("b"), new_job("c", priority=5), new_job("a"))
+    return _explain(queue)
+
+
+def _explain_running(queue: Queue) -> Call:
+    queue.one()
+    return _explain(queue)
+
+
+def _explain_put_off(queue: Queue) -> Call:
+    _retrying(queue)
+    return _explain(queue)
+
+
+def _explain_ended(queue: Queue) -> Call:
+    queue.settle((queue.one(), Buried("failed")))
+    return _explain(queue)
+
+
+def _explain_row(case: str, call: Callable[[Queue], Call], refuse: str) -> Row:
+    """It writes nothing; refuse are keys that this case needs besides those of every case."""
+    foreign = {
+        **all_of(f"dead lanes delayed:envelopes {lane_and_front()}", Reply(ANY)),
+        **all_of(f"live:a result:a dead_index meta {refuse}", REFUSED),
+    }
+    return Row("explain", case, call, ANY, "", foreign)
+
+
+def _waiting_ids(queue: Queue) -> Call:
+    queue.one(new_job("held"))
+    queue.emit(new_job("b"), new_job("c"), new_job("a", due=LATER), new_job("d", due=LATER))
+    return asking.waiting_ids(queue.keys, 10, 10)
+
+
 SETTLE = [
     _settle_row("complete", "result:a"),
     _settle_row(
@@ -178,6 +219,18 @@ ROWS = [
         {
             **all_of("live:a result:a dead_index dead waiters", REFUSED),
             lane(): nothing(["", [], "", 0, 0, ANY, ANY, ANY, ""]),
+        },
+    ),
+    _explain_row("waiting", _explain_waiting, "dead lanes"),
+    _explain_row("running", _explain_running, "lanes"),
+    _explain_row("put off", _explain_put_off, "lanes delayed:envelopes"),
+    _explain_row("ended", _explain_ended, "dead"),
+    Row(
+        "waiting_ids", "", _waiting_ids, [4, ["b", "c", "a", "d"]], "",
+        {
+            **all_of("lanes delayed", REFUSED),
+            lane(): nothing([2, ["a", "d"]]),
+            f"{lane()}:front": AS_USUAL,
         },
     ),
     Row("forget_waiter", "", _leave, 1, "waiters", all_of("waiters", REFUSED)),
