@@ -123,12 +123,6 @@ def _by_route(lanes: Iterable[Lane]) -> dict[str, list[Lane]]:
     """Return the lanes of each route by its name, those of high priorities first."""
     found = defaultdict[str, list[Lane]](list)
     for lane in sorted(lanes, key=lambda it: (it.priority, it.name), reverse=True):
-        if (name := _route_of(lane)) is not None:
-            found[name].append(lane)
+        if lane.route:
+            found[lane.route].append(lane)
     return found
-
-
-def _route_of(lane: Lane) -> str | None:
-    """Return the name of the route of a lane; None where only the type of worker is required."""
-    _, plus, digest = lane.type.rpartition("+")
-    return f"{lane.group}+{digest}" if plus else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import redis as redis_py
-from pydantic_core import to_json
 
 from consumers.jobs.lanes import Lane
 from consumers.jobs.routes import Route
@@ -12,7 +11,7 @@ from consumers.store.keys import Keys
 
 def define(redis: redis_py.Redis, route: Route, *, queue: str = "default") -> None:
     """Write the definition of a route."""
-    redis.hset(Keys(queue).routes, route.name, to_json(route.definition))
+    redis.hset(Keys(queue).routes, route.name, route.json)
 
 
 def fill(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from taskmanager import TaskManager
 from tests.support.engine import working
 from tests.support.routed import define, fill
 from tests.support.servers import RedisServer
+from tests.support.waiting import aeventually
 
 KEYS = Keys("default")
 ROUTE = Route("encoder", "transcode", requires=("gpu",), anti_affinity=("enc-3",), region="eu")
@@ -145,7 +147,14 @@ async def test_workers_and_routes_are_listed_without_an_event_loop(
     assert [it.able for it in routes] == [("enc-1",)]
 
 
-async def test_a_route_is_described_with_its_lanes_and_who_may_run_it(
+def live(redis: redis_py.Redis, *workers: WorkerState) -> None:
+    """List workers as their heartbeats do."""
+    for it in workers:
+        step = register_worker(KEYS, f"{it.profile.name}.0", it)
+        redis.execute_command(*step.by_source)
+
+
+async def test_a_route_is_described_with_its_lanes_and_the_workers_that_may_run_it(
     server: RedisServer, redis: redis_py.Redis
 ) -> None:
     define(redis, ROUTE)
@@ -153,23 +162,40 @@ async def test_a_route_is_described_with_its_lanes_and_who_may_run_it(
     high = fill(redis, ROUTE.name, priority=5, jobs=2)
     event = fill(redis, f"event.transcode@1~{ROUTE.name}", priority=2)
     fill(redis, "encoder", jobs=7)
-    # What is in the lanes stays there.
-    redis.hset(KEYS.meta, mapping={"paused": 1, "pause_state": 1})
-    async with (
-        working(server.url, {"transcode": work}, name="enc-2", **ENCODER),
-        working(server.url, {"transcode": work}, name="enc-1", **ENCODER),
-        working(server.url, {"transcode": work}, name="enc-3", **ENCODER),
-        working(server.url, {"other": work}, name="enc-4", **ENCODER),
-        working(server.url, {"transcode": work}, name="weak", type="encoder", region="eu"),
-    ):
-        (info,) = await the_routes(server)
+    weak = WorkerState(Profile("weak", "encoder", region="eu"), 1, 0, frozenset({"transcode"}), 1)
+    idle = replace(state("idle"), events=frozenset({"other"}))
+    ending = replace(state("ending"), stopping=True)
+    live(redis, *map(state, ("enc-3", "enc-2", "enc-1")), weak, idle, ending)
+
+    (info,) = await the_routes(server)
 
     assert (info.name, info.type, info.event) == (ROUTE.name, "encoder", "transcode")
     assert (info.requires, info.only) == (("gpu",), ())
     assert (info.anti_affinity, info.region) == (("enc-3",), "eu")
     assert info.lanes == (high, event, low)
-    assert info.waiting + info.running == 6
+    assert (info.waiting, info.running) == (5, 1)
     assert info.able == ("enc-1", "enc-2")
+
+
+async def test_the_route_of_an_emitted_job_is_listed_with_the_worker_that_runs_it(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(job: Job[Any]) -> None:
+        await go_on.wait()
+
+    async with TaskManager(server.url) as tm:
+        await tm.emit("encode", type="encoder", requires=["gpu"])
+        (waiting,) = await tm.routes()
+        async with working(server.url, {"encode": wait}, name="enc-1", **ENCODER) as worker:
+            await aeventually(lambda: worker.running)
+            (running,) = await tm.routes()
+            go_on.set()
+
+    assert (waiting.event, waiting.requires, waiting.able) == ("encode", ("gpu",), ())
+    assert (waiting.waiting, waiting.running) == (1, 0)
+    assert (running.waiting, running.running, running.able) == (0, 1, ("enc-1",))
 
 
 async def test_what_waits_and_runs_in_a_route_is_counted(
