@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -62,7 +62,8 @@ class Processor:
 
     `registrations` maps (queue, event) to a Registration or a Handler, and must not change later.
     `retry` is the policy for jobs whose emit and registration do not set retries. Without any
-    policy, nothing is retried.
+    policy, nothing is retried. `capabilities` are those of the worker; it leaves out registrations
+    that require others. None leaves out none.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Processor:
         registrations: Mapping[tuple[str, str], Registration | Handler],
         *,
         retry: RetryPolicy | None = None,
+        capabilities: Collection[str] | None = None,
     ) -> None:
         self._registrations = {
             name: given if isinstance(given, Registration) else Registration(given)
@@ -81,19 +83,34 @@ class Processor:
         self._budgets = {
             name: (self._max_retries(it), it.timeout) for name, it in self._registrations.items()
         }
+        self._handlers: dict[tuple[str, str], Handler] = {}
+        self._events: dict[str, frozenset[str]] = {}
+        self.set_capabilities(capabilities)
+
+    def set_capabilities(self, names: Collection[str] | None) -> None:
+        """Leave out the registrations that require other capabilities than these, from now on.
+
+        What becomes of runs that have begun is decided as before. Whoever reads lanes by `events`
+        must look at it again.
+        """
+        able = {
+            name: it.handler
+            for name, it in self._registrations.items()
+            if names is None or not lacking(it.requires, names)
+        }
         events: defaultdict[str, set[str]] = defaultdict(set)
-        for queue, event in self._registrations:
+        for queue, event in able:
             events[queue].add(event)
-        self._events = {queue: frozenset(names) for queue, names in events.items()}
+        self._events = {queue: frozenset(its) for queue, its in events.items()}
+        self._handlers = able
 
     def events(self, queue: str) -> frozenset[str]:
-        """Return the events of a queue that have a handler; empty if none has."""
+        """Return the events of a queue that have a handler now; empty if none has."""
         return self._events.get(queue, frozenset())
 
     def handler(self, queue: str, event: str) -> Handler | None:
-        """Return the handler of an event in a queue, or None."""
-        found = self._registrations.get((queue, event))
-        return None if found is None else found.handler
+        """Return the handler of an event in a queue, or None; left out ones count as none."""
+        return self._handlers.get((queue, event))
 
     def prepare(self, job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:
         """Set `max_retries` and `timeout` of a job; return an outcome if it must not run.
@@ -171,6 +188,11 @@ class Processor:
     def _policy(self, registration: Registration) -> RetryPolicy:
         own = registration.retry
         return own if isinstance(own, RetryPolicy) else self._shape
+
+
+def lacking(requires: Collection[str], capabilities: Collection[str]) -> list[str]:
+    """Return the required capabilities that are not there, in their order."""
+    return [it for it in requires if it not in capabilities]
 
 
 def _prepare_as_asked(job: Job[Any], now_ms: Callable[[], int]) -> Outcome | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
@@ -31,7 +32,9 @@ from taskmanager.sync import Sync
 from taskmanager.worker.job_log import JobLog
 from taskmanager.worker.lifecycle import LifeCycle
 from taskmanager.worker.listeners import Listeners
-from taskmanager.worker.worker import Closer
+from taskmanager.worker.worker import Closer, Consumes
+
+logger = logging.getLogger("taskmanager.worker")
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -61,6 +64,8 @@ class Assembly:
         self._lifespan = lifespan
         self._telemetry = check_telemetry(telemetry)
         self._ran_before: RanBefore | None = None
+        # The policy of the latest worker.
+        self._processor: Processor | None = None
         self._job_log = JobLog(self._say_handed_on)
         self._pace = Pace(BETWEEN_LOOKS)
         self.clients = Clients(self._open_client)
@@ -107,14 +112,44 @@ class Assembly:
             self._ran_before,
             deadline=self._configuration.settings.no_handler_deadline,
         )
-        return Processor(handlers, retry=self._options.retry)
+        able = self._configuration.settings.capabilities
+        return Processor(handlers, retry=self._options.retry, capabilities=able)
+
+    def set_capabilities(self, names: Iterable[str]) -> None:
+        """Change what workers of this task manager can do; the running one does so on its loop."""
+        chosen = self._configuration.set_capabilities(names)
+        self.life.with_consumer(lambda consumer: self._become(consumer, chosen))
+
+    def _become(self, consumer: Consumes, capabilities: tuple[str, ...]) -> None:
+        # In this order: the consumer asks the policy for its events as soon as it changes.
+        if self._processor is not None:
+            self._processor.set_capabilities(capabilities)
+        consumer.set_capabilities(capabilities)
+        logger.info("capabilities are now: %s", ", ".join(capabilities) or "none")
+        self._say_left_out(capabilities)
+
+    def _say_left_out(self, capabilities: tuple[str, ...]) -> None:
+        for (queue, event), lacks in self._registry.left_out(capabilities).items():
+            logger.info(
+                "event %r in queue %r is left out: this worker lacks %s",
+                event, queue, ", ".join(lacks),
+            )  # fmt: skip
 
     def _open_consumer(self) -> Consumer:
         chosen = self._configuration.settings
+        queues = self._registry.queues_to_read(chosen.queues)
+        self._registry.refuse_idle(queues, chosen.capabilities)
+        self._say_left_out(chosen.capabilities)
+        self._processor = self.create_processor()
         return Consumer(
             self._configuration.connector,
-            policy=self.create_processor(),
-            queues=self._registry.queues_to_read(chosen.queues),
+            policy=self._processor,
+            queues=queues,
+            type=chosen.type,
+            capabilities=chosen.capabilities,
+            levels=chosen.levels,
+            region=chosen.region,
+            prefetch=chosen.prefetch,
             concurrency=chosen.concurrency,
             namespace=chosen.namespace,
             lease=chosen.lease,
@@ -143,8 +178,12 @@ class Assembly:
         return Listeners({name: it for name, it in listeners.items() if it is not None})
 
     def _say_handed_on(self, queue: str, event: str) -> None:
-        deadline = self._configuration.settings.no_handler_deadline
-        self._registry.unhandled.handed_on(queue, event, deadline=deadline)
+        chosen, unhandled = self._configuration.settings, self._registry.unhandled
+        deadline = chosen.no_handler_deadline
+        if lacks := self._registry.left_out(chosen.capabilities).get((queue, event)):
+            unhandled.handed_on_lacking(queue, event, lacks, deadline=deadline)
+        else:
+            unhandled.handed_on(queue, event, deadline=deadline)
 
     def _new_scheduler(self, wire: Wire, keys: Keys) -> Scheduler:
         return Scheduler(wire, keys, own=self._registry.schedules(keys.queue))

@@ -40,6 +40,11 @@ class TaskManagerOptions(TypedDict, Generic[T], total=False):
     lifespan: Callable[[], AbstractAsyncContextManager[T]] | None
     include: Iterable[str | ModuleType]
     concurrency: int | None
+    type: str | None
+    capabilities: Iterable[str] | None
+    levels: Iterable[int] | None
+    region: str | None
+    prefetch: int | None
     processor: ProcessorOptions | Mapping[str, Any] | None
     namespace: str | None
     lease: Seconds | None
@@ -81,6 +86,12 @@ class Configuration:
         """Set settings that override all others; raises UnknownOption or InvalidOption."""
         self._command_line |= settings.check(values, where="configure")
         self._settings = self._connector = None
+
+    def set_capabilities(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Change one setting that may change while a worker runs; return what is in force now."""
+        self._command_line |= settings.check({"capabilities": names}, where="set_capabilities")
+        self._settings = None
+        return self.settings.capabilities
 
     @property
     def settings(self) -> Settings:

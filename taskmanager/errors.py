@@ -19,6 +19,7 @@ Errors of results are in handles/errors.py. EmitManyError, which needs handles, 
     ├── OtherLoop                       the worker belongs to another event loop
     ├── WorkerBroken                    the worker stopped, its process cannot continue
     ├── NoHandlers                      run was called without any handler
+    ├── MissingCapabilities             the worker may run none of its handlers
     ├── NotReplayable                   there is no such dead letter, or it never was a job
     ├── ScheduleRefused                 the schedule cannot be put in force
     ├── NoSuchSchedule                  there is no schedule of that name
@@ -28,13 +29,17 @@ Errors of results are in handles/errors.py. EmitManyError, which needs handles, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from consumers.errors import InvalidInput, TaskManagerError
 
 if TYPE_CHECKING:
     from pydantic_core import ValidationError
+
+
+# How many handlers a message names.
+_SHOWN = 5
 
 
 class InvalidOption(InvalidInput):
@@ -215,6 +220,29 @@ class NoHandlers(TaskManagerError):
             '@tm.registerHandler(event="...") above a function, and name its module in include='
         )
         self.included = list(included)
+
+
+class MissingCapabilities(TaskManagerError):
+    """Raised when a worker starts that lacks a capability for each of its handlers.
+
+    `lacking` has the missing capabilities by (queue, event) of each handler.
+    """
+
+    def __init__(
+        self, lacking: Mapping[tuple[str, str], Sequence[str]], capabilities: Iterable[str]
+    ) -> None:
+        missing = sorted({name for names in lacking.values() for name in names})
+        events = [
+            f"{queue}/{event} lacks {', '.join(its)}" for (queue, event), its in lacking.items()
+        ]
+        more = f", and {len(events) - _SHOWN} more" if len(events) > _SHOWN else ""
+        super().__init__(
+            "this worker lacks a capability for each of its handlers, so there is nothing to run: "
+            f"{'; '.join(events[:_SHOWN])}{more}. Its capabilities: "
+            f"{', '.join(sorted(capabilities)) or 'none'}. Where it has them, start it with "
+            f"--capability {','.join(missing)}, or set capabilities="
+        )
+        self.lacking = {name: list(its) for name, its in lacking.items()}
 
 
 class NotReplayable(TaskManagerError):

@@ -71,6 +71,11 @@ class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
         lifespan: Callable[[], AbstractAsyncContextManager[T]] | None = None,
         include: Iterable[str | ModuleType] = (),
         concurrency: int | None = None,
+        type: str | None = None,
+        capabilities: Iterable[str] | None = None,
+        levels: Iterable[int] | None = None,
+        region: str | None = None,
+        prefetch: int | None = None,
         processor: Mapping[str, Any] | None = None,
         namespace: str | None = None,
         lease: Seconds | None = None,
@@ -92,6 +97,11 @@ class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
             streamdb=streamdb,
             given={
                 "concurrency": concurrency,
+                "type": type,
+                "capabilities": capabilities,
+                "levels": levels,
+                "region": region,
+                "prefetch": prefetch,
                 "namespace": namespace,
                 "lease": lease,
                 "max_deliveries": max_deliveries,
@@ -129,6 +139,7 @@ class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
         self._context = assembly.context
         self._life = assembly.life
         self._create_processor = assembly.create_processor
+        self._set_capabilities = assembly.set_capabilities
         self._dlq = assembly.dlq
         self._sync = assembly.sync
 
@@ -228,13 +239,27 @@ class TaskManager(EmitFace, TaskFace, AdminFace, Generic[T]):
         """
         await self._life.run(burst=burst, on_start=on_start)
 
+    def set_capabilities(self, names: Iterable[str]) -> None:
+        """Set the capabilities of the worker, in place of the others, even while it runs.
+
+        Call it from any thread, for example when a device fails, or in the lifespan. Jobs that
+        require a missing one and have not begun go to other workers; running jobs continue. Without
+        a worker, it counts for the next start. Raises a kind of InvalidInput.
+        """
+        self._set_capabilities(names)
+
+    @property
+    def left_out(self) -> dict[tuple[str, str], list[str]]:
+        """The handlers that a worker leaves out here, as (queue, event), with what it lacks."""
+        return self._registry.left_out(self.settings.capabilities)
+
     def create_unified_processor(self) -> Processor:
         """Return the policy that this task manager's worker uses: a Processor over all handlers.
 
         It contains the handlers, their options, the middleware and the retry rules of `processor=`.
-        Limits of dead letters and debounce are left out; a worker adds them. Pass it to
-        `consumers.Consumer`, or to `consumers.process_job` to test a handler. Modules named by
-        `include=` are imported.
+        Limits of dead letters and debounce are left out; a worker adds them. So are handlers that
+        require capabilities which the settings do not name. Pass it to `consumers.Consumer`, or to
+        `consumers.process_job` to test a handler. Modules named by `include=` are imported.
         """
         self.import_handlers()
         return self._create_processor()

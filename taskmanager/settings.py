@@ -10,14 +10,17 @@ TASKMANAGER_APP is not a setting: it names the task manager for the command line
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 from consumers.errors import UnknownOption
 from consumers.jobs.bounds import MOST_SLOTS, YEAR
+from consumers.jobs.lanes import DEFAULT_TYPE, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from consumers.jobs.names import check_name
+from consumers.jobs.routes import MOST_OF_A_WORKER
 from taskmanager.errors import InvalidOption
 
 PREFIX = "TASKMANAGER_"
@@ -33,6 +36,14 @@ class Settings:
     - `redis_url`: where Redis is: `redis://`, `rediss://`, `unix://` or `embedded://`. No default.
     - `namespace`: the prefix of every key in Redis. Default: "tm".
     - `concurrency`: how many jobs a worker process runs at a time. Default: 1.
+    - `type`: the type of the worker. It takes jobs of this type only. Default: "workers".
+    - `capabilities`: what the worker can do, as names, comma separated in text. It takes only jobs
+      that require nothing else. Default: none.
+    - `levels`: the priorities that the worker takes, comma separated in text. Default: all.
+    - `region`: where the worker is. It takes jobs for this region, and jobs that name none.
+      Default: none.
+    - `prefetch`: how many jobs the worker may hold beside those that run; 0 for none. Default: it
+      chooses by how long jobs run.
     - `queues`: the queues that a worker reads, comma separated in text. Default: all that have a
       handler.
     - `name`: the name of the worker in logs and lists, the same after a restart. Default: the host
@@ -62,6 +73,11 @@ class Settings:
     redis_url: str | None = field(default=None, repr=False)
     namespace: str = "tm"
     concurrency: int = 1
+    type: str = DEFAULT_TYPE
+    capabilities: tuple[str, ...] = ()
+    levels: tuple[int, ...] | None = None
+    region: str | None = None
+    prefetch: int | None = None
     queues: tuple[str, ...] | None = None
     name: str | None = None
     lease: float = 30.0
@@ -163,6 +179,10 @@ def _integer(name: str, text: str) -> int:
         raise InvalidOption(name, text, "give a whole number") from None
 
 
+def _integers(name: str, text: str) -> list[int]:
+    return [_integer(name, part) for part in _names(name, text)]
+
+
 def _check_url(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidOption(name, value, "give a URL as a string")
@@ -173,25 +193,52 @@ def _check_name(name: str, value: Any) -> str:
     return check_name(name, value)
 
 
-def _check_names(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = _names(name, value)
-    if not value:
+def _check_type(_: str, value: Any) -> str:
+    return check_name("type", value)
+
+
+def _check_queues(name: str, value: Any) -> tuple[str, ...]:
+    queues = _several(name, value)
+    if not queues:
         raise InvalidOption(name, value, "name at least one queue, or leave it out to read all")
-    return tuple(dict.fromkeys(check_name("queue", queue) for queue in value))
+    return tuple(dict.fromkeys(check_name("queue", queue) for queue in queues))
 
 
-def _check_count(name: str, value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise InvalidOption(name, value, "give a whole number of at least 1")
-    return value
+def _check_capabilities(name: str, value: Any) -> tuple[str, ...]:
+    names = sorted({check_name("capability", it) for it in _several(name, value)})
+    if len(names) > MOST_OF_A_WORKER:
+        allowed = f"it has {len(names)} names, and the limit is {MOST_OF_A_WORKER}"
+        raise InvalidOption(name, value, allowed)
+    return tuple(names)
 
 
-def _count(most: int) -> Callable[[str, Any], int]:
+def _check_levels(name: str, value: Any) -> tuple[int, ...]:
+    levels = _integers(name, value) if isinstance(value, str) else _several(name, value)
+    for it in levels:
+        if type(it) is not int or not LOWEST_PRIORITY <= it <= HIGHEST_PRIORITY:
+            allowed = f"give priorities from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
+            raise InvalidOption(name, value, allowed)
+    if not levels:
+        raise InvalidOption(name, value, "name at least one priority, or leave it out for all")
+    return tuple(sorted(set(levels), reverse=True))
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    """Return the values of a list, or of text with commas between them."""
+    if isinstance(value, str):
+        return _names(name, value)
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidOption(name, value, "give a list, or text with commas")
+    return list(value)
+
+
+def _count(most: float = inf, *, least: int = 1) -> Callable[[str, Any], int]:
     def check_count(name: str, value: Any) -> int:
-        if _check_count(name, value) > most:
+        if type(value) is not int or value < least:
+            raise InvalidOption(name, value, f"give a whole number of at least {least}")
+        if value > most:
             raise InvalidOption(name, value, f"give a whole number of at most {most:,}")
-        return int(value)
+        return value
 
     return check_count
 
@@ -209,7 +256,7 @@ def _seconds(lowest: float) -> Callable[[str, Any], float]:
     return check_seconds
 
 
-_COUNT = _Kind(_integer, _check_count)
+_COUNT = _Kind(_integer, _count())
 _SECONDS = _Kind(_number, _seconds(0))
 # Below 100 ms, the renewal at a third of it would race the operating system's scheduler.
 _WORKING_SECONDS = _Kind(_number, _seconds(0.1))
@@ -218,7 +265,12 @@ _CHECKS: dict[str, _Kind] = {
     "redis_url": _Kind(_text, _check_url),
     "namespace": _Kind(_text, _check_name),
     "concurrency": _Kind(_integer, _count(MOST_SLOTS)),
-    "queues": _Kind(_names, _check_names),
+    "type": _Kind(_text, _check_type),
+    "capabilities": _Kind(_names, _check_capabilities),
+    "levels": _Kind(_integers, _check_levels),
+    "region": _Kind(_text, _check_name),
+    "prefetch": _Kind(_integer, _count(MOST_SLOTS, least=0)),
+    "queues": _Kind(_names, _check_queues),
     "name": _Kind(_text, _check_name),
     "lease": _WORKING_SECONDS,
     "max_deliveries": _Kind(_integer, _count(1000)),

@@ -30,7 +30,7 @@ _FIELDS = ("event", "requires", "only", "anti_affinity", "region")
 
 
 # A worker may have more of them than a job requires.
-_MOST_OF_A_WORKER = 256
+MOST_OF_A_WORKER = 256
 
 
 class Missing(NamedTuple):
@@ -79,7 +79,7 @@ class Profile:
 
     def with_capabilities(self, names: Iterable[str]) -> Profile:
         """Return this profile with other capabilities; raises InvalidName or InvalidInput."""
-        can = _names("capability", "capabilities", names, _MOST_OF_A_WORKER)
+        can = _names("capability", "capabilities", names, MOST_OF_A_WORKER)
         return replace(self, capabilities=frozenset(can))
 
     def takes(self, priority: int) -> bool:

@@ -51,6 +51,12 @@ def accept(context: click.Context, target: str | None, options: Mapping[str, Any
         "queues": options["queues"],
         "connect_timeout": options["connect_timeout"],
         "name": _own_name(options["name"], options["index"]),
+        "type": options["type"],
+        "capabilities": options["capabilities"],
+        # Its text is read like the text of the environment.
+        "levels": ",".join(options["levels"]) if options["levels"] else None,
+        "region": options["region"],
+        "prefetch": options["prefetch"],
     }
     if options["redis"] is not None:
         settings["redis_url"] = options["redis"]

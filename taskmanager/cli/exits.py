@@ -89,13 +89,14 @@ def check_packages() -> None:
 def code_of(error: BaseException) -> int:
     """Return the exit code of a command that ends with this error."""
     from consumers.errors import InvalidInput, RedisUnavailable
-    from taskmanager.errors import NoHandlers, NotConfigured
+    from taskmanager.errors import MissingCapabilities, NoHandlers, NotConfigured
 
     if isinstance(error, click.ClickException):
         return error.exit_code
     if isinstance(error, RedisUnavailable):
         return UNREACHABLE
-    return USAGE if isinstance(error, InvalidInput | NoHandlers | NotConfigured) else FAILURE
+    of_usage = InvalidInput | NoHandlers | MissingCapabilities | NotConfigured
+    return USAGE if isinstance(error, of_usage) else FAILURE
 
 
 @contextlib.contextmanager

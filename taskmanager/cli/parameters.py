@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,16 @@ watch = click.option(
     help="Watch this folder; may be repeated.  [default: the working directory]",
 )
 
+
+def names_in(
+    context: click.Context, parameter: click.Parameter, given: Sequence[str]
+) -> list[str] | None:
+    """Return the names in an option that may be repeated, or None if it was not used."""
+    if not given:
+        return None
+    return [name for text in given for part in text.split(",") if (name := part.strip())]
+
+
 _OF_A_WORKER = (
     click.argument("target", metavar="[MODULE:ATTR]", required=False),
     click.option(
@@ -41,6 +51,31 @@ _OF_A_WORKER = (
         help="Queues to read, separated by commas.  [default: all queues with a handler]",
     ),
     click.option("--name", help="A stable name for the worker, for logs and metrics."),
+    click.option("--type", metavar="NAME", help="Type of worker.  [default: workers]"),
+    click.option(
+        "--capability",
+        "capabilities",
+        multiple=True,
+        callback=names_in,
+        metavar="NAMES",
+        help="What this worker can do, separated by commas; may be repeated.  "
+        "[default: the app's, then none]",
+    ),
+    click.option(
+        "--level",
+        "levels",
+        multiple=True,
+        metavar="PRIORITIES",
+        help="Take jobs of these priorities only, separated by commas; may be repeated.  "
+        "[default: all]",
+    ),
+    click.option("--region", metavar="NAME", help="Where this worker is."),
+    click.option(
+        "--prefetch",
+        type=int,
+        metavar="N",
+        help="Jobs to hold per process beside those that run; 0 for none.  [default: automatic]",
+    ),
     click.option(
         "--connect-timeout",
         type=duration,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from taskmanager.manager import TaskManager
+    from taskmanager.settings import Settings
 
 # For threads of handlers that continue after the worker has stopped.
 LAST_SECONDS = 5.0
@@ -125,15 +126,32 @@ def _configure(tm: TaskManager[Any], assignment: Assignment) -> None:
 def _banner(tm: TaskManager[Any], processes: int) -> str:
     from taskmanager.cli.banner import Banner
 
+    left_out = {name: lacks for name, lacks in tm.left_out.items() if name[0] in tm.queues}
     return str(
         Banner(
             redis=tm.connector.where,
             queues=tm.queues,
-            handlers=[name for name in tm.handlers if name[0] in tm.queues],
+            handlers=[it for it in tm.handlers if it[0] in tm.queues and it not in left_out],
             slots=tm.settings.concurrency,
             processes=processes,
+            worker=_what_was_set(tm.settings),
+            left_out=left_out,
         )
     )
+
+
+def _what_was_set(settings: Settings) -> dict[str, str]:
+    """Return what kind of worker it is, as text, without the settings that were left out."""
+    from consumers.jobs.lanes import DEFAULT_TYPE
+
+    values = {
+        "type": None if settings.type == DEFAULT_TYPE else settings.type,
+        "capabilities": ", ".join(settings.capabilities) or None,
+        "levels": settings.levels and ", ".join(map(str, settings.levels)),
+        "region": settings.region,
+        "prefetch": settings.prefetch,
+    }
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _run(tm: TaskManager[Any], assignment: Assignment, watch: ParentWatch, *, burst: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from consumers.jobs.names import check_name
 from consumers.policy import Around, Handler
 from processors.debounce import DebounceManager
-from processors.processor import Registration
+from processors.processor import Registration, lacking
 from processors.schedules.schedule import Schedule
-from taskmanager.errors import AlreadyStarted, InvalidOption
+from taskmanager.errors import AlreadyStarted, InvalidOption, MissingCapabilities
 from taskmanager.handlers.context import Context
 from taskmanager.handlers.middleware import M, Middleware, chain, check_middleware, nested
 from taskmanager.handlers.payloads import Payload, payload_of
@@ -140,6 +140,18 @@ class Registry:
                 f"it has no handler; queues with handlers: {', '.join(self.queues) or 'none'}",
             )
         return wanted or self.queues
+
+    def left_out(self, capabilities: Collection[str]) -> dict[tuple[str, str], list[str]]:
+        """Return the handlers that a worker with these capabilities leaves out: what it lacks."""
+        lacks = {name: lacking(it.requires, capabilities) for name, it in self._handlers.items()}
+        return {name: missing for name, missing in lacks.items() if missing}
+
+    def refuse_idle(self, queues: Collection[str], capabilities: Collection[str]) -> None:
+        """Raise MissingCapabilities if a worker with these leaves out every handler it reads."""
+        left_out = self.left_out(capabilities)
+        names = [name for name in self._handlers if name[0] in queues]
+        if names and left_out.keys() >= set(names):
+            raise MissingCapabilities({name: left_out[name] for name in names}, capabilities)
 
     def bind(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 
 from consumers.jobs.texts import duration
@@ -48,6 +48,17 @@ class Unhandled:
                 "this worker has no handler for event %r in queue %r%s; its jobs wait up to %s for "
                 "a worker that has one, then become dead letters",
                 event, queue, self._nearest(queue, event), duration(deadline),
+            )  # fmt: skip
+
+    def handed_on_lacking(
+        self, queue: str, event: str, lacks: Sequence[str], *, deadline: float
+    ) -> None:
+        """Warn that this worker lacks a capability that its handler for a job requires."""
+        if self._is_new("handed on", queue, event):
+            logger.warning(
+                "this worker does not run event %r in queue %r, because it lacks %s; its jobs wait "
+                "up to %s for a worker that has it, then become dead letters",
+                event, queue, ", ".join(lacks), duration(deadline),
             )  # fmt: skip
 
     def _is_new(self, what: str, queue: str, event: str) -> bool:

@@ -118,6 +118,11 @@ class LifeCycle:
         if worker is not None:
             await worker.until_idle()
 
+    def with_consumer(self, action: Callable[[Consumes], object]) -> None:
+        """Call a function with the worker's consumer, on its loop, if there is one."""
+        if self.worker is not None:
+            self.worker.with_consumer(action)
+
     def _say_stopping(self) -> None:
         running = 0 if self.worker is None else self.worker.running
         if not running:

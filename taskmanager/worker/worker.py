@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from taskmanager.clients.portal import running_loop
 from taskmanager.errors import OtherLoop, WorkerBroken
 from taskmanager.worker import logs
 
@@ -31,6 +32,9 @@ class Consumes(Protocol):
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running."""
+
+    def set_capabilities(self, names: Iterable[str]) -> None:
+        """Have these capabilities, and no others, from now on."""
 
 
 class Worker:
@@ -101,6 +105,20 @@ class Worker:
             raise
         finally:
             self._starters -= 1
+
+    def with_consumer(self, action: Callable[[Consumes], object]) -> None:
+        """Call a function with the consumer, on the worker's loop, from any thread; if it has one.
+
+        On that loop it is called at once.
+        """
+        if running_loop() is self.loop:
+            self._call(action)
+        elif not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._call, action)
+
+    def _call(self, action: Callable[[Consumes], object]) -> None:
+        if self._consumer is not None:
+            action(self._consumer)
 
     async def until_idle(self) -> None:
         """Return when no job is waiting, held or running."""

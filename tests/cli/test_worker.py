@@ -71,6 +71,12 @@ async def hang_elsewhere(job):
 async def die(job):
     os.kill(os.getpid(), 9)
 
+able = TaskManager()
+
+@able.registerHandler(event="render", requires=["gpu", "av1"])
+async def render(job):
+    print("rendered by", job.worker)
+
 @tm.registerHandler(event="note", queue="notes")
 async def note(job):
     print("noted")
@@ -247,10 +253,17 @@ def test_a_worker_without_handlers_ends_with_2_and_says_what_it_imported(run: Ru
     ("arguments", "said"),
     [
         (("no_such_app:tm",), "there is no module 'no_such_app'"),
-        (("app:no_such_tm",), "Its TaskManagers: empty, including, missing, tm"),
+        (("app:no_such_tm",), "Its TaskManagers: able, empty, including, missing, tm"),
         (("app:tm", "-q", "elsewhere"), "it has no handler; queues with handlers: default, notes"),
         (("app:tm", "-c", "0"), "concurrency 0 is not allowed"),
         (("app:tm", "--name", "a b"), "name 'a b' is not allowed"),
+        (("app:tm", "--type", "any"), "type 'any' is not allowed"),
+        (("app:tm", "--capability", "gpu,a b"), "capability 'a b' is not allowed"),
+        (("app:tm", "--level", "5,high"), "levels 'high' is not allowed: give a whole number"),
+        (("app:tm", "--level", "-101"), "is not allowed: give priorities from -100 to 100"),
+        (("app:tm", "--prefetch", "-1"), "prefetch -1 is not allowed"),
+        (("app:able",), "default/render lacks av1, gpu. Its capabilities: none."),
+        (("app:able", "-p", "2", "--capability", "gpu"), "default/render lacks av1."),
         (("no_such_app:tm", "-p", "2"), "there is no module 'no_such_app'"),
         (("app:tm", "-p", "2", "--reload"), "--reload works with one process only"),
         (("app:tm", "--burst", "--reload"), "remove --burst"),
@@ -378,6 +391,26 @@ def test_several_processes_share_the_jobs_and_end_together(run: Run, server: Red
     # Not the field of the log.
     assert len(re.findall("waited(?!=)", worker.text)) == 2
     assert worker.text.count("processes   2") == 1
+
+
+def test_several_processes_have_the_capabilities_of_the_command_line_and_names_of_their_own(
+    run: Run, emit: Emit
+) -> None:
+    kind = ("--capability", "gpu", "--capability", "av1,cuda", "--type", "encoder")
+    kind = (*kind, "--level", "5,-1", "--region", "eu", "--prefetch", "0", "--name", "enc")
+    worker = run("worker", "app:able", "-p", "2", *kind)
+    worker.wait_for_line(r"type +encoder$")
+    worker.wait_for_line(r"capabilities +av1, cuda, gpu$")
+    worker.wait_for_line(r"levels +5, -1$")
+    worker.wait_for_line(r"region +eu$")
+    worker.wait_for_line(r"prefetch +0$")
+
+    wanted = ("--type", "encoder", "--requires", "gpu,av1", "--region", "eu", "--priority", "-1")
+    emit("render", *wanted, "--only", "enc-1,enc-2", "--anti-affinity", "enc-1")
+
+    worker.wait_for_line("rendered by enc-2$")
+    worker.terminate()
+    assert worker.wait() == 0
 
 
 def test_a_killed_worker_process_is_replaced(run: Run, emit: Emit) -> None:

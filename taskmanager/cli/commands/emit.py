@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,9 +15,21 @@ from taskmanager.cli.session import manager
 from taskmanager.cli.units import duration, milliseconds
 from taskmanager.escapes import escaped
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 if TYPE_CHECKING:
     from taskmanager.handles.handle import JobHandle
     from taskmanager.manager import TaskManager
+
+
+def _names(option: str, *, help: str) -> Callable[[F], F]:
+    return click.option(
+        option,
+        multiple=True,
+        callback=parameters.names_in,
+        metavar="NAMES",
+        help=f"{help} Separated by commas; may be repeated.",
+    )
 
 
 @click.command()
@@ -31,6 +44,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Partition of the queue; every partition has its own lane.",
 )
+@click.option("--type", metavar="NAME", help="Type of worker to run it.  [default: workers]")
+@_names("--requires", help="Capabilities that its worker must have.")
+@_names("--only", help="Workers that may run it, by name.")
+@_names("--anti-affinity", help="Workers that may not run it, by name.")
+@click.option("--region", metavar="NAME", help="Region of its worker.  [default: any]")
 @click.option("--delay", type=duration, metavar="DURATION", help="Delay before the job may start.")
 @click.option("--max-retries", type=int, metavar="N", help="Maximum number of retries.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="Longest duration of one run.")

@@ -9,10 +9,11 @@ import pytest
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.job import FakeJob, Job
 from consumers.jobs.lanes import Lane
-from consumers.jobs.outcome import Buried, Completed, Raised, Returned
+from consumers.jobs.outcome import Buried, Completed, Raised, RetryAt, Returned
 from consumers.jobs.texts import ERROR_LIMIT, describe
 from consumers.policy import Handler
 from processors import Processor
+from processors.processor import Registration
 
 
 class Unprintable(Exception):
@@ -123,3 +124,35 @@ def test_an_error_that_cannot_be_shown_does_not_stop_the_policy() -> None:
 
 def test_an_error_that_is_no_utf8_can_be_stored() -> None:
     describe(raised(ValueError("\ud800"))).encode()
+
+
+def requiring(*requires: str) -> Registration:
+    return Registration(Handler.of(handle), max_retries=3, requires=requires)
+
+
+def test_it_leaves_out_what_requires_a_missing_capability() -> None:
+    processor = Processor(
+        {("images", "resize"): requiring("gpu", "av1"), ("images", "crop"): requiring()},
+        capabilities=["gpu"],
+    )
+
+    assert processor.events("images") == {"crop"}
+    assert processor.handler("images", "resize") is None
+    assert processor.handler("images", "crop") is not None
+
+
+def test_without_capabilities_it_leaves_out_nothing() -> None:
+    assert Processor({("images", "resize"): requiring("gpu")}).events("images") == {"resize"}
+
+
+def test_its_events_follow_its_capabilities_and_what_runs_is_decided_as_before() -> None:
+    processor = Processor({("images", "resize"): requiring("gpu")}, capabilities=["gpu"])
+    job = a_job()
+    assert processor.prepare(job, lambda: 0) is None
+
+    processor.set_capabilities([])
+
+    assert processor.events("images") == frozenset()
+    assert isinstance(processor.decide(job, Raised(ValueError("no"))), RetryAt)
+    processor.set_capabilities(["gpu", "av1"])
+    assert processor.events("images") == {"resize"}

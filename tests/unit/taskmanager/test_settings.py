@@ -63,6 +63,11 @@ def test_the_command_line_wins_over_the_constructor_over_the_environment() -> No
         ("REDIS_URL", "redis://example/0", "redis_url", "redis://example/0"),
         ("NAMESPACE", "shop", "namespace", "shop"),
         ("CONCURRENCY", " 8 ", "concurrency", 8),
+        ("TYPE", "encoder", "type", "encoder"),
+        ("CAPABILITIES", "gpu, av1,,gpu", "capabilities", ("av1", "gpu")),
+        ("LEVELS", "0, -5, 10,0", "levels", (10, 0, -5)),
+        ("REGION", "eu", "region", "eu"),
+        ("PREFETCH", "0", "prefetch", 0),
         ("QUEUES", "mail, images,,mail", "queues", ("mail", "images")),
         ("NAME", "worker-1", "name", "worker-1"),
         ("LEASE", "2.5", "lease", 2.5),
@@ -105,6 +110,13 @@ def test_an_empty_variable_is_not_set() -> None:
         ("NAMESPACE", "a b", "TASKMANAGER_NAMESPACE 'a b' is not allowed: use 1 to 128"),
         ("QUEUES", "mail,a b", "queue 'a b' is not allowed"),
         ("QUEUES", " , ", "TASKMANAGER_QUEUES .* name at least one queue"),
+        ("TYPE", "any", "type 'any' is not allowed: the type \"any\" is reserved"),
+        ("CAPABILITIES", "gpu,a b", "capability 'a b' is not allowed: use 1 to 128"),
+        ("LEVELS", "high", "TASKMANAGER_LEVELS 'high' is not allowed: give a whole number"),
+        ("LEVELS", "0,101", r"TASKMANAGER_LEVELS \[0, 101\] .* give priorities from -100 to 100"),
+        ("LEVELS", ",", "TASKMANAGER_LEVELS .* name at least one priority"),
+        ("REGION", "a b", "TASKMANAGER_REGION 'a b' is not allowed: use 1 to 128"),
+        ("PREFETCH", "-1", "TASKMANAGER_PREFETCH -1 is not allowed: .* at least 0"),
     ],
 )
 def test_a_bad_variable_is_named(variable: str, text: str, message: str) -> None:
@@ -126,7 +138,17 @@ def test_a_bad_variable_is_named(variable: str, text: str, message: str) -> None
         ({"max_queue_depth": 0}, "max_queue_depth 0 is not allowed"),
         ({"redis_url": 7}, "redis_url 7 is not allowed: give a URL as a string"),
         ({"queues": []}, "name at least one queue"),
-        ({"lese": 7}, "unknown option 'lese' in here.*; allowed: concurrency, connect_timeout"),
+        ({"lese": 7}, "unknown option 'lese' in here.*; allowed: capabilities, concurrency"),
+        ({"type": "event.a"}, "type 'event.a' is not allowed: a type must not start with"),
+        ({"capabilities": 7}, "capabilities 7 is not allowed: give a list, or text with commas"),
+        ({"capabilities": {"gpu": 1}}, "capabilities .* is not allowed: give a list, or text"),
+        ({"capabilities": [7]}, "capability 7 is not allowed: use 1 to 128"),
+        ({"capabilities": [f"c{n}" for n in range(257)]}, "it has 257 names, and the limit is 256"),
+        ({"levels": 5}, "levels 5 is not allowed: give a list, or text with commas"),
+        ({"levels": []}, "levels .* is not allowed: name at least one priority"),
+        ({"levels": [True]}, r"levels \[True\] is not allowed: give priorities from -100 to 100"),
+        ({"prefetch": 10_001}, "prefetch 10001 is not allowed: .* at most 10,000"),
+        ({"prefetch": True}, "prefetch True is not allowed: give a whole number of at least 0"),
     ],
 )
 def test_a_bad_value_is_refused_where_it_is_given(values: dict[str, Any], message: str) -> None:
@@ -138,6 +160,28 @@ def test_a_timedelta_is_seconds_and_none_is_not_given() -> None:
     checked = check({"lease": timedelta(minutes=1), "result_ttl": None}, where="here")
 
     assert checked == {"lease": 60.0}
+
+
+def test_lists_may_be_text_and_are_kept_in_order_and_once() -> None:
+    given = {"capabilities": "gpu, av1,gpu", "levels": "0,5", "prefetch": 0}
+
+    checked = check(given, where="here")
+
+    assert checked == {"capabilities": ("av1", "gpu"), "levels": (5, 0), "prefetch": 0}
+    assert check({"capabilities": {"b", "a"}, "levels": {-1, 1}}, where="here") == {
+        "capabilities": ("a", "b"), "levels": (1, -1),
+    }  # fmt: skip
+    assert check({"capabilities": []}, where="here") == {"capabilities": ()}
+
+
+def test_capabilities_that_were_set_win_over_the_constructor_and_keep_the_rest() -> None:
+    tm = TaskManager("redis://constructor/0", capabilities=["av1"], type="encoder")
+    connector = tm.connector
+
+    tm.set_capabilities(["gpu"])
+
+    assert (tm.settings.capabilities, tm.settings.type) == (("gpu",), "encoder")
+    assert tm.connector is connector
 
 
 def test_the_url_is_not_shown() -> None:

@@ -23,6 +23,7 @@ from taskmanager.cli.banner import Banner
 from taskmanager.cli.exits import Exit, reported
 from taskmanager.cli.loading import load
 from taskmanager.cli.supervisor import Start, Supervisor
+from taskmanager.cli.work import _banner
 from taskmanager.manager import TaskManager
 from taskmanager.worker import logs
 from tests.support.waiting import PATIENCE, aeventually
@@ -512,6 +513,26 @@ def test_the_banner_says_that_one_slot_is_the_default() -> None:
     assert "handlers    1: mail/send" in text
     assert "concurrency 1 job at a time per process, in exact order (the default" in text
     assert "processes   2" in text
+
+
+def test_the_banner_shows_what_was_set_of_the_worker_and_which_handlers_it_leaves_out() -> None:
+    tm = TaskManager(
+        NOWHERE, type="encoder", capabilities=["gpu", "av1"], levels=[0, 5], region="eu", prefetch=0
+    )
+    tm.registerHandler(lambda job: None, {"event": "render", "requires": ["gpu"]})
+    tm.registerHandler(lambda job: None, {"event": "cut", "requires": ["gpu", "cuda"]})
+
+    lines = _banner(tm, processes=1).splitlines()
+
+    assert lines[3:10] == [
+        "  handlers     1: default/render",
+        "  left out     1: default/cut (lacks cuda)",
+        "  type         encoder",
+        "  capabilities av1, gpu",
+        "  levels       5, 0",
+        "  region       eu",
+        "  prefetch     0",
+    ]
 
 
 def test_the_banner_stays_on_one_screen_with_many_handlers() -> None:

@@ -43,6 +43,20 @@ def test_a_name_that_is_like_no_other_is_said_without_one(caplog: pytest.LogCapt
     ]
 
 
+def test_an_event_that_is_left_out_is_said_once_with_what_is_lacking(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = Unhandled(HANDLED)
+
+    for _ in range(2):
+        said.handed_on_lacking("mail", "send-email", ["gpu", "av1"], deadline=60)
+
+    assert caplog.messages == [
+        "this worker does not run event 'send-email' in queue 'mail', because it lacks gpu, av1; "
+        "its jobs wait up to 60 s for a worker that has it, then become dead letters"
+    ]
+
+
 def test_names_without_end_are_not_kept_without_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
