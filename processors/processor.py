@@ -62,8 +62,8 @@ class Processor:
 
     `registrations` maps (queue, event) to a Registration or a Handler, and must not change later.
     `retry` is the policy for jobs whose emit and registration do not set retries. Without any
-    policy, nothing is retried. `capabilities` are those of the worker; it leaves out registrations
-    that require others. None leaves out none.
+    policy, nothing is retried. `capabilities` is what the worker can do: registrations that require
+    anything else are left out. With None, all are kept.
     """
 
     def __init__(
