@@ -165,6 +165,8 @@ async def mismatched(job: Job[Email], ctx: Context) -> None: ...
 
 tm.registerHandler(event="order", payload=Order)(mismatched)  # error: arg-type
 tm.registerHandler(event="x", max_retries="3")(count)  # error: call-overload
+tm.registerHandler(event="x", requires=["gpu"], repeat={"every": 9, "region": "eu"})(count)
+tm.registerHandler(event="x", requires="gpu")(count)  # error: call-overload
 tm.registerHandler(event="x", retry=lambda job, error: Retry(delay=5))(count)
 assert_type(order_alone(Job.fake(Order(1))), int)
 
@@ -235,6 +237,8 @@ async def produce() -> None:
     await tm.emit("x", debounce=timedelta(seconds=1), debounce_key="k", debounce_mode="trailing")
     await tm.emit("x", debounce=0.5)  # error: call-overload
     await tm.emit("x", debounce_seconds=0.5, debounce_max_wait=5)
+    await tm.emit("x", requires=["gpu"], only=("w1", "w2"), anti_affinity={"w2"}, region="eu")
+    await tm.emit("x", requires="gpu")  # error: call-overload
     await tm.emit("x", repeat={"pattern": "@daily"})
     await tm.emit("x", options=options)
     await tm.emit({"event": "x", "queue": "emails", "data": {"to": "ada"}, "options": options})
