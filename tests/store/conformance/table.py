@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.store.conformance import elsewhere, emitting, scheduling, settling, tending
+from tests.store.conformance import elsewhere, emitting, routing, scheduling, settling, tending
 from tests.store.conformance.row import Row
 
 TABLE: Sequence[Row] = (
@@ -12,5 +12,6 @@ TABLE: Sequence[Row] = (
     *settling.ROWS,
     *tending.ROWS,
     *scheduling.ROWS,
+    *routing.ROWS,
     *elsewhere.ROWS,
 )
