@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis as redis_py
+from redis.exceptions import ResponseError
 
 from consumers.jobs.lanes import listed_lanes
 from consumers.store.keys import Fleet, Keys
@@ -85,7 +86,11 @@ def left(client: redis_py.Redis) -> dict[str, int]:
 
 
 def _pending(client: redis_py.Redis, stream: str) -> int:
-    return sum(group["pending"] for group in client.xinfo_groups(stream))
+    try:
+        return sum(group["pending"] for group in client.xinfo_groups(stream))
+    except ResponseError:
+        # The janitor took the lane away meanwhile.
+        return 0
 
 
 def _results(client: redis_py.Redis, names: list[str]) -> list[End]:

@@ -1,0 +1,1 @@
+"""A storm over jobs that require something of a worker: none begins where it may not."""
