@@ -183,7 +183,7 @@ class Consumer:
         """Have these capabilities, and no others, from now on.
 
         Jobs that require others and have not begun go back to their lanes; those that run continue.
-        Raises InvalidName for what is no name.
+        Raises InvalidName for a value that is not a name.
         """
         profile = self.terms.profile.with_capabilities(names)
         self.terms = replace(self.terms, profile=profile)

@@ -99,7 +99,8 @@ class Route:
     - `region`: the region it must be in; None for any.
     - `name`: the type, "+" and a digest of all else. Equal requirements have one name.
 
-    Raises InvalidName for what is no name, and InvalidInput if too much is named or nobody is left.
+    Raises InvalidName for a value that is not a name, and InvalidInput if too much is named or no
+    worker is left.
     """
 
     type: str
