@@ -84,7 +84,7 @@ async def test_without_the_right_to_publish_or_subscribe_a_route_is_found(
 ) -> None:
     starts = Starts()
     emits = url_of(server, redis, "emits", "-publish")
-    works = url_of(server, redis, "works", "-subscribe", "-psubscribe", "-ssubscribe")
+    works = url_of(server, redis, "works", "-subscribe", "-psubscribe")
 
     async with emitting(emits) as emit, fleet(works, {"work": starts}):
         await emit.producer.emit(routed_job())
