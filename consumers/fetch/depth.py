@@ -13,6 +13,8 @@ _STREAM = attrgetter("stream")
 
 # Reads some streams, at most so many of each, and takes in what came.
 Bring = Callable[[Sequence[Stream], int], Awaitable[list[Delivery]]]
+# Takes note of how far all workers together have read some streams.
+Learn = Callable[[Sequence[Stream]], Awaitable[None]]
 
 
 class Depth:
@@ -22,12 +24,13 @@ class Depth:
     last read has shown: what is held from a level below may start once it was asked above.
     """
 
-    def __init__(self, levels: Levels, bring: Bring) -> None:
+    def __init__(self, levels: Levels, bring: Bring, learn: Learn) -> None:
         self.asked = 0
         # True when the last pass over all levels found nothing.
         self.idle = False
         self._levels = levels
         self._bring = bring
+        self._learn = learn
         self._deepest = 0
 
     def fit(self) -> None:
@@ -73,6 +76,8 @@ class Depth:
 
     async def _read(self, start: int, end: int, wanted: int) -> int:
         """Read some levels; where a stream gave all it was asked for, there may be more."""
+        if unordered := self._levels.unordered(start, end, wanted):
+            await self._learn(unordered)
         sharing, reached = self._levels.sharing(start, end, wanted), [0]
         found = 0
         for share in sharing:

@@ -68,7 +68,7 @@ class Fetcher:
         self.follower = follower
         self.admission = admission
         self.gate = admission.gate
-        self.depth, self.slots = Depth(reader.levels, self._bring), slots
+        self.depth, self.slots = Depth(reader.levels, self._bring, reader.learn), slots
         self.prefetch = Prefetch(slots, most=most_held, now=time.monotonic())
         self.held = Held(leases)
         self.intake = Intake(
@@ -212,6 +212,13 @@ class Fetcher:
                 self._prefetching = False
                 self.settler.settle(delivery, Released("held"))
 
+    def _return_surplus(self) -> None:
+        """Hand back what came beside the jobs that were wanted, where nothing is to be held."""
+        surplus = len(self.held) - max(0, self._free())
+        for delivery in list(self.leases.held)[-surplus:] if surplus > 0 else ():
+            if self.leases.start(delivery):
+                self.settler.settle(delivery, Released("held"))
+
     async def _slot_or(self, seconds: float) -> None:
         """Wait for a free slot, at most some seconds."""
         self._freed.clear()
@@ -238,6 +245,8 @@ class Fetcher:
             await self.depth.read_backlog(self._wanted(), self._free, is_stale=lambda: self._dirty)
         # Where the lanes may be others by now, they are looked at before the next start.
         self._start_down_to(max(0, self.depth.asked), only_one=self._dirty)
+        if self.prefetch.is_off:
+            self._return_surplus()
         if was_idle:
             # What came begins first: to make the next read ready takes a tenth of its latency.
             await asyncio.sleep(0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from types import MappingProxyType
+from typing import TypeVar
 
 from consumers.chance import chance
 from consumers.fetch.sharing import LaneStreams, Share, Sharing, gave, is_quiet, streams_of
@@ -17,6 +19,10 @@ from consumers.run.pauses import Pauses
 from consumers.store.delivery import Stream
 from consumers.store.keys import Keys
 from consumers.store.pause_state import PauseState
+
+T = TypeVar("T")
+# Asking how far one lane is read takes Redis a few microseconds.
+_ASKED_AT_MOST = 16
 
 
 class Level:
@@ -34,13 +40,19 @@ class Level:
         self.lanes: list[LaneStreams] = [lane for lane in kept if lane]
         # Or all workers of a deploy would ask the same lanes first, and find them empty together.
         self._turns = chance.randrange(len(self.lanes) or 1)
+        partitions = {_partition(lane) for lane in self.lanes}
+        # Whether jobs of one partition lie in several lanes, by what they require.
+        self._is_split = len(partitions) < len(self.lanes)
 
     def turn(self) -> None:
         """Let other lanes come first."""
         self._turns += 1
 
     def in_turn(self, now: float) -> list[LaneStreams]:
-        """Return the lanes in the order to ask them: those with a backlog take turns.
+        """Return the lanes in the order to ask them: partitions with a backlog take turns.
+
+        Within a partition the lane comes first whose last job is the oldest, so that the lanes of
+        its routes are like one queue.
 
         Where few of many lanes have one, a read for each of the others would come before
         each job. These are asked first once in a while, so that none waits behind a backlog.
@@ -50,9 +62,27 @@ class Level:
         due, full, rest = list[LaneStreams](), list[LaneStreams](), list[LaneStreams]()
         for lane in self.lanes:
             (full if gave(lane) else rest if is_quiet(lane, now) else due).append(lane)
-        return [*self._turned(due), *self._turned(full), *rest]
+        return [*self._turned(due), *self._oldest_first(full), *rest]
 
-    def _turned(self, lanes: list[LaneStreams]) -> list[LaneStreams]:
+    def unordered(self, wanted: int) -> list[Stream]:
+        """Return the lanes of which one must be chosen without knowing which has the oldest job.
+
+        These are none where a partition has one lane, or all lanes are named in one read.
+        """
+        if not self._is_split or not 0 < wanted < len(self.lanes):
+            return []
+        return [lane[-1] for lane in self._turned(self.lanes)[:_ASKED_AT_MOST]]
+
+    def _oldest_first(self, lanes: list[LaneStreams]) -> Iterable[LaneStreams]:
+        if not self._is_split:
+            return self._turned(lanes)
+        partitions = defaultdict[tuple[Keys, str], list[LaneStreams]](list)
+        for lane in lanes:
+            partitions[_partition(lane)].append(lane)
+        in_turn = self._turned([sorted(it, key=_last_ms) for it in partitions.values()])
+        return (lane for each in zip_longest(*in_turn) for lane in each if lane is not None)
+
+    def _turned(self, lanes: list[T]) -> list[T]:
         by = self._turns % (len(lanes) or 1)
         return lanes[by:] + lanes[:by]
 
@@ -60,6 +90,14 @@ class Level:
     def streams(self) -> list[Stream]:
         """All fronts, then the lanes themselves."""
         return streams_of(self.lanes)
+
+
+def _partition(lane: LaneStreams) -> tuple[Keys, str]:
+    return lane[-1].keys, lane[-1].lane.partition
+
+
+def _last_ms(lane: LaneStreams) -> int:
+    return lane[-1].last_ms
 
 
 def is_read(
@@ -148,6 +186,10 @@ class Levels:
         """Return the reads that bring what is wanted from the levels from start up to end."""
         now = time.monotonic()
         return Sharing([level.in_turn(now) for level in self.levels[start:end]], wanted, now=now)
+
+    def unordered(self, start: int, end: int, wanted: int) -> list[Stream]:
+        """Return the lanes of some levels of which too little is known to read the oldest jobs."""
+        return [it for level in self.levels[start:end] for it in level.unordered(wanted)]
 
     def share_of_all(self, wanted: int) -> Share:
         """Return the read that names everything, for when nothing is expected anywhere."""

@@ -23,6 +23,8 @@ class Prefetch:
     """
 
     def __init__(self, slots: int, *, most: int | None = None, now: float) -> None:
+        # Whether it was set that nothing is to be held.
+        self.is_off = most == 0
         self._least = slots // 4 if most is None else min(slots // 4, most)
         # Who may hold nothing as a rule may not where handlers are fast either.
         self._most = (slots if most is None else most) if self._least else 0

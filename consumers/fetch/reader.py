@@ -201,6 +201,23 @@ class Reader:
         """Ask something else between two reads; error replies are values."""
         return await self.channel.ask(*commands, timeout=PATIENCE)
 
+    async def learn(self, streams: Sequence[Stream]) -> None:
+        """Take note of how far all workers together have read some streams.
+
+        The older the last job that was read from a stream, the older its next one will be.
+        """
+        replies = await self.ask(*(("XINFO", "GROUPS", stream.key) for stream in streams))
+        for stream, groups in zip(streams, replies, strict=True):
+            # An error is what the read meets as well, which mends it.
+            for facts in () if isinstance(groups, ResponseError) else groups:
+                group = dict(zip(facts[::2], facts[1::2], strict=True))
+                if group[b"name"].decode() == self.group:
+                    stream.last_ms = int(group[b"last-delivered-id"].partition(b"-")[0])
+                    # From Redis 7.0 on, where it can be known. An empty lane may have a front that
+                    # is not, so it is not taken for looked at.
+                    if (lag := group.get(b"lag")) is not None:
+                        stream.gave = lag > 0
+
     async def run(self, call: Call) -> Any:
         """Run a script between two reads; raises its ResponseError, or NotNow."""
         try:

@@ -15,7 +15,9 @@ SOLO_AFTER_CRASHES = 2
 class Stream:
     """One stream that is read: a lane or a lane's front, under its key in Redis."""
 
-    __slots__ = ("front", "gave", "group", "is_routed", "key", "keys", "lane", "looked")
+    __slots__ = (
+        "front", "gave", "group", "is_routed", "key", "keys", "lane", "last_ms", "looked"
+    )  # fmt: skip
 
     def __init__(self, keys: Keys, lane: Lane, group: str, *, front: bool) -> None:
         self.keys = keys
@@ -27,6 +29,8 @@ class Stream:
         self.key = keys.front(lane) if front else keys.lane(lane)
         # Whether it gave anything when it was read last, and when that was (monotonic).
         self.gave, self.looked = False, -math.inf
+        # When the last job that any worker has read was added, in ms by Redis' clock; 0: not known.
+        self.last_ms = 0
 
     @property
     def name(self) -> str:

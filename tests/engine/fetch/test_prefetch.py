@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 import redis as redis_py
 
 from consumers.jobs.job import Job
-from tests.support.engine import QueueView, emitting, working
+from tests.support.engine import (
+    QueueView,
+    emit_one_to_run_and_one_to_hold,
+    emitting,
+    working,
+)
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
 
@@ -64,3 +70,28 @@ async def test_where_handlers_are_slow_what_is_held_is_not_handed_back_again_and
         assert len(fetcher.held) == 0
         # One more: that the lane's front holds something by now is seen when it is read.
         assert queue.stats("released") <= slots // 4 + 1
+
+
+async def test_what_a_worker_gets_beside_a_wanted_job_goes_back_at_once_if_it_is_to_hold_nothing(
+    server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several lanes are named in one read, and each of them gives a job."""
+    monkeypatch.setattr("consumers.fetch.fetcher.HELD_AT_MOST", 3600.0)
+    may_end, ran = asyncio.Event(), asyncio.Event()
+
+    async def first(job: Job[None]) -> None:
+        await may_end.wait()
+
+    async def second(job: Job[None]) -> None:
+        ran.set()
+
+    handlers = {"first": first, "second": second}
+    async with emitting(server.url) as emit:
+        await emit_one_to_run_and_one_to_hold(emit, "first", "second")
+    async with working(server.url, handlers, concurrency=1, prefetch=0) as worker:
+        await aeventually(lambda: worker.running == 1)
+        await aeventually(lambda: QueueView(redis).stats("released") == 1)
+        async with working(server.url, {"second": second}):
+            await aeventually(ran.is_set)
+        may_end.set()
+        await aeventually(lambda: worker.settled == 2)

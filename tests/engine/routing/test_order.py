@@ -1,4 +1,4 @@
-"""Jobs of several routes start in the order of their priority, first in first out within one."""
+"""Jobs of several routes start in the order of their priority, the oldest first within one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import redis as redis_py
 
 from consumers.jobs.job import Job
 from tests.support.engine import QueueView, emitting, working
-from tests.support.queue import Queue, new_job
 from tests.support.routing import Starts, routed_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import aeventually
@@ -51,30 +50,29 @@ async def test_one_slot_takes_the_jobs_of_many_routes_in_exact_order(
     lanes: dict[tuple[int, int], list[int]] = defaultdict(list)
     for priority, need, n in started:
         lanes[priority, need].append(n)
-    # Lanes of one priority take turns.
     assert len(lanes) == 21
     assert all(numbers == sorted(numbers) for numbers in lanes.values())
     assert QueueView(redis).stats("released") <= 5
 
 
-async def test_lanes_of_one_priority_take_turns_with_those_that_require_nothing(
-    server: RedisServer, redis: redis_py.Redis
+async def test_the_oldest_job_of_a_priority_begins_first_whatever_it_requires(
+    server: RedisServer,
 ) -> None:
-    queue, starts = Queue(redis), Starts()
-    for kind in (*NEEDS, None):
-        for n in range(50):
-            name = "plain" if kind is None else NEEDS.index(kind)
-            queue.emit(
-                new_job(f"{name}-{n}", "work")
-                if kind is None
-                else routed_job(id=f"{name}-{n}", **kind)
-            )
+    """Lanes took turns: jobs of a route with few others overtook all of the other routes."""
+    starts, kinds = Starts(), (*NEEDS, None)
+    async with emitting(server.url) as emit:
+        for n, kind in enumerate(kinds):
+            for at in range(6):
+                id = f"{n}-{at}"
+                await emit.producer.emit(routed_job(id=id, **kind)) if kind else await emit(id=id)
+                # Their order is that of the ids of their entries, which are in milliseconds.
+                await asyncio.sleep(0.003)
+    async with working(server.url, {"work": starts}, **VERSATILE, prefetch=0):
+        await aeventually(lambda: len(starts.all) == 24)
 
-    async with working(server.url, {"work": starts}, **VERSATILE):
-        await aeventually(lambda: len(starts.all) == 200)
-
-    half = starts.ids[:100]
-    assert all(any(it.startswith(f"{kind}-") for it in half) for kind in ("plain", 0, 1, 2))
+    # Nothing is known of a lane until a job of it was read.
+    first = {f"{n}-0" for n in range(len(kinds))}
+    assert [it for it in starts.ids if it not in first] == sorted(set(starts.ids) - first)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

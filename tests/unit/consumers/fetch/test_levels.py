@@ -55,3 +55,54 @@ def test_each_lane_is_asked_once_and_new_ones_take_turns_as_well() -> None:
         first.add(first_of(one, 0.0))
 
     assert len(first) == 5
+
+
+def split(*lanes: tuple[str, str]) -> Level:
+    """Return a level with these lanes, by partition and route, each with a backlog."""
+    keys = Keys("q")
+    one = Level(
+        0, [(keys, Lane("q", f"workers+{it}", part)) for part, it in lanes], "workers", set()
+    )
+    for lane in one.lanes:
+        mark(lane[1], gave=True, looked=10.0)
+    return one
+
+
+def names(one: Level) -> list[str]:
+    return [lane[1].lane.route.partition("+")[2] for lane in one.in_turn(10.0)]
+
+
+def test_of_the_routes_of_a_partition_the_one_with_the_oldest_job_comes_first() -> None:
+    one = split(("p", "a"), ("p", "b"), ("p", "c"))
+    for lane, last_ms in zip(one.lanes, (30, 10, 20), strict=True):
+        lane[1].last_ms = last_ms
+
+    for _ in range(3):
+        one.turn()
+        assert names(one) == ["b", "c", "a"]
+
+
+def test_partitions_take_turns_however_many_routes_they_have() -> None:
+    one = split(("p", "a"), ("p", "b"), ("p", "c"), ("other", "d"))
+    one.lanes[3][1].last_ms = 40
+
+    orders = []
+    for _ in range(2):
+        one.turn()
+        orders.append(names(one))
+
+    assert sorted(orders) == [["a", "d", "b", "c"], ["d", "a", "b", "c"]]
+
+
+def test_redis_is_asked_for_the_order_only_where_it_matters() -> None:
+    assert level(5).unordered(1) == []
+    routes = split(*(("p", f"r{it}") for it in range(20)))
+
+    assert routes.unordered(20) == []
+    assert routes.unordered(0) == []
+    asked = {stream.lane.route for _ in range(2) for stream in routes.unordered(1)}
+    assert len(asked) == 16
+    for _ in range(20):
+        routes.turn()
+        asked |= {stream.lane.route for stream in routes.unordered(1)}
+    assert len(asked) == 20
