@@ -10,12 +10,13 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from consumers.consumer import Consumer
-from consumers.fetch import levels
+from consumers.fetch.levels import Levels
+from consumers.jobs import routes
 from consumers.jobs.job import Job
 from consumers.jobs.outcome import Completed
 from consumers.policy import Handler
@@ -32,11 +33,18 @@ _DAY = 86_400.0
 _DELIVERIES = 1000
 
 
-# Each takes a guarantee away, which the verdict must see.
-MUTANTS: dict[str, Callable[[], None]] = {
-    "reads-all": lambda: setattr(levels, "matches", lambda route, worker: True),
-    "never-looks-again": lambda: setattr(levels.Levels, "may_run", lambda self, stream: True),
+# Each takes a guarantee away, which the verdict must see: what is replaced always says yes.
+MUTANTS: Mapping[str, tuple[object, str]] = {
+    "reads-all": (routes, "matches"),
+    "never-looks-again": (Levels, "may_run"),
 }
+
+
+def become(mutant: str) -> None:
+    """Make this process a mutant. Fails where the engine has not got what it replaces."""
+    whose, name = MUTANTS[mutant]
+    assert callable(getattr(whose, name))
+    setattr(whose, name, lambda *_: True)
 
 
 class Working:
@@ -132,5 +140,5 @@ async def main(working: Working) -> None:
 if __name__ == "__main__":
     folder_, name_, url_, lease_, *mutants = sys.argv[1:]
     for mutant in mutants:
-        MUTANTS[mutant]()
+        become(mutant)
     asyncio.run(main(Working(Path(folder_), name_, url_, float(lease_))))
