@@ -35,13 +35,20 @@ local function unused(stream)
   return facts.length == 0 and pending_in(stream) == 0 and last < quiet_before
 end
 
--- What a route requires goes with the last of its lanes.
-local function forget_route(route)
-  if not route then return end
+-- What a route requires goes with the last of its lanes. What is there of others is left of lanes
+-- that somebody else took off the list, and goes along.
+local function forget_routes()
+  local needed, number = {}, 0
   for _, other in ipairs(redis.call('ZRANGE', listed, 0, -1)) do
-    if lanes().route_of(other) == route then return end
+    local route = lanes().route_of(other)
+    if route and not needed[route] then needed[route], number = true, number + 1 end
   end
-  redis.pcall('HDEL', base .. 'routes', route)
+  local kept = base .. 'routes'
+  if not is_a(kept, 'hash') or redis.call('HLEN', kept) <= number then return end
+  local known = redis.call('HGETALL', kept)
+  for at = 1, #known, 2 do
+    if not needed[known[at]] then redis.call('HDEL', base .. 'routes', known[at]) end
+  end
 end
 
 local name = lane_name(base, lane)
@@ -57,6 +64,6 @@ if was_deleted and not is_a(meta, 'hash') then return redis.error_reply('WRONGTY
 redis.call('ZREM', listed, name)
 if was_deleted then ask_for_audit(meta, name) end
 redis.call('DEL', lane, front)
-forget_route(lanes().route_of(name))
+if lanes().route_of(name) then forget_routes() end
 tell().hint(base, 'lane', name)
 return 1
