@@ -12,6 +12,7 @@ from taskmanager.shadows import is_command_line, refuse_shadows
 
 if TYPE_CHECKING:
     from consumers.admin.dead_letters import DeadLetter
+    from consumers.admin.explanation import Explanation, QueueExplanation, ReasonCount
     from consumers.admin.figures import LaneStats, QueueStats
     from consumers.admin.routes import RouteInfo
     from consumers.admin.workers import WorkerInfo
@@ -139,6 +140,9 @@ __all__ = [
     "CancelOutcome",
     "ScheduleInfo",
     "DeadLetter",
+    "Explanation",
+    "QueueExplanation",
+    "ReasonCount",
     "QueueStats",
     "LaneStats",
     "WorkerInfo",
@@ -235,6 +239,9 @@ _HOMES = {
     "ScheduleInfo": "taskmanager.handles.info",
     "ScheduleHandle": "taskmanager.admin.schedules",
     "DeadLetter": "consumers.admin.dead_letters",
+    "Explanation": "consumers.admin.explanation",
+    "QueueExplanation": "consumers.admin.explanation",
+    "ReasonCount": "consumers.admin.explanation",
     "QueueStats": "consumers.admin.figures",
     "LaneStats": "consumers.admin.figures",
     "WorkerInfo": "consumers.admin.workers",

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 from consumers.admin.dead_letters import DeadLetter
+from consumers.admin.explanation import Explanation, QueueExplanation
 from consumers.admin.figures import QueueStats
 from consumers.admin.routes import RouteInfo
 from consumers.admin.workers import WorkerInfo
@@ -66,6 +67,14 @@ class Sync:
     def get_job(self, id: str, queue: str = DEFAULT_QUEUE) -> JobInfo | None:
         """Return what is known about a job, or None; see TaskManager.get_job."""
         return block("sync.get_job", lambda: self._jobs.known(queue, id))
+
+    def explain(self, id: str, queue: str = DEFAULT_QUEUE) -> Explanation:
+        """Return why a job is not running; see TaskManager.explain."""
+        return block("sync.explain", lambda: self._jobs.explain(queue, id, None))
+
+    def explain_queue(self, queue: str = DEFAULT_QUEUE) -> QueueExplanation:
+        """Return why the jobs of a queue wait; see TaskManager.explain_queue."""
+        return block("sync.explain_queue", lambda: self._queues.explain(queue))
 
     def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue; see TaskManager.stats."""

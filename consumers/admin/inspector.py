@@ -14,15 +14,12 @@ from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.store.asking import inspect
-from consumers.store.entries import added_ms, oldest_waiting_ms
+from consumers.store.entries import SOON_MS, added_ms, oldest_waiting_ms
 from consumers.store.fleet import started_ms
 from consumers.store.keys import Fleet, Keys
 from consumers.store.pause_state import FIELDS, PauseState
 from consumers.store.scripts import call
 
-# What was held or renewed last so soon after it was added (ms) was handed out by then: a start
-# that is known so well is not asked for.
-_SOON_MS = 1000
 # What HINCRBY takes for a number.
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 
@@ -53,7 +50,7 @@ class Inspector:
         and of the 200 that it runs for the longest.
         """
         added = added_ms(facts.entry)
-        if facts.held_since_ms <= added + _SOON_MS:
+        if facts.held_since_ms <= added + SOON_MS:
             return max(added, facts.held_since_ms)
         fleet = Fleet(self._keys.namespace)
         told = await started_ms(self._wire, fleet, facts.consumer, self._keys.queue, facts.id)

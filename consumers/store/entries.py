@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from consumers.connections.wire import Wire
 
+# What was held or renewed last so soon after it was added (ms) was handed out by then.
+SOON_MS = 1000
+
 
 def added_ms(entry: str) -> int:
     """Return when an entry was added (ms)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumers.admin.explanation import Explanation, QueueExplanation
 from consumers.admin.figures import QueueStats
 from consumers.admin.routes import RouteInfo
 from consumers.admin.workers import WorkerInfo
@@ -34,6 +35,10 @@ class AdminFace:
         """Return what is known about a job: state, times, errors and more. None if unknown."""
         return await self._jobs.known(queue, id)
 
+    async def explain(self, id: str, queue: str = DEFAULT_QUEUE) -> Explanation:
+        """Return why a job is not running, or what it is doing. Its `str` is a sentence."""
+        return await self._jobs.explain(queue, id, None)
+
     async def stats(self, queue: str = DEFAULT_QUEUE) -> QueueStats:
         """Return the figures of a queue: how many jobs wait, run, failed, and so on."""
         return await self._queues.stats(queue)
@@ -63,6 +68,13 @@ class AdminFace:
         minute after its last job.
         """
         return await self._queues.routes(queue)
+
+    async def explain_queue(self, queue: str = DEFAULT_QUEUE) -> QueueExplanation:
+        """Return why the jobs of a queue wait: each reason, how many jobs it has, and an example.
+
+        At most 500 jobs that wait or are put off are looked at: as many of each lane.
+        """
+        return await self._queues.explain(queue)
 
     @property
     def dlq(self) -> DeadLetterQueue:

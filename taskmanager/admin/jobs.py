@@ -8,6 +8,8 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from consumers.admin.circumstances import Coming
+from consumers.admin.explanation import Explanation
 from consumers.admin.facts import End, Facts, value_of
 from consumers.errors import RedisUnavailable
 from consumers.jobs.moments import moment
@@ -15,7 +17,7 @@ from consumers.jobs.names import check_job_id
 from consumers.run.run import awaiting
 from consumers.store.schedule_record import Record
 from processors.schedules.schedule import fire_of
-from taskmanager.clients.answers import answering, changing
+from taskmanager.clients.answers import answering, changing, refusing
 from taskmanager.clients.clients import Clients
 from taskmanager.handles.errors import (
     JobCancelled,
@@ -105,6 +107,16 @@ class Jobs:
         if info is None:
             raise _nothing_known(queue, job_id, run)
         return info
+
+    async def explain(self, queue: str, job_id: str, run: int | None) -> Explanation:
+        """Return why a run is not running, or what it does; None means the live or latest one."""
+        record = await self._coming(queue, job_id) if run is None else None
+        coming = None
+        if record is not None and record.slot is not None:
+            coming = Coming(record.name, record.slot)
+        client = self._clients.here()
+        with answering(client.where), refusing(client.where, client.keys(queue)):
+            return await client.explainer(queue).job(job_id, run, coming=coming)
 
     async def logs(self, queue: str, job_id: str) -> list[LogLine]:
         """Return the last 1,000 lines of a job's log."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from consumers.admin.explanation import QueueExplanation
 from consumers.admin.figures import QueueStats
 from consumers.admin.inspector import queue_names
 from consumers.admin.routes import RouteInfo, live_routes
 from consumers.admin.workers import WorkerInfo, live_workers
 from consumers.jobs.names import check_name
 from consumers.store.keys import Fleet
-from taskmanager.clients.answers import answering, changing
+from taskmanager.clients.answers import answering, changing, refusing
 from taskmanager.clients.clients import Clients
 
 # Each check sends Redis a few commands per lane.
@@ -49,6 +50,12 @@ class Queues:
         client = self._clients.here()
         with answering(client.where):
             return await live_routes(client.producer.wire, client.keys(queue))
+
+    async def explain(self, queue: str) -> QueueExplanation:
+        """Return why the jobs of a queue wait; raises BrokenKey."""
+        client = self._clients.here()
+        with answering(client.where), refusing(client.where, client.keys(queue)):
+            return await client.explainer(queue).queue()
 
     async def drain(self, queue: str) -> None:
         """Return when no job of a queue is waiting, due or running."""

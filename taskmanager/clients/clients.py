@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from consumers.admin.dead_letters import DeadLetters
+from consumers.admin.explainer import Explainer
 from consumers.admin.inspector import Inspector
 from consumers.admin.operator import Operator
 from consumers.admin.results import Results
@@ -59,6 +60,10 @@ class Client:
     def inspector(self, queue: str) -> Inspector:
         """Return what reads a queue."""
         return Inspector(self.producer.wire, self.keys(queue), archive=self._archive)
+
+    def explainer(self, queue: str) -> Explainer:
+        """Return what explains the jobs of a queue."""
+        return Explainer(self.producer.wire, self.keys(queue), archive=self._archive)
 
     def operator(self, queue: str) -> Operator:
         """Return what changes a queue."""

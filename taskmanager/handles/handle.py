@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol
 
 from typing_extensions import TypeVar
 
+from consumers.admin.explanation import Explanation
 from consumers.errors import TaskManagerError
 from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, Progress
 
@@ -31,6 +32,7 @@ class Serves(Protocol):
     ) -> Any: ...
     async def status(self, queue: str, job_id: str, run: int | None) -> JobState: ...
     async def info(self, queue: str, job_id: str, run: int | None) -> JobInfo: ...
+    async def explain(self, queue: str, job_id: str, run: int | None) -> Explanation: ...
     async def logs(self, queue: str, job_id: str) -> list[LogLine]: ...
     async def progress(self, queue: str, job_id: str) -> Progress | None: ...
     async def cancel(self, queue: str, job_id: str, run: int | None) -> CancelOutcome: ...
@@ -103,6 +105,10 @@ class JobHandle(Generic[R_co]):
         is known about the id and `run` is None.
         """
         return await self._served.info(self.queue, self.id, self.run)
+
+    async def explain(self) -> Explanation:
+        """Return why the job is not running, or what it is doing; see TaskManager.explain."""
+        return await self._served.explain(self.queue, self.id, self.run)
 
     async def logs(self) -> list[LogLine]:
         """Return what the handler wrote with `job.logger`, oldest first: the last 1,000 lines."""

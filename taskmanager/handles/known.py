@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from consumers.admin.dead_letters import DeadLetter
 from consumers.admin.facts import End, Facts
+from consumers.admin.reasons.in_lane import SET_ASIDE
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.jobs.moments import moment
@@ -20,12 +21,6 @@ from consumers.jobs.run_facts import RunFacts, read_facts
 from taskmanager.handles.info import JobInfo, JobState, data_of
 
 T = TypeVar("T")
-
-# Why a job waits in the lane of its event.
-_PUT_ASIDE = (
-    "the worker that received it does not handle its event, or the event was paused: it waits for "
-    "a worker that runs it"
-)
 
 # One of a job's last errors, with the keys listed at DeadLetter.
 _Error = Mapping[str, Any]
@@ -88,7 +83,7 @@ def _live(queue: str, facts: Facts, started_ms: int) -> JobInfo:
 
 def _why_it_waits(noted: bytes, lane: Lane | None, state: JobState) -> str | None:
     if lane and lane.event and state is JobState.WAITING:
-        return _PUT_ASIDE
+        return SET_ASIDE
     listed = data_of(noted)
     return reason_in(listed) if isinstance(listed, list) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Generic
 
+from consumers.admin.explanation import Explanation
 from taskmanager.clients.portal import block
 from taskmanager.handles.handle import JobHandle, R_co
 from taskmanager.handles.info import CancelOutcome, JobInfo, JobState, LogLine, Progress
@@ -55,6 +56,10 @@ class SyncJobHandle(Generic[R_co]):
     def info(self) -> JobInfo:
         """Return what is known about the job; raises what JobHandle.info raises."""
         return block("handle.info", self._handle.info)
+
+    def explain(self) -> Explanation:
+        """Return why the job is not running; see JobHandle.explain."""
+        return block("handle.explain", self._handle.explain)
 
     def logs(self) -> list[LogLine]:
         """Return what the handler wrote with `job.logger`, oldest first: the last 1,000 lines."""

@@ -446,3 +446,46 @@ def test_the_url_and_namespace_may_come_from_the_environment(
     elsewhere = CliRunner().invoke(cli, ("jobs", "show", "7"))
 
     assert (there.exit_code, elsewhere.exit_code) == (0, 1)
+
+
+def test_a_job_is_explained(run: Run) -> None:
+    run("emit", "send", "--id", "a", "-q", "mail")
+    run("queues", "pause", "mail")
+
+    lines = run("jobs", "explain", "a", "-q", "mail").stdout.splitlines()
+    told = json.loads(run("jobs", "explain", "a", "-q", "mail", "--json").stdout)
+
+    assert lines == [
+        "reason     why",
+        "paused     queue 'mail' is paused",
+        "no_worker  no live worker of type 'workers' reads queue 'mail'",
+    ]
+    assert (told["id"], told["queue"], told["reason"]) == ("a", "mail", "paused")
+    assert [it["reason"] for it in told["details"]] == ["no_worker"]
+
+
+def test_a_job_that_nobody_knows_cannot_be_explained(run: Run) -> None:
+    result = run("jobs", "explain", "a", code=1)
+    told = json.loads(run("jobs", "explain", "a", "--json", code=1).stdout)
+
+    assert "'a' is not known in queue 'default'" in result.stderr
+    assert told["reason"] == "unknown"
+
+
+def test_the_reasons_of_a_queue_are_listed(run: Run) -> None:
+    run("emit", "send", "--id", "a")
+    run("emit", "send", "--id", "b", "--delay", "2h")
+
+    lines = run("queues", "explain").stdout.splitlines()
+    told = json.loads(run("queues", "explain", "default", "--json").stdout)
+
+    assert lines[0].split() == ["reason", "jobs", "example", "why"]
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["delayed", "1", "b"],
+        ["no_worker", "1", "a"],
+    ]
+    assert {name: told[name] for name in ("queue", "jobs", "looked_at")} == {
+        "queue": "default", "jobs": 2, "looked_at": 2,
+    }  # fmt: skip
+    assert [it["reason"] for it in told["reasons"]] == ["delayed", "no_worker"]
+    assert run("queues", "explain", "empty").stderr.strip() == "no job of queue 'empty' waits"

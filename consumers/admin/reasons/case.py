@@ -12,6 +12,7 @@ from consumers.jobs.lanes import Lane
 from consumers.jobs.names import worker_of
 from consumers.jobs.routes import Missing, Route, may_run, missing
 from consumers.store.delivery import SOLO_AFTER_CRASHES
+from consumers.store.entries import SOON_MS, added_ms
 from consumers.store.queue_workers import SeenWorker
 
 # Workers report every 5 s. Of one that missed a report nobody knows whether it still runs jobs.
@@ -99,6 +100,11 @@ class Case:
     def idle_ms(self) -> int:
         """How long ago it was handed to its worker, or its lease was renewed."""
         return max(0, self.it.now_ms - self.it.job.held_since_ms)
+
+    @cached_property
+    def was_just_added(self) -> bool:
+        """Whether its entry was new when it was handed out, or renewed: that was the hand-out."""
+        return self.it.job.held_since_ms <= added_ms(self.it.job.entry) + SOON_MS
 
     @cached_property
     def has_expired(self) -> bool:

@@ -47,10 +47,8 @@ def _since(case: Case) -> str:
     if case.it.start.at_ms:
         began = for_how_long(case.it.now_ms - case.it.start.at_ms)
         return f"has been running on {case.holder} for {began}"
-    return (
-        f"was handed to {case.holder}, which has not reported its start yet (last sign of it "
-        f"{for_how_long(case.idle_ms)} ago)"
-    )
+    has = "got it" if case.was_just_added else "has it and renewed its lease"
+    return f"{case.holder} {has} {for_how_long(case.idle_ms)} ago; its start is not reported yet"
 
 
 def _silence(case: Case) -> str:

@@ -47,7 +47,9 @@ def _taken(case: Case) -> str:
 
 
 def _behind(case: Case) -> str:
-    higher = f", {case.higher:,} of them of higher priority" if case.higher else ""
+    higher = " of higher priority" if case.higher else ""
+    if case.higher < case.ahead:
+        higher = f", {case.higher:,} of them{higher}" if higher else ""
     return f"{_where(case)}, {case.free:,} of {counted(case.slots, 'slot')} " + (
         f"{'is' if case.free == 1 else 'are'} free; it is behind {_ahead(case)}{higher}"
     )
@@ -69,8 +71,8 @@ ROWS = (
     Row(
         "no_group",
         lambda case: _is_there(case) and not case.it.has_group,
-        lambda case: f"its lane {case.it.job.place!r} cannot be read: consumer group "
-        f"{case.lane.group!r} is gone, until a worker creates it again",
+        lambda case: f"its lane {case.it.job.place!r} cannot be read, because consumer "
+        f"group {case.lane.group!r} is gone; the next worker that reads it creates it again",
     ),
     Row(
         "not_listed",

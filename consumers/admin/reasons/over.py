@@ -69,8 +69,8 @@ ROWS = (
     Row(
         "parked",
         lambda case: case.lives and not case.in_stream and not case.is_put_off,
-        lambda case: "a newer version of taskmanager has set it aside, where this version cannot "
-        "see why",
+        lambda case: "was set aside by a newer version of taskmanager; this version cannot see "
+        "why",
     ),
     Row(
         "foreign",

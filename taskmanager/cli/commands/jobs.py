@@ -1,4 +1,4 @@
-"""The command `jobs`: what became of a job, what it wrote, and how to cancel it."""
+"""The command `jobs`: what became of a job, why it waits, what it wrote, and how to cancel it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 
 from taskmanager.cli import parameters
 from taskmanager.cli.exits import FAILURE, Exit
-from taskmanager.cli.objects import as_json, happened, job_object, line_object
-from taskmanager.cli.output import age_of, data, fields, section, time_of
+from taskmanager.cli.objects import as_json, happened, job_object, line_object, plain
+from taskmanager.cli.output import age_of, data, fields, section, table, time_of
 from taskmanager.cli.session import answer
 from taskmanager.escapes import escaped
 
@@ -28,7 +28,7 @@ _FIELDS = (
 
 @click.group()
 def jobs() -> None:
-    """Show jobs and their logs, and cancel jobs."""
+    """Show jobs and their logs, explain why they wait, and cancel jobs."""
 
 
 @jobs.command("show")
@@ -45,6 +45,27 @@ def show(context: click.Context, job_id: str, queue: str, as_object: bool) -> No
     """
     info, progress = answer(context, lambda tm: _job(tm, queue, job_id))
     click.echo(as_json(job_object(info, progress)) if as_object else _shown(info, progress))
+
+
+@jobs.command("explain")
+@parameters.job_id
+@parameters.queue
+@parameters.as_object
+@click.pass_context
+def explain(context: click.Context, job_id: str, queue: str, as_object: bool) -> None:
+    """Explain why a job is not running, or what it is doing.
+
+    The first line is the reason; the others are what else applies to the job. The exit code is 1
+    if the job is not known.
+    """
+    found = answer(context, lambda tm: tm.explain(job_id, queue))
+    if as_object:
+        click.echo(as_json({"id": job_id, "queue": queue, **plain(found)}))
+    elif found.reason != "unknown":
+        rows = [(it.reason, it.sentence) for it in (found, *found.details)]
+        click.echo(table(("reason", "why"), rows))
+    if found.reason == "unknown":
+        raise Exit(f"job {job_id!r} {found.sentence}. -q QUEUE selects another queue", FAILURE)
 
 
 @jobs.command("logs")

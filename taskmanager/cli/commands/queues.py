@@ -8,15 +8,17 @@ import click
 
 from taskmanager.cli import parameters
 from taskmanager.cli.exits import FAILURE, Exit
-from taskmanager.cli.objects import as_json, queue_object
+from taskmanager.cli.objects import as_json, plain, queue_object
 from taskmanager.cli.output import age_of, brief, fields, table
 from taskmanager.cli.session import answer
 
 if TYPE_CHECKING:
+    from consumers.admin.explanation import ReasonCount
     from consumers.admin.figures import QueueStats
     from taskmanager.manager import TaskManager
 
 _COLUMNS = ("queue", "waiting", "delayed", "active", "dead", "completed", "oldest", "paused")
+_REASON_COLUMNS = ("reason", "jobs", "example", "why")
 _LANE_COLUMNS = ("lane", "waiting", "active", "oldest")
 # The width of the names of paused events, which share a line with eight columns.
 _EVENTS = 40
@@ -24,7 +26,7 @@ _EVENTS = 40
 
 @click.group()
 def queues() -> None:
-    """List, show, pause and resume queues."""
+    """List, show, explain, pause and resume queues."""
 
 
 @queues.command("ls")
@@ -49,6 +51,28 @@ def show(context: click.Context, queue: str, as_object: bool) -> None:
     """Show the job counts of one queue and of its lanes."""
     stats = answer(context, lambda tm: _one(tm, queue))
     click.echo(as_json(queue_object(queue, stats)) if as_object else _shown(queue, stats))
+
+
+@queues.command("explain")
+@click.argument("queue", default="default")
+@parameters.as_object
+@click.pass_context
+def explain(context: click.Context, queue: str, as_object: bool) -> None:
+    """Explain why the jobs of a queue wait.
+
+    Lists each reason with the number of jobs and one of them as an example. At most 500 waiting
+    and delayed jobs are looked at.
+    """
+    found = answer(context, lambda tm: tm.explain_queue(queue))
+    if as_object:
+        click.echo(as_json({"queue": queue, **plain(found)}))
+        return
+    if found.reasons:
+        click.echo(table(_REASON_COLUMNS, [_reason(it) for it in found.reasons]))
+    else:
+        click.echo(f"no job of queue {queue!r} waits", err=True)
+    if found.looked_at < found.jobs:
+        click.echo(f"looked at {found.looked_at:,} of {found.jobs:,} jobs", err=True)
 
 
 @queues.command("pause")
@@ -130,6 +154,10 @@ def _line(name: str, stats: QueueStats) -> tuple[object, ...]:
         age_of(stats.oldest_waiting_ms),
         None if (paused := _paused(stats)) is None else brief(paused, _EVENTS),
     )
+
+
+def _reason(count: ReasonCount) -> tuple[object, ...]:
+    return count.reason, count.jobs, count.example, count.sentence
 
 
 def _shown(queue: str, stats: QueueStats) -> str:
