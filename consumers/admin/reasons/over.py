@@ -15,7 +15,7 @@ def _ended(case: Case) -> str:
     kept = read_facts(end.kept) if end is not None else None
     if letter is not None:
         return _dead(letter, kept)
-    assert end is not None, "a job without an end and a letter is unknown"
+    assert end is not None, "a job without any end is unknown"
     when = f" at {at(kept.finished_at)}" if kept else ""
     on = f" on {kept.worker}" if kept and kept.worker else ""
     if end.state == "completed":
