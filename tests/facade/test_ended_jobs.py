@@ -187,7 +187,7 @@ async def test_what_a_cancelled_job_was_is_kept_wherever_it_was(anywhere: TaskMa
 async def test_what_is_running_or_waits_is_known_so_far(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspector, "_SOON_MS", 10**9)  # However slow this machine is.
+    monkeypatch.setattr(inspector, "SOON_MS", 10**9)  # However slow this machine is.
     tm, since, runs, end = make(), datetime.now(UTC), asyncio.Event(), asyncio.Event()
 
     @tm.registerHandler(event="work", max_retries=1, retry_delay_ms=10)
@@ -218,7 +218,7 @@ async def test_what_is_running_or_waits_is_known_so_far(
 async def test_the_start_of_a_long_run_is_what_its_worker_said(
     make: Make, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspector, "_SOON_MS", -(10**9))  # The lease was renewed since.
+    monkeypatch.setattr(inspector, "SOON_MS", -(10**9))  # The lease was renewed since.
     tm, runs = make(), asyncio.Event()
 
     @tm.registerHandler(event="work")

@@ -71,8 +71,8 @@ local function waiting_in(stream, group)
   return math.max(0, length - (group and group.pending or 0))
 end
 
--- Entries come with their payloads.
-local AT_ONCE, MOST_BYTES = 8, 1024 * 1024
+-- Entries come with their payloads: a few first, to see how large they are.
+local FIRST, AT_ONCE, MOST_BYTES = 2, 32, 1024 * 1024
 
 local function bytes_in(fields)
   local bytes = 0
@@ -82,15 +82,17 @@ end
 
 -- Returns how many entries lie behind one, up to a last one; and whether there are more of them.
 local function count_behind(stream, first, last)
-  local number, bytes = 0, 0
-  while number < most_entries and bytes < MOST_BYTES do
-    local found = redis.pcall('XRANGE', stream, '(' .. first, last, 'COUNT', AT_ONCE)
+  local number, bytes, wanted = 0, 0, FIRST
+  while number <= most_entries and bytes < MOST_BYTES do
+    wanted = math.min(wanted, most_entries + 1 - number)
+    local found = redis.pcall('XRANGE', stream, '(' .. first, last, 'COUNT', wanted)
     for _, row in ipairs(found) do
       number, first, bytes = number + 1, row[1], bytes + bytes_in(row[2])
     end
-    if #found < AT_ONCE then return number, false end
+    if #found < wanted then return number, false end
+    wanted = math.max(1, math.min(AT_ONCE, math.floor((MOST_BYTES - bytes) / bytes * number)))
   end
-  return number, true
+  return math.min(number, most_entries), true
 end
 
 -- Returns how many entries wait before one, and whether there are more. Near the end of a long
