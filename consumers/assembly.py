@@ -20,6 +20,7 @@ from consumers.fetch.admission import Admission
 from consumers.fetch.fetcher import Fetcher
 from consumers.fetch.follower import Follower
 from consumers.fetch.levels import Levels
+from consumers.fetch.listener import Listener
 from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.fetch.solo import SoloGate
@@ -33,7 +34,6 @@ from consumers.run.notes import NoteWriter
 from consumers.run.pauses import Pauses
 from consumers.settle.archive import Archive
 from consumers.settle.settler import Settler
-from consumers.store import hint_words
 from consumers.store.settling import Settled
 from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
@@ -85,6 +85,7 @@ class Parts:
             for keys in terms.queues
             for name, make in services.items()
         }
+        self.hints = self._new_hints(connector)
         self.grace_ends = float("inf")
         self.grace_shortened = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
@@ -198,16 +199,19 @@ class Parts:
             no_handler_deadline=terms.no_handler_deadline,
             letters_max_age_ms=terms.dead_letters.max_age_ms,
         )
-        self.hints = Hints(
-            connector,
-            {keys.control: keys.queue for keys in terms.queues},
-            on_hint=self._hint,
-            on_reconnect=self._look_at_all,
-        )
         self.promoters = {keys.queue: Promoter(self.wire, keys) for keys in terms.queues}
         self.relays = {
             keys.queue: Relay(self.wire, keys, bounds=terms.dead_letters) for keys in terms.queues
         }
+
+    def _new_hints(self, connector: Connector) -> Hints:
+        queues = {keys.queue: keys for keys in self.terms.queues}
+        listener = Listener(
+            self.fetcher, queues, promoters=self.promoters, relays=self.relays,
+            services=self.services, clock=self.clock,
+        )  # fmt: skip
+        channels = {keys.control: queue for queue, keys in queues.items()}
+        return Hints(connector, channels, on_hint=listener.hint, on_reconnect=listener.look_at_all)
 
     def become(self, profile: Profile) -> None:
         """Run from now on what a worker with this profile may run; say so with the next beat."""
@@ -284,39 +288,9 @@ class Parts:
         await self.reader.channel.close()
         await self.wire.close()
 
-    def _hint(self, queue: str, hint: str) -> None:
-        match hint.partition(" ")[0]:
-            case hint_words.DUE:
-                self._due_hint(queue, hint)
-            case hint_words.OUTBOX:
-                self.relays[queue].wake()
-            case hint_words.CANCEL:
-                self._cancel_hint(queue, hint)
-            case word if (queue, word) in self.services:
-                self.services[queue, word].wake()
-            case _:
-                self.fetcher.wake()
-
-    def _due_hint(self, queue: str, hint: str) -> None:
-        due_ms = int(hint.partition(" ")[2])
-        self.promoters[queue].expect((due_ms - self.clock.now_ms()) / 1000)
-
-    def _cancel_hint(self, queue: str, hint: str) -> None:
-        _, stream, entry = hint.split(" ")
-        keys = next(it for it in self.terms.queues if it.queue == queue)
-        self.fetcher.intake.cancel((keys.stream(stream), entry))
-
     async def _confirm(self) -> None:
         with contextlib.suppress(RedisError):  # The next beat says it as well.
             await self.heartbeat.beat()
-
-    def _look_at_all(self) -> None:
-        self.fetcher.wake()
-        for service in self.services.values():
-            service.wake()
-        for queue, promoter in self.promoters.items():
-            promoter.wake()
-            self.relays[queue].wake()
 
     def _unblock(self, client: int) -> None:
         def told(done: asyncio.Future[object]) -> None:

@@ -137,6 +137,13 @@ class Bulk:
         self.tell(repeat(error))
 
 
+class Chunk(NamedTuple):
+    """Jobs of an emit_all that leave together: their positions, and what became of each."""
+
+    positions: Sequence[int]
+    answers: asyncio.Future[list[Answer]]
+
+
 class Batch:
     """Emits and bulks that leave together; sealed is how, once that was made."""
 

@@ -10,12 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.emit.answers import read_answers
-from consumers.emit.batches import Answer, Batch, Bulk, Emitted, Pending, Single, cut_up
+from consumers.emit.batches import Batch, Bulk, Chunk, Emitted, Pending, Single, cut_up
 from consumers.emit.ending import at_the_end
 from consumers.errors import RedisUnavailable, Sent, TaskManagerError
 from consumers.jobs.envelope import NewJob
@@ -31,13 +30,6 @@ logger = logging.getLogger("taskmanager.emit")
 # producers know is listed again.
 LIST_AGAIN = 60.0
 _cost = attrgetter("cost")
-
-
-class Chunk(NamedTuple):
-    """Jobs of an emit_all that leave together: their positions, and what became of each."""
-
-    positions: Sequence[int]
-    answers: asyncio.Future[list[Answer]]
 
 
 class Producer:
@@ -211,8 +203,7 @@ class _QueueWriter:
         try:
             self._list_queue()
             self._door.start(sealed, self._ended, until=batch.until, meanwhile=self._meanwhile)
-        except Exception as error:
-            # Nobody else would ever send what waits.
+        except Exception as error:  # Nobody else would ever send what waits.
             self._door.stop()
             self._loop.call_soon(self._ended, error)
         return True
@@ -232,16 +223,19 @@ class _QueueWriter:
         assert batch is not None
         if self._watching is not None:
             self._watching.cancel()
-        if isinstance(outcome, TaskManagerError):
-            self._fail(batch, outcome)
-        elif isinstance(outcome, Exception):
-            logger.error("an emit to queue %s failed", self._keys.queue, exc_info=outcome)
-            self._fail(batch, TaskManagerError(f"emit failed: {outcome}"))
-        else:
+        if isinstance(outcome, bytes):
             self._answered = batch, outcome
             if self._next is None:
                 self._tell()
+        else:
+            self._fail(batch, self._known(outcome))
         self._go_on()
+
+    def _known(self, error: Exception) -> TaskManagerError:
+        if isinstance(error, TaskManagerError):
+            return error
+        logger.error("an emit to queue %s failed", self._keys.queue, exc_info=error)
+        return TaskManagerError(f"emit failed: {error}")
 
     def _watch(self, batch: Batch, *, after: float = 0.0) -> None:
         """Tell each emit of a batch when its time is up, although that of others is not."""

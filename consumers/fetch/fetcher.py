@@ -212,13 +212,6 @@ class Fetcher:
                 self._prefetching = False
                 self.settler.settle(delivery, Released("held"))
 
-    def _return_surplus(self) -> None:
-        """Hand back what came beside the jobs that were wanted, where nothing is to be held."""
-        surplus = len(self.held) - max(0, self._free())
-        for delivery in list(self.leases.held)[-surplus:] if surplus > 0 else ():
-            if self.leases.start(delivery):
-                self.settler.settle(delivery, Released("held"))
-
     async def _slot_or(self, seconds: float) -> None:
         """Wait for a free slot, at most some seconds."""
         self._freed.clear()
@@ -232,8 +225,6 @@ class Fetcher:
         await self._freed.wait()
         timer.cancel()
 
-    # Reading
-
     async def _fetch(self) -> None:
         self.levels.turn()
         top, was_idle = self.held.top(), self.depth.idle
@@ -246,7 +237,7 @@ class Fetcher:
         # Where the lanes may be others by now, they are looked at before the next start.
         self._start_down_to(max(0, self.depth.asked), only_one=self._dirty)
         if self.prefetch.is_off:
-            self._return_surplus()
+            self.intake.return_surplus(max(0, self._free()))
         if was_idle:
             # What came begins first: to make the next read ready takes a tenth of its latency.
             await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from consumers.fetch.held import Held
 from consumers.fetch.reader import Reader
-from consumers.jobs.outcome import Cancelled
+from consumers.jobs.outcome import Cancelled, Released
 from consumers.lease.leases import Leases
 from consumers.run.executor import Executor
 from consumers.settle.settler import Settler
@@ -49,6 +49,13 @@ class Intake:
                 self.held.push(delivery, reclaimed=reclaimed)
                 if just_cancelled and delivery.key in just_cancelled:
                     self._look_for_mark(delivery)
+
+    def return_surplus(self, wanted: int) -> None:
+        """Hand back what came beside the jobs that were wanted, where nothing is to be held."""
+        surplus = len(self.held) - wanted
+        for delivery in list(self.leases.held)[-surplus:] if surplus > 0 else ():
+            if self.leases.start(delivery):
+                self.settler.settle(delivery, Released("held"))
 
     def cancel(self, key: tuple[str, str]) -> None:
         """A hint: the entry with this key was cancelled, and somebody has it, perhaps we."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from consumers.errors import InvalidName
+from consumers.errors import InvalidInput, InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # What each start of a worker has behind its name.
@@ -36,6 +37,20 @@ def check_name(kind: str, value: object) -> str:
     if kind == "type" and value == _ANY_TYPE:
         raise InvalidName(kind, value, _ANY_RULE)
     return value
+
+
+def check_names(kind: str, option: str, given: Iterable[str], most: int) -> tuple[str, ...]:
+    """Return the names that an option was given, each once, sorted.
+
+    Raises InvalidName for what is no name, or a text instead of a list, and InvalidInput for more
+    than most names.
+    """
+    if isinstance(given, str):
+        raise InvalidName(kind, given, f"give {option} as a list of names")
+    names = tuple(sorted({check_name(kind, name) for name in given}))
+    if len(names) > most:
+        raise InvalidInput(f"{option} names {len(names)} values, the limit is {most}")
+    return names
 
 
 def is_name(text: str) -> bool:

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import from_json, to_json
 
-from consumers.errors import InvalidInput, InvalidName, TooManyLanes, TooManyRoutes
+from consumers.errors import InvalidInput, TooManyLanes, TooManyRoutes
 from consumers.jobs.lanes import DEFAULT_TYPE, MAX_LANES, Lane, check_priority
-from consumers.jobs.names import check_name
+from consumers.jobs.names import check_name, check_names
 
 # A definition is stored with each of its jobs.
 MOST_CAPABILITIES = 32
@@ -79,7 +79,7 @@ class Profile:
 
     def with_capabilities(self, names: Iterable[str]) -> Profile:
         """Return this profile with other capabilities; raises InvalidName or InvalidInput."""
-        can = _names("capability", "capabilities", names, MOST_OF_A_WORKER)
+        can = check_names("capability", "capabilities", names, MOST_OF_A_WORKER)
         return replace(self, capabilities=frozenset(can))
 
     def takes(self, priority: int) -> bool:
@@ -114,8 +114,8 @@ class Route:
     def __post_init__(self) -> None:
         check_name("type", self.type)
         check_name("event", self.event)
-        excluded = _names("worker", "anti_affinity", self.anti_affinity, MOST_WORKERS)
-        only = _names("worker", "only", self.only, MOST_WORKERS)
+        excluded = check_names("worker", "anti_affinity", self.anti_affinity, MOST_WORKERS)
+        only = check_names("worker", "only", self.only, MOST_WORKERS)
         left = tuple(name for name in only if name not in excluded)
         if only and not left:
             raise InvalidInput(
@@ -125,7 +125,11 @@ class Route:
         if self.region is not None:
             check_name("region", self.region)
         set_ = object.__setattr__
-        set_(self, "requires", _names("capability", "requires", self.requires, MOST_CAPABILITIES))
+        set_(
+            self,
+            "requires",
+            check_names("capability", "requires", self.requires, MOST_CAPABILITIES),
+        )
         set_(self, "only", left)
         # Who is not named is excluded already.
         set_(self, "anti_affinity", () if left else excluded)
@@ -206,13 +210,3 @@ def may_run(lane: Lane, worker: Profile, routes: Mapping[str, Route]) -> bool:
         return True
     route = routes.get(lane.route)
     return route is not None and matches(route, worker)
-
-
-def _names(kind: str, option: str, given: Iterable[str], most: int) -> tuple[str, ...]:
-    """Return names in their order, each once."""
-    if isinstance(given, str):
-        raise InvalidName(kind, given, f"give {option} as a list of names")
-    names = tuple(sorted({check_name(kind, name) for name in given}))
-    if len(names) > most:
-        raise InvalidInput(f"{option} names {len(names)} values, the limit is {most}")
-    return names

@@ -308,9 +308,8 @@ class _QueueSettler:
                 f"no handler is here for event {settlement.delivery.envelope.event!r}, and queue "
                 f"{self._keys.queue!r} already has {MAX_EVENT_LANES} lanes for such events",
             )
-        needed = {child.lane.name: child.lane for child in settlement.children}
-        lanes = [needed[name] for name in sorted(needed)] or [settlement.delivery.stream.lane]
-        return Buried("failed", "; ".join({str(no_room_for(lane)): None for lane in lanes}))
+        lanes = [it.lane for it in settlement.children] or [settlement.delivery.stream.lane]
+        return Buried("failed", "; ".join(sorted({str(no_room_for(lane)) for lane in lanes})))
 
 
 def _cost(settlement: Settlement) -> Cost:
