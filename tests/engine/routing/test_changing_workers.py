@@ -139,6 +139,7 @@ async def test_who_loses_a_capability_starts_nothing_more_that_requires_it(
         working(server.url, {"work": work}, **ABLE, concurrency=2) as worker,
     ):
         await asyncio.gather(*(emit.producer.emit(routed_job(id=f"j{n}")) for n in range(6)))
+        # A slot is taken a moment before the handler is called.
         await aeventually(lambda: len(starts.all) == 2)
         worker.set_capabilities([])
         assert worker.running == 2
