@@ -44,17 +44,18 @@ missing = TaskManager(include=["no_jobs"])
 
 @tm.registerHandler(event="say")
 async def say(job):
-    print("said", job.data["text"], "by", os.getpid())
+    print(f"said {job.data['text']} by {os.getpid()}\\n", end="")
 
 @tm.registerHandler(event="wait")
 async def wait(job):
-    print("waiting in", os.getpid(), "delivery", job.delivery, "attempt", job.attempt)
+    # In one piece: several processes write here.
+    print(f"waiting in {os.getpid()} delivery {job.delivery} attempt {job.attempt}\\n", end="")
     try:
         await asyncio.sleep(job.data["seconds"])
     except asyncio.CancelledError:
         print("cancelled")
         raise
-    print("waited")
+    print("waited\\n", end="")
 
 @tm.registerHandler(event="hang")
 def hang(job):
