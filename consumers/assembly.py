@@ -20,7 +20,6 @@ from consumers.fetch.admission import Admission
 from consumers.fetch.fetcher import Fetcher
 from consumers.fetch.follower import Follower
 from consumers.fetch.levels import Levels
-from consumers.fetch.listener import Listener
 from consumers.fetch.reader import Reader
 from consumers.fetch.reclaimer import Reclaimer
 from consumers.fetch.solo import SoloGate
@@ -39,6 +38,7 @@ from consumers.terms import Terms
 from consumers.upkeep.auditor import Auditor
 from consumers.upkeep.heartbeat import Heartbeat, identity
 from consumers.upkeep.janitor import Janitor
+from consumers.upkeep.listener import Listener
 from consumers.upkeep.promoter import Promoter
 from consumers.upkeep.relay import Relay
 from consumers.upkeep.service import ServiceMaker
@@ -207,8 +207,8 @@ class Parts:
     def _new_hints(self, connector: Connector) -> Hints:
         queues = {keys.queue: keys for keys in self.terms.queues}
         listener = Listener(
-            self.fetcher, queues, promoters=self.promoters, relays=self.relays,
-            services=self.services, clock=self.clock,
+            queues, fetch=self.fetcher.wake, cancel=self.fetcher.intake.cancel,
+            promoters=self.promoters, relays=self.relays, services=self.services, clock=self.clock,
         )  # fmt: skip
         channels = {keys.control: queue for queue, keys in queues.items()}
         return Hints(connector, channels, on_hint=listener.hint, on_reconnect=listener.look_at_all)

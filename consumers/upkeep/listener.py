@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from consumers.connections.clock import ServerClock
-from consumers.fetch.fetcher import Fetcher
 from consumers.store import hint_words
 from consumers.store.keys import Keys
 from consumers.upkeep.promoter import Promoter
@@ -14,19 +13,25 @@ from consumers.upkeep.service import Service
 
 
 class Listener:
-    """Wakes who has something to do. services are those of the layer above, by queue and name."""
+    """Wakes who has something to do. services are those of the layer above, by queue and name.
+
+    fetch has the fetcher look at the lanes; cancel takes the stream and entry of a job that was
+    cancelled while somebody had it.
+    """
 
     def __init__(
         self,
-        fetcher: Fetcher,
         queues: Mapping[str, Keys],
         *,
+        fetch: Callable[[], None],
+        cancel: Callable[[tuple[str, str]], None],
         promoters: Mapping[str, Promoter],
         relays: Mapping[str, Relay],
         services: Mapping[tuple[str, str], Service],
         clock: ServerClock,
     ) -> None:
-        self._fetcher = fetcher
+        self._fetch = fetch
+        self._cancelled = cancel
         self._queues = queues
         self._promoters = promoters
         self._relays = relays
@@ -45,11 +50,11 @@ class Listener:
             case word if (queue, word) in self._services:
                 self._services[queue, word].wake()
             case _:
-                self._fetcher.wake()
+                self._fetch()
 
     def look_at_all(self) -> None:
         """Wake everybody: hints may have been lost."""
-        self._fetcher.wake()
+        self._fetch()
         for service in (*self._services.values(), *self._promoters.values()):
             service.wake()
         for relay in self._relays.values():
@@ -61,4 +66,4 @@ class Listener:
 
     def _cancel(self, queue: str, hint: str) -> None:
         _, stream, entry = hint.split(" ")
-        self._fetcher.intake.cancel((self._queues[queue].stream(stream), entry))
+        self._cancelled((self._queues[queue].stream(stream), entry))
