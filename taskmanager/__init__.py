@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from taskmanager.admin.schedules import ScheduleHandle
     from taskmanager.configuration import TaskManagerOptions
     from taskmanager.emit.capture import CapturedJob
-    from taskmanager.emit.emission import Emission, EmitManyError
+    from taskmanager.emit.emission import Emission
+    from taskmanager.emit.errors import EmitManyError, NoCapableWorker
     from taskmanager.errors import (
         AlreadyInitializedError,
         AlreadyStarted,
@@ -192,6 +193,7 @@ __all__ = [
     "LoopHasEnded",
     "LoopIsRunning",
     "MissingCapabilities",
+    "NoCapableWorker",
     "NoEventLoop",
     "NoHandlers",
     "NoSuchSchedule",
@@ -264,7 +266,6 @@ _HOMES = {
     "EmitOptions": "taskmanager.options.arguments",
     "DebounceManager": "processors.debounce",
     "gen_job_id_sync": "taskmanager.options.request",
-    "EmitManyError": "taskmanager.emit.emission",
     "Tasks": "taskmanager.tasks.tasks",
     "TaskOptions": "taskmanager.tasks.tasks",
     "Task": "taskmanager.tasks.task",
@@ -278,6 +279,7 @@ _HOMES = {
 _ERRORS = (
     "consumers.errors",
     "taskmanager.errors",
+    "taskmanager.emit.errors",
     "taskmanager.handles.errors",
     "taskmanager.tasks.errors",
     "processors.schedules.pattern",

@@ -1,6 +1,6 @@
 """The errors that the facade raises on purpose.
 
-Errors of results are in handles/errors.py. EmitManyError, which needs handles, is in emit/.
+Errors of results are in handles/errors.py; EmitManyError and NoCapableWorker in emit/errors.py.
 
     TaskManagerError                    (consumers.errors)
     ├── InvalidInput (ValueError)
@@ -57,8 +57,11 @@ class InvalidOption(InvalidInput):
 class ConflictingOptions(InvalidInput):
     """Raised when two options contradict each other, or one option is given twice and differs."""
 
-    def __init__(self, first: str, second: str, where: str) -> None:
-        super().__init__(f"{first} and {second} of {where} cannot be combined: give one of them")
+    def __init__(self, first: str, second: str, where: str, why: str = "") -> None:
+        because = f", because {why}" if why else ""
+        super().__init__(
+            f"{first} and {second} of {where} cannot be combined{because}: give one of them"
+        )
 
 
 class InvalidHandler(InvalidInput):

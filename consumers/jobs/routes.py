@@ -169,6 +169,18 @@ class Route:
         return route if route.name == name else None
 
 
+class Demand(NamedTuple):
+    """What a job requires of the worker that runs it: to handle its event, and to read its lane.
+
+    `version` is that of its entry. `event` is None if it is not known.
+    """
+
+    event: str | None
+    lane: Lane
+    route: Route | None = None
+    version: int = 1
+
+
 def no_room_for(lane: Lane) -> TooManyLanes:
     """Return the error for a lane that a queue cannot have besides those it has."""
     if lane.route:

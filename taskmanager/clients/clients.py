@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from consumers.admin.dead_letters import DeadLetters
 from consumers.admin.explainer import Explainer
 from consumers.admin.inspector import Inspector
+from consumers.admin.live import LiveWorkers
 from consumers.admin.operator import Operator
 from consumers.admin.results import Results
 from consumers.connections.connector import Connector
@@ -49,6 +50,7 @@ class Client:
         self._connector = connector
         self._results: Results | None = None
         self._letters: dict[str, DeadLetters] = {}
+        self._workers: dict[str, LiveWorkers] = {}
         self._started: set[asyncio.Task[Any]] = set()
         # Set when it is about to close: background work that waits for its turn stops waiting.
         self.closing = asyncio.Event()
@@ -86,6 +88,14 @@ class Client:
             keys = self.keys(queue)
             self._letters[queue] = DeadLetters(self.producer.wire, keys, where=self.where)
         return self._letters[queue]
+
+    def workers(self, queue: str) -> LiveWorkers:
+        """Return the live workers of a queue."""
+        if queue not in self._workers:
+            self._workers[queue] = LiveWorkers(
+                self.producer.wire, self.keys(queue), where=self.where, patience=self.patience
+            )
+        return self._workers[queue]
 
     @property
     def results(self) -> Results:

@@ -12,11 +12,10 @@ from pydantic_core import from_json
 from consumers.errors import TaskManagerError
 from consumers.jobs.envelope import NewJob
 from processors.schedules.schedule import Schedule
+from taskmanager.emit.children import child_of
 from taskmanager.emit.emission import Emission
-from taskmanager.errors import ConflictingOptions
 from taskmanager.handles.handle import JobHandle
 from taskmanager.options.request import EmitsItself, named_by, requested
-from taskmanager.options.tables import EMIT
 
 # Shown as event, queue and data of a captured job, not among its options.
 _SHOWN_APART = frozenset({"event", "queue", "data"})
@@ -84,8 +83,8 @@ class Recorder:
             named_by(event, [], None)
         given = event if isinstance(event, Mapping) else arguments
         wanted = requested(getattr(event, "__name__", event), arguments)
-        if on_success and isinstance(wanted, Schedule):
-            raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
+        if on_success:
+            child_of(wanted)
         captured = CapturedJob.of(wanted, given, on_success=on_success)
         self.emitted.append(captured)
         return unsent(captured)

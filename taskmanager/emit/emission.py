@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any, Generic
 
 from consumers.emit.batches import Emitted, Pending
-from consumers.errors import TaskManagerError
 from taskmanager.errors import NotConfirmedYet
 from taskmanager.handles.handle import JobHandle, R_co, Read, Serves, handle_of
 
@@ -137,23 +136,3 @@ class Remainder(Awaitable[None]):
         # A failure that was seen where the emission was awaited is not to be logged by asyncio.
         if self._emission.awaited and not future.cancelled():
             future.exception()
-
-
-class EmitManyError(TaskManagerError):
-    """Raised by emit_many if some jobs were not confirmed. The others are stored.
-
-    `handles` has one item per job, in the given order, None for those that failed. `errors` has the
-    error of each of these by its position, counted from 0.
-    """
-
-    def __init__(
-        self, handles: Sequence[JobHandle | None], errors: Mapping[int, Exception]
-    ) -> None:
-        first, why = next(iter(errors.items()))
-        others = "The others are stored; " if len(errors) < len(handles) else ""
-        super().__init__(
-            f"{len(errors)} of {len(handles)} jobs were not confirmed, the first is item {first}: "
-            f"{why}. {others}.errors holds each error by its position"
-        )
-        self.handles = list(handles)
-        self.errors = dict(errors)

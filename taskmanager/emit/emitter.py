@@ -11,19 +11,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 from consumers.emit.batches import Emitted, Pending
-from consumers.errors import TooLarge
 from consumers.jobs.envelope import NewJob
-from consumers.jobs.job import Job
 from consumers.run.run import Run, current_run
 from processors.schedules.schedule import Schedule
 from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.schedules import Schedules
-from taskmanager.clients.clients import Clients
+from taskmanager.clients.clients import Client, Clients
 from taskmanager.clients.portal import portal, refuse_running_loop, running_loop, wait_on
 from taskmanager.emit.capture import CapturedJob, unsent
-from taskmanager.emit.emission import Emission, EmitManyError, Remainder
+from taskmanager.emit.children import child_of, refuse_too_many
+from taskmanager.emit.emission import Emission, Remainder
+from taskmanager.emit.errors import EmitManyError
+from taskmanager.emit.routable import refuse_any_unroutable, refuse_unroutable
 from taskmanager.errors import (
-    ConflictingOptions,
     InvalidOption,
     NoEventLoop,
     NotInHandler,
@@ -42,12 +42,10 @@ from taskmanager.options.request import (
     new_jobs,
     requested,
 )
-from taskmanager.options.tables import EMIT
+from taskmanager.options.routing import RoutableJob
 
 T = TypeVar("T")
 
-MAX_CHILDREN = 500
-MAX_CHILDREN_BYTES = 1024 * 1024
 # How many jobs of emit_many the producer gets at a time: 20 batches of 500.
 _CHUNK = 10_000
 
@@ -158,7 +156,7 @@ class Emitter:
         on_success: bool,
     ) -> Emission[Any]:
         if on_success:
-            _refuse_schedule(wanted)
+            child_of(wanted)
         given = event if isinstance(event, Mapping) else arguments
         captured = CapturedJob.of(wanted, given, on_success=on_success)
         # The capture may have ended in another thread just now.
@@ -190,11 +188,19 @@ class Emitter:
 
     def _submit(self, job: NewJob | Schedule) -> Pending:
         client = self._clients.here()
-        if isinstance(job, NewJob):
+        if type(job) is NewJob:
             return client.producer.send(job)
         pending = Pending(asyncio.get_running_loop())
-        client.start(self._schedules.register(job)).add_done_callback(partial(_tell, pending))
+        client.start(self._sent(client, job)).add_done_callback(partial(_tell, pending))
         return pending
+
+    async def _sent(self, client: Client, job: NewJob | Schedule) -> Emitted:
+        """Return the answer to what is not sent at once."""
+        if isinstance(job, Schedule):
+            return await self._schedules.register(job)
+        if isinstance(job, RoutableJob):
+            await refuse_unroutable(client, job)
+        return await client.producer.emit(job)
 
     def _send(
         self,
@@ -227,6 +233,8 @@ class Emitter:
 
     async def _confirm_all(self, checked: Checked) -> list[JobHandle]:
         jobs, reads = checked
+        if RoutableJob in map(type, jobs):
+            await refuse_any_unroutable(self._clients.here(), jobs)
         # Those that are not confirmed stay None, and are among the errors.
         handles: list[Any] = [None] * len(jobs)
         errors: dict[int, Exception] = {}
@@ -257,9 +265,9 @@ class Emitter:
     def _add_child(
         self, run: Run | None, job: NewJob | Schedule, read: Read | None
     ) -> Emission[Any]:
-        job = _refuse_schedule(job)
+        job = child_of(job)
         run = self._own(run)
-        _refuse_too_many(run.job, job)
+        refuse_too_many(run.job, job)
         run.job.on_success.append(job)
         handle: JobHandle = JobHandle(job.id, job.lane.queue, None, jobs=self._jobs, read=read)
         return Emission.confirmed(handle)
@@ -276,12 +284,6 @@ class Emitter:
             return
         if job.id == run.job.id and job.lane.queue == run.job.queue:
             raise OwnJob(job.id)
-
-
-def _refuse_schedule(wanted: NewJob | Schedule) -> NewJob:
-    if isinstance(wanted, Schedule):
-        raise ConflictingOptions("on_success=True", "repeat", EMIT.where)
-    return wanted
 
 
 def _tell(pending: Pending, registered: asyncio.Task[Emitted]) -> None:
@@ -308,12 +310,3 @@ def _run_here() -> Run | None:
 
 def _correlation_id(run: Run | None) -> str | None:
     return None if run is None else run.job.correlation_id
-
-
-def _refuse_too_many(parent: Job[Any], child: NewJob) -> None:
-    what = f"the on_success batch of job {parent.id!r}"
-    if len(parent.on_success) >= MAX_CHILDREN:
-        raise TooLarge(what, len(parent.on_success) + 1, MAX_CHILDREN, unit="jobs")
-    size = sum(len(job.data) + len(job.options) for job in [*parent.on_success, child])
-    if size > MAX_CHILDREN_BYTES:
-        raise TooLarge(what, size, MAX_CHILDREN_BYTES)

@@ -63,8 +63,9 @@ class EmitFace:
 
         Before anything is sent, it raises InvalidInput or one of its subclasses, NoEventLoop in a
         thread without an event loop (use `emit_sync`), and OwnJob if a handler emits the id of its
-        own job. Awaiting it raises QueueFull, TooManyLanes, BrokenKey, ScheduleRefused, or, if
-        Redis did not answer within the setting `emit_timeout`, RedisUnavailable.
+        own job. Awaiting it raises QueueFull, TooManyLanes, BrokenKey, ScheduleRefused,
+        NoCapableWorker, or, if Redis did not answer within the setting `emit_timeout`,
+        RedisUnavailable.
         """
         return self._emitter.emit(event, arguments)
 

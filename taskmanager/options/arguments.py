@@ -98,6 +98,7 @@ class _Options(TypedDict, total=False):
     only: Names | None
     anti_affinity: Names | None
     region: str | None
+    reject_unroutable: bool
 
 
 class EmitOptions(_Options, total=False):
@@ -181,6 +182,8 @@ class EmitArguments(EmitWithoutData, total=False):
     - `only`: the names of the workers that may run it. Default: any.
     - `anti_affinity`: the names of the workers that may not run it. Default: none.
     - `region`: the region of the workers that may run it. Default: any.
+    - `reject_unroutable`: True raises NoCapableWorker, and sends nothing, if no live worker of the
+      queue may run the job now. Default: False.
     """
 
     data: object

@@ -1,7 +1,8 @@
-"""What a job is made of, and every job of a schedule: payload, lane and options."""
+"""What a job is made of, and every job of a schedule: payload, lane, options, when it may start."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -13,9 +14,17 @@ from consumers.jobs.codec import PAYLOAD_LIMIT, encode, encode_and_read
 from consumers.jobs.lanes import DEFAULT_PARTITION, DEFAULT_TYPE, Lane, check_priority
 from consumers.jobs.names import check_name
 from consumers.jobs.routes import Route
-from taskmanager.errors import InvalidOption
-from taskmanager.options.checks import moment_ms, positive_s, whole_ms, whole_number
+from taskmanager.errors import ConflictingOptions, InvalidOption
+from taskmanager.options.checks import (
+    YEAR_S,
+    delay_ms,
+    moment_ms,
+    positive_s,
+    whole_ms,
+    whole_number,
+)
 from taskmanager.options.losses import loss_in
+from taskmanager.options.tables import EMIT
 
 # The data of a job that is given none. None is data, and stored as null.
 NO_DATA: Any = {}
@@ -65,6 +74,22 @@ def _lane(queue: str, type_: str, route: Route | None, partition: str, priority:
         check_name("partition", partition),
         check_priority(priority),
     )
+
+
+def due_of(delay: object, until: object) -> str:
+    """Return when a job may start, in the form of NewJob.due; empty for at once."""
+    if delay is not None and until is not None:
+        raise ConflictingOptions("delay", "delay_until", EMIT.where)
+    if delay is not None:
+        ms = delay_ms("delay", delay)
+        return f"+{ms}" if ms else ""
+    if until is None:
+        return ""
+    due_ms = moment_ms("delay_until", until)
+    now_ms = time.time() * 1000
+    if due_ms > now_ms + YEAR_S * 1000:
+        raise InvalidOption("delay_until", until, "give a time within 1 year")
+    return str(max(0, due_ms))
 
 
 def envelope_options(

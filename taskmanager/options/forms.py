@@ -6,7 +6,6 @@ others are found to be like it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias
@@ -15,13 +14,21 @@ from consumers.jobs.envelope import NewJob
 from consumers.jobs.guards import digest_of, idempotent
 from consumers.jobs.ids import DefaultIds, fresh_id
 from consumers.jobs.names import check_job_id, check_name
+from consumers.jobs.routes import Demand
 from processors.debounce import DebounceManager
 from processors.schedules.schedule import Schedule
-from taskmanager.errors import ConflictingOptions, InvalidOption
-from taskmanager.options.checks import YEAR_S, delay_ms, flag, moment_ms, text
+from taskmanager.errors import ConflictingOptions
+from taskmanager.options.checks import flag, text
 from taskmanager.options.debounce import emit_debounce, group_of
-from taskmanager.options.envelope import NO_DATA, body_and_read, data_of, envelope_options, lane_of
-from taskmanager.options.routing import route_of
+from taskmanager.options.envelope import (
+    NO_DATA,
+    body_and_read,
+    data_of,
+    due_of,
+    envelope_options,
+    lane_of,
+)
+from taskmanager.options.routing import RoutableJob, rejects_unroutable, route_of
 from taskmanager.options.tables import EMIT, EMIT_ITEM
 
 # Forms are compared by options of these types. Two equal datetimes may mean two times, in the hour
@@ -80,7 +87,7 @@ class Form:
 
     __slots__ = (
         "_check", "_debounce", "_due", "_event", "_given", "_ids", "_lane", "_named", "_options",
-        "_what",
+        "_route", "_what",
     )  # fmt: skip
 
     def __init__(
@@ -93,11 +100,11 @@ class Form:
     ) -> None:
         self._event = check_name("event", event)
         rules = None if known is None else known.rules_of(queue, event)
-        route = route_of(event, given, () if rules is None else rules.requires)
+        self._route = route = route_of(event, given, () if rules is None else rules.requires)
         self._lane = lane_of(queue, given, route)
         self._check = None if rules is None else rules.check
         self._debounce = emit_debounce(given, None if rules is None else rules.debounce)
-        self._due = _due(given.get("delay"), given.get("delay_until"))
+        self._due = due_of(given.get("delay"), given.get("delay_until"))
         self._options = envelope_options(given, route, inherited)
         self._given = given
         self._what = data_of(event)
@@ -136,6 +143,18 @@ class Form:
         digest = digest_of(event, partition, text("idempotency_key", key))
         # A command line would read an id that starts with a hyphen as an option.
         return job_id or digest.replace("-", "."), idempotent(digest)
+
+
+class RoutableForm(Form):
+    """What jobs have in common that are sent only if a live worker may run them."""
+
+    __slots__ = ()
+
+    def job(self, data: object, job_id: object) -> RoutableJob:
+        """Return the job with what it requires of a worker; see Form."""
+        made = _new(RoutableJob, super().job(data, job_id))
+        made.demand = Demand(made.event, made.lane, self._route)
+        return made
 
 
 class Forms:
@@ -202,7 +221,8 @@ class Forms:
     def add(self, item: Any, event: str, queue: str, given: Mapping[str, Any]) -> Form:
         """Make a form, and keep it if others can be found to be like its item."""
         changes = self._known_changes()
-        form = Form(event, queue, given, self.inherited, self._known)
+        kind = RoutableForm if rejects_unroutable(given) else Form
+        form = kind(event, queue, given, self.inherited, self._known)
         # Another thread may register a handler meanwhile.
         if type(item) is dict and changes == self._changes == self._known_changes():
             self._keep({name: it for name, it in item.items() if name not in ("data", "id")}, form)
@@ -289,19 +309,3 @@ def _job_id(job_id: object, deduplicate: object) -> str | None:
     if not is_one:
         raise ConflictingOptions("id", "deduplicate=False", EMIT.where)
     return check_job_id(job_id)
-
-
-def _due(delay: object, until: object) -> str:
-    """Return when a job may start, in the form of NewJob.due; empty for at once."""
-    if delay is not None and until is not None:
-        raise ConflictingOptions("delay", "delay_until", EMIT.where)
-    if delay is not None:
-        ms = delay_ms("delay", delay)
-        return f"+{ms}" if ms else ""
-    if until is None:
-        return ""
-    due_ms = moment_ms("delay_until", until)
-    now_ms = time.time() * 1000
-    if due_ms > now_ms + YEAR_S * 1000:
-        raise InvalidOption("delay_until", until, "give a time within 1 year")
-    return str(max(0, due_ms))

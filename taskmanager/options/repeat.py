@@ -14,7 +14,7 @@ from taskmanager.errors import ConflictingOptions, InvalidOption
 from taskmanager.options.checks import interval_ms
 from taskmanager.options.debounce import DEBOUNCE_OPTIONS
 from taskmanager.options.envelope import NO_DATA, body_of, envelope_options, lane_of
-from taskmanager.options.routing import route_of
+from taskmanager.options.routing import SENT_LATER, rejects_unroutable, route_of
 from taskmanager.options.tables import EMIT, HANDLER_REPEAT, REPEAT, Table
 
 # A schedule decides the ids of its jobs and when they are emitted.
@@ -118,6 +118,8 @@ def _refuse_conflicts(given: Mapping[str, Any]) -> None:
             raise ConflictingOptions(name, "repeat", EMIT.where)
     if given.get("deduplicate", True) is not True:
         raise ConflictingOptions(f"deduplicate={given['deduplicate']!r}", "repeat", EMIT.where)
+    if rejects_unroutable(given):
+        raise ConflictingOptions("reject_unroutable=True", "repeat", EMIT.where, SENT_LATER)
     if (until := given.get("delay_until")) is not None:
         raise InvalidOption(
             "delay_until",

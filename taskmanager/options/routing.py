@@ -1,4 +1,7 @@
-"""Read which workers may run a job: `type=`, `requires=`, `only=`, `anti_affinity=`, `region=`."""
+"""Read which workers may run a job: `type=`, `requires=`, `only=`, `anti_affinity=`, `region=`.
+
+And whether one that no live worker may run is refused: `reject_unroutable=`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 from consumers.errors import InvalidName
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE
 from consumers.jobs.names import check_name
-from consumers.jobs.routes import MOST_CAPABILITIES, MOST_WORKERS, Route
+from consumers.jobs.routes import MOST_CAPABILITIES, MOST_WORKERS, Demand, Route
 from taskmanager.errors import InvalidOption
+from taskmanager.options.checks import flag
 
 # What takes a list, with what it names and how many.
 _LISTS = {
@@ -20,6 +25,23 @@ _LISTS = {
 }
 # A job with none of them goes to any worker of its type.
 _OPTIONS = frozenset({*_LISTS, "region"})
+
+# Why schedules and jobs of on_success cannot be refused.
+SENT_LATER = "the job is sent later, when other workers may be live"
+
+
+class RoutableJob(NewJob):
+    """A job that is sent only if a live worker may run it. `demand` is what it requires of one.
+
+    It is a separate type so that other jobs pay nothing for it.
+    """
+
+    demand: Demand
+
+
+def rejects_unroutable(given: Mapping[str, Any]) -> bool:
+    """Return whether options say that jobs are refused which no live worker may run."""
+    return flag("reject_unroutable", given.get("reject_unroutable", False))
 
 
 def route_of(event: str, given: Mapping[str, Any], requires: Collection[str] = ()) -> Route | None:

@@ -165,6 +165,7 @@ _EMIT_OPTIONS = (
     Option("correlation_id"),
     Option("partition"),
     *_ROUTING_OPTIONS,
+    Option("reject_unroutable"),
 )
 EMIT = Table("emit", *_EMIT_OPTIONS)
 # All arguments of emit as one dict: of a single emit, or an item of emit_many.

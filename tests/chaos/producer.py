@@ -21,7 +21,7 @@ from typing import Any
 
 from consumers.errors import QueueFull, RedisUnavailable
 from taskmanager import JobHandle, TaskManager
-from taskmanager.emit.emission import EmitManyError
+from taskmanager.emit.errors import EmitManyError
 from tests.chaos import mutants
 from tests.chaos.setting import Setting
 from tests.chaos.workload import Order, orders, probes, shares

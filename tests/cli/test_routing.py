@@ -188,5 +188,21 @@ def test_a_foreign_value_in_place_of_a_list_exits_1(
     assert f"tm:{{default}}:{key}" in run("routes", "ls", code=1).stderr
 
 
+def test_an_emit_that_no_worker_may_run_exits_1_if_that_is_asked_for(
+    run: Run, redis: redis_py.Redis
+) -> None:
+    live(redis, "enc-1")
+    emit = "emit", "encode", "--type", "encoder", "--reject-unroutable", "--requires"
+
+    said = run(*emit, "h265", code=1)
+
+    assert "(event 'encode', type 'encoder', needs h265, priority 0): enc-1 lacks h265" in (
+        said.stderr
+    )
+    assert (said.stdout, redis.exists(KEYS.lanes)) == ("", 0)
+    assert run(*emit, "gpu").stdout.strip()
+    assert run("emit", "encode", "--requires", "h265").stdout.strip()
+
+
 def test_a_queue_without_a_name_exits_2(run: Run) -> None:
     assert "queue 'a b' is not allowed" in run("workers", "ls", "-q", "a b", code=2).stderr

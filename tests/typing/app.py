@@ -239,6 +239,7 @@ async def produce() -> None:
     await tm.emit("x", debounce_seconds=0.5, debounce_max_wait=5)
     await tm.emit("x", requires=["gpu"], only=("w1", "w2"), anti_affinity={"w2"}, region="eu")
     await tm.emit("x", requires="gpu")  # error: call-overload
+    await tm.emit("x", reject_unroutable=True)
     await tm.emit("x", repeat={"pattern": "@daily"})
     await tm.emit("x", options=options)
     await tm.emit({"event": "x", "queue": "emails", "data": {"to": "ada"}, "options": options})

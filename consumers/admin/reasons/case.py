@@ -10,7 +10,7 @@ from consumers.admin.circumstances import Circumstances
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane
 from consumers.jobs.names import worker_of
-from consumers.jobs.routes import Missing, Route, may_run, missing
+from consumers.jobs.routes import Demand, Missing, Route, may_run, missing
 from consumers.store.delivery import SOLO_AFTER_CRASHES
 from consumers.store.entries import SOON_MS, added_ms
 from consumers.store.queue_workers import SeenWorker
@@ -83,6 +83,11 @@ class Case:
     def lane(self) -> Lane:
         """The lane that it is in, or comes to."""
         return self.it.lane or Lane(self.it.queue)
+
+    @cached_property
+    def demand(self) -> Demand:
+        """What it requires of its worker."""
+        return Demand(self.event, self.lane, self.it.route, self.version)
 
     # Its worker
 

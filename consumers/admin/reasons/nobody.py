@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.admin.reasons.case import Case
+from consumers.admin.reasons.lacking import STOPPING, each, needs, takes, why_not
 from consumers.admin.reasons.row import Row
 from consumers.admin.reasons.words import for_how_long, listed
-from consumers.jobs.routes import Missing, Route
 from consumers.store.queue_workers import SeenWorker
 
 
@@ -20,22 +20,10 @@ def job_of(case: Case) -> str:
     """Return what is required: "route encoder+3fa9 (transcode, needs gpu)", or a lane."""
     route = case.it.route
     if route is not None:
-        return f"route {route.name} ({_needs(route)})"
+        required = ", ".join([route.event, *needs(route)])
+        return f"route {route.name} ({required})"
     event = f" ({case.event})" if case.event else ""
     return f"lane {case.lane.name}{event}"
-
-
-def _needs(route: Route) -> str:
-    parts = [route.event]
-    if route.requires:
-        parts.append(f"needs {listed(route.requires)}")
-    if route.region is not None:
-        parts.append(f"in region {route.region}")
-    if route.only:
-        parts.append(f"on {listed(route.only, 'or')} only")
-    if route.anti_affinity:
-        parts.append(f"not on {listed(route.anti_affinity, 'or')}")
-    return ", ".join(parts)
 
 
 def _names(workers: Sequence[SeenWorker]) -> list[str]:
@@ -57,7 +45,7 @@ def _absent(case: Case) -> str:
 def _state(case: Case, worker: SeenWorker) -> str:
     if case.is_silent(worker):
         return f"was last heard of {for_how_long(case.silence_ms(worker))} ago"
-    return "is stopping" if worker.state.stopping else "is live"
+    return STOPPING if worker.state.stopping else "is live"
 
 
 def _no_worker(case: Case) -> str:
@@ -113,36 +101,12 @@ def _last_seen(case: Case, name: str) -> str:
 
 
 def _no_match(case: Case) -> str:
-    whys = [f"{it.state.profile.name} {_lacks(case, it)}" for it in case.of_type]
-    return f"no worker may run {job_of(case)}: {listed(whys)}{_absent(case)}"
-
-
-def _lacks(case: Case, worker: SeenWorker) -> str:
-    if not case.handles(worker):
-        return f"does not handle {case.event!r}"
-    profile, lacks = worker.state.profile, case.lacks(worker)
-    if not lacks:
-        return _takes(worker)
-    able = [it.value for it in lacks if it.lack == "capability"]
-    parts = [f"lacks {listed(able)}"] if able else []
-    parts += [_why(it, profile.region) for it in lacks if it.lack != "capability"]
-    return listed(parts)
-
-
-def _why(it: Missing, region: str | None) -> str:
-    if it.lack == "region":
-        return f"is in region {region}" if region else "has no region"
-    return {"excluded": "is excluded", "not_named": "is not named"}.get(it.lack, "is of a type")
-
-
-def _takes(worker: SeenWorker) -> str:
-    levels = sorted(worker.state.profile.levels or (), reverse=True)
-    word = "priority" if len(levels) == 1 else "priorities"
-    return f"takes {word} {listed([str(it) for it in levels])} only"
+    whys = [(it.state.profile.name, why_not(case.demand, it.state)) for it in case.of_type]
+    return f"no worker may run {job_of(case)}: {each(whys)}{_absent(case)}"
 
 
 def _no_level(case: Case) -> str:
-    whys = [f"{it.state.profile.name} {_takes(it)}" for it in case.matching]
+    whys = [f"{it.state.profile.name} {takes(it.state.profile)}" for it in case.matching]
     return f"no worker takes priority {case.lane.priority} of {job_of(case)}: {listed(whys)}" + (
         _absent(case)
     )

@@ -49,6 +49,9 @@ def _names(option: str, *, help: str) -> Callable[[F], F]:
 @_names("--only", help="Workers that may run it, by name.")
 @_names("--anti-affinity", help="Workers that may not run it, by name.")
 @click.option("--region", metavar="NAME", help="Region of its worker.  [default: any]")
+@click.option(
+    "--reject-unroutable", is_flag=True, help="Fail if no live worker may run the job now."
+)
 @click.option("--delay", type=duration, metavar="DURATION", help="Delay before the job may start.")
 @click.option("--max-retries", type=int, metavar="N", help="Maximum number of retries.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="Longest duration of one run.")

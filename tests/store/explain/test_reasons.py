@@ -137,8 +137,9 @@ REASONS = {
     "pinned": Reason(pinned, "may run on enc-2 only; enc-2 was last heard of T ago"),
     "no_match": Reason(
         no_match,
-        "no worker may run route R (e, needs gpu, not on enc-9): enc-2 lacks gpu, enc-4 does not "
-        "handle 'e' and enc-9 is excluded; it could run on enc-7, which was last heard of T ago",
+        "no worker may run route R (e, needs gpu, not on enc-9): enc-2 lacks gpu; enc-4 does not "
+        "handle 'e' and lacks gpu; enc-9 is excluded; it could run on enc-7, which was last "
+        "heard of T ago",
     ),
     "no_level": Reason(
         no_level,

@@ -8,6 +8,7 @@ import sys
 import consumers.errors
 import processors.schedules.pattern
 import taskmanager
+import taskmanager.emit.errors
 import taskmanager.errors
 import taskmanager.handles.errors
 import taskmanager.tasks.errors
@@ -34,6 +35,7 @@ def test_every_error_is_exported() -> None:
         consumers.errors,
         processors.schedules.pattern,
         taskmanager.errors,
+        taskmanager.emit.errors,
         taskmanager.handles.errors,
         taskmanager.tasks.errors,
     )

@@ -64,6 +64,7 @@ _OPTIONS = {
     "antiAffinity": _LISTS,
     "anti_affinity": _LISTS,
     "region": _TEXTS,
+    "reject_unroutable": st.sampled_from([None, True, False, 1]),
     "repeat": st.sampled_from([None, "@daily", 3]),
     "options": st.sampled_from([None, {}, {"priority": 2}, {"id": "c"}]),
     "unknown": _TEXTS,
@@ -111,7 +112,8 @@ _EMITS = st.lists(
 
 def _outcome(emit: Any, item: dict[str, Any], way: Way) -> object:
     try:
-        return emit(item, way)
+        made = emit(item, way)
+        return type(made), made
     except InvalidInput as error:
         return type(error), str(error)
 

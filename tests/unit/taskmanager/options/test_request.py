@@ -175,6 +175,7 @@ CAMEL: list[tuple[str, str, Any]] = [
     ("debounceMaxWait", "debounce_max_wait", 2),
     ("debounceMode", "debounce_mode", "leading"),
     ("antiAffinity", "anti_affinity", ["w1"]),
+    ("rejectUnroutable", "reject_unroutable", True),
 ]
 
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
