@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from consumers.connections.wire import Wire
 from consumers.jobs.clauses import Head, read_head
+from consumers.jobs.lanes import Lane, listed_lanes
 from consumers.jobs.moments import moment
 from consumers.jobs.outcome import AFTER_A_RUN, Buried
 from consumers.jobs.past import errors_in
@@ -104,6 +105,17 @@ class DeadLetters:
 
     async def get(self, job_id: str) -> DeadLetter | None:
         """Return the latest letter of a job id; None when there is none."""
+        found = await self._latest(job_id)
+        return None if found is None else letter_of(self._keys.queue, *found)
+
+    async def lane_of(self, job_id: str) -> Lane | None:
+        """Return the lane that a replay of a job needs; None if its letter names none."""
+        _, fields = await self._latest(job_id) or ("", ())
+        facts = dict(zip(fields[::2], fields[1::2], strict=True))
+        return next(iter(listed_lanes(self._keys.queue, [facts.get(b"lane", b"")])), None)
+
+    async def _latest(self, job_id: str) -> tuple[str, Sequence[bytes]] | None:
+        """Return the latest letter of a job id as its entry and the flat fields of that."""
         stream, entry = await asyncio.gather(
             dead_stream(self._wire, self._keys),
             self._wire.send("HGET", self._keys.dead_index, job_id),
@@ -111,7 +123,7 @@ class DeadLetters:
         if entry is None:
             return None
         found = await self._wire.send("XRANGE", stream, entry, entry)
-        return letter_of(self._keys.queue, entry.decode(), found[0][1]) if found else None
+        return (entry.decode(), found[0][1]) if found else None
 
     async def oldest(self, after: str, limit: int) -> list[DeadLetter]:
         """Return at most limit letters younger than an entry ("-" for all), oldest first."""

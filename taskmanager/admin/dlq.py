@@ -11,9 +11,9 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from consumers.admin.dead_letters import DeadLetter, DeadLetters
-from consumers.errors import BrokenKey, TaskManagerError, TooManyLanes
-from consumers.jobs.lanes import MAX_LANES
+from consumers.errors import BrokenKey, TaskManagerError
 from consumers.jobs.names import check_job_id
+from consumers.jobs.routes import no_room_for
 from consumers.store.entries import order_of
 from taskmanager.admin.jobs import Jobs
 from taskmanager.admin.queues import Queues
@@ -73,9 +73,12 @@ class DeadLetterQueue:
         has `created=False` and refers to the live job. So repeating a replay adds nothing.
 
         Raises NotReplayable if there is no dead letter of the id, or if it never was a job. Raises
-        TooManyLanes if its queue has no room for its priority and partition.
+        TooManyLanes, or TooManyRoutes for a job that requires something of a worker, if its queue
+        has no room for its priority and partition.
         """
         word = (await self._replay(queue, [check_job_id(id)]))[0]
+        if word == "L":
+            raise await self._no_room(queue, id)
         if word[0] not in "+=":
             raise _refusal(word, id, queue)
         return JobHandle(id, queue, word[0] == "+", int(word[1:]), jobs=self._jobs)
@@ -128,6 +131,12 @@ class DeadLetterQueue:
         client = self._clients.here()
         return await client.letters(queue).replay(ids, patience=client.patience)
 
+    async def _no_room(self, queue: str, job_id: str) -> TaskManagerError:
+        with self._answering():
+            lane = await self._letters(queue).lane_of(job_id)
+        # It may have been replayed or deleted just now.
+        return _refusal("-", job_id, queue) if lane is None else no_room_for(lane)
+
     async def _pages(self, queue: str) -> AsyncIterator[Letters]:
         """Yield the dead letters that exist now, some at a time, oldest first."""
         newest = await self.list(queue, 1)
@@ -166,8 +175,6 @@ def _check_rate(rate: object) -> None:
 
 
 def _refusal(word: str, job_id: str, queue: str) -> TaskManagerError:
-    if word == "L":
-        return TooManyLanes(queue, "the lane of the dead letter", MAX_LANES)
     if word[0] == "T":
         return BrokenKey(word[1:])
     reason = "it is a foreign entry, not a job" if word == "X" else "it has no dead letter"
