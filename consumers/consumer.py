@@ -126,6 +126,8 @@ class Consumer:
         self.settled = 0
         self.fenced = 0
         self._parts: Parts | None = None
+        # Those of a start that is under way.
+        self._starting: Parts | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._breaking: asyncio.Task[None] | None = None
 
@@ -148,7 +150,7 @@ class Consumer:
         """
         if self._parts is not None:
             return
-        parts = self._assembled()
+        parts = self._starting = self._assembled()
         try:
             await parts.opener.open_all(self.terms.connect_timeout)
             # Who pauses a queue waits for the workers that are listed.
@@ -156,6 +158,8 @@ class Consumer:
         except BaseException:
             await parts.close()
             raise
+        finally:
+            self._starting = None
         self._parts = parts
         self.broken.clear()
         self.broken_because = None
@@ -187,8 +191,10 @@ class Consumer:
         """
         profile = self.terms.profile.with_capabilities(names)
         self.terms = replace(self.terms, profile=profile)
-        if self._parts is not None:
-            self._parts.become(profile)
+        # A start may take long, and change as well.
+        for parts in (self._parts, self._starting):
+            if parts is not None:
+                parts.become(profile)
 
     async def until_idle(self) -> None:
         """Return when nothing waits in the lanes of this consumer, and nothing runs here.

@@ -16,7 +16,7 @@ from consumers.connections.connector import ALLOWED_URLS, Connector, masked
 from consumers.errors import InvalidInput
 from consumers.telemetry import Telemetry
 from taskmanager import embedded, settings
-from taskmanager.errors import ConflictingOptions, NotConfigured
+from taskmanager.errors import ConflictingOptions, InvalidOption, NotConfigured
 from taskmanager.options.arguments import ProcessorOptions
 from taskmanager.settings import Settings
 
@@ -89,6 +89,8 @@ class Configuration:
 
     def set_capabilities(self, names: Iterable[str]) -> tuple[str, ...]:
         """Change one setting that may change while a worker runs; return what is in force now."""
+        if names is None or isinstance(names, str):
+            raise InvalidOption("capabilities", names, "give a list of names; it may be empty")
         self._command_line |= settings.check({"capabilities": names}, where="set_capabilities")
         self._settings = None
         return self.settings.capabilities

@@ -211,7 +211,7 @@ class Reader:
             # An error is what the read meets as well, which mends it.
             for facts in () if isinstance(groups, ResponseError) else groups:
                 group = dict(zip(facts[::2], facts[1::2], strict=True))
-                if group[b"name"].decode() == self.group:
+                if group[b"name"] == self.group.encode():
                     stream.last_ms = int(group[b"last-delivered-id"].partition(b"-")[0])
                     # From Redis 7.0 on, where it can be known. An empty lane may have a front that
                     # is not, so it is not taken for looked at.

@@ -183,6 +183,11 @@ class Door:
         self._sending = _Sending(step, sealed.arguments, until, ended, meanwhile)
         self._try(self._sending)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is under way."""
+        return self._sending is not None
+
     def stop(self) -> None:
         """Give up the batch that is under way, if there is one, and say nothing of it."""
         self._sending = None

@@ -103,7 +103,9 @@ class Janitor(Rounds):
         age, every = self._letters_max_age_ms, LETTERS_MS
         await self._run(purge(keys, age, counter="dead_trimmed", every_ms=every))
         await self._unmark_missing(keys)
-        await self._bury_unhandled(keys, [it for it in found if it.stream.lane.event is not None])
+        # What requires more than a handler waits for whoever has it, however long that takes.
+        unhandled = [it for it in found if it.stream.lane.event and not it.stream.lane.route]
+        await self._bury_unhandled(keys, unhandled)
 
     async def _next_lanes(self, keys: Keys) -> list[Lane]:
         lanes = listed_lanes(keys.queue, await self._wire.send("ZRANGE", keys.lanes, 0, -1))

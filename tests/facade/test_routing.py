@@ -238,6 +238,9 @@ async def test_a_lifespan_may_find_out_what_its_worker_can_do(make: Make) -> Non
 async def test_bad_capabilities_are_refused_and_change_nothing(tm: TaskManager) -> None:
     with pytest.raises(InvalidInput, match="capability 'a b' is not allowed: use 1 to 128"):
         tm.set_capabilities(["a b"])
+    for bad in (None, "gpu"):
+        with pytest.raises(InvalidInput, match=r"capabilities .* give a list of names"):
+            tm.set_capabilities(bad)  # type: ignore[arg-type]
 
     assert tm.settings.capabilities == ()
 

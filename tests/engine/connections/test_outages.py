@@ -209,7 +209,7 @@ async def test_a_machine_whose_clock_is_fast_does_not_hide_the_others(
 async def test_a_queue_is_listed_again_when_redis_has_forgotten_it(
     server: RedisServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.emit.producer.LIST_AGAIN", 0.0)
+    monkeypatch.setattr("consumers.emit.writer.LIST_AGAIN", 0.0)
     queues = Fleet().queues
 
     async with emitting(server.url) as emit:

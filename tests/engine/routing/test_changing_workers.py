@@ -247,3 +247,30 @@ async def test_jobs_that_come_while_a_capability_goes_begin_elsewhere(
 
     assert wrong == []
     assert len(starts.ids) == len(set(starts.ids)) == 200
+
+
+@pytest.mark.parametrize("gains", [True, False])
+async def test_what_changes_while_a_worker_starts_counts_from_its_first_read_on(
+    server: RedisServer, redis: redis_py.Redis, gains: bool
+) -> None:
+    queue, starts = QueueView(redis), Starts()
+    able = {**ABLE, "capabilities": [] if gains else ["gpu"]}
+    worker = consumer_of(server.url, {"work": starts, "plain": starts}, **able)
+    Queue(redis).emit(routed_job(id="routed"))
+    starting = asyncio.create_task(worker.start())
+    await asyncio.sleep(0)
+    assert not starting.done()
+
+    worker.set_capabilities(["gpu"] if gains else [])
+    await starting
+    try:
+        if gains:
+            await aeventually(queue.is_empty)
+            return
+        async with emitting(server.url) as emit:
+            await emit("plain", id="plain")
+        await aeventually(lambda: starts.all == [("able", "plain")])
+        await look(worker)
+        assert len(starts.all) == 1
+    finally:
+        await worker.stop(0)

@@ -7,7 +7,6 @@ from typing import Any
 import redis as redis_py
 
 from consumers.jobs.envelope import ENVELOPE_VERSION
-from consumers.jobs.job import Job
 from consumers.jobs.lanes import Lane
 from tests.support.engine import QueueView, emitting, working
 from tests.support.queue import Queue
@@ -89,22 +88,6 @@ def make_newer(redis: redis_py.Redis, queue: QueueView, version: int) -> None:
     pointer = queue.live("a")
     assert pointer is not None
     redis.hset(queue.keys.live("a"), "a", pointer.replace(entry, added))
-
-
-async def test_what_nobody_handles_is_given_up_in_its_events_lane_though_it_has_a_route(
-    server: RedisServer, redis: redis_py.Redis
-) -> None:
-    queue = QueueView(redis)
-
-    async def other(job: Job[Any]) -> None: ...
-
-    Queue(redis).emit(routed_job()._replace(lane=Lane("default", f"event.work@1~{LANE.type}")))
-    async with working(server.url, {"other": other}, no_handler_deadline=0.0) as worker:
-        await worker._parts.janitor.tidy(queue.keys)  # type: ignore[union-attr]
-        letter = await aeventually(lambda: queue.letter("a"))
-
-    assert letter is not None
-    assert letter["reason"] == b"no_handler"
 
 
 async def test_what_somebody_handles_waits_there_for_a_worker_that_matches(

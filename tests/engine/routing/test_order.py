@@ -105,3 +105,17 @@ async def test_a_high_job_of_a_route_starts_before_low_ones_that_are_held(
             for _ in range(20):
                 may_end.release()
             await aeventually(queue.is_empty)
+
+
+async def test_a_foreign_group_with_a_name_that_is_no_text_stops_nobody(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    starts = Starts()
+    jobs = [routed_job(id=f"j{n}-{need}", **NEEDS[need]) for n in range(10) for need in range(3)]
+    async with emitting(server.url) as emit:
+        await asyncio.gather(*(emit.producer.emit(it) for it in jobs))
+    for stream in {QueueView(redis).keys.lane(it.lane) for it in jobs}:
+        redis.xgroup_create(stream, b"\xff\xfe", "$")
+
+    async with working(server.url, {"work": starts}, **VERSATILE, prefetch=0):
+        await aeventually(lambda: len(starts.all) == 30)

@@ -13,7 +13,9 @@ from consumers.admin.operator import Operator
 from consumers.connections.connector import Connector
 from consumers.connections.wire import Wire
 from consumers.consumer import Consumer
+from consumers.jobs.envelope import NewJob
 from consumers.jobs.job import Job
+from consumers.jobs.lanes import Lane
 from consumers.policy import Handler
 from consumers.store.keys import Keys
 from processors.processor import Processor
@@ -175,3 +177,20 @@ async def test_jobs_go_on_being_held_back_while_they_come_and_go(
     assert starts.of("plain") == []
     assert not any(job_id.startswith("cpu") for job_id in starts.of("able"))
     assert not any(job_id.startswith("gpu") for job_id in starts.of("other"))
+
+
+async def test_what_waits_for_a_worker_that_may_run_it_is_not_buried_for_want_of_a_handler(
+    server: RedisServer, redis: redis_py.Redis
+) -> None:
+    queue = QueueView(redis)
+    plain = NewJob("plain", "work", b"null", Lane("default").for_event("work"))
+    Queue(redis).emit(routed_job()._replace(lane=OWN), plain)
+
+    async with working(server.url, {"other": Starts()}, no_handler_deadline=0.0) as worker:
+        janitor = worker._parts.janitor  # type: ignore[union-attr]
+        for _ in range(3):
+            await janitor.tidy(queue.keys)
+        await aeventually(lambda: len(queue.letters()) == 1)
+
+    assert [it["job"] for it in queue.letters()] == [b"plain"]
+    assert redis.xlen(queue.keys.lane(OWN)) == 1

@@ -156,3 +156,55 @@ async def test_a_flush_waits_for_what_is_about_to_leave(producer: Producer, hand
 
     await flushing
     assert emit.done()
+
+
+async def test_who_is_interrupted_while_an_answer_is_told_keeps_no_later_emit_from_its_own(
+    producer: Producer, hand: Hand
+) -> None:
+    def interrupt(job: NewJob, answer: object) -> None:
+        raise KeyboardInterrupt
+
+    producer.on_dropped = interrupt
+    first = producer.emit(job("a"))
+    await turn()
+    waiting = producer.emit(job("b"))
+
+    with pytest.raises(KeyboardInterrupt):
+        hand.answer(b"=1")
+    await turn()
+
+    with pytest.raises(RedisUnavailable, match="it was interrupted"):
+        await first
+    hand.answer(b"+2")
+    assert (await waiting).run == 2
+    last = producer.emit(job("c"))
+    await turn()
+    hand.answer(b"+3")
+    await producer.flush()
+    assert (await last).run == 3
+
+
+async def test_who_is_interrupted_while_a_batch_is_sent_keeps_no_later_emit_from_its_answer(
+    producer: Producer, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = producer.emit(job("a"))
+    await turn()
+    waiting = producer.emit(job("b"))
+
+    def interrupt(*args: object, **more: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hand, "post", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        hand.answer(b"+1")
+    await turn()
+
+    assert (await first).run == 1
+    # Nobody knows whether it was written: it ends as unknown, and the next one goes on.
+    last = producer.emit(job("c"))
+    with pytest.raises(RedisUnavailable, match="it was interrupted"):
+        await waiting
+    await turn()
+    hand.answer(b"+3")
+    assert (await last).run == 3

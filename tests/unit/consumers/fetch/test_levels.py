@@ -96,13 +96,13 @@ def test_partitions_take_turns_however_many_routes_they_have() -> None:
 
 def test_redis_is_asked_for_the_order_only_where_it_matters() -> None:
     assert level(5).unordered(1) == []
-    routes = split(*(("p", f"r{it}") for it in range(20)))
+    routes = split(*(("p", f"r{it}") for it in range(80)))
 
-    assert routes.unordered(20) == []
+    assert routes.unordered(80) == []
     assert routes.unordered(0) == []
     asked = {stream.lane.route for _ in range(2) for stream in routes.unordered(1)}
-    assert len(asked) == 16
-    for _ in range(20):
+    assert len(asked) == 64
+    for _ in range(80):
         routes.turn()
         asked |= {stream.lane.route for stream in routes.unordered(1)}
-    assert len(asked) == 20
+    assert len(asked) == 80
