@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from redis.exceptions import NoPermissionError, ResponseError
+
 from consumers.admin.facts import Facts, archived_end, facts_of
 from consumers.admin.figures import LaneStats, QueueStats
 from consumers.connections.clock import server_ms
@@ -142,6 +144,9 @@ class Inspector:
             self._wire.send("XLEN", key), self._wire.send("XINFO", "GROUPS", key),
             return_exceptions=True,
         )  # fmt: skip
+        for error in (length, groups):
+            if isinstance(error, BaseException) and not _is_hidden(error):
+                raise error
         if isinstance(groups, BaseException) or isinstance(length, BaseException):
             return 0, 0, None
         group = _group_of(lane, groups)
@@ -153,6 +158,11 @@ class Inspector:
     async def _oldest(self, key: str, last: str) -> int | None:
         added = await oldest_waiting_ms(self._wire, key, last)
         return None if added is None else max(0, await server_ms(self._wire) - added)
+
+
+def _is_hidden(error: BaseException) -> bool:
+    """Whether there is no stream, or somebody else's value in its place."""
+    return isinstance(error, ResponseError) and not isinstance(error, NoPermissionError)
 
 
 def _group_of(lane: Lane, groups: Sequence[Any]) -> dict[bytes, Any] | None:

@@ -13,6 +13,7 @@ from consumers.connections.not_now import is_for_now, missing_right, told_apart
 from consumers.connections.wire import Wire
 from consumers.errors import TaskManagerError
 from consumers.store.keys import Keys
+from consumers.store.refusals import without_right
 from consumers.store.scripts import call, load, names
 from consumers.store.tending import check_rights as ask_for_rights
 
@@ -50,7 +51,4 @@ async def check_rights(wire: Wire, keys: Keys) -> None:
         ) from error
     if refused:
         missing = ", ".join(name.decode() for name in refused)
-        raise TaskManagerError(
-            f"this Redis user is not allowed to run {missing} in scripts on keys and channels "
-            f"{keys.pattern}: extend its ACL rules"
-        )
+        raise TaskManagerError(without_right(missing, keys))

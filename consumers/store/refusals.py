@@ -19,6 +19,8 @@ _MEMORY = re.compile(r"\bOOM command not allowed")
 # A script of ours names its key.
 _LAYOUT = re.compile(r"LAYOUT (\S+) (\S+)")
 _KEY = re.compile(r"WRONGTYPE (\S+)")
+# A script of ours names the command that it may not call.
+_COMMAND = re.compile(r"\bNOPERM ([A-Z]+(?: [A-Z]+)?)")
 
 
 def meaning(error: ResponseError, keys: Keys, where: str) -> TaskManagerError | None:
@@ -33,6 +35,14 @@ def meaning(error: ResponseError, keys: Keys, where: str) -> TaskManagerError | 
     return None
 
 
+def without_right(commands: str, keys: Keys) -> str:
+    """Return what to grant to a user who may not run commands in the scripts of a queue."""
+    return (
+        f"this Redis user is not allowed to run {commands} in scripts on keys and channels "
+        f"{keys.pattern}: extend its ACL rules"
+    )
+
+
 def is_out_of_memory(error: ResponseError) -> bool:
     """Whether Redis has no room for what a script would write."""
     return isinstance(error, OutOfMemoryError) or _MEMORY.search(str(error)) is not None
@@ -44,7 +54,8 @@ def is_foreign_value(error: ResponseError) -> bool:
 
 
 def _right(error: ResponseError, keys: Keys, where: str) -> TaskManagerError | None:
-    text = missing_right(error, keys.base)
+    found = _COMMAND.search(str(error))
+    text = missing_right(error, keys.base) if found is None else without_right(found[1], keys)
     return None if text is None else TaskManagerError(text)
 
 

@@ -62,6 +62,8 @@ async def test_a_worker_and_a_producer_need_no_other_rights(
         handle = await producer.emit("add", data={"n": 1}, idempotency_key="a")
         found = await handle.result(timeout=PATIENCE), await handle.status()
         later = await producer.emit("add", data={"n": 2}, delay=60)
+        why = await later.explain()
+        counted = await producer.explain_queue()
         cancelled = await later.cancel()
     await worker.drain("other")
     dead = await worker.dlq.list("other")
@@ -70,5 +72,6 @@ async def test_a_worker_and_a_producer_need_no_other_rights(
     await worker.stop()
 
     assert (found, bool(cancelled)) == ((1, "completed"), True)
+    assert (why.reason, counted.jobs) == ("delayed", 1)
     assert (stats.dead, len(dead)) == (1, 1)
     assert refused(redis) == []

@@ -6,6 +6,7 @@
 --
 -- Returns the refused ones. Each command is called with too little to do, or on
 -- a key that does not exist, so that nothing is written whatever the rights.
+-- include denied
 local key, channel = KEYS[1], ARGV[1]
 local harmless = {
   DEL = { key }, EXISTS = { key }, GET = { key }, HDEL = { key, 'f' }, HEXISTS = { key, 'f' }, HGET = { key, 'f' },
@@ -24,27 +25,15 @@ local harmless = {
   ZRANGEBYSCORE = { key, 0, 0 }, ZREMRANGEBYSCORE = { key, 0, 0 }, ZSCORE = { key, 'm' },
 }
 
--- How 6.2 and 7.0 word a refusal.
-local wordings = { "can't run this command", "can't access at least one", "can't publish",
-  'ACL failure', 'NOPERM', 'no permissions' }
-
-local function is_refusal(reply)
-  local err = type(reply) == 'table' and reply.err
-  for _, wording in ipairs(wordings) do
-    if err and string.find(err, wording, 1, true) then return true end
-  end
-  return false
-end
-
 -- RPUSH and SADD have no form that does nothing: they are tried only where DEL undoes it.
 local adding = { RPUSH = true, SADD = true }
-local undoable = not is_refusal(redis.pcall('DEL', key))
+local undoable = not is_denied(redis.pcall('DEL', key))
 local refused = {}
 
 local function is_refused(command)
-  if is_refusal(redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))) then return true end
+  if is_denied(redis.pcall(string.match(command, '^%u+'), unpack(harmless[command]))) then return true end
   -- Each channel has a right of its own.
-  return command == 'PUBLISH' and is_refusal(redis.pcall('PUBLISH', channel, ''))
+  return command == 'PUBLISH' and is_denied(redis.pcall('PUBLISH', channel, ''))
 end
 
 for at = 2, #ARGV do

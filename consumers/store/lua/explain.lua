@@ -25,7 +25,9 @@
 --   more_higher  1 if there are lanes that were not looked at
 -- An empty string or list for what there is not, and 0 for no. What a foreign value hides is not
 -- there.
--- Errors: WRONGTYPE.
+-- Errors: WRONGTYPE, NOPERM with the command that the user may not run.
+-- include denied
+-- include with_rights
 -- include clock
 -- include live
 -- include tell

@@ -9,7 +9,9 @@
 --
 -- Returns how many jobs there are in what was looked at, and the ids of some: as many of each lane,
 -- and of what is put off, as far as there are.
--- Errors: WRONGTYPE.
+-- Errors: WRONGTYPE, NOPERM with the command that the user may not run.
+-- include denied
+-- include with_rights
 -- include tell
 -- include lane
 local base, most, most_lanes, bytes_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

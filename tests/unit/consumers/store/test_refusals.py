@@ -50,6 +50,21 @@ def test_a_queue_may_be_named_like_a_refusal() -> None:
     assert isinstance(meaning(error, keys, "here"), BrokenKey)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ResponseError("ERR NOPERM XINFO GROUPS script: abc, on @user_script:9."),
+        NoPermissionError("ERR NOPERM XINFO GROUPS script: abc, on @user_script:9."),
+        ResponseError("Error running script (call to f_abc): NOPERM XINFO GROUPS"),
+    ],
+)
+def test_a_command_that_a_script_names_is_what_to_grant(error: ResponseError) -> None:
+    assert str(meaning(error, KEYS, "here")) == (
+        "this Redis user is not allowed to run XINFO GROUPS in scripts on keys and channels "
+        f"{KEYS.pattern}: extend its ACL rules"
+    )
+
+
 def test_what_is_lacking_is_told_with_the_keys_to_grant() -> None:
     found = meaning(NoPermissionError("No permissions to access a key"), KEYS, "here")
 
