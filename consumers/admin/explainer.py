@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from consumers.admin.circumstances import UNREPORTED, Circumstances, Coming, Start, circumstances_of
-from consumers.admin.explain import explain
+from consumers.admin.explain import explain, reason_of
 from consumers.admin.explanation import Explanation, QueueExplanation, ReasonCount
 from consumers.admin.facts import Facts, archived_end
 from consumers.admin.workers import naming
+from consumers.connections.clock import server_ms
 from consumers.connections.wire import Wire
 from consumers.store.asking import explain as ask_for
 from consumers.store.asking import waiting_ids
@@ -26,6 +28,17 @@ _ENTRIES, _LANES = 100, 128
 _JOBS, _LANES_OF_QUEUE = 500, 256
 # So many are asked for at a time, or other commands would wait for all of them.
 _AT_ONCE = 32
+
+
+class _Moment(NamedTuple):
+    """When the workers of a queue were read (ms), and what they were then."""
+
+    now_ms: int
+    workers: Sequence[SeenWorker]
+
+    def of(self, it: Circumstances) -> Circumstances:
+        """Return what was read later as it is judged at this moment."""
+        return replace(it, now_ms=self.now_ms)
 
 
 class Explainer:
@@ -45,41 +58,51 @@ class Explainer:
         """Return why a job is not running, or what it does; of one run, or the live or latest."""
         workers = await self._workers()
         it = await self._circumstances(job_id, entries=_ENTRIES, lanes=_LANES)
+        return explain(await self._with_end_and_start(it, run, coming), workers)
+
+    async def _with_end_and_start(
+        self, it: Circumstances, run: int | None = None, coming: Coming | None = None
+    ) -> Circumstances:
+        """Return the circumstances with the job's end and start, of one run or the latest."""
         job = await self._with_archived_end(it.job)
         if run is not None and job.generation != run:
             job = _of_run(job, run)
         start = await self._start(job) if job.consumer else UNREPORTED
-        return explain(replace(it, job=job, start=start, coming=coming), workers)
+        return replace(it, job=job, start=start, coming=coming)
 
     async def queue(self) -> QueueExplanation:
         """Return the reasons of at most 500 jobs that wait or are put off, counted."""
-        workers = await self._workers()
+        # Jobs are asked about one after another, and all are judged by this moment: by a later
+        # one the workers, which are read once, would have been silent since.
+        moment = _Moment(await server_ms(self._wire), await self._workers())
         ask = waiting_ids(self._keys, _JOBS, _LANES_OF_QUEUE)
-        jobs, ids = await call(self._wire, ask)
+        jobs, ids, more_lanes = await call(self._wire, ask)
         names = [it.decode("ascii", "replace") for it in ids]
         examples: dict[str, str] = {}
         counts: dict[str, int] = {}
         for at in range(0, len(names), _AT_ONCE):
             some = names[at : at + _AT_ONCE]
-            for name, reason in zip(some, await self._reasons(some, workers), strict=True):
+            for name, reason in zip(some, await self._reasons(some, moment), strict=True):
                 counts[reason] = counts.get(reason, 0) + 1
                 examples.setdefault(reason, name)
-        found = [await self._counted(it, counts[it], examples[it]) for it in counts]
+        found = [await self._counted(it, counts[it], examples[it], moment) for it in counts]
         found.sort(key=lambda it: (-it.jobs, it.reason))
-        return QueueExplanation(jobs, len(names), found)
+        return QueueExplanation(jobs, len(names), found, more_lanes)
 
     async def _workers(self) -> list[SeenWorker]:
         with naming(self._keys.workers):
             return await workers_of(self._wire, self._keys)
 
-    async def _reasons(self, names: Iterable[str], workers: Sequence[SeenWorker]) -> list[str]:
+    async def _reasons(self, names: Iterable[str], moment: _Moment) -> list[str]:
         # One entry before a job tells that it is behind others.
         asked = (self._circumstances(it, entries=1, lanes=0) for it in names)
-        return [explain(it, workers).reason for it in await asyncio.gather(*asked)]
+        found = await asyncio.gather(*asked)
+        return [reason_of(moment.of(it), moment.workers) for it in found]
 
-    async def _counted(self, reason: str, jobs: int, example: str) -> ReasonCount:
+    async def _counted(self, reason: str, jobs: int, example: str, moment: _Moment) -> ReasonCount:
         """Return a count with the sentence of its example, which may have moved by now."""
-        found = await self.job(example)
+        it = await self._circumstances(example, entries=_ENTRIES, lanes=_LANES)
+        found = explain(moment.of(await self._with_end_and_start(it)), moment.workers)
         return ReasonCount(reason, jobs, example, found.sentence)
 
     async def _circumstances(self, job_id: str, *, entries: int, lanes: int) -> Circumstances:

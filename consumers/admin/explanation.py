@@ -42,11 +42,14 @@ class ReasonCount:
 class QueueExplanation:
     """Why the jobs of a queue wait.
 
-    - `jobs`: how many jobs wait or are put off.
+    - `jobs`: how many jobs wait in the lanes that were looked at, or are put off.
     - `looked_at`: how many of them were looked at, at most 500.
     - `reasons`: the reasons of these, the most frequent first.
+    - `more_lanes`: how many lanes were not looked at. The 256 lanes of the highest priority are,
+      lanes of single events last.
     """
 
     jobs: int
     looked_at: int
     reasons: list[ReasonCount]
+    more_lanes: int = 0

@@ -488,4 +488,15 @@ def test_the_reasons_of_a_queue_are_listed(run: Run) -> None:
         "queue": "default", "jobs": 2, "looked_at": 2,
     }  # fmt: skip
     assert [it["reason"] for it in told["reasons"]] == ["delayed", "no_worker"]
+    assert told["more_lanes"] == 0
     assert run("queues", "explain", "empty").stderr.strip() == "no job of queue 'empty' waits"
+
+
+def test_it_is_said_how_many_lanes_of_a_queue_were_not_looked_at(
+    run: Run, redis: redis_py.Redis
+) -> None:
+    redis.zadd(Keys("default").lanes, {f"workers:p{n}:0": 0 for n in range(260)})
+
+    result = run("queues", "explain")
+
+    assert result.stderr.splitlines()[-1] == "did not look at the jobs in 4 other lanes"

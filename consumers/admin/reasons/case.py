@@ -179,7 +179,7 @@ class Case:
         return [
             it
             for it in self.workers
-            if it not in self.live
+            if (self.is_silent(it) or it.state.stopping)
             and it.state.profile.type == self.lane.group
             and self.handles(it)
             and not self.lacks(it)

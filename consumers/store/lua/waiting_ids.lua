@@ -4,11 +4,11 @@
 -- KEYS[2]  the queue's delayed set
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  how many jobs to name at most
--- ARGV[3]  how many lanes to look at, those of single events last
+-- ARGV[3]  how many lanes to look at: those of the highest priority first, those of single events last
 -- ARGV[4]  after how many bytes of entries no more of them are read
 --
--- Returns how many jobs there are in what was looked at, and the ids of some: as many of each lane,
--- and of what is put off, as far as there are.
+-- Returns how many jobs there are in what was looked at; the ids of some: as many of each lane, and
+-- of what is put off, as far as there are; and how many lanes were not looked at.
 -- Errors: WRONGTYPE, NOPERM with the command that the user may not run.
 -- include denied
 -- include with_rights
@@ -46,8 +46,20 @@ local function add_some(source, wanted)
   end
 end
 
+-- Returns the names of the lanes to look at, and how many others there are.
+local function some_lanes()
+  local all, some = redis.call('ZRANGE', KEYS[1], 0, -1), {}
+  for _, of_event in ipairs({ false, true }) do
+    for at = #all, 1, -1 do
+      if #some < most_lanes and lanes().is_of_event(all[at]) == of_event then some[#some + 1] = all[at] end
+    end
+  end
+  return some, #all - #some
+end
+
 local sources, all = {}, redis.call('ZCARD', KEYS[2])
-for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, most_lanes - 1)) do
+local names, more_lanes = some_lanes()
+for _, name in ipairs(names) do
   for _, stream in ipairs({ base .. 'lane:' .. name .. ':front', base .. 'lane:' .. name }) do
     local source = waiting_in(stream)
     if source then sources[#sources + 1], all = source, all + source.number end
@@ -61,4 +73,4 @@ for at, source in ipairs(sources) do
   add_some(source, math.min(share, source.number))
 end
 for _, id in ipairs(put_off) do ids[#ids + 1] = id end
-return { all, ids }
+return { all, ids, more_lanes }

@@ -73,6 +73,8 @@ def explain(context: click.Context, queue: str, as_object: bool) -> None:
         click.echo(f"no job of queue {queue!r} waits", err=True)
     if found.looked_at < found.jobs:
         click.echo(f"looked at {found.looked_at:,} of {found.jobs:,} jobs", err=True)
+    if found.more_lanes:
+        click.echo(f"did not look at the jobs in {found.more_lanes:,} other lanes", err=True)
 
 
 @queues.command("pause")

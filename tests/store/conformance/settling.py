@@ -226,10 +226,10 @@ ROWS = [
     _explain_row("put off", _explain_put_off, "lanes delayed:envelopes"),
     _explain_row("ended", _explain_ended, "dead"),
     Row(
-        "waiting_ids", "", _waiting_ids, [4, ["b", "c", "a", "d"]], "",
+        "waiting_ids", "", _waiting_ids, [4, ["b", "c", "a", "d"], 0], "",
         {
             **all_of("lanes delayed", REFUSED),
-            lane(): nothing([2, ["a", "d"]]),
+            lane(): nothing([2, ["a", "d"], 0]),
             f"{lane()}:front": AS_USUAL,
         },
     ),

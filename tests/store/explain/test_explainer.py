@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from consumers.admin.circumstances import Circumstances, circumstances_of
 from consumers.admin.explainer import Explainer
 from consumers.admin.explanation import QueueExplanation
 from consumers.errors import BrokenKey
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Released
-from tests.store.explain.bringing import WEB, expired, held, listed, running
+from consumers.jobs.routes import Route
+from consumers.store.asking import waiting_ids
+from tests.store.explain.bringing import WEB, expired, held, listed, of_route, running
 from tests.store.explain.sentences import codes, plain
 from tests.support.queue import Queue, foreign_value, new_job
 
@@ -214,6 +218,41 @@ async def test_at_most_500_jobs_of_a_queue_are_looked_at(
     assert [(it.reason, it.jobs) for it in found.reasons] == [
         ("behind", 498), ("next", 1), ("no_worker", 1),
     ]  # fmt: skip
+
+
+async def test_lanes_of_the_highest_priority_are_looked_at_first(
+    queue: Queue, explainer: Explainer
+) -> None:
+    routes = [Route("workers", "e", requires=(f"c{n}",)) for n in range(270)]
+    for at in range(0, 270, 90):
+        queue.emit(*(of_route(it, it.name) for it in routes[at : at + 90]))
+    queue.emit(new_job("own", type="event.e"), new_job("low", priority=-5))
+    queue.emit(new_job("high", "other", priority=9, type="encoder"))
+
+    found = await explainer.queue()
+
+    # Of 273 lanes.
+    assert (found.jobs, found.looked_at, found.more_lanes) == (256, 256, 17)
+    assert "no_worker" in {it.reason for it in found.reasons}
+    assert queue.run(waiting_ids(queue.keys, 500, 1)) == [1, [b"high"], 272]
+    jobs, ids, more = queue.run(waiting_ids(queue.keys, 500, 272))
+    assert (jobs, b"low" in ids, b"own" in ids, more) == (272, True, False, 1)
+
+
+async def test_all_jobs_of_a_queue_are_judged_by_one_moment(
+    queue: Queue, explainer: Explainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def a_minute_later(*answer: Any) -> Circumstances:
+        it = circumstances_of(*answer)
+        return replace(it, now_ms=it.now_ms + 60_000)
+
+    listed(queue)
+    queue.emit(new_job())
+    monkeypatch.setattr("consumers.admin.explainer.circumstances_of", a_minute_later)
+
+    (found,) = (await explainer.queue()).reasons
+
+    assert (found.reason, found.sentence[:13]) == ("next", "waits in lane")
 
 
 async def test_a_queue_that_nobody_used_has_no_reasons(explainer: Explainer) -> None:

@@ -167,7 +167,7 @@ local function lanes()
 
   made.lanes = {
     facts = facts, exhausted = exhausted, stream_refusal = stream_refusal, of = of, route_of = route_of,
-    refusal = refusal, of_types = of_types, open = open,
+    is_of_event = is_of_event, refusal = refusal, of_types = of_types, open = open,
   }
   return made.lanes
 end

@@ -10,7 +10,7 @@ import pytest
 from pydantic_core import to_json
 
 from consumers.admin.circumstances import Circumstances, Start, circumstances_of
-from consumers.admin.explain import TABLE, explain
+from consumers.admin.explain import TABLE, explain, reason_of
 from consumers.admin.reasons.words import at, brief, counted, for_how_long, listed
 from consumers.jobs.routes import Profile, Route
 from consumers.store.queue_workers import SeenWorker, WorkerState
@@ -114,6 +114,7 @@ def test_whatever_is_known_there_is_a_reason(
 
     codes = [found.reason, *(it.reason for it in found.details)]
     assert found.sentence
+    assert found.reason == reason_of(replace(about(**state), start=start), workers)
     assert codes == [row.code for row in TABLE if row.code in codes]
 
 
@@ -131,6 +132,22 @@ def test_a_worker_is_live_up_to_ten_seconds_after_its_report() -> None:
 
     assert found.reason == "no_worker"
     assert found.sentence.endswith("; it could run on w, which was last heard of 10 s ago")
+
+
+def test_workers_are_not_compared_with_each_other() -> None:
+    class Seen(SeenWorker):
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("of a thousand workers it would take seconds")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    live, silent = worker(running=2), worker("v", silent_ms=40_000)
+    workers = [Seen(it.id, it.seen_ms, it.state) for it in (live, silent)]
+
+    assert "it could run on v" in explain(about(), workers[1:]).sentence
+    assert explain(about(), workers).reason == "slots_taken"
+    other = about(lane=ROUTE.name.encode() + b":default:0", options=OPTIONS)
+    assert explain(other, workers).reason == "no_match"
 
 
 def test_a_worker_that_stops_is_named_as_stopping() -> None:
