@@ -31,4 +31,8 @@ def reason_of(it: Circumstances, workers: Sequence[SeenWorker]) -> str:
 
 
 def _applying(case: Case) -> Iterator[Row]:
-    return (row for row in TABLE if row.applies(case))
+    is_first = True
+    for row in TABLE:
+        if (is_first or row.may_be_detail) and row.applies(case):
+            is_first = False
+            yield row

@@ -35,6 +35,20 @@ def read_options(stored: bytes) -> dict[str, Any]:
     return options
 
 
+def expires_at_ms(envelope: Envelope, options: dict[str, Any], delivered: int) -> int | None:
+    """Return when a job is given up, ms by Redis' clock; None for never, and once it has begun.
+
+    `delivered` is how often its entry was handed out. A second time it is not known whether it had
+    begun the first time, and counts as if it had.
+    """
+    if envelope.first_started > 0 or envelope.failures + envelope.crashes > 0 or delivered > 1:
+        return None
+    if (after := options.get("expires_ms")) is not None:
+        return envelope.created_at + int(after)
+    at: int | None = options.get("expires_at")
+    return at
+
+
 class HandedOut(Protocol):
     """A delivery of the job; started_ms is when its handler was called, 0 before."""
 
@@ -189,18 +203,8 @@ class Job(Generic[D_co]):
         A job that has begun does not expire: not at a retry, a snooze or a replay, nor at a run
         after its worker died, even if it is not known whether that worker had started it.
         """
-        if self._has_begun:
-            return None
-        if (after := self.options.get("expires_ms")) is not None:
-            return self._envelope.created_at + int(after)
-        at: int | None = self.options.get("expires_at")
-        return at
-
-    @property
-    def _has_begun(self) -> bool:
         it = self._envelope
-        delivered = self.delivery - it.deliveries
-        return it.first_started > 0 or it.failures + it.crashes > 0 or delivered > 1
+        return expires_at_ms(it, self.options, self.delivery - it.deliveries)
 
     @property
     def is_last_attempt(self) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from consumers.admin.circumstances import Circumstances
-from consumers.jobs.envelope import Envelope
+from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope
+from consumers.jobs.job import expires_at_ms, read_options
 from consumers.jobs.lanes import Lane
 from consumers.jobs.names import worker_of
 from consumers.jobs.routes import Demand, Missing, Route, may_run, missing
@@ -133,6 +134,28 @@ class Case:
     def is_suspect(self) -> bool:
         """Whether it runs alone in its worker."""
         return self.crashes >= SOLO_AFTER_CRASHES
+
+    # Its time to start
+
+    @cached_property
+    def expires_ms(self) -> int | None:
+        """When it ends without a run if it has not begun, None for never; by its options."""
+        envelope = self.envelope
+        if envelope is None or envelope.version > ENVELOPE_VERSION or not envelope.options:
+            return None
+        try:
+            options = read_options(envelope.options)
+            at = expires_at_ms(envelope, options, self.it.job.delivered)
+        except (ValueError, TypeError, OverflowError):
+            # Somebody else wrote them.
+            return None
+        return at if type(at) is int else None
+
+    @cached_property
+    def is_too_late(self) -> bool:
+        """Whether it waits or is put off, and ends as soon as a worker reaches it."""
+        waits = (self.waits or self.is_put_off) and self.it.has_entry and not self.it.is_cancelled
+        return waits and self.expires_ms is not None and self.expires_ms <= self.it.now_ms
 
     # What is put off
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumers.admin.reasons.case import Case
 from consumers.admin.reasons.nobody import job_of, names_of
 from consumers.admin.reasons.row import Row
-from consumers.admin.reasons.words import counted
+from consumers.admin.reasons.words import at, counted, for_how_long
 
 # Why a job waits in the lane of its event; JobInfo has it as well.
 SET_ASIDE = (
@@ -63,6 +63,14 @@ def _next(case: Case) -> str:
     )
 
 
+def _expired(case: Case) -> str:
+    expired = case.expires_ms or 0
+    return (
+        f"expired at {at(expired)}, {for_how_long(case.it.now_ms - expired)} ago: it ends as "
+        "cancelled when a worker reaches it"
+    )
+
+
 def _is_in_event_lane(case: Case) -> bool:
     return _is_there(case) and case.lane.event is not None and case.lane.version == 1
 
@@ -86,18 +94,26 @@ ROWS = (
         lambda case: f"no worker will get it: consumer group {case.lane.group!r} is past its entry "
         f"in {case.it.job.place!r} and nobody has it, because somebody changed the group in Redis",
     ),
-    Row("slots_taken", lambda case: _may_start(case) and not case.free, _taken),
+    Row("expired", lambda case: case.is_too_late, _expired),
+    Row(
+        "slots_taken",
+        lambda case: _may_start(case) and not case.free,
+        _taken,
+        may_be_detail=False,
+    ),
     Row(
         "behind",
         lambda case: _may_start(case) and bool(case.free)
         and (case.ahead > 0 or case.is_more_ahead),
         _behind,
+        may_be_detail=False,
     ),
     Row(
         "next",
         lambda case: _may_start(case) and bool(case.free)
         and not (case.ahead or case.is_more_ahead),
         _next,
+        may_be_detail=False,
     ),
     Row("set_aside", _is_in_event_lane, lambda case: SET_ASIDE),
 )  # fmt: skip

@@ -177,6 +177,11 @@ def passed_over(queue: Queue) -> None:
     queue.redis.xack(queue.stream().key, "workers", row["message_id"])
 
 
+def too_late(queue: Queue) -> None:
+    queue.emit(new_job(options=to_json({"expires_at": queue.now_ms() - 45_000})))
+    listed(queue)
+
+
 def slots_taken(queue: Queue) -> None:
     for name in ("enc-1", "enc-3", "enc-5"):
         listed(queue, name, can=["gpu"], slots=4, running=4)

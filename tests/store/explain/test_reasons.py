@@ -38,6 +38,7 @@ from tests.store.explain.bringing import (
     running,
     slots_taken,
     spoiled,
+    too_late,
     too_new,
     unreadable,
     vanished,
@@ -160,6 +161,9 @@ REASONS = {
         passed_over,
         "no worker will get it: consumer group 'workers' is past its entry in 'workers:default:0' "
         "and nobody has it, because somebody changed the group in Redis",
+    ),
+    "expired": Reason(
+        too_late, "expired at M, T ago: it ends as cancelled when a worker reaches it"
     ),
     "slots_taken": Reason(
         slots_taken,

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from consumers.admin.circumstances import Circumstances, Start, circumstances_of
 from consumers.admin.explain import TABLE, explain, reason_of
+from consumers.admin.explanation import Explanation
 from consumers.admin.reasons.words import at, brief, counted, for_how_long, listed
 from consumers.jobs.routes import Profile, Route
 from consumers.store.queue_workers import SeenWorker, WorkerState
@@ -72,6 +73,10 @@ def test_each_code_is_there_once() -> None:
     assert len(codes) == len(set(codes))
 
 
+def codes(it: Explanation) -> list[str]:
+    return [it.reason, *(detail.reason for detail in it.details)]
+
+
 def states() -> list[dict[str, Any]]:
     """Everything that Redis may say of where a job is."""
     return [
@@ -92,6 +97,9 @@ def states() -> list[dict[str, Any]]:
         {"lane": ROUTE.name.encode() + b":default:0"},
         {"lane": ROUTE.name.encode() + b":default:0", "options": OPTIONS, "passed": 1},
         {"lane": b"event.e@2:default:0", "more": 1},
+        {"paused": [b"1", None, None]},
+        {"cancelled": 1},
+        {"options": to_json({"expires_ms": 5})},
         {"lane": b"not a lane", "pointer": b"7 0 workers:default:0 5-0"},
     ]
 
@@ -115,6 +123,7 @@ def test_whatever_is_known_there_is_a_reason(
     codes = [found.reason, *(it.reason for it in found.details)]
     assert found.sentence
     assert found.reason == reason_of(replace(about(**state), start=start), workers)
+    assert not {"slots_taken", "behind", "next"} & set(codes[1:])
     assert codes == [row.code for row in TABLE if row.code in codes]
 
 
@@ -148,6 +157,45 @@ def test_workers_are_not_compared_with_each_other() -> None:
     assert explain(about(), workers).reason == "slots_taken"
     other = about(lane=ROUTE.name.encode() + b":default:0", options=OPTIONS)
     assert explain(other, workers).reason == "no_match"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (b'{"expires_at":%d}' % (NOW - 1), "expired"),
+        (b'{"expires_at":%d}' % (NOW + 1), "next"),
+        # It was created a second ago.
+        (b'{"expires_ms":999}', "expired"),
+        (b'{"expires_ms":1001}', "next"),
+        (b'{"expires_ms":"x"}', "next"),
+        (b'{"expires_ms":1e999}', "next"),
+        (b'{"expires_at":[1]}', "next"),
+        (b"[1]", "next"),
+        (b"no JSON", "next"),
+    ],
+)
+def test_a_job_that_waited_too_long_has_expired(options: bytes, reason: str) -> None:
+    assert explain(about(options=options), [worker()]).reason == reason
+
+
+def test_a_job_that_has_begun_does_not_expire() -> None:
+    again = fields(b'{"expires_ms":1}')
+    for head in (b"1:7:5:1:0:0", b"1:7:5:0:0:1", b"1:7:5:0:0:0:r=1"):
+        again[1] = head
+        assert explain(about(fields=again), [worker()]).reason == "next"
+
+
+def test_other_obstacles_of_an_expired_job_are_said() -> None:
+    options = b'{"expires_ms":1}'
+    paused, delayed = [b"1", None, None], b"7 0 delayed %d" % (NOW + 5)
+
+    assert codes(explain(about(options=options, paused=paused), [worker()])) == [
+        "paused", "expired",
+    ]  # fmt: skip
+    assert codes(explain(about(options=options, pointer=delayed), [])) == [
+        "delayed", "no_worker", "expired",
+    ]  # fmt: skip
+    assert codes(explain(about(options=options, cancelled=1), [worker()])) == ["cancelled"]
 
 
 def test_a_worker_that_stops_is_named_as_stopping() -> None:
