@@ -101,8 +101,16 @@ def _last_seen(case: Case, name: str) -> str:
 
 
 def _no_match(case: Case) -> str:
-    whys = [(it.state.profile.name, why_not(case.demand, it.state)) for it in case.of_type]
-    return f"no worker may run {job_of(case)}: {each(whys)}{_absent(case)}"
+    return f"no worker may run {job_of(case)}: {each(_whys(case))}{_absent(case)}"
+
+
+def _whys(case: Case) -> list[tuple[str, str]]:
+    """Return why workers may not run it: those that it names, or else all of its type."""
+    only = case.it.route.only if case.it.route else ()
+    workers = _live_of(case, only) if only else case.of_type
+    found = [(it.state.profile.name, why_not(case.demand, it.state)) for it in workers]
+    names = {name for name, _ in found}
+    return [*found, *((it, _last_seen(case, it)) for it in only if it not in names)]
 
 
 def _no_level(case: Case) -> str:

@@ -198,6 +198,16 @@ def test_other_obstacles_of_an_expired_job_are_said() -> None:
     assert codes(explain(about(options=options, cancelled=1), [worker()])) == ["cancelled"]
 
 
+def test_of_workers_that_are_named_it_is_said_what_they_lack() -> None:
+    route = Route("workers", "e", only=("enc-2", "enc-3"))
+    it = about(lane=route.name.encode() + b":default:0", definition=to_json(route.definition))
+
+    found = explain(it, [worker("vm-0"), worker("enc-2", type="encoder")])
+
+    assert codes(found) == ["no_match"]
+    assert found.sentence.endswith("enc-2 is of type 'encoder'; enc-3 is not live")
+
+
 def test_a_worker_that_stops_is_named_as_stopping() -> None:
     found = explain(about(), [worker(stopping=True)])
 
