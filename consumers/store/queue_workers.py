@@ -16,6 +16,8 @@ from consumers.store.scripts import Call, load
 
 # One worker of a queue looks this often for those that are silent.
 _LOOK_MS = FORGET_AFTER_MS // 2
+# No count of a worker is larger, and no time has more digits.
+_MOST, _MOST_DIGITS = 2**31, 15
 REGISTER_WORKER = load("register_worker")
 
 
@@ -69,12 +71,12 @@ class WorkerState:
             profile = Profile.checked(
                 told["name"],
                 told["type"],
-                capabilities=told["capabilities"],
+                capabilities=_list(told["capabilities"]),
                 levels=told["levels"],
                 region=told["region"],
             )
             counts = [_count(told[it]) for it in ("slots", "running", "envelope")]
-            events = frozenset(map(str, told["events"]))
+            events = _events(told["events"])
         except (ValueError, TypeError, LookupError):
             return None
         slots, running, envelope = counts
@@ -109,12 +111,25 @@ async def workers_of(wire: Wire, keys: Keys) -> list[SeenWorker]:
 def _seen(worker_id: bytes, stored: bytes) -> SeenWorker | None:
     at, _, text = stored.partition(b" ")
     state = WorkerState.read(text)
-    if state is None or not at.isdigit():
+    if state is None or not at.isdigit() or len(at) > _MOST_DIGITS:
         return None
     return SeenWorker(worker_id.decode("utf-8", "replace"), int(at), state)
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError("it is not a number of anything")
+    return value
+
+
+def _events(told: Any) -> frozenset[str]:
+    # Texts without what a terminal would obey. To check each as a name would take most of the time.
+    if not "".join(_list(told)).isprintable():
+        raise ValueError("they are not names")
+    return frozenset(told)
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise TypeError("it is not a list")
     return value

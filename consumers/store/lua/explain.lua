@@ -109,7 +109,8 @@ end
 
 local function definition_of(lane)
   local route = lanes().route_of(lane)
-  return route and redis.call('HGET', base .. 'routes', route) or ''
+  local found = route and redis.pcall('HGET', base .. 'routes', route)
+  return type(found) == 'string' and found or ''
 end
 
 -- Says how the stream of its entry is, and how much is before it there. consumer has it, if any.

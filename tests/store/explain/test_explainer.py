@@ -14,7 +14,7 @@ from consumers.errors import BrokenKey
 from consumers.jobs.outcome import Buried, Cancelled, Completed, Released
 from consumers.jobs.routes import Route
 from consumers.store.asking import waiting_ids
-from tests.store.explain.bringing import WEB, expired, held, listed, of_route, running
+from tests.store.explain.bringing import GPU, WEB, expired, held, listed, of_route, running
 from tests.store.explain.sentences import codes, plain
 from tests.support.queue import Queue, foreign_value, new_job
 
@@ -253,6 +253,32 @@ async def test_all_jobs_of_a_queue_are_judged_by_one_moment(
     (found,) = (await explainer.queue()).reasons
 
     assert (found.reason, found.sentence[:13]) == ("next", "waits in lane")
+
+
+@pytest.mark.parametrize("stored", [b"x", b""])
+async def test_a_foreign_value_in_place_of_the_routes_hides_what_they_require(
+    queue: Queue, explainer: Explainer, stored: bytes
+) -> None:
+    queue.emit(of_route(GPU))
+    listed(queue)
+    queue.redis.delete(queue.keys.routes)
+    queue.redis.set(queue.keys.routes, stored)
+
+    # Its job has it as well.
+    assert codes(await explainer.job("a")) == ["no_match"]
+    assert [it.reason for it in (await explainer.queue()).reasons] == ["no_match"]
+
+
+@pytest.mark.parametrize("at", [b"9" * 5000, b"-1", b"", b"\xb2"])
+async def test_a_row_of_the_workers_that_is_none_of_ours_is_passed_over(
+    queue: Queue, explainer: Explainer, at: bytes
+) -> None:
+    queue.emit(new_job())
+    listed(queue)
+    told = queue.redis.hget(queue.keys.workers, "web-1.0a").partition(b" ")[2]
+    queue.redis.hset(queue.keys.workers, "other.0a", at + b" " + told)
+
+    assert (await explainer.job("a")).reason == "next"
 
 
 async def test_a_queue_that_nobody_used_has_no_reasons(explainer: Explainer) -> None:

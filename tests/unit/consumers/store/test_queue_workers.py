@@ -48,8 +48,11 @@ def test_what_a_newer_version_tells_besides_is_passed_over() -> None:
     "text",
     [
         b"", b"x", b"[]", b"1", b"{}", b"\xff", told(name="a b"), told(type=None),
-        told(capabilities="gpu"), told(capabilities=[1]), told(levels=[]), told(levels=["high"]),
+        told(capabilities="gpu"), told(capabilities=[1]), told(capabilities={"gpu": 1}),
+        told(levels=[]), told(levels=["high"]),
         told(region=7), told(slots="4"), told(running=None), told(events=3), told(envelope=True),
+        told(slots=-5), told(running=-1), told(slots=10**30), told(events="abc"),
+        told(events=["a", 3]), told(events=["\x1b[31mred"]), told(events=["\ud800"]),
     ],
 )  # fmt: skip
 def test_what_somebody_else_wrote_is_not_read(text: bytes) -> None:
