@@ -216,7 +216,7 @@ class Parts:
     def become(self, profile: Profile) -> None:
         """Run from now on what a worker with this profile may run; say so with the next beat."""
         self.terms = replace(self.terms, profile=profile)
-        self.levels.worker = profile
+        self.levels.become(profile)
         self.fetcher.wake()
         self.heartbeat.wake()
 

@@ -129,7 +129,9 @@ class Levels:
     """
 
     def __init__(self, worker: Profile, policy: Policy, pauses: Pauses) -> None:
-        self.worker = worker
+        self._worker = worker
+        # By the keys of the streams of routes that were asked for.
+        self._able: dict[str, bool] = {}
         self._policy = policy
         self._pauses = pauses
         self._lanes: dict[Keys, tuple[Lane, ...]] = {}
@@ -143,9 +145,23 @@ class Levels:
     def __len__(self) -> int:
         return len(self.levels)
 
+    @property
+    def worker(self) -> Profile:
+        """What this worker is and can do now."""
+        return self._worker
+
+    def become(self, worker: Profile) -> None:
+        """Let this worker be and do something else from now on."""
+        self._worker = worker
+        self._able.clear()
+
     def may_run(self, stream: Stream) -> bool:
         """Return whether this worker may run the jobs of a stream, by what it is and can do now."""
-        return may_run(stream.lane, self.worker, self._routes.get(stream.keys, {}))
+        able = self._able.get(stream.key)
+        if able is None:
+            routes = self._routes.get(stream.keys, {})
+            able = self._able[stream.key] = may_run(stream.lane, self.worker, routes)
+        return able
 
     def set_lanes(
         self, keys: Keys, listed: Iterable[Lane], routes: Mapping[str, Route] = MappingProxyType({})
@@ -156,6 +172,7 @@ class Levels:
         """
         policy, state = self._policy, self._pauses.of(keys.queue)
         self._routes[keys] = routes
+        self._able.clear()
         read = (it for it in listed if is_read(it, self.worker, routes, policy=policy, state=state))
         lanes = tuple(sorted(read, key=lambda lane: lane.name))
         if self._lanes.get(keys) == lanes:

@@ -14,6 +14,7 @@ from consumers.jobs.bounds import check_progress
 from consumers.jobs.envelope import ENVELOPE_VERSION, Envelope, NewJob
 from consumers.jobs.lanes import DEFAULT_TYPE, Lane
 from consumers.jobs.past import errors_in, noted, reason_in
+from consumers.jobs.routes import without_route
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True, default=Any)
@@ -143,6 +144,8 @@ class Job(Generic[D_co]):
         self.partition = lane.partition
         self.priority = lane.priority
         self.data: D_co = decode(envelope.data)
+        if options and options.startswith(b'{"route":'):
+            options = without_route(options)
         self.options: dict[str, Any] = read_options(options) if options else {}
         self.generation = generation
         self.attempt = envelope.failures + 1

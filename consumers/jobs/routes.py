@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import from_json, to_json
@@ -179,6 +180,23 @@ class Demand(NamedTuple):
     lane: Lane
     route: Route | None = None
     version: int = 1
+
+
+# Most jobs of a route have the same options.
+@lru_cache(maxsize=1024)
+def without_route(options: bytes) -> bytes:
+    """Return a job's options (JSON) without its route; as they are if they cannot be read.
+
+    Who may run the job has been decided where its lane is read: nothing looks at that again.
+    """
+    try:
+        read = from_json(options, allow_inf_nan=False)
+    except ValueError:
+        return options
+    if not isinstance(read, dict):
+        return options
+    read.pop("route", None)
+    return to_json(read) if read else b""
 
 
 def no_room_for(lane: Lane) -> TooManyLanes:

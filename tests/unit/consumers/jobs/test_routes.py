@@ -22,6 +22,7 @@ from consumers.jobs.routes import (
     matches,
     missing,
     no_room_for,
+    without_route,
 )
 
 # Few names, so that what is required and what there is meet often.
@@ -265,3 +266,12 @@ def test_the_error_for_a_lane_too_many_says_of_which_sort() -> None:
     assert routed.limit == MAX_ROUTES
     assert "512 routes, or 1,024 lanes of routes" in str(routed)
     assert type(no_room_for(Lane("q", "encoder"))) is TooManyLanes
+
+
+def test_a_job_is_given_its_options_without_its_route() -> None:
+    route = to_json(Route("workers", "work", requires=("gpu",)).definition)
+
+    assert without_route(b'{"route":' + route + b"}") == b""
+    assert without_route(b'{"route":' + route + b',"timeout":5.0}') == b'{"timeout":5.0}'
+    for unreadable in (b'{"route":', b'{"route":NaN}', b"[]"):
+        assert without_route(unreadable) == unreadable
