@@ -139,7 +139,8 @@ async def test_a_worker_with_the_capability_runs_the_job(make: Make) -> None:
 
     await run_all(tm)
 
-    assert ran == [f"render { ({'route': STORED}) }"]
+    # What its worker had to match is none of its own options.
+    assert ran == ["render {}"]
 
 
 async def test_a_worker_without_the_capability_leaves_the_job_and_the_event_out(
