@@ -41,7 +41,7 @@ def _ahead(case: Case) -> str:
 def _taken(case: Case) -> str:
     taken = "its slot is" if case.slots == 1 else f"all {case.slots:,} slots are"
     if not case.ahead:
-        return f"{_where(case)}, {taken} taken; it is next"
+        return f"{_where(case)}, {taken} taken; nothing is before it in its lane"
     go = "goes" if case.ahead == 1 and not case.is_more_ahead else "go"
     return f"{_where(case)}, {taken} taken; {_ahead(case)} of higher priority or older {go} first"
 

@@ -140,7 +140,7 @@ ROWS = (
     Row(
         "no_handler",
         lambda case: case.needs_a_worker and not _is_too_new(case)
-        and bool(case.of_type) and not case.handling,
+        and bool(case.of_type) and not case.handling and case.it.route is None,
         _no_handler,
     ),
     Row(
@@ -152,8 +152,9 @@ ROWS = (
     Row("pinned", lambda case: case.needs_a_worker and _is_pinned(case), _pinned),
     Row(
         "no_match",
-        lambda case: case.needs_a_worker and not _is_pinned(case)
-        and bool(case.handling) and not case.matching,
+        # A worker leaves a handler out if it lacks what that requires: the lack is the reason.
+        lambda case: case.needs_a_worker and not _is_pinned(case) and not _is_too_new(case)
+        and bool(case.of_type if case.it.route else case.handling) and not case.matching,
         _no_match,
     ),
     Row(

@@ -208,6 +208,15 @@ def test_of_workers_that_are_named_it_is_said_what_they_lack() -> None:
     assert found.sentence.endswith("enc-2 is of type 'encoder'; enc-3 is not live")
 
 
+def test_a_worker_that_leaves_a_handler_out_for_what_it_lacks_is_said_to_lack_it() -> None:
+    it = about(lane=ROUTE.name.encode() + b":default:0", options=OPTIONS)
+
+    found = explain(it, [worker("small", events=frozenset())])
+
+    assert codes(found) == ["no_match"]
+    assert found.sentence.endswith("small does not handle 'e' and lacks gpu")
+
+
 def test_a_worker_that_stops_is_named_as_stopping() -> None:
     found = explain(about(), [worker(stopping=True)])
 
