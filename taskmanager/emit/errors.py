@@ -46,8 +46,9 @@ class NoCapableWorker(TaskManagerError):
         queue = job.lane.queue
         super().__init__(
             f"no live worker of queue {queue!r} may run job {job.id!r} ({asked(job.demand)}): "
-            f"{each(lacking) or 'there is none'}. Nothing was sent: start a worker that may, "
-            "change what the job requires, or leave reject_unroutable out, so that it waits for one"
+            f"{each(lacking) or 'it has no live worker'}. Nothing was sent: start a worker that "
+            "may, change what the job requires, or leave reject_unroutable out, so that it waits "
+            "for one"
         )
         self.job_id = job.id
         self.event = job.event

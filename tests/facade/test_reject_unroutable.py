@@ -58,7 +58,7 @@ async def test_a_queue_without_workers_refuses_the_job(
 ) -> None:
     assert await refused(tm, queue="media", type="encoder", region="eu") == (
         "no live worker of queue 'media' may run job 'a' (event 'render', type 'encoder', in "
-        "region eu, priority 0): there is none" + ADVICE
+        "region eu, priority 0): it has no live worker" + ADVICE
     )
     assert redis.keys("tm:*") == []
 
@@ -118,7 +118,7 @@ async def test_a_worker_that_was_silent_for_a_minute_does_not_count(
     seen, _, told = redis.hget(KEYS.workers, "dead.0").partition(b" ")  # type: ignore[union-attr]
     redis.hset(KEYS.workers, "dead.0", f"{int(seen) - FORGET_AFTER_MS - 1} ".encode() + told)
 
-    assert "priority 0): there is none" in await refused(tm)
+    assert "priority 0): it has no live worker" in await refused(tm)
 
 
 async def every_way(tm: TaskManager) -> list[Any]:
@@ -186,7 +186,7 @@ async def test_what_was_seen_a_moment_ago_is_not_read_again(
     # That looks for silent workers itself.
     listed(redis, "web")
     before = reads(redis)
-    assert "there is none" in await refused(tm)
+    assert "it has no live worker" in await refused(tm)
     await refused(tm, priority=3)
     await tm.emit("render")
 
@@ -227,7 +227,7 @@ async def test_a_running_worker_counts_until_it_stops(make: Make) -> None:
     await aeventually(lambda: ran == [1])
     await tm.stop()
 
-    assert "there is none" in await refused(make(), requires=["gpu"])
+    assert "it has no live worker" in await refused(make(), requires=["gpu"])
 
 
 async def test_a_handler_that_does_not_await_it_fails(make: Make, redis: redis_py.Redis) -> None:
