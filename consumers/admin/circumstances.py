@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 from consumers.admin.facts import Facts, facts_of
 from consumers.jobs.envelope import Envelope
 from consumers.jobs.lanes import Lane, listed_lanes
-from consumers.jobs.routes import Route
+from consumers.jobs.routes import Route, definition_in
 from consumers.store.pause_state import PauseState
 
 
@@ -119,11 +117,7 @@ def _route(lane: Lane | None, definition: bytes, envelope: Envelope | None) -> R
     found = Route.parse(lane.route, definition)
     if found is not None or envelope is None:
         return found
-    try:
-        return Route.parse(lane.route, from_json(envelope.options)["route"])
-    except (ValueError, LookupError, TypeError):
-        # Neither the queue nor the job says what it requires.
-        return None
+    return Route.parse(lane.route, definition_in(envelope.options))
 
 
 def _higher(queue: str, rows: Sequence[Any]) -> list[Higher]:

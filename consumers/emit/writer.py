@@ -54,7 +54,7 @@ class QueueWriter:
         self._next: Batch | None = None
         # What was answered and is not told yet.
         self._answered: tuple[Batch, bytes] | None = None
-        # Done when there is nothing left to send or to tell; made for who waits for that.
+        # Done when every emit has its answer. There is one only while somebody waits for that.
         self._idle: asyncio.Future[None] | None = None
         self._watching: asyncio.TimerHandle | None = None
         # How many of those that wait go alone: one in their batch cannot be sent.
@@ -218,7 +218,7 @@ class QueueWriter:
         self._tell()
         if self._next is None and self._has_full_batch():
             self._next = self._take()
-            # What cannot be packed is told of when it is to leave.
+            # A batch that cannot be packed fails when its turn comes, and is reported then.
             with contextlib.suppress(Exception):
                 self._next.sealed = self._sealed(self._next)
 

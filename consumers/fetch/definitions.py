@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from pydantic_core import from_json
 from redis.exceptions import ResponseError
 
 from consumers.connections.trouble import Trouble
 from consumers.jobs.envelope import read_envelope
 from consumers.jobs.lanes import Lane
-from consumers.jobs.routes import Route
+from consumers.jobs.routes import Route, definition_in
 from consumers.store.keys import Keys
 
 logger = logging.getLogger("taskmanager.worker")
@@ -99,7 +98,4 @@ def _parsed(definitions: Iterable[tuple[str, object]]) -> dict[str, Route]:
 def _carried_by(fields: Sequence[bytes]) -> object:
     """Return the definition in an entry, None if there is none."""
     envelope = read_envelope(fields)
-    try:
-        return from_json(envelope.options)["route"] if envelope is not None else None
-    except (ValueError, LookupError, TypeError):
-        return None
+    return None if envelope is None else definition_in(envelope.options)

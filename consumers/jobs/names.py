@@ -42,8 +42,8 @@ def check_name(kind: str, value: object) -> str:
 def check_names(kind: str, option: str, given: Iterable[str], most: int) -> tuple[str, ...]:
     """Return the names that an option was given, each once, sorted.
 
-    Raises InvalidName for what is no name, or a text instead of a list, and InvalidInput for more
-    than most names.
+    Raises InvalidName for a value that is not a name and for a text in place of a list, and
+    InvalidInput for more than most names.
     """
     if isinstance(given, str):
         raise InvalidName(kind, given, f"give {option} as a list of names")

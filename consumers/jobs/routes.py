@@ -199,6 +199,14 @@ def without_route(options: bytes) -> bytes:
     return to_json(read) if read else b""
 
 
+def definition_in(options: bytes) -> object:
+    """Return the definition of a route that a job's options (JSON) carry, None if there is none."""
+    try:
+        return from_json(options)["route"]
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
 def no_room_for(lane: Lane) -> TooManyLanes:
     """Return the error for a lane that a queue cannot have besides those it has."""
     if lane.route:
@@ -232,7 +240,7 @@ def matches(route: Route, worker: Profile) -> bool:
 def may_run(lane: Lane, worker: Profile, routes: Mapping[str, Route]) -> bool:
     """Whether a worker may run the jobs of a lane, if it handles their events.
 
-    Nobody may run those of a route of which it is not known what it requires.
+    If the definition of a lane's route is not known, no worker may run its jobs.
     """
     if lane.group != worker.type or not worker.takes(lane.priority):
         return False

@@ -54,7 +54,8 @@ def _version() -> str:
 class Heartbeat(Steps):
     """Writes this worker's facts every few seconds, and removes them when it stops.
 
-    The fleet is told the facts, and each queue the state there, as they are at that moment.
+    The facts go to the list of all workers, and the state in each queue to the registry of that
+    queue. Both are read anew at each beat.
     """
 
     # `active` in stats may be this old at most twice over.
@@ -112,7 +113,7 @@ class Heartbeat(Steps):
         )
 
     def _told(self, states: Mapping[Keys, WorkerState]) -> dict[str, str]:
-        """Return what the fleet is told."""
+        """Return the facts for the list of all workers."""
         events = {keys.queue: sorted(state.events) for keys, state in states.items()}
         facts: dict[str, object] = {"queues": list(events), "events": events}
         for source in self._facts:
